@@ -1,0 +1,150 @@
+"""Config → objects: the only place that knows both."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+
+from mmrank.config import Config, ConfigError, Head, Loss, load_config
+from mmrank.data.tables import Dataset
+from mmrank.encoders.behavior import BehaviorAttention
+from mmrank.features import Features, make_features
+from mmrank.fusion import make_fusion
+from mmrank.models import RankingModel, ranking_model
+from mmrank.ranking.heads import ListwiseHead
+from mmrank.ranking.losses import make_loss
+from mmrank.schema import Schema, did_you_mean, load_schema
+from mmrank.scoring import ListScorer, without
+
+CONFIG_FILE, FEATURES_FILE, STATE_FILE = "config.yaml", "features.json", "state.json"
+
+
+def check_config(config: Config) -> None:
+    """Checks every name in a config that some table resolves, before anything slow begins.
+
+    Raises:
+      ConfigError: A loss, fusion or option that there is not.
+    """
+    try:
+        build_loss(config.training.loss)
+        make_fusion(config.model.fusion.name, config.model.fusion.options)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+
+
+def build_features(config: Config, schema: Schema) -> Features:
+    """The features that a config wants of a schema, not fitted yet."""
+    return make_features(schema, config.model.encoders, config.model.drop)
+
+
+def build_model(config: Config, features: Features) -> RankingModel:
+    """The ranker over fitted features."""
+    width = config.model.width
+    behavior: BehaviorAttention | None = None
+    if features.history is not None:
+        behavior = features.history.encoder(width)
+    return ranking_model(
+        features.encoders(width),
+        width=width,
+        fusion=make_fusion(config.model.fusion.name, config.model.fusion.options),
+        head=build_head(config.model.head),
+        history=None if features.history is None else features.history.name,
+        behavior=behavior,
+    )
+
+
+def build_head(head: Head) -> ListwiseHead:
+    """The listwise head that a config describes."""
+    return ListwiseHead(
+        hidden=head.hidden,
+        dropout=head.dropout,
+        attention_layers=head.attention_layers,
+        attention_heads=head.attention_heads,
+        attention_width=head.attention_width,
+        name="head",
+    )
+
+
+def build_loss(loss: Loss) -> tf.keras.losses.Loss:
+    """The TF-Ranking loss that a config names."""
+    return make_loss(loss.name, loss.options, loss.lambda_weight, loss.lambda_options)
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A trained ranker, loaded from the folder of its run.
+
+    Attributes:
+      folder: The run's folder.
+      config: Its resolved config.
+      data: The dataset it was trained on.
+      fitted: Its features.
+      model: Its graphs, with the best weights.
+    """
+
+    folder: pathlib.Path
+    config: Config
+    data: pathlib.Path
+    fitted: Features
+    model: RankingModel
+    _kept: dict[str, Any] = dataclasses.field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """Names of the features that can be dropped."""
+        return self.fitted.names
+
+    def items(self, dataset: Dataset) -> Mapping[str, np.ndarray]:
+        """The item feature arrays of a catalogue; those of the last one are kept."""
+        if self._kept.get("dataset") is not dataset:
+            self._kept.update(dataset=dataset, items=self.fitted.item_arrays(dataset))
+        return self._kept["items"]
+
+    def score(self, dataset: Dataset, rows: pd.DataFrame, drop: Sequence[str] = ()) -> np.ndarray:
+        """Scores [rows] of some lists' candidates.
+
+        Args:
+          dataset: Any dataset of the run's schema, seen in training or not.
+          rows: Rows of `dataset.lists`, a list's rows together.
+          drop: Features to treat as absent.
+
+        Raises:
+          ConfigError: `drop` names no feature.
+        """
+        for name in drop:
+            if name not in self.features:
+                raise ConfigError(f"no feature {name!r}{did_you_mean(name, self.features)}")
+        arrays = without(self.fitted.arrays(dataset, rows, self.items(dataset)), drop)
+        scorer = ListScorer(self.model, self.config.training.batch_lists, self.config.data.buckets)
+        return scorer(arrays)
+
+
+def load_run(folder: str | pathlib.Path) -> Run:
+    """The trained ranker in a run's folder.
+
+    Raises:
+      ConfigError: The folder holds no finished run.
+    """
+    folder = pathlib.Path(folder)
+    for name in (CONFIG_FILE, FEATURES_FILE, STATE_FILE):
+        if not (folder / name).is_file():
+            raise ConfigError(
+                f"{folder}: no {name}, so this is not the folder of a trained run; "
+                "train one with `python -m mmrank.train --config configs/quickstart.yaml`"
+            )
+    config = load_config(folder / CONFIG_FILE)
+    features = build_features(config, load_schema(folder))
+    features.load(folder / FEATURES_FILE)
+    state = json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))
+    if state.get("best_weights") is None:
+        raise ConfigError(f"{folder}: no epoch was finished yet; train on with --resume")
+    model = build_model(config, features)
+    model.network.load_weights(folder / state["best_weights"]).expect_partial()
+    return Run(folder, config, pathlib.Path(state["data"]), features, model)

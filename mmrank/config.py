@@ -1,0 +1,290 @@
+"""How a run is set up: frozen dataclasses read strictly from YAML. No TensorFlow here.
+
+An unknown key fails and names its nearest neighbour; a value of the wrong type says which type
+is wanted. `model.encoders` is passed on as it stands: only the kind of a feature knows its options.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
+
+import yaml
+
+from mmrank.outputs import UserError
+from mmrank.schema import did_you_mean
+
+T = TypeVar("T")
+
+
+class ConfigError(UserError):
+    """A configuration that cannot be used; the message names the key and the remedy."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Simulate:
+    """The simulated shop that a run makes for itself when it is given no data."""
+
+    items: int = 2000
+    queries: int = 3000
+    users: int = 500
+    seed: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Data:
+    """Which lists are read and how they are cut.
+
+    Attributes:
+      path: Folder of the prepared dataset; `--data` overrides it.
+      simulate: Make the simulated shop instead, in RUN/data.
+      buckets: Lists are padded to the smallest of these lengths that holds them.
+      max_candidates: Training lists are cut to this many candidates, relevant ones kept first.
+    """
+
+    path: str | None = None
+    simulate: Simulate | None = None
+    buckets: tuple[int, ...] = (8, 16, 32, 64, 128, 256)
+    max_candidates: int = 256
+
+
+@dataclasses.dataclass(frozen=True)
+class Fusion:
+    """How an item's modalities become one vector, by name, with that fusion's options."""
+
+    name: str = "concat"
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Head:
+    """The listwise head.
+
+    Attributes:
+      hidden: Widths of the hidden layers of the scoring tower.
+      dropout: Share of units dropped in training.
+      attention_layers: Layers of attention across the candidates of a list; 0 scores each alone.
+      attention_heads, attention_width: Shape of that attention.
+    """
+
+    hidden: tuple[int, ...] = (128, 64)
+    dropout: float = 0.1
+    attention_layers: int = 0
+    attention_heads: int = 2
+    attention_width: int = 64
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """The network.
+
+    Attributes:
+      width: Width D of every modality embedding.
+      encoders: Options by feature name, or by kind for all features of a kind.
+      drop: Features left out of the model, for comparisons.
+      fusion, head: See there.
+    """
+
+    width: int = 64
+    encoders: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    drop: tuple[str, ...] = ()
+    fusion: Fusion = Fusion()
+    head: Head = Head()
+
+
+@dataclasses.dataclass(frozen=True)
+class Loss:
+    """A TF-Ranking Keras loss by name, with its options and optional lambda weight.
+
+    Attributes:
+      name: As in `tfr.keras.losses.RankingLossKey`, such as softmax_loss or approx_ndcg_loss.
+      options: Further arguments of that loss, such as temperature.
+      lambda_weight: A name such as ndcg_lambda_weight, or None.
+      lambda_options: Arguments of the lambda weight, such as topn.
+    """
+
+    name: str = "softmax_loss"
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    lambda_weight: str | None = None
+    lambda_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """The optimisation.
+
+    Attributes:
+      strategy: auto, one_device, mirrored, multi_worker or tpu.
+      batch_lists: Lists a step on each replica.
+      epochs: Passes over the training lists, unless stopped early.
+      block_lists: Neighbouring lists of the file that stay together when the order is shuffled.
+        Where neighbours share items, a batch of them has fewer items to encode.
+      steps_per_epoch: Steps between two validations and checkpoints; None for one whole pass.
+      learning_rate: Peak of the schedule: linear warm-up, then cosine decay to zero.
+      warmup: Share of all steps spent warming up.
+      weight_decay: Decoupled weight decay of AdamW.
+      clip_norm: Bound on the global norm of the gradient.
+      patience: Validations without a better NDCG@10 before training stops.
+      mixed_precision: float32, mixed_bfloat16 or mixed_float16.
+      deterministic: Make every TensorFlow op deterministic (slower).
+    """
+
+    strategy: str = "auto"
+    batch_lists: int = 16
+    epochs: int = 10
+    block_lists: int = 1
+    steps_per_epoch: int | None = None
+    loss: Loss = Loss()
+    learning_rate: float = 1e-3
+    warmup: float = 0.05
+    weight_decay: float = 1e-4
+    clip_norm: float = 1.0
+    patience: int = 3
+    mixed_precision: str = "float32"
+    deterministic: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """What is reported at the end of a run.
+
+    Attributes:
+      split: The split that the final table reports.
+      baselines: Scorers compared on the same lists: random, popularity, bm25.
+      no_relevant: What a list without a relevant item counts: skip, zero or one.
+    """
+
+    split: str = "test"
+    baselines: tuple[str, ...] = ("random", "popularity", "bm25")
+    no_relevant: str = "skip"
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """A whole run."""
+
+    seed: int = 0
+    data: Data = Data()
+    model: Model = Model()
+    training: Training = Training()
+    evaluation: Evaluation = Evaluation()
+
+
+def load_config(path: str | pathlib.Path, overrides: Iterable[str] = ()) -> Config:
+    """The configuration in a YAML file, after `a.b=c` overrides.
+
+    Args:
+      path: The file.
+      overrides: Texts such as `training.epochs=3`; the value is read as YAML.
+
+    Raises:
+      ConfigError: The file is missing or not YAML, a key is unknown, or a value does not fit.
+    """
+    file = pathlib.Path(path)
+    if not file.is_file():
+        near = sorted(p.name for p in file.parent.glob("*.yaml")) if file.parent.is_dir() else []
+        raise ConfigError(f"{file}: no such file{did_you_mean(file.name, near)}")
+    try:
+        plain = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{file}: not YAML: {error}") from error
+    if not isinstance(plain, dict):
+        raise ConfigError(f"{file}: expected a mapping at the top")
+    for override in overrides:
+        apply_override(plain, override)
+    return from_mapping(Config, plain, str(file))
+
+
+def save_config(config: Config, file: pathlib.Path) -> None:
+    """Writes the resolved configuration, every default spelled out."""
+    text = yaml.safe_dump(_plain(config), sort_keys=False, allow_unicode=True)
+    file.write_text(text, encoding="utf-8")
+
+
+def apply_override(plain: dict[str, Any], override: str) -> None:
+    """Sets one `a.b=c` in a nested mapping, in place.
+
+    Raises:
+      ConfigError: There is no `=`, or a key on the way holds a plain value.
+    """
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"--set {override!r}: write it as a.b=value, e.g. training.epochs=3")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {override!r}: the value is not YAML: {error}") from error
+    *way, last = key.strip().split(".")
+    place = plain
+    for step in way:
+        if place.get(step) is None:
+            place[step] = {}
+        place = place[step]
+        if not isinstance(place, dict):
+            raise ConfigError(f"--set {override!r}: {step!r} holds a value, not a section")
+    place[last] = value
+
+
+def from_mapping(cls: type[T], plain: Mapping[str, Any], where: str) -> T:
+    """An instance of a (nested) dataclass, read strictly from a plain mapping.
+
+    Args:
+      cls: A dataclass whose fields are plain values, tuples, mappings or dataclasses.
+      plain: What the YAML said.
+      where: Start of every error message: the file, or the file and section.
+
+    Raises:
+      ConfigError: An unknown key or a value of the wrong type.
+    """
+    if not isinstance(plain, Mapping):
+        raise ConfigError(f"{where}: expected a section with keys, got {plain!r}")
+    hints = typing.get_type_hints(cls)
+    names = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]
+    for key in plain:
+        if key not in names:
+            raise ConfigError(f"{where}: unknown key {key!r}{did_you_mean(str(key), names)}")
+    values = {k: _fit(hints[k], v, f"{where}: {k}") for k, v in plain.items()}
+    return cls(**values)
+
+
+def _fit(hint: Any, value: Any, where: str) -> Any:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (types.UnionType, typing.Union):
+        if value is None:
+            return None
+        return _fit(next(a for a in arguments if a is not type(None)), value, where)
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        return from_mapping(hint, value, where)
+    if origin is tuple:
+        if not isinstance(value, (list, tuple)):
+            raise ConfigError(f"{where}: expected a list, got {value!r}")
+        return tuple(_fit(arguments[0], v, f"{where}[{i}]") for i, v in enumerate(value))
+    if origin is not None and issubclass(origin, Mapping):
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"{where}: expected a section with keys, got {value!r}")
+        return dict(value)
+    if hint is float and isinstance(value, str):
+        # YAML 1.1 reads 1e-3 as a text.
+        try:
+            return float(value)
+        except ValueError:
+            pass
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if hint is Any or (isinstance(value, hint) and not (hint is int and isinstance(value, bool))):
+        return value
+    raise ConfigError(f"{where}: expected {hint.__name__}, got {value!r}")
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {k: _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    return value

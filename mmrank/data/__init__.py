@@ -1,0 +1,1 @@
+"""Reading a shop's data: tables, media, text and batches."""

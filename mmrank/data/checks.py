@@ -1,0 +1,266 @@
+"""What can be wrong with a schema, a catalogue, events and single values. Nothing is raised."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+
+import numpy as np
+import pandas as pd
+
+from mmrank.data.findings import Finding, found, whole
+from mmrank.data.tables import MISSING, as_ids, named_columns, seconds
+from mmrank.schema import SCHEMA_FILE, Feature, Schema, SchemaError, did_you_mean
+
+# In seconds this is beyond the year 5000; in milliseconds it is 1973.
+_FAR_SECONDS = 1e11
+
+
+def check_schema(schema: Schema, kinds: Mapping[str, Collection[str]]) -> Iterator[Finding]:
+    """Kinds that nobody knows, kinds on a side where they cannot stand, and a missing grade."""
+    for feature in schema.features:
+        where = f"feature {feature.name!r}"
+        if feature.kind not in kinds:
+            near = did_you_mean(feature.kind, kinds)
+            yield whole(
+                SCHEMA_FILE,
+                None,
+                f"{where} has the unknown kind {feature.kind!r}{near}",
+                "use a known kind",
+            )
+        elif feature.side not in kinds[feature.kind]:
+            yield whole(
+                SCHEMA_FILE,
+                None,
+                f"{where} of kind {feature.kind} stands on side {feature.side}",
+                f"use {', '.join(kinds[feature.kind])}",
+            )
+    if not any(f.name == "grade" and f.side == "label" for f in schema.features):
+        yield whole(
+            SCHEMA_FILE,
+            None,
+            "no label 'grade', so there is nothing to learn from",
+            "add a feature {name: grade, kind: number, side: label, column: YOURS}",
+        )
+
+
+def check_columns(schema: Schema, frames: Mapping[str, pd.DataFrame]) -> Iterator[Finding]:
+    """Every column that the schema names and a table lacks."""
+    named: dict[tuple[str, str], list[str]] = {}
+    try:
+        for table, column, where in named_columns(schema):
+            named.setdefault((table, column), []).append(where)
+    except SchemaError as error:
+        yield whole(SCHEMA_FILE, None, str(error), "add it or drop the feature")
+    for (table, column), places in named.items():
+        if table in frames and column not in frames[table].columns:
+            yield whole(
+                getattr(schema, table).file,
+                column,
+                f"no such column, which {' and '.join(places)} names"
+                f"{did_you_mean(column, map(str, frames[table].columns))}",
+                "add the column or mend the schema",
+            )
+
+
+def check_catalog(schema: Schema, catalog: pd.DataFrame) -> Iterator[Finding]:
+    """Missing and duplicated item ids, and feature values that cannot be read."""
+    file, column = schema.catalog.file, schema.catalog.item
+    if not len(catalog):
+        yield whole(file, None, "no rows", "add the items")
+    if column in catalog:
+        ids = known_ids(catalog[column])
+        yield from found(
+            file,
+            column,
+            ids.isna(),
+            catalog[column],
+            "items without an id",
+            "give every item its id",
+        )
+        yield from found(
+            file,
+            column,
+            ids.duplicated() & ids.notna(),
+            ids,
+            "item ids that stand in an earlier row too",
+            "keep one row per item",
+        )
+    for feature in schema.side("item"):
+        yield from check_feature(file, catalog, feature)
+
+
+def check_events(
+    schema: Schema, events: pd.DataFrame, items: Collection[str] | None
+) -> Iterator[Finding]:
+    """Events without a user, item or time, and those of unknown items.
+
+    Args:
+      items: The catalogue's item ids; None if they could not be read.
+    """
+    names = schema.events
+    if names is None:
+        return
+    if names.user in events:
+        yield from found(
+            names.file,
+            names.user,
+            known_ids(events[names.user]).isna(),
+            events[names.user],
+            "events without a user",
+            "drop them",
+        )
+    if names.item in events:
+        yield from check_references(names.file, events[names.item], items, fatal=False)
+    if names.time in events:
+        every = np.ones(len(events), dtype=bool)
+        yield from check_times(names.file, events[names.time], names.time, every, fatal=True)
+
+
+def check_references(
+    file: str, column: pd.Series, items: Collection[str] | None, fatal: bool = True
+) -> Iterator[Finding]:
+    """Rows without an item id, and those of items that the catalogue lacks.
+
+    Args:
+      items: The catalogue's item ids; None if they could not be read.
+    """
+    ids, name = known_ids(column), str(column.name)
+    yield from found(
+        file,
+        name,
+        ids.isna(),
+        column,
+        "rows without an item id",
+        "give the item's id or drop the rows",
+        fatal,
+    )
+    if items is not None:
+        remedy = "add the items there or drop the rows" if fatal else "such events are left out"
+        yield from found(
+            file,
+            name,
+            ids.notna() & ~ids.isin(items),
+            ids,
+            "items that the catalogue lacks",
+            remedy,
+            fatal,
+        )
+
+
+def check_feature(file: str, frame: pd.DataFrame, feature: Feature) -> Iterator[Finding]:
+    """What is wrong with the values of one feature or label."""
+    if feature.column not in frame or feature.kind == "history":
+        return
+    values = frame[feature.column]
+    column = feature.column
+    if len(values) and texts(values).eq("").all():
+        yield whole(
+            file,
+            column,
+            f"all values of {feature.name} are missing",
+            "fill the column or drop the feature",
+            fatal=feature.name == "grade",
+        )
+        return
+    if feature.kind != "number":
+        return
+    numbers = as_numbers(values)
+    wrong = np.isnan(numbers) & (texts(values) != "").to_numpy() & ~_says_missing(values)
+    yield from found(
+        file,
+        column,
+        wrong,
+        values,
+        "values that are not numbers",
+        "write them as numbers, or leave them empty where unknown",
+    )
+    if feature.name == "grade":
+        bad = ~np.isfinite(numbers) & ~wrong | (numbers < 0)
+        yield from found(
+            file,
+            column,
+            bad,
+            values,
+            "grades that are negative, infinite or missing",
+            "use 0 for an irrelevant item and higher grades for better ones",
+        )
+        return
+    yield from found(
+        file,
+        column,
+        np.isinf(numbers),
+        values,
+        "infinite numbers",
+        "they count as missing",
+        fatal=feature.side == "label",
+    )
+    lowest = 1 if feature.name == "position" else 0
+    if feature.side == "label":
+        yield from found(
+            file,
+            column,
+            numbers < lowest,
+            values,
+            f"values below {lowest}",
+            f"a {feature.name} is at least {lowest}",
+        )
+
+
+def check_times(
+    file: str, times: pd.Series, column: str, needed: np.ndarray, fatal: bool = False
+) -> Iterator[Finding]:
+    """Times that cannot be read, are missing, or are in milliseconds.
+
+    Args:
+      needed: Rows that should have a time, bool [rows].
+      fatal: A missing time is an error.
+    """
+    read, empty = seconds(times), (texts(times) == "").to_numpy()
+    yield from found(
+        file,
+        column,
+        np.isnan(read) & ~empty,
+        times,
+        "values that are not times",
+        "use seconds since 1970 or ISO dates",
+    )
+    yield from found(
+        file,
+        column,
+        empty & needed,
+        times,
+        "rows without a time",
+        "give each its time: without it, all events of the shopper count as earlier",
+        fatal,
+    )
+    yield from found(
+        file,
+        column,
+        np.abs(read) > _FAR_SECONDS,
+        times,
+        "times that look like milliseconds",
+        "divide them by 1000",
+        fatal=False,
+    )
+
+
+def known_ids(column: pd.Series) -> pd.Series:
+    """Ids as text, missing where the cell is empty or blank."""
+    ids = as_ids(column).astype("string")
+    return ids.mask(ids.str.strip() == "")
+
+
+def texts(column: pd.Series) -> pd.Series:
+    """The values as stripped text, "" where missing."""
+    return column.astype("string").fillna("").str.strip()
+
+
+def as_numbers(column: pd.Series) -> np.ndarray:
+    """The values as float64, NaN where missing or not a number."""
+    if not pd.api.types.is_numeric_dtype(column):
+        column = pd.to_numeric(texts(column), errors="coerce")
+    return column.to_numpy(dtype=np.float64, na_value=np.nan)
+
+
+def _says_missing(values: pd.Series) -> np.ndarray:
+    return texts(values).isin(MISSING).to_numpy()

@@ -1,0 +1,75 @@
+"""One thing found wrong with a dataset, in a form that both people and programs can read."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+
+SHOWN = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """One kind of trouble in one column.
+
+    Attributes:
+      file: The file as the schema names it.
+      column: The column, or None where the file as a whole is meant.
+      count: Offending rows, lists or files.
+      rows: The first of them: data row, counted from 1 without the header, and value.
+      what: What is wrong.
+      remedy: How to mend it; empty where `what` says it.
+      fatal: An error, not a warning.
+    """
+
+    file: str
+    column: str | None
+    count: int
+    rows: tuple[tuple[int, str], ...]
+    what: str
+    remedy: str
+    fatal: bool = True
+
+    def __str__(self) -> str:
+        place = self.file if self.column is None else f"{self.file}, column {self.column!r}"
+        shown = ", ".join(f"row {row}: {value}" for row, value in self.rows)
+        if shown:
+            dots = ", …" if self.count > len(self.rows) else ""
+            shown = f" [{self.count:,}: {shown}{dots}]"
+        return "; ".join(filter(None, [f"{place}: {self.what}{shown}", self.remedy]))
+
+
+def found(
+    file: str,
+    column: str,
+    wrong: np.ndarray | pd.Series,
+    values: pd.Series,
+    what: str,
+    remedy: str,
+    fatal: bool = True,
+) -> Iterator[Finding]:
+    """One finding if any row is wrong, with the first of those rows.
+
+    Args:
+      wrong: bool [rows].
+      values: What the column holds, [rows].
+    """
+    rows = np.flatnonzero(np.asarray(wrong, dtype=bool))
+    if len(rows):
+        first = tuple((int(r) + 1, _shown(values.iloc[r])) for r in rows[:SHOWN])
+        yield Finding(file, column, len(rows), first, what, remedy, fatal)
+
+
+def whole(file: str, column: str | None, what: str, remedy: str, fatal: bool = True) -> Finding:
+    """A finding about a column or file as a whole."""
+    return Finding(file, column, 1, (), what, remedy, fatal)
+
+
+def _shown(value: object) -> str:
+    if value is None or value is pd.NA or value != value:
+        return "missing"
+    text = repr(value.item() if isinstance(value, np.generic) else value)
+    return text if len(text) <= 60 else text[:57] + "…"

@@ -1,0 +1,160 @@
+"""What can be wrong with the lists: members, grades and splits. Nothing is raised."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+import numpy as np
+import pandas as pd
+
+from mmrank.data.checks import (
+    as_numbers,
+    check_feature,
+    check_references,
+    check_times,
+    known_ids,
+    texts,
+)
+from mmrank.data.findings import Finding, found, whole
+from mmrank.data.tables import SPLITS, as_ids, hash_splits
+from mmrank.schema import Schema
+
+
+def check_lists(
+    schema: Schema, lists: pd.DataFrame, items: Collection[str] | None
+) -> Iterator[Finding]:
+    """Candidates and lists that do not hold together, grades and splits that cannot be used.
+
+    Args:
+      items: The catalogue's item ids; None if they could not be read.
+    """
+    file, names = schema.lists.file, schema.lists
+    if not len(lists):
+        yield whole(file, None, "no rows", "add the candidates of the lists")
+    for feature in schema.side("query", "user", "pair", "label"):
+        yield from check_feature(file, lists, feature)
+    if names.item in lists:
+        yield from check_references(file, lists[names.item], items)
+    if names.time is not None and names.time in lists:
+        yield from check_times(file, lists[names.time], names.time, needed=_has_user(schema, lists))
+    if names.list in lists:
+        ids = known_ids(lists[names.list])
+        yield from found(
+            file,
+            names.list,
+            ids.isna(),
+            lists[names.list],
+            "rows without a list id",
+            "give every row its list's id",
+        )
+        yield from _check_members(schema, lists, ids)
+    yield from _check_splits_and_grades(schema, lists)
+
+
+def _has_user(schema: Schema, lists: pd.DataFrame) -> np.ndarray:
+    """Rows of a known shopper: without a time they would see events still to come, bool [rows]."""
+    user = schema.lists.user
+    if user is None or user not in lists:
+        return np.zeros(len(lists), dtype=bool)
+    return known_ids(lists[user]).notna().to_numpy()
+
+
+def split_column(schema: Schema, lists: pd.DataFrame) -> pd.Series | None:
+    """The split of every row, as loading will see it; None where the column is missing."""
+    names = schema.lists
+    if names.split is not None:
+        return lists[names.split].astype(object) if names.split in lists else None
+    if names.list not in lists:
+        return None
+    return pd.Series(hash_splits(as_ids(lists[names.list])), index=lists.index)
+
+
+def _check_members(schema: Schema, lists: pd.DataFrame, ids: pd.Series) -> Iterator[Finding]:
+    """The rows of one list against each other."""
+    file, names = schema.lists.file, schema.lists
+    named = ids.notna()
+    if names.item in lists:
+        pairs = pd.DataFrame({"list": ids, "item": known_ids(lists[names.item])})
+        twice = pairs.duplicated() & pairs.notna().all(axis=1)
+        yield from found(
+            file,
+            names.item,
+            twice,
+            pairs["item"],
+            "items that stand in their list already",
+            "keep one row per list and item",
+        )
+    sizes = ids.map(ids.value_counts())
+    yield from found(
+        file,
+        names.list,
+        named & ~ids.duplicated() & (sizes < 2),
+        ids,
+        "lists with fewer than two candidates",
+        "add candidates or drop the list",
+    )
+    same = {f.column: (f.side, True) for f in schema.side("query", "user") if f.kind != "history"}
+    for column, what, fatal in (
+        (names.user, "user", True),
+        (names.split, "split", True),
+        (names.time, "time", False),
+    ):
+        if column is not None:
+            same[column] = (what, fatal)
+    for column, (what, fatal) in same.items():
+        if column in lists:
+            values = texts(lists[column])
+            differs = named & (values != values.groupby(ids).transform("first"))
+            yield from found(
+                file,
+                column,
+                differs,
+                lists[column],
+                f"rows of another {what} than their list's first row",
+                f"give all rows of a list one {what}",
+                fatal,
+            )
+
+
+def _check_splits_and_grades(schema: Schema, lists: pd.DataFrame) -> Iterator[Finding]:
+    file, split = schema.lists.file, split_column(schema, lists)
+    if split is None:
+        return
+    if schema.lists.split is not None:
+        yield from found(
+            file,
+            schema.lists.split,
+            ~split.isin(SPLITS),
+            split,
+            "values that are no split",
+            f"use one of {', '.join(SPLITS)}",
+        )
+    for name, use in (("valid", "choose the best checkpoint by"), ("test", "evaluate on")):
+        if len(lists) and not (split == name).any():
+            yield whole(
+                file,
+                schema.lists.split,
+                f"no list in the split {name}",
+                f"there is nothing to {use}",
+                fatal=False,
+            )
+    column = next((f.column for f in schema.side("label") if f.name == "grade"), None)
+    if column is None or column not in lists or not len(lists):
+        return
+    grades = as_numbers(lists[column])
+    train = (split == "train").to_numpy()
+    if not (grades[train] > 0).any():
+        yield whole(
+            file,
+            column,
+            "no training list has a relevant item, one graded above 0",
+            "grade relevant items above 0, and give the split train to some lists",
+        )
+    if len(np.unique(grades[np.isfinite(grades)])) == 1:
+        yield whole(
+            file,
+            column,
+            "all grades are equal, so every order is as good",
+            "grade better items higher",
+            fatal=False,
+        )

@@ -1,0 +1,73 @@
+"""The simulated shop: a whole prepared dataset, drawn from a seed, whose truth is known."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+
+from mmrank.data.simulator.clicks import ClickModel
+from mmrank.data.simulator.logs import LONGEST, make_log
+from mmrank.data.simulator.photos import photo_states
+from mmrank.data.simulator.products import make_products
+from mmrank.data.simulator.queries import make_queries
+from mmrank.data.simulator.shoppers import make_shoppers, past_events
+from mmrank.data.simulator.summary import Summary, summarize
+from mmrank.data.simulator.write import write_dataset, write_simulation
+from mmrank.outputs import OutputError, UserError, new_folder
+
+MIN_ITEMS, MIN_QUERIES, MIN_USERS = 2 * LONGEST, 10, 1
+
+__all__ = ["OutputError", "Summary", "simulate"]
+
+
+def simulate(
+    out: str | pathlib.Path,
+    items: int = 2000,
+    queries: int = 3000,
+    users: int = 500,
+    seed: int = 0,
+    progress: Callable[[int], object] = lambda steps: None,
+) -> Summary:
+    """A summary of the simulated shop that is written into `out`.
+
+    The same arguments give the same bytes in every table and photo. The folder appears only when
+    it is complete.
+
+    Args:
+      out: Folder to make; absent or empty.
+      items: Products, at least 60.
+      queries: Logged result pages, one list each, at least 10. A page asks one of about a third as
+        many distinct queries; popular ones come back (Zipf).
+      users: Shoppers, at least 1.
+      seed: Not negative.
+      progress: Called with 1 after each logged page and each photo.
+
+    Returns:
+      The figures of the shop.
+
+    Raises:
+      UserError: An argument is out of range.
+      OutputError: `out` holds something.
+    """
+    arguments = {"items": items, "queries": queries, "users": users, "seed": seed}
+    least = {"items": MIN_ITEMS, "queries": MIN_QUERIES, "users": MIN_USERS, "seed": 0}
+    for name, value in arguments.items():
+        if value < least[name]:
+            raise UserError(f"{name} is {value}, but must be at least {least[name]}")
+    model = ClickModel()
+    with new_folder(pathlib.Path(out)) as folder:
+        # A stream of chance of its own for each part: more shoppers leave the products as they are.
+        streams = [np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(7)]
+        products = make_products(items, streams[0])
+        states = photo_states(items, streams[1])
+        shoppers = make_shoppers(users, streams[2])
+        asked = make_queries(max(8, queries // 3), products, streams[3])
+        past = past_events(shoppers, products, streams[4])
+        lists, caused = make_log(queries, products, shoppers, asked, model, streams[5], progress)
+        events = pd.concat([past, caused], ignore_index=True)
+        write_dataset(folder, products, states, asked, lists, events, streams[6], progress=progress)
+        write_simulation(folder, arguments, model)
+    return summarize(lists, len(events), states)

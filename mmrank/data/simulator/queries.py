@@ -1,0 +1,98 @@
+"""The queries: what is asked for, in Chinese, English or both, and how often."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from mmrank.data.simulator.products import Products
+from mmrank.data.simulator.world import (
+    ATTRIBUTE_NAMES,
+    LANGUAGES,
+    PATTERNS,
+    TYPES,
+    column,
+    value_of,
+)
+
+ASKED = {
+    "colour": 0.42,
+    "pattern": 0.32,
+    "material": 0.06,
+    "style": 0.06,
+    "season": 0.03,
+    "brand": 0.05,
+    "price": 0.06,
+}
+NAMED_SHARES = (0.20, 0.40, 0.40)  # of queries that name no, one and two attributes
+ZIPF = 0.8
+PLAIN, MIDDLE = [p.key for p in PATTERNS].index("plain"), 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Queries:
+    """The distinct queries; row q is query number q.
+
+    Attributes:
+      types: The product type asked for, [queries] int.
+      wanted: The value asked for per attribute, −1 where none is named, [queries, 7] int.
+      text: What the shopper types.
+      popularity: Share of the impressions, [queries], summing to 1 (Zipf).
+    """
+
+    types: np.ndarray
+    wanted: np.ndarray
+    text: list[str]
+    popularity: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.types)
+
+
+def make_queries(count: int, products: Products, rng: np.random.Generator) -> Queries:
+    """Up to `count` distinct queries, the k-th asked with a frequency of 1 / k^0.8.
+
+    A query describes an existing product by its type and no, one or two of its attributes, so that
+    something can be found; attributes named in it follow `ASKED`.
+    """
+    weights = np.array([ASKED[name] for name in ATTRIBUTE_NAMES])
+    types: list[int] = []
+    wanted: list[np.ndarray] = []
+    texts: dict[str, None] = {}
+    for _ in range(count):
+        item = int(rng.integers(len(products)))
+        askable = weights * _askable(products.attributes[item])
+        named = rng.choice(3, p=NAMED_SHARES)
+        chosen = rng.choice(len(weights), size=named, replace=False, p=askable / askable.sum())
+        want = np.full(len(weights), -1)
+        want[chosen] = products.attributes[item, chosen]
+        text = _phrase(int(products.types[item]), want, rng)
+        if text not in texts:
+            texts[text] = None
+            types.append(int(products.types[item]))
+            wanted.append(want)
+    popularity = 1 / np.arange(1, len(types) + 1) ** ZIPF
+    return Queries(np.array(types), np.stack(wanted), list(texts), popularity / popularity.sum())
+
+
+def _askable(values: np.ndarray) -> np.ndarray:
+    """Which attributes somebody would name: few ask for plain things, nobody for a middle price."""
+    able = np.ones(len(values))
+    if values[column("pattern")] == PLAIN:
+        able[column("pattern")] = 0.3
+    if values[column("price")] == MIDDLE:
+        able[column("price")] = 0
+    return able
+
+
+def _phrase(kind: int, want: np.ndarray, rng: np.random.Generator) -> str:
+    style = rng.choice(3, p=[0.42, 0.42, 0.16])  # Chinese, English, word by word
+    order = ("price", "brand", "season", "style", "colour", "pattern", "material")
+    values = [value_of(name, int(want[column(name)])) for name in order if want[column(name)] >= 0]
+    values.append(TYPES[kind].value)
+    if style < 2:
+        language = LANGUAGES[style]
+        words = [value.word(language, rng) for value in values]
+        return ("" if language == "zh" else " ").join(words)
+    return " ".join(value.word(LANGUAGES[int(rng.random() * 2)], rng) for value in values)

@@ -1,0 +1,146 @@
+"""The simulated shop as a prepared dataset in a folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from mmrank.data.simulator import world
+from mmrank.data.simulator.clicks import ClickModel
+from mmrank.data.simulator.logs import LONGEST
+from mmrank.data.simulator.photos import write_photos
+from mmrank.data.simulator.products import Products
+from mmrank.data.simulator.queries import Queries
+from mmrank.schema import Catalog, Events, Feature, Lists, Schema, save_schema
+
+SIMULATION_FILE = "simulation.yaml"
+
+
+def shop_schema() -> Schema:
+    """The schema of every simulated shop. No truth is among its features but the labels."""
+    features = [
+        Feature("query", "text", "query", "query"),
+        Feature("title", "text", "item", "title"),
+        Feature("description", "text", "item", "description"),
+        Feature("photo", "image", "item", "photo"),
+        Feature("price", "number", "item", "price", {"log": True}),
+        Feature("rating", "number", "item", "rating"),
+        Feature("rating_count", "number", "item", "rating_count", {"log": True}),
+        Feature("sales", "number", "item", "sales", {"log": True}),
+        Feature("brand", "category", "item", "brand"),
+        Feature("tags", "tags", "item", "tags", {"separator": "|"}),
+        Feature("user", "category", "user", "user_id"),
+        Feature("history", "history", "user", "history"),
+    ]
+    labels = ("grade", "position", "click", "dwell", "purchase")
+    return Schema(
+        name="simulated shop",
+        catalog=Catalog(),
+        lists=Lists(user="user_id", time="time", split="split"),
+        events=Events(),
+        features=(*features, *(Feature(name, "number", "label", name) for name in labels)),
+        media="images.zip",
+    )
+
+
+def write_dataset(
+    folder: pathlib.Path,
+    products: Products,
+    states: np.ndarray,
+    queries: Queries,
+    lists: pd.DataFrame,
+    events: pd.DataFrame,
+    rng: np.random.Generator,
+    progress: Callable[[int], object] = lambda photos: None,
+) -> None:
+    """Writes schema, tables and photos into a folder.
+
+    Args:
+      folder: Existing folder.
+      products, queries: The world, whose numbers become ids and texts.
+      states: `good`, `missing` or `broken` per item's photo.
+      lists: Candidate rows as `make_log` returns them.
+      events: All events with columns user, item (numbers), event_type and time.
+      rng: Source of the variation between photos.
+      progress: Called with 1 after each photo.
+    """
+    item_ids = np.array([f"P{i:06d}" for i in range(len(products))], dtype=object)
+    with (folder / "images.zip").open("wb") as file:
+        photos = write_photos(file, products, states, rng, progress)
+    brands = products.attributes[:, world.column("brand")]
+    pd.DataFrame(
+        {
+            "item_id": item_ids,
+            "title": products.title,
+            "description": pd.Series(products.description, dtype=object),
+            "photo": pd.Series(photos, dtype=object),
+            "price": products.price,
+            "rating": products.rating,
+            "rating_count": products.rating_count,
+            "sales": products.sales,
+            "brand": [world.BRANDS[b].key for b in brands],
+            "tags": products.tags,
+            "arrived": products.arrived,
+        }
+    ).to_parquet(folder / "catalog.parquet", index=False)
+    _truth(item_ids, products, states).to_parquet(folder / "truth.parquet", index=False)
+    texts = np.array(queries.text, dtype=object)
+    pd.DataFrame(
+        {
+            "list_id": _named("L", lists["list"], 7),
+            "query": texts[lists["query"]],
+            "user_id": _named("U", lists["user"], 5),
+            "item_id": item_ids[lists["item"]],
+        }
+        | {
+            name: lists[name].to_numpy()
+            for name in ("grade", "position", "click", "dwell", "purchase", "time", "split")
+        }
+    ).to_parquet(folder / "lists.parquet", index=False)
+    pd.DataFrame(
+        {
+            "user_id": _named("U", events["user"], 5),
+            "item_id": item_ids[events["item"]],
+            "event_type": events["event_type"].to_numpy(),
+            "time": events["time"].to_numpy(),
+        }
+    ).to_parquet(folder / "events.parquet", index=False)
+    save_schema(shop_schema(), folder)
+
+
+def write_simulation(folder: pathlib.Path, arguments: dict[str, int], model: ClickModel) -> None:
+    """Writes `simulation.yaml`: arguments and click model, to compare estimates with."""
+    positions = np.arange(1, LONGEST + 1)
+    plain = {
+        "arguments": arguments,
+        "click_model": {
+            "kind": "position-based: P(click) = P(examined | position) P(attractive | grade)",
+            "examination": "position ** -eta",
+        }
+        | {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(model).items()},
+        "examination_by_position": [round(float(p), 6) for p in model.examination(positions)],
+        "attraction_by_grade": [round(float(p), 6) for p in model.attraction(np.arange(4))],
+    }
+    text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=100)
+    (folder / SIMULATION_FILE).write_text(text, encoding="utf-8")
+
+
+def _named(letter: str, numbers: pd.Series, digits: int) -> list[str]:
+    return [f"{letter}{n:0{digits}d}" for n in numbers]
+
+
+def _truth(item_ids: np.ndarray, products: Products, states: np.ndarray) -> pd.DataFrame:
+    """What only the simulation knows of each item: for tests and slices, never a feature."""
+    columns: dict[str, object] = {
+        "item_id": item_ids,
+        "type": [world.TYPES[t].value.key for t in products.types],
+    }
+    for a, (name, values) in enumerate(world.ATTRIBUTES.items()):
+        columns[name] = [values[v].key for v in products.attributes[:, a]]
+        columns[f"{name}_named"] = products.named[:, a]
+    return pd.DataFrame(columns).assign(quality=products.quality, photo_state=states)

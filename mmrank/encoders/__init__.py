@@ -1,0 +1,20 @@
+"""Encoders [N, ...] → [N, D], one file a kind of feature. They know nothing of lists.
+
+A new kind is one file and one entry in `KINDS`. A history is no column, so it stands apart.
+"""
+
+from mmrank.encoders.base import FeatureKind
+from mmrank.encoders.category import Category
+from mmrank.encoders.image import Image
+from mmrank.encoders.number import Number
+from mmrank.encoders.tags import Tags
+from mmrank.encoders.text import Text
+
+KINDS: dict[str, type[FeatureKind]] = {
+    "text": Text,
+    "image": Image,
+    "number": Number,
+    "category": Category,
+    "tags": Tags,
+}
+HISTORY = "history"

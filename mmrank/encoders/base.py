@@ -1,0 +1,109 @@
+"""What every kind of feature offers: reading, fitting, preprocessing in the graph, and encoding."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+
+from mmrank.config import ConfigError, from_mapping
+from mmrank.data.media import MediaStore
+from mmrank.schema import Feature
+
+CHUNK = 512
+
+
+class FeatureKind(abc.ABC):
+    """One feature of one kind, from its column to its encoder.
+
+    The way of a value: `read` takes the column to raw values, just what a client sends when the
+    model is served; `preprocess` takes raw values to what the encoder eats, in TensorFlow ops.
+    Training runs both over the whole table once; the exported graph holds the same `preprocess`.
+
+    Attributes:
+      sides: Sides of the schema on which this kind may stand.
+      raw_dtype: dtype of one raw value, a scalar.
+      is_media: Whether a raw value is a file's bytes and the column names the file.
+      Options: Frozen dataclass of this kind's options: those of the schema and of the config.
+    """
+
+    sides: ClassVar[frozenset[str]]
+    raw_dtype: ClassVar[tf.DType]
+    Options: ClassVar[type]
+    is_media: ClassVar[bool] = False
+
+    def __init__(self, feature: Feature, options: Mapping[str, Any]):
+        where = f"feature {feature.name!r} ({feature.kind})"
+        if feature.side not in self.sides:
+            raise ConfigError(
+                f"{where}: cannot stand on side {feature.side!r}; "
+                f"use {', '.join(sorted(self.sides))}"
+            )
+        self.feature = feature
+        self.options: Any = from_mapping(self.Options, {**feature.options, **options}, where)
+
+    @property
+    def name(self) -> str:
+        """The feature's name, which its model input bears."""
+        return self.feature.name
+
+    @abc.abstractmethod
+    def read(self, values: pd.Series, media: MediaStore | None) -> tuple[np.ndarray, np.ndarray]:
+        """Raw values [N] and presence [N] bool of a column.
+
+        Args:
+          values: The column.
+          media: Where media files are read from, for kinds whose column names files.
+        """
+
+    def fit(self, values: pd.Series) -> None:  # noqa: B027 - most kinds have nothing to fit
+        """Learns what preprocessing needs (a vocabulary, say) from training values."""
+
+    def state(self) -> dict[str, Any]:
+        """What was fitted, as JSON; empty for a kind that fits nothing."""
+        return {}
+
+    def restore(self, state: Mapping[str, Any]) -> None:  # noqa: B027 - the twin of `fit`
+        """Takes up what `state` gave."""
+
+    @abc.abstractmethod
+    def preprocess(self, raw: tf.Tensor) -> tf.Tensor:
+        """Encoder inputs [N, ...] of raw values [N], in graph ops."""
+
+    @abc.abstractmethod
+    def input_spec(self) -> tf.TensorSpec:
+        """Shape (with N as None) and dtype of what `preprocess` gives."""
+
+    @abc.abstractmethod
+    def encoder(self, width: int) -> tf.keras.layers.Layer:
+        """A layer [N, ...] → [N, D'] over preprocessed values; any width D' will do."""
+
+    def sharing(self) -> str | None:
+        """A key under which features share one encoder; None for an encoder of its own."""
+        return None
+
+    def traced_preprocess(self) -> Callable[[Any], tf.Tensor]:
+        """`preprocess` as one graph for any N."""
+        # A concrete function: TensorFlow warns of retracing where every feature has its own.
+        spec = tf.TensorSpec([None], self.raw_dtype)
+        return tf.function(self.preprocess, input_signature=[spec]).get_concrete_function()
+
+    def arrays(self, values: pd.Series, media: MediaStore | None) -> tuple[np.ndarray, np.ndarray]:
+        """Encoder inputs [N, ...] and presence [N] of a whole column."""
+        raw, present = self.read(values, media)
+        step = self.traced_preprocess()
+        chunks = [step(tf.constant(raw[i : i + CHUNK])).numpy() for i in range(0, len(raw), CHUNK)]
+        if not chunks:
+            spec = self.input_spec()
+            return np.zeros([0, *spec.shape[1:]], spec.dtype.as_numpy_dtype), present
+        return np.concatenate(chunks), present
+
+
+def texts(values: pd.Series) -> np.ndarray:
+    """A column as an object array of texts; missing values become the empty text."""
+    filled = values.astype("string").fillna("").str.strip()
+    return filled.to_numpy(dtype=object)

@@ -1,0 +1,182 @@
+"""Behaviour: attention over the shopper's event history, on the candidates' own embeddings."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+
+from mmrank.config import ConfigError, from_mapping
+from mmrank.schema import Feature
+
+DAY = 86_400.0
+
+
+@dataclasses.dataclass(frozen=True)
+class HistoryOptions:
+    """Options of the event history.
+
+    Attributes:
+      length: Latest events used.
+      heads: Attention heads.
+      dropout: On the attention weights.
+      event_dropout: Share of events forgotten in training, as if they had not happened.
+      age_steps: Buckets of the age of an event, on a logarithmic scale.
+    """
+
+    length: int = 20
+    heads: int = 4
+    dropout: float = 0.1
+    event_dropout: float = 0.1
+    age_steps: int = 16
+
+
+class History:
+    """The history of a shopper: latest events before a list, with their types and ages.
+
+    Attributes:
+      types: Known event types; type i has number i + 1, and 0 is any other.
+    """
+
+    def __init__(self, feature: Feature, options: Mapping[str, Any]):
+        where = f"feature {feature.name!r} (history)"
+        if feature.side != "user":
+            raise ConfigError(f"{where}: cannot stand on side {feature.side!r}; use user")
+        self.feature = feature
+        self.options = from_mapping(HistoryOptions, {**feature.options, **options}, where)
+        self.types: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The feature's name; the model's inputs begin with it."""
+        return self.feature.name
+
+    def fit(self, types: pd.Series | None) -> None:
+        """Learns the event types there are; None for events without a type."""
+        known = [] if types is None else sorted(set(types.dropna().astype(str)))
+        self.types = tuple(known)
+
+    def state(self) -> dict[str, Any]:
+        """The known event types, as JSON."""
+        return {"types": list(self.types)}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Takes up what `state` gave."""
+        self.types = tuple(state["types"])
+
+    def numbers(self, types: pd.Series | None, events: int) -> np.ndarray:
+        """Type numbers [events] int32."""
+        if types is None:
+            return np.zeros(events, np.int32)
+        table = {t: i + 1 for i, t in enumerate(self.types)}
+        return types.astype("string").map(table).fillna(0).to_numpy(dtype=np.int32)
+
+    def encoder(self, width: int) -> tf.keras.layers.Layer:
+        """The layer over history and candidates."""
+        return BehaviorAttention(
+            width,
+            types=len(self.types) + 1,
+            heads=self.options.heads,
+            age_steps=self.options.age_steps,
+            dropout=self.options.dropout,
+            event_dropout=self.options.event_dropout,
+            name=f"{self.name}_encoder",
+        )
+
+
+class BehaviorAttention(tf.keras.layers.Layer):
+    """What the history says: of each candidate [B, L, D] and [B, L, heads], of the shopper [B, D].
+
+    Each candidate attends to the events, and a learned query pools them to one vector of the
+    shopper; type and age of an event are added to its item's vector as embeddings. Attention gives
+    means, which cannot tell one similar event from ten, so affinities stand beside them: per head
+    the sum of the candidate's similarities to all events, weighted by type and age, over the root
+    of their number.
+
+    Masking: events that the mask leaves out weigh nothing. With no event left the results are
+    finite and must be marked absent by the caller.
+
+    Args:
+      width: D.
+      types: Event types, unknown included.
+      heads: Attention heads.
+      age_steps: Buckets of age; bucket = floor(1.5 · log2(1 + hours)), capped.
+      dropout: On the attention weights.
+      event_dropout: Share of events forgotten in training; the latest one is kept.
+
+    Source: Zhou et al. 2018, "Deep Interest Network" (candidate attends to history); Vaswani et
+    al. 2017 (the attention itself); Kabbur et al. 2013, "FISM", equation 2 (the affinities).
+    """
+
+    def __init__(
+        self,
+        width: int,
+        *,
+        types: int,
+        heads: int,
+        age_steps: int,
+        dropout: float,
+        event_dropout: float = 0.0,
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        self.arguments = {
+            "width": width,
+            "types": types,
+            "heads": heads,
+            "age_steps": age_steps,
+            "dropout": dropout,
+            "event_dropout": event_dropout,
+        }
+        self.forget = tf.keras.layers.Dropout(event_dropout)
+        self.age_steps = age_steps
+        self.type_table = tf.keras.layers.Embedding(types, width)
+        self.age_table = tf.keras.layers.Embedding(age_steps, width)
+        self.norm = tf.keras.layers.LayerNormalization()
+        key_width = max(width // heads, 8)
+        self.target = tf.keras.layers.MultiHeadAttention(heads, key_width, dropout=dropout)
+        self.pool = tf.keras.layers.MultiHeadAttention(heads, key_width, dropout=dropout)
+        split = tf.keras.layers.Reshape((-1, heads, key_width))
+        self.liked = tf.keras.Sequential([tf.keras.layers.Dense(heads * key_width), split])
+        self.offered = tf.keras.Sequential([tf.keras.layers.Dense(heads * key_width), split])
+        self.type_weight = tf.keras.layers.Embedding(types, heads, "zeros")
+        self.age_weight = tf.keras.layers.Embedding(age_steps, heads, "zeros")
+
+    def build(self, input_shape: Any) -> None:
+        # Its random generator must be there before training, to be seeded at every epoch.
+        self.forget.build(input_shape)
+        self.query = self.add_weight("query", [1, 1, self.arguments["width"]])
+        super().build(input_shape)
+
+    def call(
+        self, inputs: tuple[tf.Tensor, ...], training: bool | None = None
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Args: candidates [B, L, D], events [B, H, D], types, ages in days, mask [B, H]."""
+        candidates, items, types, ages, mask = inputs
+        if training and self.arguments["event_dropout"]:
+            kept = self.forget(tf.ones_like(ages), training=True) > 0
+            # A shopper with events must not become one without: absence is learned elsewhere.
+            follows = tf.pad(mask[:, 1:], [[0, 0], [0, 1]])
+            mask &= kept | ~follows
+        ages = tf.cast(ages, tf.float32)  # hours of some years are more than float16 holds
+        step = 1.5 * tf.math.log1p(tf.maximum(ages, 0.0) * 24.0) / tf.math.log(2.0)
+        bucket = tf.minimum(tf.cast(step, tf.int32), self.age_steps - 1)
+        events = self.norm(items + self.type_table(types) + self.age_table(bucket))
+        target = self.target(candidates, events, attention_mask=mask[:, None, :], training=training)
+        query = tf.repeat(tf.cast(self.query, events.dtype), tf.shape(events)[0], axis=0)
+        pooled = self.pool(query, events, attention_mask=mask[:, None, :], training=training)
+        # A weight may turn negative: what was disliked speaks against what is like it.
+        weight = 1.0 + self.type_weight(types) + self.age_weight(bucket)
+        weight *= tf.cast(mask, weight.dtype)[..., None]
+        count = tf.reduce_sum(tf.cast(mask, weight.dtype), 1)
+        profile = tf.einsum("bhnk,bhn->bnk", self.liked(items), weight)
+        profile /= tf.sqrt(tf.maximum(count, 1.0))[:, None, None]
+        affinity = tf.einsum("blnk,bnk->bln", self.offered(candidates), profile)
+        return target, pooled[:, 0], affinity
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | self.arguments

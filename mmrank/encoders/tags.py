@@ -1,0 +1,107 @@
+"""Tags: a set of words an item bears, in one separated text."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+
+from mmrank.data.media import MediaStore
+from mmrank.encoders.base import FeatureKind, texts
+from mmrank.encoders.category import check_buckets, most_frequent, string_lookup
+from mmrank.schema import Feature
+
+
+@dataclasses.dataclass(frozen=True)
+class TagsOptions:
+    """Options of tags.
+
+    Attributes:
+      separator: Between two tags.
+      max_tags: Tags used of one item, the first ones.
+      oov_buckets, min_count, max_words: As for a category.
+    """
+
+    separator: str = "|"
+    max_tags: int = 8
+    oov_buckets: int = 4
+    min_count: int = 2
+    max_words: int = 100_000
+
+
+class Tags(FeatureKind):
+    """A set of words in one text such as `red|cotton`. The empty text means absent."""
+
+    sides = frozenset({"item", "query", "user"})
+    raw_dtype = tf.string
+    Options = TagsOptions
+
+    vocabulary: tuple[str, ...] = ()
+
+    def __init__(self, feature: Feature, options: Mapping[str, Any]):
+        super().__init__(feature, options)
+        check_buckets(self)
+
+    def read(self, values: pd.Series, media: MediaStore | None) -> tuple[np.ndarray, np.ndarray]:
+        joined = [self._join(v) for v in values]
+        words = texts(pd.Series(joined, dtype=object))
+        return words, words != ""
+
+    def _join(self, value: Any) -> Any:
+        # Parquet may hold real lists.
+        if isinstance(value, (list, tuple, np.ndarray)):
+            return self.options.separator.join(str(v) for v in value)
+        return value
+
+    def fit(self, values: pd.Series) -> None:
+        words, _ = self.read(values, None)
+        single = [w.strip() for text in words for w in text.split(self.options.separator)]
+        self.vocabulary = most_frequent(np.array([w for w in single if w]), self.options)
+
+    def state(self) -> dict[str, Any]:
+        return {"vocabulary": list(self.vocabulary)}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self.vocabulary = tuple(state["vocabulary"])
+
+    def preprocess(self, raw: tf.Tensor) -> tf.Tensor:
+        split = tf.strings.split(raw, self.options.separator)
+        words = tf.ragged.map_flat_values(tf.strings.strip, split)
+        words = tf.ragged.boolean_mask(words, words != "")
+        lookup = string_lookup(self, self.vocabulary, self.options.oov_buckets)
+        rows = tf.ragged.map_flat_values(lambda w: lookup(w) + 1, words)
+        return rows.to_tensor(0, shape=[None, self.options.max_tags])
+
+    def input_spec(self) -> tf.TensorSpec:
+        return tf.TensorSpec([None, self.options.max_tags], tf.int64)
+
+    def encoder(self, width: int) -> tf.keras.layers.Layer:
+        return TagsEncoder(
+            width,
+            words=max(len(self.vocabulary), 1) + self.options.oov_buckets,
+            name=f"{self.name}_encoder",
+        )
+
+
+class TagsEncoder(tf.keras.layers.Layer):
+    """Embeddings [N, D] of tag rows [N, tags] int64: the mean over the tags that are there.
+
+    Masking: row 0 is padding and weighs nothing; an item of padding alone gives zeros.
+    """
+
+    def __init__(self, width: int, *, words: int, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.width, self.words = width, words
+        self.table = tf.keras.layers.Embedding(words + 1, width)
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        weight = tf.cast(inputs > 0, self.compute_dtype)[..., None]
+        total = tf.reduce_sum(self.table(inputs) * weight, axis=1)
+        return total / tf.maximum(tf.reduce_sum(weight, axis=1), 1)
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"width": self.width, "words": self.words}

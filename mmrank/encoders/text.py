@@ -1,0 +1,233 @@
+"""Texts: a keras_nlp BERT over a WordPiece vocabulary of the shop's own, or any TF-Hub handle."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import keras_nlp
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+import tensorflow_hub
+
+from mmrank.config import ConfigError
+from mmrank.data.media import MediaStore
+from mmrank.encoders.base import FeatureKind, texts
+
+RESERVED = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
+
+
+@dataclasses.dataclass(frozen=True)
+class TextOptions:
+    """Options of a text.
+
+    Attributes:
+      encoder: `bert` for a transformer trained here, `hub` for a TF-Hub SavedModel.
+      max_tokens: Tokens read of a text (bert).
+      vocabulary_size: Word pieces at most (bert).
+      layers, heads, hidden, intermediate: The transformer's shape (bert).
+      dropout: In the transformer (bert).
+      handle: URL or local folder of a hub model that takes strings [N] and gives [N, D] (hub).
+      trainable: Whether the hub model learns on (hub).
+      group: Texts of one group with equal options share one encoder and vocabulary, so that a
+        word means the same in a query and in a title.
+    """
+
+    encoder: str = "bert"
+    max_tokens: int = 24
+    vocabulary_size: int = 8000
+    layers: int = 2
+    heads: int = 4
+    hidden: int = 128
+    intermediate: int = 256
+    dropout: float = 0.1
+    handle: str = ""
+    trainable: bool = False
+    group: str = "text"
+
+
+class Text(FeatureKind):
+    """A text in Chinese, English or both. The empty text means absent."""
+
+    sides = frozenset({"item", "query", "user"})
+    raw_dtype = tf.string
+    Options = TextOptions
+
+    vocabulary: tuple[str, ...] = ()
+
+    def __init__(self, feature: Any, options: Mapping[str, Any]):
+        super().__init__(feature, options)
+        if self.options.encoder not in ENCODERS:
+            raise ConfigError(
+                f"feature {self.name!r}: unknown text encoder {self.options.encoder!r}; "
+                f"known: {', '.join(ENCODERS)}"
+            )
+        if self.options.encoder == "hub" and not self.options.handle:
+            raise ConfigError(
+                f"feature {self.name!r}: encoder hub needs `handle`, a TF-Hub URL or a local folder"
+            )
+
+    def read(self, values: pd.Series, media: MediaStore | None) -> tuple[np.ndarray, np.ndarray]:
+        words = texts(values)
+        return words, words != ""
+
+    def fit(self, values: pd.Series) -> None:
+        if self.options.encoder == "bert":
+            self.vocabulary = word_pieces(texts(values), self.options.vocabulary_size)
+
+    def state(self) -> dict[str, Any]:
+        return {"vocabulary": list(self.vocabulary)}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self.vocabulary = tuple(state["vocabulary"])
+
+    def sharing(self) -> str:
+        options = json.dumps(dataclasses.asdict(self.options), sort_keys=True)
+        return f"{self.options.group}_{hashlib.sha256(options.encode()).hexdigest()[:8]}"
+
+    def preprocess(self, raw: tf.Tensor) -> tf.Tensor:
+        if self.options.encoder == "hub":
+            return tf.identity(raw)
+        return self._tokenizer()(raw)
+
+    def _tokenizer(self) -> keras_nlp.tokenizers.WordPieceTokenizer:
+        if getattr(self, "_made", None) is None:
+            with tf.init_scope():
+                self._made = word_piece_tokenizer(self.vocabulary, self.options.max_tokens)
+        return self._made
+
+    def input_spec(self) -> tf.TensorSpec:
+        if self.options.encoder == "hub":
+            return tf.TensorSpec([None], tf.string)
+        return tf.TensorSpec([None, self.options.max_tokens], tf.int32)
+
+    def encoder(self, width: int) -> tf.keras.layers.Layer:
+        return ENCODERS[self.options.encoder](self)
+
+
+def word_pieces(values: np.ndarray, size: int) -> tuple[str, ...]:
+    """The WordPiece vocabulary of some texts, the reserved tokens first.
+
+    Args:
+      values: Texts [N].
+      size: Most pieces wanted; small corpora give fewer.
+    """
+    unique = sorted({v for v in values if v})
+    dataset = tf.data.Dataset.from_tensor_slices(unique or [""]).batch(1024)
+    pieces = keras_nlp.tokenizers.compute_word_piece_vocabulary(
+        dataset,
+        vocabulary_size=size,
+        lowercase=True,
+        strip_accents=True,
+        split_on_cjk=True,
+        reserved_tokens=list(RESERVED),
+    )
+    return tuple(pieces)
+
+
+def word_piece_tokenizer(
+    vocabulary: tuple[str, ...], max_tokens: int
+) -> keras_nlp.tokenizers.WordPieceTokenizer:
+    """The tokenizer [N] → [N, max_tokens] int32 over a vocabulary; it runs inside a graph."""
+    return keras_nlp.tokenizers.WordPieceTokenizer(
+        vocabulary=list(vocabulary),
+        sequence_length=max_tokens,
+        lowercase=True,
+        strip_accents=True,
+        split_on_cjk=True,
+        oov_token=RESERVED[1],
+    )
+
+
+class BertEncoder(tf.keras.layers.Layer):
+    """Embeddings [N, hidden] of token ids [N, T]: the mean over a BERT's token vectors.
+
+    Masking: id 0 is padding; it is attended to by nobody and no part of the mean. A text of
+    padding alone gives zeros.
+
+    Args:
+      vocabulary_size: Rows of the token embedding.
+      max_tokens: T.
+      layers, heads, hidden, intermediate, dropout: As in `keras_nlp.models.BertBackbone`.
+
+    Source: Devlin et al. 2019, "BERT"; mean pooling as in Reimers and Gurevych 2019.
+    """
+
+    def __init__(
+        self,
+        *,
+        vocabulary_size: int,
+        max_tokens: int,
+        layers: int,
+        heads: int,
+        hidden: int,
+        intermediate: int,
+        dropout: float,
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        self.arguments = {
+            "vocabulary_size": vocabulary_size,
+            "max_tokens": max_tokens,
+            "layers": layers,
+            "heads": heads,
+            "hidden": hidden,
+            "intermediate": intermediate,
+            "dropout": dropout,
+        }
+        backbone = keras_nlp.models.BertBackbone(
+            vocabulary_size=vocabulary_size,
+            num_layers=layers,
+            num_heads=heads,
+            hidden_dim=hidden,
+            intermediate_dim=intermediate,
+            dropout=dropout,
+            max_sequence_length=max_tokens,
+            num_segments=1,
+        )
+        # The pooled output of the [CLS] token is not used; without it its weights are gone too.
+        self.backbone = tf.keras.Model(backbone.input, backbone.output["sequence_output"])
+
+    def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+        ids = tf.cast(inputs, tf.int32)
+        present = tf.cast(ids > 0, tf.int32)
+        tokens = self.backbone(
+            {"token_ids": ids, "segment_ids": tf.zeros_like(ids), "padding_mask": present},
+            training=training,
+        )
+        weight = tf.cast(present, tokens.dtype)[..., None]
+        return tf.reduce_sum(tokens * weight, 1) / tf.maximum(tf.reduce_sum(weight, 1), 1)
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | self.arguments
+
+
+def _bert(kind: Text) -> tf.keras.layers.Layer:
+    options = kind.options
+    return BertEncoder(
+        vocabulary_size=len(kind.vocabulary),
+        max_tokens=options.max_tokens,
+        layers=options.layers,
+        heads=options.heads,
+        hidden=options.hidden,
+        intermediate=options.intermediate,
+        dropout=options.dropout,
+        name=kind.sharing(),
+    )
+
+
+def _hub(kind: Text) -> tf.keras.layers.Layer:
+    return tensorflow_hub.KerasLayer(
+        kind.options.handle,
+        trainable=kind.options.trainable,
+        input_shape=[],
+        dtype=tf.string,
+        name=kind.sharing(),
+    )
+
+
+ENCODERS = {"bert": _bert, "hub": _hub}

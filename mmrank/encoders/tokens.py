@@ -1,0 +1,72 @@
+"""Modality tokens: encoder outputs at one width, absent ones replaced by a learned vector."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+
+class PresentOnly(tf.keras.layers.Layer):
+    """Embeddings [N, D'] where the modality is present, zeros elsewhere.
+
+    The wrapped encoder sees the present rows alone: absent ones cost nothing, and whatever is
+    stored under them reaches neither a result nor the statistics of BatchNormalization. With no
+    row present at all, the first row is encoded (and its result dropped) so that batch statistics
+    are never taken over nothing.
+
+    Args:
+      encoder: A layer [N, ...] → [N, D'].
+    """
+
+    def __init__(self, encoder: tf.keras.layers.Layer, **kwargs: Any):
+        # Raw values stay as they are under mixed precision: 2003 is 2000 in bfloat16.
+        super().__init__(autocast=False, **kwargs)
+        self.encoder = encoder
+
+    def call(self, inputs: tuple[tf.Tensor, tf.Tensor], training: bool | None = None) -> tf.Tensor:
+        values, present = inputs
+        rows = tf.where(present)[:, 0]
+        rows = tf.cond(tf.size(rows) > 0, lambda: rows, lambda: tf.zeros([1], tf.int64))
+        encoded = self.encoder(tf.gather(values, rows), training=training)
+        shape = tf.stack([tf.shape(present, tf.int64)[0], tf.cast(encoded.shape[-1], tf.int64)])
+        spread = tf.scatter_nd(rows[:, None], encoded, shape)
+        return tf.where(present[:, None], spread, tf.zeros([], encoded.dtype))
+
+
+class ModalityTokens(tf.keras.layers.Layer):
+    """Tokens [..., M, D] of M modalities: each projected and layer-normalised.
+
+    Masking: where a modality is absent its token is a learned embedding; the value given for it
+    changes nothing.
+
+    Args:
+      names: The modalities' names, in the order of the inputs.
+      width: D.
+    """
+
+    def __init__(self, names: tuple[str, ...], width: int, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.names, self.width = tuple(names), width
+        self.projections = [tf.keras.layers.Dense(width, name=f"{n}_projection") for n in names]
+        self.norms = [tf.keras.layers.LayerNormalization(name=f"{n}_norm") for n in names]
+
+    def build(self, input_shape: Any) -> None:
+        self.absent = self.add_weight(
+            "absent",
+            [len(self.names), self.width],
+            initializer=tf.keras.initializers.RandomNormal(stddev=0.5),
+        )
+        super().build(input_shape)
+
+    def call(self, inputs: tuple[list[tf.Tensor], list[tf.Tensor]]) -> tf.Tensor:
+        """Args: embeddings, M tensors [..., D']; present, M tensors [...] bool."""
+        tokens = []
+        for i, (embedding, present) in enumerate(zip(*inputs, strict=True)):
+            token = self.norms[i](self.projections[i](tf.cast(embedding, self.compute_dtype)))
+            absent = tf.cast(self.absent[i], token.dtype)
+            tokens.append(tf.where(present[..., None], token, absent))
+        return tf.stack(tokens, axis=-2)
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"names": self.names, "width": self.width}

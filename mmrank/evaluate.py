@@ -1,0 +1,186 @@
+"""Command line: a table of a run's metrics against baselines, with intervals and slices."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import pathlib
+import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mmrank.data.tables import SPLITS, DataError, Dataset, load_dataset
+from mmrank.evaluation.baselines import BASELINES, baseline_scores, check_names
+from mmrank.evaluation.metrics import CONVENTIONS
+from mmrank.evaluation.offline import evaluate_scores
+from mmrank.outputs import exit_code, log_progress, write_whole
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from mmrank.build import Run
+
+EXAMPLE = """example:
+  python -m mmrank.evaluate --run runs/fashion --drop image --json fashion-test.json
+
+Prints NDCG, MRR, MAP, precision, recall and ROC-AUC with bootstrap intervals, a paired test against
+every baseline and the slices that the data knows. --data may be a catalogue the model never saw.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The exit status: 0, 2 for wrong input, 130 when interrupted.
+
+    Args:
+      argv: The arguments, those of the process unless given.
+    """
+    args = _parser().parse_args(argv)
+    log_progress()
+    return exit_code(lambda: _run(args, _prepare(args)))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Job:
+    """What the arguments name, loaded."""
+
+    run: Run
+    folder: pathlib.Path
+    dataset: Dataset
+    rows: pd.DataFrame
+    baselines: Sequence[str]
+    drop: Sequence[str]
+    against: Mapping[str, Run]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m mmrank.evaluate",
+        description="Measures a trained run against baselines.",
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--run", required=True, type=pathlib.Path, help="folder of a trained run")
+    parser.add_argument(
+        "--data", type=pathlib.Path, help="folder of a prepared dataset (default: the run's own)"
+    )
+    parser.add_argument("--split", default="test", choices=(*reversed(SPLITS), "all"))
+    parser.add_argument(
+        "--baselines",
+        default=",".join(BASELINES),
+        help="names joined by commas, or '' for none (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--drop",
+        action="append",
+        default=[],
+        metavar="MODALITY",
+        help="also score with this feature absent, and compare; may be repeated",
+    )
+    parser.add_argument(
+        "--against",
+        action="append",
+        default=[],
+        type=pathlib.Path,
+        metavar="RUN",
+        help="also score with another run, and compare; may be repeated",
+    )
+    parser.add_argument(
+        "--no-relevant",
+        default="skip",
+        choices=CONVENTIONS,
+        help="how lists without a relevant item count (default: %(default)s)",
+    )
+    parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="also write the figures")
+    parser.add_argument("--force", action="store_true", help="let --json replace an existing file")
+    return parser
+
+
+def _prepare(args: argparse.Namespace) -> _Job:
+    # What is quick to check is checked before TensorFlow is loaded, which takes seconds.
+    baselines = [name.strip() for name in args.baselines.split(",") if name.strip()]
+    try:
+        check_names(baselines)
+    except ValueError as error:
+        raise DataError(f"--baselines: {error}") from error
+    if args.json is not None:
+        _check_target(args.json, args.force)
+    for folder in (args.run, *args.against):
+        if not folder.is_dir():
+            raise DataError(f"{folder}: no such folder; train a run with `python -m mmrank.train`")
+
+    from mmrank.build import load_run
+
+    run = load_run(args.run)
+    for name in args.drop:
+        if name not in run.features:
+            known = ", ".join(run.features)
+            raise DataError(f"--drop: the run has no feature {name!r}; known: {known}")
+    folder = run.data if args.data is None else args.data
+    if args.data is None and not folder.is_dir():
+        raise DataError(f"{folder}: the run's dataset is gone; name one with --data")
+    dataset = load_dataset(folder)
+    rows = dataset.rows(args.split)
+    if len(rows) == 0:
+        raise DataError(f"{folder}: the split {args.split!r} has no rows; choose another --split")
+
+    others = {f"run {other.name}": load_run(other) for other in args.against}
+    return _Job(run, folder, dataset, rows, baselines, list(dict.fromkeys(args.drop)), others)
+
+
+def _run(args: argparse.Namespace, job: _Job) -> int:
+    scores = _model_scores(job.run, job.dataset, job.rows, job.drop)
+    for name, other in job.against.items():
+        _say(f"scoring {name}")
+        scores[name] = other.score(job.dataset, job.rows)
+    _say(f"scoring with baselines: {', '.join(job.baselines) or 'none'}")
+    scores.update(baseline_scores(job.dataset, job.rows, job.baselines))
+    _say("metrics, intervals and slices")
+    report = evaluate_scores(
+        job.dataset, job.rows, scores, split=args.split, no_relevant=args.no_relevant
+    )
+    print(report.to_text(), end="")
+    if args.json is not None:
+        about = {
+            "run": str(args.run),
+            "against": [str(folder) for folder in args.against],
+            "data": str(job.folder),
+            "dropped": list(job.drop),
+        }
+        text = json.dumps(about | report.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
+        write_whole(args.json, text + "\n")
+        _say(f"wrote {args.json}")
+    return 0
+
+
+def _model_scores(
+    run: Run, dataset: Dataset, rows: pd.DataFrame, drop: Sequence[str]
+) -> dict[str, np.ndarray]:
+    """The model's scores, [rows], and with `drop` those without these features as well."""
+    _say(f"scoring {len(rows):,} candidates with the model")
+    scores = {"model": run.score(dataset, rows)}
+    if drop:
+        name = f"without {', '.join(drop)}"
+        _say(f"scoring {name}")
+        scores[name] = run.score(dataset, rows, drop=drop)
+    return scores
+
+
+def _say(text: str) -> None:
+    """Progress goes to the error stream, so that the table alone can be piped on."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def _check_target(file: pathlib.Path, force: bool) -> None:
+    if not file.parent.is_dir():
+        raise DataError(f"--json: there is no folder {file.parent}; make it first")
+    if file.is_dir():
+        raise DataError(f"--json: {file} is a folder; name a file")
+    if file.exists() and not force:
+        raise DataError(f"--json: {file} exists; add --force to replace it, or name another file")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Offline evaluation: metrics with intervals, baselines, paired tests and slices. No TensorFlow."""

@@ -1,0 +1,202 @@
+"""One report from the scores of a model and of its baselines on the same lists."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from mmrank.data.tables import DataError, Dataset
+from mmrank.evaluation.metrics import DEFAULT_METRICS, per_list
+from mmrank.evaluation.report import HEADLINE, Report, SliceReport
+from mmrank.evaluation.significance import (
+    LEVEL,
+    PERMUTATIONS,
+    RESAMPLES,
+    Interval,
+    bootstrap_intervals,
+    compare,
+)
+from mmrank.evaluation.slices import Slice, find_slices
+
+Values = dict[str, dict[str, np.ndarray]]
+
+
+def evaluate_scores(
+    dataset: Dataset,
+    rows: pd.DataFrame,
+    scores: Mapping[str, np.ndarray],
+    *,
+    split: str = "test",
+    metrics: Sequence[str] = DEFAULT_METRICS,
+    no_relevant: str = "skip",
+    relevant_grade: float = 1.0,
+    with_slices: bool = True,
+    level: float = LEVEL,
+    resamples: int = RESAMPLES,
+    permutations: int = PERMUTATIONS,
+    seed: int = 0,
+) -> Report:
+    """The report on the scorers: metrics with intervals, paired tests and slices.
+
+    Args:
+      dataset: The dataset.
+      rows: Candidate rows of it, whole lists, say `dataset.rows("test")`.
+      scores: By scorer, finite scores in the order of the rows, [rows]. The first scorer is the
+        model; the paired test compares it with every other one.
+      split: What the rows are called in the report.
+      metrics: Names as in `mmrank.evaluation.metrics`.
+      no_relevant: The convention for lists without a relevant item: skip, zero or one.
+      relevant_grade: The lowest grade that counts as relevant for all metrics but NDCG.
+      with_slices: Whether to look at slices.
+      level: Coverage of the intervals.
+      resamples: Number of bootstrap resamples.
+      permutations: Number of sign patterns of the paired test.
+      seed: Seed of resamples, sign patterns and the order of ties.
+
+    Raises:
+      DataError: There are no rows, a list's rows do not stand together, a grade is negative or
+        not finite, or a score is not finite.
+      SchemaError: The schema has no grade.
+      ValueError: No scorer, scores of the wrong shape, or an unknown metric or convention.
+    """
+    if not scores:
+        raise ValueError("there are no scores to evaluate")
+    schema = dataset.schema
+    column = schema.feature("grade").column
+    if len(rows) == 0:
+        raise DataError(f"{schema.lists.file}: the split {split!r} has no rows; choose another one")
+    grades = _grades(schema.lists.file, rows[column])
+    scores = {name: _checked(name, value, len(rows)) for name, value in scores.items()}
+    ids = rows[schema.lists.list]
+    offsets = list_offsets(ids)
+    keys = pd.util.hash_pandas_object(
+        rows[[schema.lists.list, schema.lists.item]], index=False
+    ).to_numpy()
+
+    def values(kept: np.ndarray, starts: np.ndarray, names: Mapping[str, Sequence[str]]) -> Values:
+        return {
+            scorer: per_list(
+                scores[scorer][kept],
+                grades[kept],
+                starts,
+                metrics=wanted,
+                relevant_grade=relevant_grade,
+                no_relevant=no_relevant,
+                tie_keys=keys[kept],
+                seed=seed,
+            )
+            for scorer, wanted in names.items()
+        }
+
+    everything = values(np.ones(len(rows), dtype=bool), offsets, dict.fromkeys(scores, metrics))
+    model = next(iter(scores))
+    light = [HEADLINE] if HEADLINE in metrics else list(metrics[:1])
+    by_slice = []
+    for part in find_slices(dataset, rows) if with_slices else ():
+        kept = _kept_rows(part, grades, offsets)
+        starts = _offsets_of(kept, offsets)
+        if len(starts) > 1:
+            wanted = {scorer: metrics if scorer == model else light for scorer in scores}
+            by_slice.append(
+                SliceReport(
+                    name=part.name,
+                    description=part.description,
+                    of=part.of,
+                    lists=len(starts) - 1,
+                    rows=int(kept.sum()),
+                    metrics=_intervals(values(kept, starts, wanted), level, resamples, seed),
+                )
+            )
+    return Report(
+        dataset=schema.name,
+        split=split,
+        lists=len(offsets) - 1,
+        rows=len(rows),
+        no_relevant=no_relevant,
+        relevant_grade=relevant_grade,
+        without_positive=int((_count(grades > 0, offsets) == 0).sum()),
+        without_relevant=int((_count(grades >= relevant_grade, offsets) == 0).sum()),
+        level=level,
+        metrics=_intervals(everything, level, resamples, seed),
+        comparisons=tuple(
+            compare(
+                everything, level=level, resamples=resamples, permutations=permutations, seed=seed
+            )
+        ),
+        slices=tuple(by_slice),
+    )
+
+
+def list_offsets(ids: pd.Series) -> np.ndarray:
+    """Where each list starts, then the number of rows, int64 [lists + 1].
+
+    Args:
+      ids: The list id of every row; equal ids stand together, [rows].
+
+    Raises:
+      DataError: The rows of a list do not stand together.
+    """
+    codes, unique = pd.factorize(ids, use_na_sentinel=False)
+    changes = np.flatnonzero(np.diff(codes)) + 1
+    if len(changes) + 1 != len(unique):
+        raise DataError(
+            f"column {ids.name!r}: the rows of a list must stand together; sort them by list"
+        )
+    return np.concatenate([[0], changes, [len(ids)]]).astype(np.int64)
+
+
+def _grades(file: str, column: pd.Series) -> np.ndarray:
+    grades = column.to_numpy(dtype=np.float64, na_value=np.nan)
+    wrong = np.flatnonzero(~np.isfinite(grades) | (grades < 0))
+    if len(wrong):
+        raise DataError(
+            f"{file}, column {column.name!r}: {len(wrong)} grade(s) are negative or not finite, "
+            f"the first {column.iloc[wrong[0]]!r}; mend or drop these rows"
+        )
+    return grades
+
+
+def _checked(name: str, scores: np.ndarray, rows: int) -> np.ndarray:
+    scores = np.asarray(scores, dtype=np.float64)
+    if scores.shape != (rows,):
+        raise ValueError(f"scorer {name!r}: scores of shape {scores.shape} for {rows} rows")
+    if not np.isfinite(scores).all():
+        raise DataError(
+            f"scorer {name!r}: {int((~np.isfinite(scores)).sum())} of {rows} scores are not finite"
+        )
+    return scores
+
+
+def _count(rows: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    """How many of the marked rows each list has, int64 [lists]."""
+    return np.diff(np.concatenate([[0], np.cumsum(rows)])[offsets])
+
+
+def _kept_rows(part: Slice, grades: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    """The rows of a slice that are evaluated, bool [rows].
+
+    An item slice drops lists with fewer than two of its candidates or no positive grade in it.
+    """
+    if part.of == "lists":
+        return part.rows
+    useful = (_count(part.rows, offsets) >= 2) & (_count(part.rows & (grades > 0), offsets) > 0)
+    return part.rows & np.repeat(useful, np.diff(offsets))
+
+
+def _offsets_of(kept: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    """The offsets of the lists that keep a row, among the kept rows."""
+    sizes = _count(kept, offsets)
+    return np.concatenate([[0], np.cumsum(sizes[sizes > 0])]).astype(np.int64)
+
+
+def _intervals(
+    values: Values, level: float, resamples: int, seed: int
+) -> dict[str, dict[str, Interval]]:
+    """The interval of every scorer and metric, all from the same resampled lists."""
+    columns = [column for by_metric in values.values() for column in by_metric.values()]
+    found = iter(
+        bootstrap_intervals(np.stack(columns, axis=1), level=level, resamples=resamples, seed=seed)
+    )
+    return {scorer: {name: next(found) for name in names} for scorer, names in values.items()}

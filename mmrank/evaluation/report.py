@@ -1,0 +1,191 @@
+"""What an evaluation found, as a mapping for JSON and as a table for people."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from mmrank.evaluation.significance import Comparison, Interval
+
+HEADLINE = "ndcg@10"
+WIDTH = 100
+_MEANING = {
+    "skip": "left out of the mean",
+    "zero": "counted as 0",
+    "one": "counted as 1",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class SliceReport:
+    """The metrics on one slice.
+
+    Attributes:
+      name, description, of: As in `Slice`.
+      lists: Number of lists in the slice, dropped ones not counted.
+      rows: Number of candidates in those lists.
+      metrics: By scorer, then by metric; every metric for the model, NDCG@10 for the others.
+    """
+
+    name: str
+    description: str
+    of: str
+    lists: int
+    rows: int
+    metrics: Mapping[str, Mapping[str, Interval]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """What an evaluation found.
+
+    Attributes:
+      dataset: The dataset's name.
+      split: The split or other name of the rows.
+      lists: Number of lists.
+      rows: Number of candidates.
+      no_relevant: The convention for lists without a relevant item: skip, zero or one.
+      relevant_grade: The lowest grade that counts as relevant for all metrics but NDCG.
+      without_positive: Lists without a positive grade: NDCG follows the convention there.
+      without_relevant: Lists without a grade of at least `relevant_grade`: the others do.
+      level: Coverage of the intervals.
+      metrics: By scorer, then by metric. The first scorer is the model.
+      comparisons: The model against every other scorer, under every metric.
+      slices: The slices that apply.
+    """
+
+    dataset: str
+    split: str
+    lists: int
+    rows: int
+    no_relevant: str
+    relevant_grade: float
+    without_positive: int
+    without_relevant: int
+    level: float
+    metrics: Mapping[str, Mapping[str, Interval]]
+    comparisons: tuple[Comparison, ...]
+    slices: tuple[SliceReport, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """A mapping for `json.dumps(..., allow_nan=False)`; what is not defined is None."""
+        plain: dict[str, Any] = _plain(dataclasses.asdict(self))
+        return plain
+
+    def to_text(self) -> str:
+        """The report as plain text of at most 100 columns (unless names are very long)."""
+        parts = [self._heading(), *self._metric_tables()]
+        if self.comparisons:
+            parts.append(self._comparison_table())
+        parts.extend(self._slice_tables())
+        return "\n\n".join(parts) + "\n"
+
+    def _heading(self) -> str:
+        skipped = " (skipped)" if self.no_relevant == "skip" else ""
+        return "\n".join(
+            [
+                f"{self.dataset}, split {self.split}: "
+                f"{self.lists:,} lists, {self.rows:,} candidates",
+                f"Lists without a relevant item: {_MEANING[self.no_relevant]} "
+                f"(--no-relevant {self.no_relevant}).",
+                f"  NDCG (no positive grade): {self.without_positive:,} lists{skipped}",
+                f"  other metrics (no grade of {self.relevant_grade:g} or more): "
+                f"{self.without_relevant:,} lists{skipped}",
+                f"In brackets: {self.level:.0%} bootstrap intervals over lists.",
+            ]
+        )
+
+    def _metric_tables(self) -> Iterable[str]:
+        scorers = list(self.metrics)
+        names = list(self.metrics[scorers[0]])
+        columns = [
+            [scorer, *(_interval(self.metrics[scorer][name]) for name in names)]
+            for scorer in scorers
+        ]
+        return _blocks([["metric", *names]], columns)
+
+    def _comparison_table(self) -> str:
+        metric = HEADLINE if any(c.metric == HEADLINE for c in self.comparisons) else None
+        shown = [c for c in self.comparisons if metric in (None, c.metric)]
+        columns = [
+            ["compared", *(f"{c.a} - {c.b}" for c in shown)],
+            ["metric", *(c.metric for c in shown)],
+            ["difference", *(_interval(c.difference, "+") for c in shown)],
+            ["relative", *(_number(c.relative, "+.1%") for c in shown)],
+            ["p (paired)", *(_number(c.p_value, ".4f") for c in shown)],
+            ["lists", *(f"{c.difference.lists:,}" for c in shown)],
+        ]
+        return _table(columns)
+
+    def _slice_tables(self) -> Iterable[str]:
+        shown = [part for part in self.slices if part.lists]
+        if not shown:
+            return []
+        scorers = list(self.metrics)
+        metric = (
+            HEADLINE
+            if HEADLINE in self.metrics[scorers[0]]
+            else next(iter(self.metrics[scorers[0]]))
+        )
+        fixed = [
+            [f"{metric} by slice", *(part.name for part in shown)],
+            ["lists", *(f"{part.lists:,}" for part in shown)],
+        ]
+        columns = [
+            [scorer, *(_interval(part.metrics[scorer][metric]) for part in shown)]
+            for scorer in scorers
+        ]
+        return _blocks(fixed, columns)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {k: _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def _number(value: float, form: str) -> str:
+    return format(value, form) if math.isfinite(value) else "-"
+
+
+def _interval(value: Interval, sign: str = "") -> str:
+    if not math.isfinite(value.mean):
+        return "-"
+    form = f"{sign}.3f"
+    return f"{value.mean:{form}} [{value.low:{form}} {value.high:{form}}]"
+
+
+def _blocks(fixed: Sequence[Sequence[str]], columns: Sequence[Sequence[str]]) -> list[str]:
+    """Tables that each show the fixed columns and as many of the others as fit in `WIDTH`."""
+    tables: list[str] = []
+    room: list[Sequence[str]] = []
+    for column in columns:
+        if room and _width([*fixed, *room, column]) > WIDTH:
+            tables.append(_table([*fixed, *room]))
+            room = []
+        room.append(column)
+    return [*tables, _table([*fixed, *room])]
+
+
+def _width(columns: Sequence[Sequence[str]]) -> int:
+    return sum(max(map(len, column)) + 2 for column in columns) - 2
+
+
+def _table(columns: Sequence[Sequence[str]]) -> str:
+    """The columns aligned under their headings; the first to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in columns]
+    lines = [
+        "  ".join(
+            cell.rjust(width) if place else cell.ljust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in zip(*columns, strict=True)
+    ]
+    lines.insert(1, "-" * len(lines[0]))
+    return "\n".join(line.rstrip() for line in lines)

@@ -1,0 +1,84 @@
+"""Command line: a trained run as a SavedModel that needs none of this package."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import pathlib
+import shlex
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from mmrank.data.tables import DataError, Dataset, load_dataset
+from mmrank.outputs import exit_code, log_progress
+
+if TYPE_CHECKING:
+    from mmrank.build import Run
+
+EXAMPLE = """example:
+  python -m mmrank.export --run runs/fashion
+
+Writes the next free number, such as runs/fashion/export/2, which TensorFlow Serving and
+mmrank.Ranker.load read. --data names the catalogue whose items can be ranked by id; it may be one
+that the model never saw.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The exit status: 0, 2 for wrong input, 130 when interrupted.
+
+    Args:
+      argv: The arguments, those of the process unless given.
+    """
+    args = _parser().parse_args(argv)
+    log_progress()
+    return exit_code(lambda: _run(args))
+
+
+def _run(args: argparse.Namespace) -> None:
+    run, dataset = _load(args.run, args.data)
+    from mmrank.serving.export import export_run
+
+    folder = export_run(run, args.out or args.run / "export", dataset)
+    print(folder)
+    ids = json.dumps(list(dataset.item_ids[:3]), ensure_ascii=False)
+    rank = f"mmrank.Ranker.load({json.dumps(str(folder))}).rank(candidates={ids})"
+    print(f"next: python -c {shlex.quote(f'import mmrank; print({rank})')}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m mmrank.export",
+        description="Exports a trained run as a SavedModel, its catalogue encoded inside.",
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--run", required=True, type=pathlib.Path, help="folder of a trained run")
+    parser.add_argument(
+        "--data", type=pathlib.Path, help="folder of a prepared dataset (default: the run's own)"
+    )
+    parser.add_argument(
+        "--out", type=pathlib.Path, help="folder of the numbered exports (default: RUN/export)"
+    )
+    return parser
+
+
+def _load(run_folder: pathlib.Path, data: pathlib.Path | None) -> tuple[Run, Dataset]:
+    # What is quick to check is checked before TensorFlow is loaded, which takes seconds.
+    if not run_folder.is_dir():
+        raise DataError(f"{run_folder}: no such folder; train a run with `python -m mmrank.train`")
+    if data is not None and not data.is_dir():
+        raise DataError(f"--data: {data}: no such folder")
+
+    from mmrank.build import load_run
+
+    run = load_run(run_folder)
+    folder = run.data if data is None else data
+    if not folder.is_dir():
+        raise DataError(f"{folder}: the run's dataset is gone; name one with --data")
+    return run, load_dataset(folder)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,234 @@
+"""The features of a run: one object a feature, fitted on training data and kept as JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mmrank.config import ConfigError
+from mmrank.data.batches import HistoryArrays, ListArrays
+from mmrank.data.media import open_media
+from mmrank.data.tables import Dataset
+from mmrank.encoders import HISTORY, KINDS, FeatureKind
+from mmrank.encoders.behavior import History
+from mmrank.models import FeatureEncoder, present_name
+from mmrank.outputs import write_whole
+from mmrank.schema import Schema, SchemaError, did_you_mean
+
+logger = logging.getLogger(__name__)
+MODEL_SIDES = ("item", "query", "user", "pair")
+
+
+@dataclasses.dataclass(frozen=True)
+class Features:
+    """Every feature that a model reads, in the schema's order.
+
+    Attributes:
+      schema: The dataset's schema.
+      columns: The features that stand in a column, by name.
+      history: The event history, or None.
+    """
+
+    schema: Schema
+    columns: Mapping[str, FeatureKind]
+    history: History | None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of all features, the history last."""
+        return (*self.columns, *([self.history.name] if self.history else []))
+
+    def of_side(self, *sides: str) -> list[FeatureKind]:
+        """The column features of these sides."""
+        return [k for k in self.columns.values() if k.feature.side in sides]
+
+    def fit(self, dataset: Dataset) -> None:
+        """Fits every feature on the training lists: vocabularies, means, event types.
+
+        Features that share an encoder are fitted on the values of all of them.
+        """
+        train = dataset.rows("train")
+        groups: dict[str, list[FeatureKind]] = {}
+        for kind in self.columns.values():
+            groups.setdefault(kind.sharing() or f"alone:{kind.name}", []).append(kind)
+        for members in groups.values():
+            values = pd.concat([self._training_values(k, dataset, train) for k in members])
+            members[0].fit(values)
+            for other in members[1:]:
+                other.restore(members[0].state())
+        if self.history is not None:
+            assert dataset.events is not None
+            assert dataset.schema.events is not None
+            column = dataset.schema.events.type
+            self.history.fit(None if column is None else dataset.events[column])
+
+    def _training_values(
+        self, kind: FeatureKind, dataset: Dataset, train: pd.DataFrame
+    ) -> pd.Series:
+        if kind.feature.side == "item":
+            return dataset.catalog[kind.feature.column].iloc[train["_item"].to_numpy()]
+        return train[kind.feature.column]
+
+    def item_arrays(self, dataset: Dataset) -> dict[str, np.ndarray]:
+        """The item feature arrays [items, ...] of a whole catalogue, presence among them."""
+        return self._of(self.of_side("item"), dataset.catalog, dataset)
+
+    def arrays(
+        self,
+        dataset: Dataset,
+        rows: pd.DataFrame,
+        items: Mapping[str, np.ndarray] | None = None,
+    ) -> ListArrays:
+        """The arrays of some of a dataset's lists.
+
+        Args:
+          dataset: The dataset; it need not be the one that was fitted.
+          rows: Some lists' rows of `dataset.lists`, a list's rows together.
+          items: What `item_arrays` gave for this dataset, to save doing it again.
+        """
+        ids = rows[dataset.schema.lists.list].to_numpy()
+        starts = np.flatnonzero(np.r_[True, ids[1:] != ids[:-1]]) if len(ids) else np.zeros(0, int)
+        first = rows.iloc[starts]
+        grade = next((f for f in dataset.schema.side("label") if f.name == "grade"), None)
+        history, users = self._history(dataset, first)
+        return ListArrays(
+            items=self.item_arrays(dataset) if items is None else items,
+            contexts=self._of(self.of_side("query", "user"), first, dataset),
+            pairs=self._of(self.of_side("pair"), rows, dataset),
+            offsets=np.r_[starts, len(rows)].astype(np.int64),
+            candidates=rows["_item"].to_numpy(np.int32),
+            grades=(
+                np.zeros(len(rows), np.float32)
+                if grade is None
+                else rows[grade.column].to_numpy(np.float32)
+            ),
+            users=users,
+            times=(
+                first["_time"].to_numpy(np.float64)
+                if "_time" in first
+                else np.full(len(first), np.nan)
+            ),
+            history=history,
+        )
+
+    def _of(
+        self, kinds: Sequence[FeatureKind], table: pd.DataFrame, dataset: Dataset
+    ) -> dict[str, np.ndarray]:
+        media = open_media(dataset) if dataset.schema.media is not None else None
+        arrays: dict[str, np.ndarray] = {}
+        for kind in kinds:
+            values, present = kind.arrays(table[kind.feature.column], media)
+            arrays[kind.name], arrays[present_name(kind.name)] = values, present
+        return arrays
+
+    def _history(
+        self, dataset: Dataset, first: pd.DataFrame
+    ) -> tuple[HistoryArrays | None, np.ndarray]:
+        nobody = np.full(len(first), -1, np.int64)
+        if self.history is None:
+            return None, nobody
+        events, schema = dataset.events, dataset.schema
+        if events is None or schema.events is None or schema.lists.user is None:
+            empty = np.zeros(0, np.int32)
+            none = HistoryArrays(
+                self.history.name,
+                self.history.options.length,
+                np.zeros(1, np.int64),
+                empty,
+                empty,
+                np.zeros(0),
+            )
+            return none, nobody
+        known = events[(events["_item"] >= 0) & events[schema.events.user].notna()]
+        codes, names = pd.factorize(known[schema.events.user])
+        types = None if schema.events.type is None else known[schema.events.type]
+        history = HistoryArrays(
+            name=self.history.name,
+            length=self.history.options.length,
+            starts=np.searchsorted(codes, np.arange(len(names) + 1)).astype(np.int64),
+            items=known["_item"].to_numpy(np.int32),
+            types=self.history.numbers(types, len(known)),
+            times=known["_time"].to_numpy(np.float64),
+        )
+        users = pd.Series(np.arange(len(names)), index=names).reindex(first[schema.lists.user])
+        return history, users.fillna(-1).to_numpy().astype(np.int64)
+
+    def encoders(self, width: int) -> list[FeatureEncoder]:
+        """An encoder for every column feature; features that share one get the same layer."""
+        shared: dict[str, Any] = {}
+        made = []
+        for kind in self.columns.values():
+            key = kind.sharing() or f"alone:{kind.name}"
+            if key not in shared:
+                shared[key] = kind.encoder(width)
+            made.append(
+                FeatureEncoder(kind.name, kind.feature.side, kind.input_spec(), shared[key])
+            )
+        return made
+
+    def save(self, file: pathlib.Path) -> None:
+        """Writes what was fitted, whole or not at all."""
+        states = {n: k.state() for n, k in self.columns.items()}
+        if self.history is not None:
+            states[self.history.name] = self.history.state()
+        write_whole(file, json.dumps(states, ensure_ascii=False))
+
+    def load(self, file: pathlib.Path) -> None:
+        """Takes up what `save` wrote."""
+        states = json.loads(file.read_text(encoding="utf-8"))
+        for name, kind in self.columns.items():
+            kind.restore(states[name])
+        if self.history is not None:
+            self.history.restore(states[self.history.name])
+
+
+def make_features(
+    schema: Schema, encoders: Mapping[str, Any], drop: Sequence[str] = ()
+) -> Features:
+    """The features of a schema, not fitted yet.
+
+    Args:
+      schema: The dataset's schema.
+      encoders: Options by feature name or by kind; a feature's own come last.
+      drop: Names of features to leave out.
+
+    Raises:
+      SchemaError: A feature's kind is unknown, or there are two histories.
+      ConfigError: Options or `drop` name something that there is not.
+    """
+    wanted = list(schema.side(*MODEL_SIDES))
+    known = {f.name for f in wanted}
+    for name in drop:
+        if name not in known:
+            raise ConfigError(f"model.drop: no feature {name!r}{did_you_mean(name, known)}")
+    for key in encoders:
+        if key not in known | {f.kind for f in wanted} | {*KINDS, HISTORY}:
+            raise ConfigError(
+                f"model.encoders: {key!r} is neither a feature nor a kind"
+                f"{did_you_mean(key, known | {*KINDS, HISTORY})}"
+            )
+    columns: dict[str, FeatureKind] = {}
+    history: History | None = None
+    for feature in wanted:
+        if feature.name in drop:
+            continue
+        options = {**(encoders.get(feature.kind) or {}), **(encoders.get(feature.name) or {})}
+        if feature.kind == HISTORY:
+            if history is not None:
+                raise SchemaError(f"feature {feature.name}: a schema has one history at most")
+            history = History(feature, options)
+        elif feature.kind in KINDS:
+            columns[feature.name] = KINDS[feature.kind](feature, options)
+        else:
+            raise SchemaError(
+                f"feature {feature.name}: unknown kind {feature.kind!r}"
+                f"{did_you_mean(feature.kind, [*KINDS, HISTORY])}"
+            )
+    return Features(schema, columns, history)

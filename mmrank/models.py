@@ -1,0 +1,360 @@
+"""RankingModel: encode → fuse → score, as Keras functional graphs.
+
+Three graphs do the work, and a fourth joins them for training:
+
+    item tower    raw features of unique items [U, ...]      → tokens [U, M, D], present [U, M]
+    context tower features of query and shopper [B, ...]     → contexts [B, C, D], present [B, C]
+    scorer        tokens of candidates and history, contexts → scores [B, L]
+    network       items once a batch, gathered by slot       → scores [B, L]
+
+Serving keeps the first three apart, so that items can be encoded ahead of the request.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from mmrank.encoders.behavior import BehaviorAttention
+from mmrank.encoders.tokens import ModalityTokens, PresentOnly
+from mmrank.fusion.base import Fusion
+from mmrank.ranking.heads import ListwiseHead
+
+SLOTS, MASK = "slots", "mask"
+
+
+@dataclasses.dataclass(frozen=True)
+class FeatureEncoder:
+    """One feature as the model sees it.
+
+    Attributes:
+      name: Of the feature and its input; `NAME_present` is the presence input.
+      side: item, query, user or pair.
+      spec: Shape (first dimension None) and dtype of its input.
+      encoder: Layer [N, ...] → [N, D']; features may share one.
+    """
+
+    name: str
+    side: str
+    spec: tf.TensorSpec
+    encoder: tf.keras.layers.Layer
+
+
+@dataclasses.dataclass(frozen=True)
+class RankingModel:
+    """The graphs of one ranker, sharing their weights.
+
+    Attributes:
+      item_tower, context_tower, scorer, network: Keras functional models, see the module.
+      modalities: Names of the item tokens, in their order.
+      width: D.
+      encoders: The features it reads.
+      history: Name of the history feature, or None.
+    """
+
+    item_tower: tf.keras.Model
+    context_tower: tf.keras.Model
+    scorer: tf.keras.Model
+    network: tf.keras.Model
+    modalities: tuple[str, ...]
+    width: int
+    encoders: tuple[FeatureEncoder, ...]
+    history: str | None = None
+
+    def history_input(self, role: str) -> str:
+        """The name of a history input by its role: slots, types, ages or mask.
+
+        Raises:
+          ValueError: The ranker has no history.
+        """
+        if self.history is None:
+            raise ValueError("this ranker has no history")
+        return history_names(self.history)[role]
+
+
+def present_name(feature: str) -> str:
+    """The name of a feature's presence input."""
+    return f"{feature}_present"
+
+
+def history_names(history: str) -> dict[str, str]:
+    """The names of a history's inputs by role: slots, types, ages and mask."""
+    return {role: f"{history}_{role}" for role in ("slots", "types", "ages", "mask")}
+
+
+def ranking_model(
+    features: Sequence[FeatureEncoder],
+    *,
+    width: int,
+    fusion: Fusion,
+    head: ListwiseHead,
+    history: str | None = None,
+    behavior: BehaviorAttention | None = None,
+) -> RankingModel:
+    """The ranker over some features.
+
+    Args:
+      features: In the order of the tokens. At least one of side item.
+      width: D, the width of every token.
+      fusion: Tokens and contexts → one vector a candidate.
+      head: Vectors of a list → scores.
+      history: Name of the history feature, with `behavior`; None for a ranker without.
+      behavior: The layer over history and candidates.
+
+    Raises:
+      ValueError: No feature is of side item, or two inputs would bear one name.
+    """
+    by_side = {
+        side: [f for f in features if f.side == side] for side in ("item", "query", "user", "pair")
+    }
+    if not by_side["item"]:
+        raise ValueError("a ranker needs a feature of side item")
+    _check_inputs(features, history)
+    wrapped: dict[int, PresentOnly] = {}
+    item_tower = _item_tower(by_side["item"], width, wrapped)
+    context_tower = _context_tower(by_side["query"], by_side["user"], width, wrapped)
+    scorer = _scorer(
+        item_tower, context_tower, by_side["pair"], width, fusion, head, behavior, wrapped
+    )
+    network = _network(item_tower, context_tower, scorer, history)
+    return RankingModel(
+        item_tower,
+        context_tower,
+        scorer,
+        network,
+        tuple(f.name for f in by_side["item"]),
+        width,
+        tuple(features),
+        history,
+    )
+
+
+def _check_inputs(features: Sequence[FeatureEncoder], history: str | None) -> None:
+    """Every input of the graphs has a name of its own; one shared would feed both silently."""
+    taken = {SLOTS, MASK, "grades", "tokens", "present", "contexts", "contexts_present"}
+    taken |= set(history_names("history").values()) | {"history_tokens"}
+    if history is not None:
+        taken |= set(history_names(history).values())
+    for feature in features:
+        names = {feature.name, present_name(feature.name)}
+        if names & taken:
+            raise ValueError(
+                f"feature {feature.name!r}: the input {sorted(names & taken)[0]!r} is in use; "
+                "give the feature another name"
+            )
+        taken |= names
+
+
+def _encode(
+    feature: FeatureEncoder, wrapped: dict[int, PresentOnly], lead: tuple[None, ...] = ()
+) -> tuple[dict[str, tf.Tensor], tf.Tensor, tf.Tensor]:
+    """The inputs of one feature, its embedding and its presence."""
+    shape = (*lead, *feature.spec.shape[1:])
+    value = tf.keras.Input(shape, dtype=feature.spec.dtype, name=feature.name)
+    present = tf.keras.Input(lead, dtype=tf.bool, name=present_name(feature.name))
+    key = id(feature.encoder)
+    if key not in wrapped:
+        wrapped[key] = PresentOnly(feature.encoder, name=f"{feature.encoder.name}_present")
+    encoder = wrapped[key]
+    if lead:
+        flat = tf.reshape(value, [-1, *feature.spec.shape[1:]])
+        encoded = encoder((flat, tf.reshape(present, [-1])))
+        shape_ = tf.shape(present)
+        encoded = tf.reshape(encoded, [shape_[0], shape_[1], encoded.shape[-1]])
+    else:
+        encoded = encoder((value, present))
+    return {feature.name: value, present_name(feature.name): present}, encoded, present
+
+
+def _item_tower(
+    features: Sequence[FeatureEncoder], width: int, wrapped: dict[int, PresentOnly]
+) -> tf.keras.Model:
+    inputs: dict[str, tf.Tensor] = {}
+    embeddings, presence = [], []
+    for feature in features:
+        new, embedding, present = _encode(feature, wrapped)
+        inputs |= new
+        embeddings.append(embedding)
+        presence.append(present)
+    tokens = ModalityTokens(tuple(f.name for f in features), width, name="item_tokens")
+    outputs = {
+        "tokens": tokens((embeddings, presence)),
+        "present": tf.stack(presence, axis=-1),
+    }
+    return tf.keras.Model(inputs, outputs, name="item_tower")
+
+
+def _context_tower(
+    query: Sequence[FeatureEncoder],
+    user: Sequence[FeatureEncoder],
+    width: int,
+    wrapped: dict[int, PresentOnly],
+) -> tf.keras.Model:
+    """Contexts [B, C, D]: one for the query, one for the shopper, as far as there are features."""
+    inputs: dict[str, tf.Tensor] = {
+        # Every list has a mask; it gives a context tower without features its batch size.
+        MASK: tf.keras.Input((None,), dtype=tf.bool, name=MASK)
+    }
+    contexts, presence = [], []
+    for side, features in (("query", query), ("user", user)):
+        embeddings, here = [], []
+        for feature in features:
+            new, embedding, present = _encode(feature, wrapped)
+            inputs |= new
+            embeddings.append(embedding)
+            here.append(present)
+        if features:
+            names = tuple(f.name for f in features)
+            tokens = ModalityTokens(names, width, name=f"{side}_tokens")((embeddings, here))
+            contexts.append(PresentMean(name=f"{side}_mean")((tokens, tf.stack(here, -1))))
+            presence.append(tf.reduce_any(tf.stack(here, -1), -1))
+    if not contexts:
+        # Broadcast rather than tiled: the width has to stay known.
+        contexts.append(tf.zeros_like(inputs[MASK][:, :1], tf.float32) + tf.zeros([1, width]))
+        presence.append(tf.zeros_like(inputs[MASK][:, 0]))
+    outputs = {"contexts": tf.stack(contexts, 1), "present": tf.stack(presence, 1)}
+    return tf.keras.Model(inputs, outputs, name="context_tower")
+
+
+class PresentMean(tf.keras.layers.Layer):
+    """Means [B, D] over the present ones of tokens [B, M, D]; over all where none is present."""
+
+    def call(self, inputs: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
+        tokens, present = inputs
+        used = present | ~tf.reduce_any(present, -1, keepdims=True)
+        weight = tf.cast(used, tokens.dtype)[..., None]
+        return tf.reduce_sum(tokens * weight, 1) / tf.reduce_sum(weight, 1)
+
+
+def _scorer(
+    item_tower: tf.keras.Model,
+    context_tower: tf.keras.Model,
+    pair: Sequence[FeatureEncoder],
+    width: int,
+    fusion: Fusion,
+    head: ListwiseHead,
+    behavior: BehaviorAttention | None,
+    wrapped: dict[int, PresentOnly],
+) -> tf.keras.Model:
+    count = item_tower.output["tokens"].shape[1]
+    kinds = context_tower.output["contexts"].shape[1]
+    dtype = item_tower.output["tokens"].dtype
+    inputs = {
+        "tokens": tf.keras.Input((None, count, width), dtype=dtype, name="tokens"),
+        "present": tf.keras.Input((None, count), dtype=tf.bool, name="present"),
+        "contexts": tf.keras.Input((kinds, width), dtype=dtype, name="contexts"),
+        "contexts_present": tf.keras.Input((kinds,), dtype=tf.bool, name="contexts_present"),
+        MASK: tf.keras.Input((None,), dtype=tf.bool, name=MASK),
+    }
+    tokens, present = inputs["tokens"], inputs["present"]
+    contexts, contexts_present = inputs["contexts"], inputs["contexts_present"]
+    embeddings, here, names = [], [], []
+    for feature in pair:
+        new, embedding, there = _encode(feature, wrapped, lead=(None,))
+        inputs |= new
+        embeddings.append(embedding)
+        here.append(there)
+        names.append(feature.name)
+    if behavior is not None:
+        history = {
+            "history_tokens": tf.keras.Input(
+                (None, count, width), dtype=dtype, name="history_tokens"
+            ),
+            "history_types": tf.keras.Input((None,), dtype=tf.int32, name="history_types"),
+            "history_ages": tf.keras.Input((None,), dtype=tf.float32, name="history_ages"),
+            "history_mask": tf.keras.Input((None,), dtype=tf.bool, name="history_mask"),
+        }
+        inputs |= history
+        summary = ItemSummary(width, name="item_summary")
+        candidates = summary(tokens)
+        said, shopper, affinity = behavior(
+            (
+                candidates,
+                summary(history["history_tokens"]),
+                history["history_types"],
+                history["history_ages"],
+                history["history_mask"],
+            )
+        )
+        known = tf.reduce_any(history["history_mask"], -1)
+        embeddings.append(tf.concat([said, said * candidates, shopper[:, None] * candidates], -1))
+        embeddings.append(tf.keras.layers.Dense(width, "relu", name="affinity")(affinity))
+        here += 2 * [known[:, None] & tf.ones_like(inputs[MASK])]
+        names += ["behavior", "affinity"]
+        shopper_token = ModalityTokens(("shopper",), width, name="shopper_token")
+        contexts = tf.concat([contexts, shopper_token(([shopper], [known]))], 1)
+        contexts_present = tf.concat([contexts_present, known[:, None]], 1)
+    if names:
+        more = ModalityTokens(tuple(names), width, name="pair_tokens")((embeddings, here))
+        tokens = tf.concat([tokens, more], 2)
+        present = tf.concat([present, tf.stack(here, -1)], 2)
+    vectors = fusion((tokens, present, contexts, contexts_present))
+    return tf.keras.Model(inputs, head((vectors, inputs[MASK])), name="scorer")
+
+
+class ItemSummary(tf.keras.layers.Layer):
+    """One vector [..., D] of an item's tokens [..., M, D], absent ones' learned vectors included.
+
+    Args:
+      width: D.
+    """
+
+    def __init__(self, width: int, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.width = width
+        self.projection = tf.keras.layers.Dense(width)
+        self.norm = tf.keras.layers.LayerNormalization()
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        shape = tf.shape(inputs)
+        flat = tf.reshape(inputs, tf.concat([shape[:-2], [inputs.shape[-2] * inputs.shape[-1]]], 0))
+        flat = tf.ensure_shape(flat, [*inputs.shape[:-2], inputs.shape[-2] * inputs.shape[-1]])
+        return self.norm(self.projection(flat))
+
+    def get_config(self) -> dict:
+        return super().get_config() | {"width": self.width}
+
+
+def _network(
+    item_tower: tf.keras.Model,
+    context_tower: tf.keras.Model,
+    scorer: tf.keras.Model,
+    history: str | None,
+) -> tf.keras.Model:
+    """The training graph: every unique item is encoded once and gathered where it is shown."""
+    inputs = _renewed(item_tower.input) | _renewed(context_tower.input)
+    inputs[SLOTS] = tf.keras.Input((None,), dtype=tf.int32, name=SLOTS)
+    own = ("tokens", "present", "contexts", "contexts_present", MASK)
+    inputs |= _renewed(
+        {n: t for n, t in scorer.input.items() if n not in own and not n.startswith("history_")}
+    )
+    if history is not None:
+        roles = history_names(history)
+        dtypes = {"slots": tf.int32, "types": tf.int32, "ages": tf.float32, "mask": tf.bool}
+        inputs |= {n: tf.keras.Input((None,), dtype=dtypes[r], name=n) for r, n in roles.items()}
+
+    items = item_tower({n: inputs[n] for n in item_tower.input})
+    context = context_tower({n: inputs[n] for n in context_tower.input})
+    fed = {
+        "tokens": tf.gather(items["tokens"], inputs[SLOTS]),
+        "present": tf.gather(items["present"], inputs[SLOTS]),
+        "contexts": context["contexts"],
+        "contexts_present": context["present"],
+    }
+    if history is not None:
+        fed |= {
+            "history_tokens": tf.gather(items["tokens"], inputs[roles["slots"]]),
+            "history_types": inputs[roles["types"]],
+            "history_ages": inputs[roles["ages"]],
+            "history_mask": inputs[roles["mask"]],
+        }
+    fed |= {n: inputs[n] for n in scorer.input if n not in fed}
+    return tf.keras.Model(inputs, scorer(fed), name="ranker")
+
+
+def _renewed(inputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """Fresh inputs of the same names, shapes and dtypes."""
+    return {n: tf.keras.Input(t.shape[1:], dtype=t.dtype, name=n) for n, t in inputs.items()}

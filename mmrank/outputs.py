@@ -1,0 +1,124 @@
+"""What every command line shares: errors that are the user's to mend, and whole outputs or none."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import pathlib
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+
+INTERRUPTED = 130
+WRONG_INPUT = 2
+_MARK = ".mmrank-unfinished"
+
+
+class UserError(ValueError):
+    """Something of the user's that cannot be used; the message says what, where and the remedy."""
+
+
+class InputError(UserError):
+    """Source data that cannot be used."""
+
+
+class OutputError(UserError):
+    """An output that must not be written to."""
+
+
+@contextlib.contextmanager
+def new_folder(out: pathlib.Path) -> Iterator[pathlib.Path]:
+    """A temporary sibling folder that becomes `out` if the block ends without an error.
+
+    The sibling is named `.NAME.partial` and marked by a file; one that a killed run left is
+    replaced, a folder without the mark is somebody's own and stays.
+
+    Args:
+      out: The folder to make. It must not exist, or be empty.
+
+    Raises:
+      OutputError: `out` is a file or a folder with something in it, or the sibling is not ours.
+    """
+    out = out.absolute()
+    refuse_filled(out)
+    partial = out.with_name(f".{out.name}.partial")
+    mark = partial / _MARK
+    if partial.exists():
+        if not mark.is_file():
+            held = ", ".join(sorted(p.name for p in partial.iterdir())[:3])
+            raise OutputError(
+                f"{partial}: should be unfinished output, but holds {held}; move it away"
+            )
+        shutil.rmtree(partial)
+    partial.mkdir(parents=True)
+    mark.touch()
+    try:
+        yield partial
+        mark.unlink()
+        if out.exists():
+            out.rmdir()
+        partial.rename(out)
+    finally:
+        if partial.exists():
+            shutil.rmtree(partial)
+
+
+def refuse_filled(out: pathlib.Path) -> None:
+    """Nothing, if `out` is absent or an empty folder.
+
+    Raises:
+      OutputError: It is a file or a folder with something in it.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise OutputError(f"{out}: exists and is not empty; name a new folder or remove it first")
+
+
+def write_whole(file: pathlib.Path, text: str) -> None:
+    """Writes a text so that the file holds all of it, or what it held before."""
+    partial = file.with_name(f".{file.name}.partial")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        os.replace(partial, file)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+class _ErrorStream(logging.Handler):
+    """Writes to what `sys.stderr` is at the moment, which notebooks and tests replace."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(self.format(record), file=sys.stderr, flush=True)
+
+
+def log_progress() -> None:
+    """Sends mmrank's own progress to the error stream and keeps TensorFlow's chatter off it.
+
+    To be called before TensorFlow is imported; `TF_CPP_MIN_LOG_LEVEL` in the environment wins.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    logging.getLogger("absl").setLevel(logging.ERROR)
+    ours = logging.getLogger("mmrank")
+    ours.setLevel(logging.INFO)
+    if not ours.handlers:
+        handler = _ErrorStream()
+        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
+        ours.addHandler(handler)
+
+
+def exit_code(job: Callable[[], int | None], interrupted: str = "nothing was written") -> int:
+    """The job's exit code or 0; 2 after one line for wrong input, 130 after Ctrl-C.
+
+    Args:
+      job: What to do; a `UserError` or an `OSError` of it is the user's to mend.
+      interrupted: What to say after Ctrl-C.
+    """
+    try:
+        return job() or 0
+    except (UserError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return WRONG_INPUT
+    except KeyboardInterrupt:
+        print(f"interrupted; {interrupted}", file=sys.stderr)
+        return INTERRUPTED

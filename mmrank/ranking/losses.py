@@ -1,0 +1,142 @@
+"""Every TF-Ranking Keras loss by name, with its lambda weight, blind to padding."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import tensorflow as tf
+
+from mmrank.ranking._library import losses
+
+LAMBDA_WEIGHTS: dict[str, type] = {
+    "dcg_lambda_weight": losses.DCGLambdaWeight,
+    "ndcg_lambda_weight": losses.NDCGLambdaWeight,
+    "ndcg_lambda_weight_v2": losses.NDCGLambdaWeightV2,
+    "precision_lambda_weight": losses.PrecisionLambdaWeight,
+    "label_diff_lambda_weight": losses.LabelDiffLambdaWeight,
+    "list_mle_lambda_weight": losses.ListMLELambdaWeight,
+    "yeti_dcg_lambda_weight": losses.YetiDCGLambdaWeight,
+}
+# Losses that draw at random in every step: Gumbel noise, the order of equal grades, permutations.
+DRAWING_LOSSES = frozenset(
+    {
+        "gumbel_approx_ndcg_loss",
+        "yeti_logistic_loss",
+        "list_mle_loss",
+        "coupled_rankdistil_loss",
+    }
+)
+# TF-Ranking multiplies these weights of pairs by the padded length of the list.
+_BY_LENGTH = frozenset(
+    {
+        "dcg_lambda_weight",
+        "ndcg_lambda_weight",
+        "ndcg_lambda_weight_v2",
+        "yeti_dcg_lambda_weight",
+    }
+)
+ORDINAL, LIST_MLE = "ordinal_loss", "list_mle_loss"
+
+
+def loss_names() -> tuple[str, ...]:
+    """The names of all losses, as TF-Ranking lists them."""
+    return tuple(sorted(losses.RankingLossKey.all_keys()))
+
+
+def make_loss(
+    name: str,
+    options: Mapping[str, Any] | None = None,
+    lambda_weight: str | None = None,
+    lambda_options: Mapping[str, Any] | None = None,
+) -> tf.keras.losses.Loss:
+    """The loss of that name over labels [B, L] (−1 for padding) and scores [B, L].
+
+    Args:
+      name: One of `loss_names()`.
+      options: Its further arguments, such as `temperature`.
+      lambda_weight: One of `LAMBDA_WEIGHTS`; only pairwise and some listwise losses take one.
+      lambda_options: Its arguments, such as `topn`.
+
+    Raises:
+      ValueError: An unknown name, or an option that the loss does not take.
+    """
+    if name not in loss_names():
+        raise ValueError(f"unknown loss {name!r}; known: {', '.join(loss_names())}")
+    # A candidate has one score, so that its ordinal loss has one threshold: grade 1 and more.
+    required = {"ordinal_size": 1} if name == ORDINAL else {}
+    # TF-Ranking swallows any argument, so a mistyped one would go unnoticed.
+    taken = _arguments(type(losses.get(name, **required)))
+    _only_known(options, taken - {"lambda_weight", "ordinal_size"}, f"loss {name}")
+    arguments: dict[str, Any] = {**required, **(options or {})}
+    if lambda_weight is not None:
+        if lambda_weight not in LAMBDA_WEIGHTS:
+            raise ValueError(
+                f"unknown lambda weight {lambda_weight!r}; known: {', '.join(LAMBDA_WEIGHTS)}"
+            )
+        if "lambda_weight" not in taken:
+            raise ValueError(f"loss {name}: takes no lambda weight, yet has {lambda_weight!r}")
+        weight = LAMBDA_WEIGHTS[lambda_weight]
+        _only_known(lambda_options, _arguments(weight), lambda_weight)
+        if lambda_weight == "precision_lambda_weight" and "topn" not in (lambda_options or {}):
+            raise ValueError(f"{lambda_weight}: needs the option topn, the cutoff of the precision")
+        arguments["lambda_weight"] = weight(**(lambda_options or {}))
+    elif lambda_options:
+        raise ValueError(f"loss {name}: lambda_options without a lambda_weight")
+    try:
+        inner = losses.get(name, reduction=tf.keras.losses.Reduction.NONE, **arguments)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"loss {name}: {error}") from error
+    return MaskedLoss(inner, name, by_length=lambda_weight in _BY_LENGTH)
+
+
+class MaskedLoss(tf.keras.losses.Loss):
+    """The mean of a TF-Ranking loss over lists, or over the real candidates of a batch.
+
+    TF-Ranking's Keras losses give a value a list, or a value a candidate where they are pairwise
+    or pointwise. The latter it averages over all B · L places, so that the same list weighs less
+    the more it is padded. Here they are summed and divided by the number of real candidates:
+    TF-Ranking's own value for a batch without padding.
+
+    Args:
+      loss: A TF-Ranking loss without reduction.
+      name: Its name.
+      by_length: Whether its lambda weight scales pairs by the padded length, which is undone in
+        favour of the real one.
+    """
+
+    def __init__(self, loss: tf.keras.losses.Loss, name: str, by_length: bool = False):
+        super().__init__(name=name)
+        self._loss, self._by_length = loss, by_length
+
+    def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
+        """Values [B] whose mean is the loss. Labels are −1 for padding."""
+        values = self._loss(y_true, y_pred[..., None] if self.name == ORDINAL else y_pred)
+        real = tf.cast(y_true >= 0, values.dtype)
+        if self.name == LIST_MLE:
+            # It places the padding last, each place at a cost of its own: log n! in all.
+            padding = tf.reduce_sum(1.0 - real, -1)
+            return tf.reshape(values, [-1]) - tf.math.lgamma(padding + 1.0)
+        if values.shape.rank == 1 or values.shape[-1] == 1:
+            return tf.reshape(values, [-1])
+        if self._by_length:
+            values *= tf.reduce_mean(real, -1, keepdims=True)
+        lists = tf.cast(tf.shape(y_true)[0], values.dtype)
+        return tf.reduce_sum(values, -1) * lists / tf.maximum(tf.reduce_sum(real), 1.0)
+
+
+def _arguments(cls: type) -> set[str]:
+    """What a class can be told, its bases' constructors included where it passes the rest on."""
+    names: set[str] = set()
+    for base in cls.__mro__:
+        own = vars(base).get("__init__")
+        if own is not None and base.__module__.startswith("tensorflow_ranking"):
+            names |= set(inspect.signature(own).parameters)
+    return names - {"self", "kwargs", "args", "reduction", "name", "ragged"}
+
+
+def _only_known(options: Mapping[str, Any] | None, known: set[str], where: str) -> None:
+    for key in options or {}:
+        if key not in known:
+            raise ValueError(f"{where}: no option {key!r}; its options: {', '.join(sorted(known))}")

@@ -1,0 +1,259 @@
+"""What a shop's data looks like: the tables, the features, and where each comes from.
+
+A prepared dataset is a folder with a ``schema.yaml``. The schema names three tables and the
+columns that tie them together, then lists every feature: its name, kind, side and source column.
+This module knows nothing of TensorFlow and of how a kind is encoded.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import pathlib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import yaml
+
+from mmrank.outputs import UserError
+
+SCHEMA_FILE = "schema.yaml"
+SIDES = ("query", "user", "item", "pair", "label")
+LABELS = ("grade", "position", "click", "dwell", "purchase")
+
+
+class SchemaError(UserError):
+    """A schema that cannot be used; the message says where and how to mend it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Catalog:
+    """The table with one row per item."""
+
+    file: str = "catalog.parquet"
+    item: str = "item_id"
+
+
+@dataclasses.dataclass(frozen=True)
+class Lists:
+    """The table with one row per candidate of a list. `None` marks an optional column left out."""
+
+    file: str = "lists.parquet"
+    list: str = "list_id"
+    item: str = "item_id"
+    user: str | None = None
+    time: str | None = None
+    split: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Events:
+    """The table with one row per event: who did what with which item, and when."""
+
+    file: str = "events.parquet"
+    user: str = "user_id"
+    item: str = "item_id"
+    type: str | None = "event_type"
+    time: str = "time"
+
+
+@dataclasses.dataclass(frozen=True)
+class Feature:
+    """One feature of a query, user, item, pair, or one label.
+
+    Attributes:
+      name: Unique name; the model's inputs and the served tensors bear it.
+      kind: The kind of value: text, image, number, category, tags or history.
+      side: query, user, item, pair (query-item) or label. Item columns stand in the catalogue,
+        all others in the lists; a history is read from the events.
+      column: Source column; the name itself unless given.
+      options: Facts about the data that only this kind understands (`separator` of tags, say).
+    """
+
+    name: str
+    kind: str
+    side: str
+    column: str
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Schema:
+    """The whole contract between a shop's data and everything else.
+
+    Attributes:
+      name: The dataset's name, shown in reports.
+      catalog, lists, events: The tables; `events` is None for a shop without behaviour.
+      features: Every feature and label in the order of the file.
+      media: A folder or a zip archive with the media files, relative to the schema's folder.
+    """
+
+    name: str
+    catalog: Catalog
+    lists: Lists
+    events: Events | None
+    features: tuple[Feature, ...]
+    media: str | None = None
+
+    def side(self, *sides: str) -> tuple[Feature, ...]:
+        """The features of these sides, in the schema's order."""
+        return tuple(f for f in self.features if f.side in sides)
+
+    def feature(self, name: str) -> Feature:
+        """The feature of that name.
+
+        Raises:
+          SchemaError: The schema has no such feature.
+        """
+        for feature in self.features:
+            if feature.name == name:
+                return feature
+        known = [f.name for f in self.features]
+        raise SchemaError(f"no feature {name!r} in the schema{did_you_mean(name, known)}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """A plain mapping that `schema_from_dict` reads back to an equal schema."""
+        plain: dict[str, Any] = {"name": self.name}
+        if self.media is not None:
+            plain["media"] = self.media
+        for table in ("catalog", "lists", "events"):
+            value = getattr(self, table)
+            if value is not None:
+                plain[table] = {
+                    f.name: getattr(value, f.name)
+                    for f in dataclasses.fields(value)
+                    # None is the default of most, and has to be said of the others only.
+                    if getattr(value, f.name) is not None or f.default is not None
+                }
+        plain["features"] = [
+            {"name": f.name, "kind": f.kind, "side": f.side}
+            | ({} if f.column == f.name else {"column": f.column})
+            | dict(f.options)
+            for f in self.features
+        ]
+        return plain
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A suffix for an error message: the nearest known name, or all of them."""
+    names = sorted(known)
+    near = difflib.get_close_matches(str(name), names, n=1)
+    if near:
+        return f"; did you mean {near[0]!r}?"
+    return f"; known: {', '.join(names)}" if names else ""
+
+
+def load_schema(path: str | pathlib.Path) -> Schema:
+    """The schema in a `schema.yaml`, or in a folder that holds one.
+
+    Raises:
+      SchemaError: The file is missing, is not YAML, or is not a schema.
+    """
+    file = pathlib.Path(path)
+    if file.is_dir():
+        file = file / SCHEMA_FILE
+    if not file.is_file():
+        raise SchemaError(
+            f"{file}: no such file. A dataset is a folder with a {SCHEMA_FILE}; "
+            "make one with `python -m mmrank.simulate --out DIR` or write your own (see README.md)"
+        )
+    try:
+        plain = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise SchemaError(f"{file}: not YAML: {error}") from error
+    try:
+        return schema_from_dict(plain)
+    except SchemaError as error:
+        raise SchemaError(f"{file}: {error}") from None
+
+
+def save_schema(schema: Schema, folder: str | pathlib.Path) -> pathlib.Path:
+    """The path of the `schema.yaml` written into `folder`."""
+    file = pathlib.Path(folder) / SCHEMA_FILE
+    text = yaml.safe_dump(schema.to_dict(), sort_keys=False, allow_unicode=True, width=100)
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+def schema_from_dict(plain: Any) -> Schema:
+    """The schema that a plain mapping describes.
+
+    Raises:
+      SchemaError: An unknown or missing key, an unknown side, a name used twice.
+    """
+    if not isinstance(plain, Mapping):
+        raise SchemaError("a schema is a mapping with the keys name, catalog, lists, features")
+    _only_known(plain, ("name", "media", "catalog", "lists", "events", "features"), "schema")
+    if not plain.get("features"):
+        raise SchemaError("features: the schema names no feature; list at least one of side item")
+    if not isinstance(plain["features"], list):
+        raise SchemaError(f"features: expected a list, got {plain['features']!r}")
+    media = plain.get("media")
+    if media is not None and not isinstance(media, str):
+        raise SchemaError(f"media: expected a text, got {media!r}")
+    features = tuple(_feature(entry, i) for i, entry in enumerate(plain["features"]))
+    _check_names(features)
+    events = plain.get("events")
+    return Schema(
+        name=str(plain.get("name", "dataset")),
+        catalog=_table(Catalog, plain.get("catalog"), "catalog"),
+        lists=_table(Lists, plain.get("lists"), "lists"),
+        events=None if events is None else _table(Events, events, "events"),
+        features=features,
+        media=media,
+    )
+
+
+def _table(kind: type, plain: Any, where: str) -> Any:
+    if plain is None:
+        return kind()
+    if isinstance(plain, str):
+        return kind(file=plain)
+    if not isinstance(plain, Mapping):
+        raise SchemaError(f"{where}: expected a file name or a mapping, got {plain!r}")
+    fields = {f.name: f for f in dataclasses.fields(kind)}
+    _only_known(plain, fields, where)
+    for key, value in plain.items():
+        optional = "None" in str(fields[key].type)
+        if not isinstance(value, str) and not (value is None and optional):
+            raise SchemaError(f"{where}.{key}: expected a text, got {value!r}")
+    return kind(**plain)
+
+
+def _feature(plain: Any, index: int) -> Feature:
+    where = f"features[{index}]"
+    if not isinstance(plain, Mapping):
+        raise SchemaError(f"{where}: expected a mapping with name, kind and side, got {plain!r}")
+    for key in ("name", "kind", "side"):
+        if not isinstance(plain.get(key), str):
+            raise SchemaError(f"{where}: the key {key!r} is missing or is not a text")
+    name, side = plain["name"], plain["side"]
+    if not name.isidentifier():
+        raise SchemaError(f"{where}: {name!r} is not a name (letters, digits and underscores)")
+    if side not in SIDES:
+        raise SchemaError(f"{where} ({name}): unknown side {side!r}{did_you_mean(side, SIDES)}")
+    if side == "label" and name not in LABELS:
+        raise SchemaError(f"{where}: unknown label {name!r}{did_you_mean(name, LABELS)}")
+    column = plain.get("column", name)
+    if not isinstance(column, str):
+        raise SchemaError(
+            f"{where} ({name}): the column {column!r} is not a text; put it in quotes"
+        )
+    options = {k: v for k, v in plain.items() if k not in ("name", "kind", "side", "column")}
+    return Feature(name, plain["kind"], side, column, options)
+
+
+def _check_names(features: tuple[Feature, ...]) -> None:
+    seen: set[str] = set()
+    for feature in features:
+        if feature.name in seen:
+            raise SchemaError(f"features: the name {feature.name!r} is used twice")
+        seen.add(feature.name)
+    if not any(f.side == "item" for f in features):
+        raise SchemaError("features: none is of side item, so there is nothing to rank by")
+
+
+def _only_known(plain: Mapping[str, Any], known: Iterable[str], where: str) -> None:
+    for key in plain:
+        if key not in set(known):
+            raise SchemaError(f"{where}: unknown key {key!r}{did_you_mean(str(key), known)}")

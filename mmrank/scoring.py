@@ -1,0 +1,145 @@
+"""Scores of many lists: every item is encoded once, then lists are scored batch by batch."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from mmrank.data.batches import Batches, ListArrays
+from mmrank.models import MASK, SLOTS, RankingModel, history_names, present_name
+
+ITEM_CHUNK = 256
+
+
+class ListScorer:
+    """Scores the candidates of lists with a ranker. Its traced functions are kept for reuse.
+
+    Args:
+      model: The ranker.
+      batch_lists: Lists scored at a time.
+      buckets: Padded list lengths.
+    """
+
+    def __init__(self, model: RankingModel, batch_lists: int, buckets: Sequence[int]):
+        self._model, self._batch_lists, self._buckets = model, batch_lists, buckets
+        self._encode = tf.function(
+            lambda x: model.item_tower(x, training=False),
+            input_signature=[_specs(model.item_tower.input)],
+        )
+        table, batch = _specs(model.item_tower.output), scored_inputs(model)
+        self._score = tf.function(self._score_batch, input_signature=[table, batch])
+        self._fed = tuple(batch)
+
+    def __call__(self, arrays: ListArrays) -> np.ndarray:
+        """Scores [rows] float32 in the order of the rows."""
+        if not len(arrays.candidates):
+            return np.zeros(0, np.float32)
+        used = self._used(arrays)
+        table = {n: tf.constant(v) for n, v in self.encode(arrays, used).items()}
+        place = np.zeros(max(int(used.max()) + 1, 1), np.int32)
+        place[used] = np.arange(len(used), dtype=np.int32)
+        history = arrays.history
+        if history is not None:
+            history = dataclasses.replace(history, items=place[history.items])
+        lists = dataclasses.replace(
+            arrays,
+            items={"number": np.arange(len(used), dtype=np.int32)},
+            candidates=place[arrays.candidates],
+            history=history,
+        )
+        scores = np.zeros(len(arrays.candidates), np.float32)
+        for members, batch in Batches(lists, self._batch_lists, self._buckets).once():
+            numbers = batch.pop("number")
+            for slots in [SLOTS, *([history_names(history.name)["slots"]] if history else [])]:
+                batch[slots] = numbers[batch[slots]]
+            given = self._score(table, {n: tf.constant(batch[n]) for n in self._fed}).numpy()
+            for b, i in enumerate(members):
+                first, last = arrays.offsets[i], arrays.offsets[i + 1]
+                scores[first:last] = given[b, : last - first]
+        return scores
+
+    def encode(self, arrays: ListArrays, numbers: np.ndarray) -> dict[str, np.ndarray]:
+        """The table of items: tokens [N, M, D] and present [N, M] of these item numbers."""
+        parts = [
+            self._encode({n: tf.constant(a[chunk]) for n, a in arrays.items.items()})
+            for chunk in np.split(numbers, range(ITEM_CHUNK, len(numbers), ITEM_CHUNK))
+        ]
+        return {
+            "tokens": np.concatenate([p["tokens"].numpy() for p in parts]),
+            "present": np.concatenate([p["present"].numpy() for p in parts]),
+        }
+
+    def _used(self, arrays: ListArrays) -> np.ndarray:
+        items = [arrays.candidates]
+        if arrays.history is not None:
+            items.append(arrays.history.items)
+        return np.unique(np.concatenate(items))
+
+    def _score_batch(self, table: dict[str, tf.Tensor], batch: dict[str, tf.Tensor]) -> tf.Tensor:
+        return score_with_table(self._model, table, batch)
+
+
+def scored_inputs(model: RankingModel) -> dict[str, tf.TensorSpec]:
+    """The inputs that `score_with_table` takes, for any number of lists, candidates and events."""
+    inputs = {n: t for n, t in model.network.input.items() if n not in model.item_tower.input}
+    return _specs(inputs)
+
+
+def _specs(tensors: Mapping[str, tf.Tensor]) -> dict[str, tf.TensorSpec]:
+    return {n: tf.TensorSpec(t.shape, t.dtype) for n, t in tensors.items()}
+
+
+def score_with_table(
+    model: RankingModel, table: dict[str, tf.Tensor], batch: dict[str, tf.Tensor]
+) -> tf.Tensor:
+    """Scores [B, L] of candidates whose tokens stand in a table.
+
+    Args:
+      model: The ranker.
+      table: tokens [N, M, D] and present [N, M].
+      batch: As `Batches` makes it, without item features; its slots are rows of the table.
+    """
+    context = model.context_tower({n: batch[n] for n in model.context_tower.input}, training=False)
+    fed = {
+        "tokens": tf.gather(table["tokens"], batch[SLOTS]),
+        "present": tf.gather(table["present"], batch[SLOTS]),
+        "contexts": context["contexts"],
+        "contexts_present": context["present"],
+        MASK: batch[MASK],
+    }
+    for name in model.scorer.input:
+        if name in fed:
+            continue
+        if name == "history_tokens":
+            fed[name] = tf.gather(table["tokens"], batch[model.history_input("slots")])
+        elif name.startswith("history_"):
+            fed[name] = batch[model.history_input(name.removeprefix("history_"))]
+        else:
+            fed[name] = batch[name]
+    return model.scorer(fed, training=False)
+
+
+def without(arrays: ListArrays, drop: Sequence[str]) -> ListArrays:
+    """The same lists with some features absent everywhere.
+
+    Args:
+      arrays: The lists.
+      drop: Names of features; the history's may be among them.
+    """
+    history = arrays.history
+    if history is not None and history.name in drop:
+        arrays = dataclasses.replace(arrays, users=np.full_like(arrays.users, -1))
+    gone = {present_name(name) for name in drop}
+
+    def emptied(table: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return {n: np.zeros_like(a) if n in gone else a for n, a in table.items()}
+
+    return dataclasses.replace(
+        arrays,
+        items=emptied(arrays.items),
+        contexts=emptied(arrays.contexts),
+        pairs=emptied(arrays.pairs),
+    )

@@ -1,0 +1,1 @@
+"""The trained ranker as a SavedModel that stands alone, and its use from Python."""

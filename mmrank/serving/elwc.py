@@ -1,0 +1,67 @@
+"""Serialized ExampleListWithContext messages as the raw inputs of the ranker."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from mmrank.encoders import FeatureKind
+from mmrank.models import present_name
+from mmrank.ranking._library import parse_from_example_list
+from mmrank.serving.raw import history_specs
+
+
+def parse_lists(
+    serialized: tf.Tensor, columns: Sequence[FeatureKind], history: str | None, size: str
+) -> dict[str, tf.Tensor]:
+    """The inputs of `serving_default` that some messages hold.
+
+    The context's features are those of sides query and user and the three lists of the history;
+    an example's are those of sides item and pair. A feature that a message lacks is absent. Of
+    several values the first counts, but several tags are several tags.
+
+    Args:
+      serialized: Messages [B].
+      columns: Every feature that stands in a column.
+      history: Name of the history feature, or None.
+      size: Name of the input with the lists' lengths.
+    """
+    context: dict[str, tf.io.RaggedFeature] = {}
+    example: dict[str, tf.io.RaggedFeature] = {}
+    for kind in columns:
+        side = context if kind.feature.side in ("query", "user") else example
+        side[kind.name] = tf.io.RaggedFeature(kind.raw_dtype)
+    events = {s.name: tf.io.RaggedFeature(s.dtype) for s in history_specs(history)}
+    parsed = parse_from_example_list(
+        serialized,
+        context_feature_spec=context | events,
+        example_feature_spec=example,
+        size_feature_name=size,
+    )
+    inputs = {size: parsed[size]}
+    for kind in columns:
+        value = _scalar(parsed[kind.name], kind)
+        inputs |= {kind.name: value, present_name(kind.name): tf.ones_like(value, tf.bool)}
+    if history is not None:
+        items = parsed[f"{history}_items"].to_tensor("")
+        shape = tf.shape(items, tf.int64)
+        inputs[f"{history}_items"] = items
+        inputs[f"{history}_types"] = parsed[f"{history}_types"].to_tensor("", shape=shape)
+        inputs[f"{history}_ages"] = parsed[f"{history}_ages"].to_tensor(0.0, shape=shape)
+    return inputs
+
+
+def _scalar(values: tf.RaggedTensor, kind: FeatureKind) -> tf.Tensor:
+    """One raw value for each context [B] or example [B, L]; what is missing becomes absent."""
+    separator = getattr(kind.options, "separator", None)
+    if separator is not None:
+        return _dense(tf.strings.reduce_join(values, axis=-1, separator=separator))
+    missing = "" if kind.raw_dtype == tf.string else np.nan
+    first = values[..., :1]
+    return _dense(first.to_tensor(missing, shape=[*[None] * (first.shape.rank - 1), 1])[..., 0])
+
+
+def _dense(values: tf.Tensor | tf.RaggedTensor) -> tf.Tensor:
+    return values.to_tensor() if isinstance(values, tf.RaggedTensor) else values

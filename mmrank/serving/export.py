@@ -1,0 +1,120 @@
+"""A trained run as a numbered SavedModel folder, written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import shutil
+import tempfile
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from mmrank.build import Run
+from mmrank.data.tables import DataError, Dataset
+from mmrank.features import Features
+from mmrank.schema import did_you_mean, save_schema
+from mmrank.serving.graphs import Graphs, ranker_graphs
+from mmrank.serving.ranker import CARD, FORMAT, versions
+from mmrank.serving.signatures import ServedRanker
+
+CHUNK = 256
+
+
+def export_run(run: Run, out: pathlib.Path, dataset: Dataset) -> pathlib.Path:
+    """The folder OUT/N of the exported ranker, N one above the highest number there.
+
+    Args:
+      run: A trained ranker.
+      out: Folder of the numbered exports; made if it is not there.
+      dataset: The catalogue whose items can be ranked by id.
+
+    Raises:
+      NotADirectoryError: `out` is a file.
+      SchemaError: A feature's name is taken by another input of a signature.
+      DataError: The catalogue lacks a feature's column, or its media cannot be opened.
+    """
+    if out.exists() and not out.is_dir():
+        raise NotADirectoryError(f"{out} is a file; name a folder for the numbered exports")
+    for kind in run.fitted.of_side("item"):
+        if kind.feature.column not in dataset.catalog:
+            known = map(str, dataset.catalog.columns)
+            raise DataError(
+                f"{dataset.folder / dataset.schema.catalog.file}: no column "
+                f"{kind.feature.column!r}, which the run's feature {kind.name} reads"
+                f"{did_you_mean(kind.feature.column, known)}"
+            )
+    graphs = ranker_graphs(run.model, run.fitted)
+    table = catalogue_table(graphs, run.fitted, run.items(dataset))
+    served = ServedRanker(run.model, run.fitted, list(dataset.item_ids), table, graphs)
+    out.mkdir(parents=True, exist_ok=True)
+    # A server that watches `out` looks at numbers alone, and a rename shows it all at once.
+    partial = pathlib.Path(tempfile.mkdtemp(prefix=".partial-", dir=out))
+    try:
+        folder = partial / "export"
+        tf.saved_model.save(served, str(folder), signatures=served.signatures())
+        card_file = folder / CARD
+        card_file.parent.mkdir()
+        save_schema(run.fitted.schema, card_file.parent)
+        card = json.dumps(_card(run.fitted, len(dataset.item_ids)), indent=2, ensure_ascii=False)
+        card_file.write_text(card + "\n", encoding="utf-8")
+        final = out / str(max(versions(out), default=0) + 1)
+        os.rename(folder, final)
+    finally:
+        shutil.rmtree(partial)
+    return final
+
+
+def catalogue_table(
+    graphs: Graphs, features: Features, arrays: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """Tokens [N + 1, M, D] and present [N + 1, M] of a catalogue and of an item without anything.
+
+    Args:
+      graphs: The model's `ranker_graphs`.
+      features: Its fitted features.
+      arrays: The feature arrays of a catalogue of N items.
+    """
+    # Zeros are False for the presence flags.
+    absent = {n: np.zeros([1, *a.shape[1:]], a.dtype) for n, a in arrays.items()}
+    for kind in features.of_side("item"):
+        if kind.input_spec().dtype == tf.string:
+            absent[kind.name] = np.array([""], object)
+    count = len(next(iter(arrays.values())))
+    parts = []
+    for start in tqdm(
+        range(0, count, CHUNK), desc="encoding the catalogue", disable=None, leave=False
+    ):
+        chunk = {n: tf.constant(a[start : start + CHUNK]) for n, a in arrays.items()}
+        parts.append(graphs.items(chunk))
+    parts.append(graphs.items({n: tf.constant(a) for n, a in absent.items()}))
+    return {n: np.concatenate([p[n].numpy() for p in parts]) for n in ("tokens", "present")}
+
+
+def _card(features: Features, items: int) -> dict[str, Any]:
+    """What `Ranker` has to know of the graph's inputs, as JSON."""
+    columns = []
+    for kind in features.columns.values():
+        column = {
+            "name": kind.name,
+            "kind": kind.feature.kind,
+            "side": kind.feature.side,
+            "dtype": kind.raw_dtype.name,
+            "media": kind.is_media,
+        }
+        if hasattr(kind.options, "separator"):
+            column["separator"] = kind.options.separator
+        columns.append(column)
+    history = features.history
+    return {
+        "format": FORMAT,
+        "items": items,
+        "features": columns,
+        "history": None
+        if history is None
+        else {"name": history.name, "length": history.options.length, "types": [*history.types]},
+    }

@@ -1,0 +1,58 @@
+"""The parts of a ranker as graphs, and what they refer to."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping
+
+import tensorflow as tf
+import tensorflow_hub
+
+from mmrank.encoders import FeatureKind
+from mmrank.features import Features
+from mmrank.models import RankingModel
+from mmrank.scoring import score_with_table
+
+Tensors = Mapping[str, tf.Tensor]
+
+
+@dataclasses.dataclass(frozen=True)
+class Graphs:
+    """The parts of a ranker as graphs, traced once however many signatures use them.
+
+    Attributes:
+      items: Item features [N, ...] → tokens [N, M, D] and present [N, M].
+      scores: As `score_with_table`: a table of items and a batch → scores [B, L].
+      preprocess: Raw values [N] → encoder inputs [N, ...], by feature.
+    """
+
+    items: Callable[[Tensors], dict[str, tf.Tensor]]
+    scores: Callable[[Tensors, Tensors], tf.Tensor]
+    preprocess: Mapping[str, Callable[[tf.Tensor], tf.Tensor]]
+
+
+def ranker_graphs(model: RankingModel, features: Features) -> Graphs:
+    """The graphs of a ranker over fitted features."""
+    tower = model.item_tower
+    specs = {n: tf.TensorSpec(t.shape, t.dtype, n) for n, t in tower.input.items()}
+    by_key: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {}
+    preprocess = {}
+    for kind in features.columns.values():
+        key = kind.sharing() or kind.name  # features of one encoder have one preprocessing
+        if key not in by_key:
+            by_key[key] = kind.traced_preprocess()
+        preprocess[kind.name] = by_key[key]
+    return Graphs(
+        items=tf.function(lambda inputs: tower(inputs, training=False), input_signature=[specs]),
+        scores=tf.function(lambda table, batch: score_with_table(model, table, batch)),
+        preprocess=preprocess,
+    )
+
+
+def resources(kinds: Iterable[FeatureKind], model: RankingModel) -> list[tf.Module]:
+    """What graphs refer to beside weights: lookup tables, and whole hub models."""
+    layers = [layer for kind in kinds for layer in vars(kind).values()]
+    tables = [layer.lookup_table for layer in layers if hasattr(layer, "lookup_table")]
+    encoders = {id(f.encoder): f.encoder for f in model.encoders}.values()
+    hubs = [e.resolved_object for e in encoders if isinstance(e, tensorflow_hub.KerasLayer)]
+    return [*tables, *hubs]

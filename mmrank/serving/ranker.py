@@ -1,0 +1,171 @@
+"""An exported ranker used from Python: needs the export and TensorFlow, none of the training."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import pathlib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_text  # noqa: F401 - registers the ops of the tokenizer in the graph
+
+from mmrank.serving.request import Arrays, Column, Inputs, RankError, item_id
+
+CARD = pathlib.PurePath("assets.extra", "ranker.json")
+FORMAT = 1
+REMEDY = "export a run with `python -m mmrank.export --run RUN`"
+
+
+@dataclasses.dataclass(frozen=True)
+class Ranked:
+    """One candidate in its place.
+
+    Attributes:
+      index: Where it stood among the candidates given.
+      item: The candidate as given: an item id, or a mapping of raw features.
+      score: Its score; only differences within one list mean anything.
+    """
+
+    index: int
+    item: Any
+    score: float
+
+
+class Ranker:
+    """A ranker read from its export. Make one with `Ranker.load`.
+
+    Attributes:
+      folder: The export it was read from.
+      inputs: The features that it takes.
+    """
+
+    def __init__(self, folder: pathlib.Path, inputs: Inputs, module: Any):
+        self.folder, self.inputs = folder, inputs
+        self._module = module
+
+    @property
+    def signatures(self) -> Mapping[str, Any]:
+        """The export's signatures by name; each takes and gives named tensors."""
+        return self._module.signatures
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Ranker:
+        """The ranker in an export such as `RUN/export/1`, or the newest one in `RUN/export`.
+
+        Raises:
+          RankError: There is no export of mmrank at `path`.
+        """
+        folder = _export_folder(pathlib.Path(path))
+        if not (folder / CARD).is_file():
+            raise RankError(f"{folder}: no {CARD}, so mmrank did not write it; {REMEDY}")
+        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+        if card.get("format") != FORMAT:
+            raise RankError(
+                f"{folder}: in format {card.get('format')}, while this mmrank reads {FORMAT}; "
+                f"{REMEDY}"
+            )
+        columns = {c["name"]: Column(**c) for c in card["features"]}
+        history = card["history"]
+        inputs = Inputs(columns, None if history is None else history["name"])
+        return cls(folder, inputs, tf.saved_model.load(str(folder)))
+
+    def rank(
+        self,
+        query: str | Mapping[str, Any] | None = None,
+        candidates: Iterable[Any] = (),
+        user: Any = None,
+        history: Iterable[Any] | None = None,
+        pairs: Sequence[Mapping[str, Any]] | None = None,
+    ) -> list[Ranked]:
+        """The candidates from best to worst; equal scores keep the order given.
+
+        Args:
+          query: The text of the query, or a mapping of the query's features.
+          candidates: Item ids of the exported catalogue, or for each candidate a mapping of its
+            raw features (a photo as its bytes or its path). What is left out is absent, and so is
+            everything about an unknown item id.
+          user: The value of the shopper's feature, or a mapping of the shopper's features.
+          history: What the shopper did, in any order: (item id, event type, age in days), or
+            mappings with the keys item, type and age_days.
+          pairs: For each candidate a mapping of its query-item features; those of raw candidates
+            may stand among the candidate's own.
+
+        Raises:
+          RankError: There is no candidate, ids and mappings are mixed, or a feature is unknown
+            or of the wrong type.
+        """
+        listed = _listed(candidates)
+        scores = self.scores(query, listed, user, history, pairs)
+        order = np.argsort(-scores, kind="stable")
+        return [Ranked(int(i), listed[i], float(scores[i])) for i in order]
+
+    def scores(
+        self,
+        query: str | Mapping[str, Any] | None = None,
+        candidates: Iterable[Any] = (),
+        user: Any = None,
+        history: Iterable[Any] | None = None,
+        pairs: Sequence[Mapping[str, Any]] | None = None,
+    ) -> np.ndarray:
+        """Scores [candidates] float32 in the order given; arguments and errors as of `rank`."""
+        listed = _listed(candidates)
+        if pairs is not None and len(pairs) != len(listed):
+            raise RankError(f"pairs: {len(pairs)} for {len(listed)} candidates; give one for each")
+        pairs = [{}] * len(listed) if pairs is None else pairs
+        context = self.inputs.context("query", query) | self.inputs.context("user", user)
+        arrays = context | self.inputs.events(history)
+        wheres = [f"candidate {i}" for i in range(len(listed))]
+        if isinstance(listed[0], Mapping):
+            rows = [{**c, **p} for c, p in zip(listed, pairs, strict=True)]
+            per_candidate = self.inputs.rows(("item", "pair"), rows, wheres)
+            arrays["list_length"] = np.array([len(rows)], np.int32)
+            signature = "serving_default"
+        else:
+            per_candidate = self.inputs.rows(("pair",), pairs, wheres)
+            ids = [item_id(c, w) for c, w in zip(listed, wheres, strict=True)]
+            per_candidate["items"] = np.array(ids, object)
+            signature = "rank_items"
+        arrays |= {n: a[None] for n, a in per_candidate.items()}
+        return self._run(signature, arrays)
+
+    def _run(self, signature: str, arrays: Arrays) -> np.ndarray:
+        tensors = {
+            # An empty array of objects would not be known for texts.
+            n: tf.constant(a, tf.string if a.dtype == object else a.dtype)
+            for n, a in arrays.items()
+        }
+        return self.signatures[signature](**tensors)["scores"].numpy()[0]
+
+
+def _listed(candidates: Iterable[Any]) -> list[Any]:
+    """The candidates, either all raw or none."""
+    if isinstance(candidates, (str, bytes, Mapping)):
+        raise RankError(f"candidates: expected a list, got one {type(candidates).__name__}")
+    listed = list(candidates)
+    if not listed:
+        raise RankError("candidates: there is none; give at least one")
+    raw = [isinstance(c, Mapping) for c in listed]
+    if any(raw) and not all(raw):
+        raise RankError(
+            f"candidates: {raw.index(True)} is a mapping of features and {raw.index(False)} an "
+            "item id; give all of one sort in one call"
+        )
+    return listed
+
+
+def versions(out: pathlib.Path) -> list[int]:
+    """The numbers of the exports in a folder, in ascending order."""
+    names = [p.name for p in out.iterdir()]
+    return sorted(int(name) for name in names if name.isascii() and name.isdigit())
+
+
+def _export_folder(path: pathlib.Path) -> pathlib.Path:
+    numbered = [path / str(n) for n in versions(path)] if path.is_dir() else []
+    for folder in (path, *reversed(numbered)):
+        if (folder / "saved_model.pb").is_file():
+            return folder
+    raise RankError(f"{path}: holds no SavedModel and no numbered folder with one; {REMEDY}")

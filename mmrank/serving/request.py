@@ -1,0 +1,231 @@
+"""A request in Python values as the tensors that an export takes, checked value by value."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import numbers
+import os
+import pathlib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mmrank.data.media import probe_image
+from mmrank.schema import did_you_mean
+
+Arrays = dict[str, np.ndarray]
+EVENT = ("item", "type", "age_days")
+
+
+class RankError(ValueError):
+    """A request or an export that cannot be used; the message says what to change."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Column:
+    """One feature that an export takes.
+
+    Attributes:
+      name, kind, side: As in the schema.
+      dtype: `string` or `float32`.
+      media: Whether its value is a file's bytes.
+      separator: Between the words of one text, where the feature is a set of words.
+    """
+
+    name: str
+    kind: str
+    side: str
+    dtype: str
+    media: bool
+    separator: str | None = None
+
+    def raw(self, value: Any, where: str) -> Any:
+        """The value as the graph takes it; None if it is absent.
+
+        Raises:
+          RankError: The value is of a wrong type, or a file that cannot be used.
+        """
+        what = f"{where}: {self.name}"
+        if self.separator is not None and isinstance(value, (list, tuple, np.ndarray)):
+            value = self.separator.join(str(v) for v in value)
+        if value is None or value is pd.NA or (_is_number(value) and math.isnan(value)):
+            return None
+        if self.media:
+            return _photo(value, what)
+        if self.dtype == "string":
+            if not isinstance(value, str) and not _is_whole(value):
+                raise RankError(f"{what}: expected a text, got {value!r}")
+            return _text(value)
+        if not _is_number(value):
+            raise RankError(f"{what}: expected a number, got {value!r}")
+        return float(value)
+
+    def arrays(self, values: Sequence[Any]) -> Arrays:
+        """Raw values [N] and flags [N] of what `raw` gave, a placeholder for each None."""
+        text = self.dtype == "string"
+        empty: Any = "" if text else 0.0
+        filled = [empty if v is None else v for v in values]
+        return {
+            self.name: np.array(filled, object if text else np.float32),
+            f"{self.name}_present": np.array([v is not None for v in values], bool),
+        }
+
+
+@dataclasses.dataclass(frozen=True)
+class Inputs:
+    """Everything that an export takes.
+
+    Attributes:
+      columns: The features that stand in a column, by name.
+      history: Name of the history feature, or None.
+    """
+
+    columns: Mapping[str, Column]
+    history: str | None
+
+    def context(self, side: str, value: Any) -> Arrays:
+        """The features [1] of the query or the shopper, with their flags.
+
+        Args:
+          side: query or user.
+          value: A mapping of features, or the value of the only one that it can mean.
+
+        Raises:
+          RankError: There is no such feature, or a value does not fit.
+        """
+        if value is None:
+            value = {}
+        elif not isinstance(value, Mapping):
+            value = {self._only(side): value}
+        return self.rows((side,), [value], [side])
+
+    def rows(
+        self, sides: Sequence[str], rows: Sequence[Mapping[str, Any]], wheres: Sequence[str]
+    ) -> Arrays:
+        """The features [rows] of some sides, with their flags.
+
+        Args:
+          sides: Sides of the schema.
+          rows: Mappings of features.
+          wheres: What each row is, for the messages.
+
+        Raises:
+          RankError: There is no such feature, or a value does not fit.
+        """
+        columns = {n: c for n, c in self.columns.items() if c.side in sides}
+        for row, where in zip(rows, wheres, strict=True):
+            for name in row:
+                if name not in columns:
+                    raise RankError(f"{where}: {self._unknown(str(name), columns)}")
+        arrays: Arrays = {}
+        for name, column in columns.items():
+            values = [
+                column.raw(row.get(name), where) for row, where in zip(rows, wheres, strict=True)
+            ]
+            arrays |= column.arrays(values)
+        return arrays
+
+    def events(self, history: Iterable[Any] | None) -> Arrays:
+        """The history [1, H], oldest event first; nothing for an export without history.
+
+        Args:
+          history: (item, type, age in days) tuples or mappings with the keys of `EVENT`.
+
+        Raises:
+          RankError: An event is not of that form, or the export takes no history.
+        """
+        events = [_event(e, f"history[{i}]") for i, e in enumerate(history or ())]
+        if self.history is None:
+            if events:
+                raise RankError("this ranker reads no history; leave `history` out")
+            return {}
+        events.sort(key=lambda e: -e[2])
+        items, types, ages = zip(*events, strict=True) if events else ((), (), ())
+        return {
+            f"{self.history}_items": np.array([items], object),
+            f"{self.history}_types": np.array([types], object),
+            f"{self.history}_ages": np.array([ages], np.float32),
+        }
+
+    def _only(self, side: str) -> str:
+        """The feature that a bare value is for: the only text, else the only feature."""
+        columns = [c for c in self.columns.values() if c.side == side]
+        texts = [c for c in columns if c.kind == "text"]
+        for only in (texts, columns):
+            if len(only) == 1:
+                return only[0].name
+        if not columns:
+            raise RankError(f"this ranker reads no feature of the {side}; leave `{side}` out")
+        names = ", ".join(c.name for c in columns)
+        raise RankError(f"{side}: a mapping is needed, since there are several features: {names}")
+
+    def _unknown(self, name: str, known: Iterable[str]) -> str:
+        if name == self.history:
+            return f"{name!r} is given as the argument `history`"
+        if name in self.columns:
+            return f"{name!r} is a feature of side {self.columns[name].side}, which goes elsewhere"
+        return f"the ranker knows no feature {name!r} here{did_you_mean(name, known)}"
+
+
+def item_id(value: Any, where: str) -> str:
+    """An item id as text.
+
+    Raises:
+      RankError: It is neither a text nor a whole number, or it is empty.
+    """
+    if not isinstance(value, str) and not _is_whole(value):
+        raise RankError(f"{where}: expected an item id, got {value!r}")
+    if value == "":
+        raise RankError(f"{where}: the item id is empty")
+    return _text(value)
+
+
+def _event(event: Any, where: str) -> tuple[str, str, float]:
+    if isinstance(event, Mapping):
+        for key in event:
+            if key not in EVENT:
+                raise RankError(f"{where}: unknown key {key!r}{did_you_mean(str(key), EVENT)}")
+        event = tuple(event.get(key) for key in EVENT)
+    if not isinstance(event, (tuple, list)) or len(event) != len(EVENT):
+        raise RankError(f"{where}: expected (item, type, age in days), got {event!r}")
+    item, kind, age = event
+    if kind is not None and not isinstance(kind, str):
+        raise RankError(f"{where}: expected an event type, got {kind!r}")
+    if not _is_number(age) or not 0 <= age < math.inf:
+        raise RankError(f"{where}: expected an age of 0 days or more, got {age!r}")
+    return item_id(item, where), kind or "", float(age)
+
+
+def _photo(value: Any, what: str) -> bytes | None:
+    if isinstance(value, (str, os.PathLike)):
+        if not str(value):
+            return None
+        try:
+            value = pathlib.Path(value).read_bytes()
+        except OSError as error:
+            raise RankError(
+                f"{what}: {value}: {error.strerror}; give a photo's path or bytes, or leave it out"
+            ) from error
+    if not isinstance(value, (bytes, bytearray, memoryview)):
+        raise RankError(f"{what}: expected a photo's bytes or path, got {type(value).__name__}")
+    data = bytes(value)
+    problem = probe_image(data) if data else None
+    if problem is not None:
+        raise RankError(f"{what}: {problem}; give another photo, or leave it out")
+    return data or None
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
+def _is_whole(value: Any) -> bool:
+    return _is_number(value) and float(value).is_integer()
+
+
+def _text(value: Any) -> str:
+    # Ids are texts, and often written as numbers.
+    return value if isinstance(value, str) else str(int(value))

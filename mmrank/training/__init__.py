@@ -1,0 +1,1 @@
+"""Training: strategy, optimizer, callbacks and the loop."""

@@ -1,0 +1,287 @@
+"""What happens beside the optimisation: progress, health, validation, checkpoints, stopping."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import math
+import pathlib
+import sys
+import time
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from mmrank.data.batches import ListArrays, bucket_lengths
+from mmrank.outputs import UserError, write_whole
+from mmrank.ranking.labels import masked_labels
+from mmrank.ranking.metrics import make_metric
+from mmrank.scoring import ListScorer
+
+logger = logging.getLogger(__name__)
+
+
+class TrainingError(UserError):
+    """Training that cannot go on; the message says why and what to try."""
+
+
+class Progress(tf.keras.callbacks.Callback):
+    """Shows loss, NDCG@10, lists per second and time left.
+
+    A terminal gets a moving bar, anything else a line every `every` seconds.
+
+    Args:
+      lists_per_step: Lists of a step on all replicas.
+      epochs, first_epoch: Epochs in all, and the one that training starts at.
+      steps: Steps of an epoch.
+      every: Seconds between two lines.
+    """
+
+    def __init__(
+        self, lists_per_step: int, epochs: int, first_epoch: int, steps: int, every: float = 20.0
+    ):
+        super().__init__()
+        self._lists, self._epochs, self._steps = lists_per_step, epochs, steps
+        self._first, self._every = first_epoch, every
+        self._done = 0
+        self._bar: tqdm | None = None
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        self._start = self._last = time.monotonic()
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self._epoch = epoch
+        if sys.stderr.isatty():
+            self._bar = tqdm(
+                total=self._steps, desc=f"epoch {epoch + 1}/{self._epochs}", unit="step"
+            )
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self._done += 1
+        if self._bar is not None:
+            self._bar.update()
+            self._bar.set_postfix_str(self._figures(logs), refresh=False)
+        elif time.monotonic() - self._last > self._every:
+            self._last = time.monotonic()
+            logger.info(
+                "epoch %d/%d step %d/%d  %s",
+                self._epoch + 1,
+                self._epochs,
+                batch + 1,
+                self._steps,
+                self._figures(logs),
+            )
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+    def _figures(self, logs: Any) -> str:
+        spent = time.monotonic() - self._start
+        left = spent / self._done * (self._steps * (self._epochs - self._first) - self._done)
+        return (
+            f"loss {logs['loss']:.4f}  ndcg@10 {logs.get('ndcg_10', math.nan):.4f}  "
+            f"{self._done * self._lists / spent:.1f} lists/s  {left / 60:.1f} min left"
+        )
+
+
+class Health(tf.keras.callbacks.Callback):
+    """Stops on a loss that is no number; warns of one stuck at zero."""
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        if not math.isfinite(logs["loss"]):
+            raise TrainingError(
+                f"the loss is {logs['loss']} at step {int(self.model.optimizer.iterations)}. "
+                "Try a lower training.learning_rate or training.clip_norm, "
+                "training.mixed_precision float32, and `python -m mmrank.validate` on the data"
+            )
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        if logs["loss"] == 0:
+            logger.warning(
+                "the loss was exactly 0 in the whole epoch: no training list has a relevant "
+                "candidate, or all candidates of each list bear one grade"
+            )
+
+
+@dataclasses.dataclass
+class State:
+    """Where a training stands, beside the weights; kept as JSON.
+
+    Attributes:
+      data: Folder of the dataset.
+      epoch: Epochs finished.
+      checkpoint: Of the last finished epoch, relative to the run.
+      best: Best validation NDCG@10 so far, and `best_weights` its weights.
+      waited: Validations since then.
+      finished: Whether training ended by itself.
+      history: Figures of every epoch.
+    """
+
+    data: str
+    epoch: int = 0
+    checkpoint: str | None = None
+    best: float = -1.0
+    best_weights: str | None = None
+    waited: int = 0
+    finished: bool = False
+    history: list[dict[str, float]] = dataclasses.field(default_factory=list)
+
+    def save(self, file: pathlib.Path) -> None:
+        """Writes the state, whole or not at all."""
+        write_whole(file, json.dumps(dataclasses.asdict(self), indent=1))
+
+    @classmethod
+    def load(cls, file: pathlib.Path) -> State:
+        """The state that `save` wrote."""
+        return cls(**json.loads(file.read_text(encoding="utf-8")))
+
+
+class ReseedEpoch(tf.keras.callbacks.Callback):
+    """Seeds every random generator anew at each epoch, so that a resumed run draws the same.
+
+    Args:
+      seed: Of the run.
+      draws: Whether the loss draws with plain TensorFlow ops. Their sequences start anew too, the
+        same one in every epoch; TensorFlow prepares its graphs again for that, which takes
+        seconds, so it is left out where nothing is drawn.
+    """
+
+    def __init__(self, seed: int, draws: bool):
+        super().__init__()
+        self._seed, self._draws = seed, draws
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        if self._draws:
+            tf.random.set_seed(self._seed)
+        words = np.random.SeedSequence([self._seed, epoch])
+        generators = [
+            layer._random_generator._generator
+            for layer in self.model._flatten_layers()
+            if getattr(layer, "_random_generator", None) is not None
+        ]
+        for generator, state in zip(
+            generators, words.generate_state(len(generators), np.uint32), strict=True
+        ):
+            generator.reset_from_seed(int(state))
+
+
+class EpochEnd(tf.keras.callbacks.Callback):
+    """Validates, checkpoints and stops early at the end of every epoch, in that order.
+
+    The state file is written last and names its checkpoint, so that a run killed at any moment
+    resumes from a whole epoch.
+
+    Args:
+      run: The run's folder.
+      state: Where training stands; updated.
+      checkpoint: What a resumed run needs.
+      network: The Keras model whose weights are kept.
+      scorer, valid: Scores the validation lists.
+      patience: Epochs without improvement before training stops.
+      writes: Whether this worker writes the run's files.
+    """
+
+    def __init__(
+        self,
+        run: pathlib.Path,
+        state: State,
+        checkpoint: tf.train.Checkpoint,
+        network: tf.keras.Model,
+        scorer: ListScorer,
+        valid: ListArrays,
+        patience: int,
+        writes: bool = True,
+    ):
+        super().__init__()
+        self._run, self._state, self._checkpoint = run, state, checkpoint
+        self._network, self._scorer, self._valid = network, scorer, valid
+        self._patience, self._writes = patience, writes
+        # Made here, outside of the scope that Keras trains in: the sums of a metric made in there
+        # belong to replicas, which a callback is not.
+        self._metric = make_metric("ndcg@10")
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        scores = self._scorer(self._valid)
+        if _all_tie(scores, self._valid):
+            logger.warning(
+                "all candidates of every validation list tie: the model tells none apart. "
+                "Try a lower training.learning_rate, and see that the features are not all absent"
+            )
+        ndcg = validation_ndcg(scores, self._valid, self._metric)
+        logs["val_ndcg_10"] = ndcg
+        state = self._state
+        old = (state.checkpoint, state.best_weights)
+        state.epoch = epoch + 1
+        state.history.append({k: float(v) for k, v in logs.items()})
+        better = ndcg > state.best
+        state.waited = 0 if better else state.waited + 1
+        state.checkpoint = f"checkpoints/epoch-{epoch + 1}"
+        if better:
+            state.best, state.best_weights = ndcg, f"checkpoints/best-{epoch + 1}"
+        if self._writes:
+            self._checkpoint.write(str(self._run / state.checkpoint))
+            if better:
+                self._network.save_weights(self._run / str(state.best_weights))
+        stop = state.waited >= self._patience
+        if stop:
+            # Said in the same file as the epoch, so that a run killed right here stays stopped.
+            self.model.stop_training = state.finished = True
+        if self._writes:
+            state.save(self._run / "state.json")
+            for name, new in zip(old, (state.checkpoint, state.best_weights), strict=True):
+                if name is not None and name != new:
+                    _remove(self._run, name)
+        logger.info(
+            "epoch %d  loss %.4f  ndcg@10 train %.4f  validation %.4f%s%s",
+            epoch + 1,
+            logs["loss"],
+            logs.get("ndcg_10", math.nan),
+            ndcg,
+            "  (best)" if better else "",
+            f"; stopped, no better for {state.waited} epochs" if stop else "",
+        )
+
+
+def validation_ndcg(
+    scores: np.ndarray, arrays: ListArrays, metric: tf.keras.metrics.Metric | None = None
+) -> float:
+    """TF-Ranking's NDCG@10 of flat scores [rows], ties broken by one fixed draw.
+
+    Args:
+      scores: In the order of the rows.
+      arrays: The lists.
+      metric: The metric, made outside of any strategy's scope; a new one if None.
+    """
+    metric = metric or make_metric("ndcg@10")
+    metric.reset_state()
+    # TF-Ranking would break them by another draw each time, and a resumed run would not agree.
+    order = np.lexsort((np.random.default_rng(0).random(len(scores)), scores))
+    ranks = np.empty(len(scores), np.float32)
+    ranks[order] = np.arange(len(scores))
+    lengths = arrays.lengths
+    padded = bucket_lengths(lengths, (16, 64, 256))
+    for length in np.unique(padded):
+        members = np.flatnonzero(padded == length)
+        for part in np.split(members, range(256, len(members), 256)):
+            mask = np.arange(length)[None, :] < lengths[part][:, None]
+            rows = np.where(mask, arrays.offsets[part][:, None] + np.arange(length), 0)
+            labels = masked_labels(tf.constant(arrays.grades[rows]), tf.constant(mask))
+            metric.update_state(labels, ranks[rows])
+    return float(metric.result())
+
+
+def _all_tie(scores: np.ndarray, arrays: ListArrays) -> bool:
+    lists = np.repeat(np.arange(len(arrays.lengths)), arrays.lengths)
+    first = scores[arrays.offsets[lists]]
+    return bool(len(scores)) and bool(np.all(scores == first))
+
+
+def _remove(run: pathlib.Path, prefix: str) -> None:
+    """Deletes the files of an outdated checkpoint."""
+    for file in (run / prefix).parent.glob(f"{pathlib.Path(prefix).name}.*"):
+        file.unlink()

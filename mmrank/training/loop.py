@@ -1,0 +1,246 @@
+"""The training of one run: features → arrays → model → Keras fit, resumable at every epoch."""
+
+from __future__ import annotations
+
+import logging
+import pathlib
+from collections.abc import Iterator
+
+import numpy as np
+import tensorflow as tf
+
+from mmrank.build import (
+    CONFIG_FILE,
+    FEATURES_FILE,
+    STATE_FILE,
+    build_features,
+    build_loss,
+    build_model,
+)
+from mmrank.config import Config, load_config, save_config
+from mmrank.data.batches import Batch, Batches
+from mmrank.data.tables import DataError, Dataset
+from mmrank.features import Features
+from mmrank.models import RankingModel
+from mmrank.ranking.labels import masked_labels
+from mmrank.ranking.losses import DRAWING_LOSSES
+from mmrank.ranking.metrics import make_metric
+from mmrank.schema import save_schema
+from mmrank.scoring import ListScorer
+from mmrank.training.callbacks import (
+    EpochEnd,
+    Health,
+    Progress,
+    ReseedEpoch,
+    State,
+    TrainingError,
+)
+from mmrank.training.memory import GIB, available_bytes, estimate_step_bytes
+from mmrank.training.optimizer import make_optimizer
+from mmrank.training.strategy import make_strategy
+
+logger = logging.getLogger(__name__)
+
+
+def train_run(config: Config, dataset: Dataset, run: pathlib.Path, resume: bool = False) -> State:
+    """Trains a ranker into a run's folder and gives where it ended.
+
+    Args:
+      config: The resolved config.
+      dataset: A validated dataset with training and validation lists.
+      run: The folder; it exists, and holds nothing yet unless `resume`.
+      resume: Continue from the last finished epoch.
+
+    Raises:
+      TrainingError: The loss is not finite, or a resumed run differs in config or dataset.
+      DataError: There is no training or no validation list.
+    """
+    for split in ("train", "valid"):
+        if dataset.rows(split).empty:
+            raise DataError(f"the dataset has no {split} list; a run needs some of each")
+    seed_everything(config)
+    strategy = make_strategy(config.training.strategy)
+    features = build_features(config, dataset.schema)
+    state = _prepare(config, dataset, run, features, resume)
+    if state.finished:
+        logger.info("the run is finished after %d epochs; nothing to train", state.epoch)
+        return state
+
+    items = features.item_arrays(dataset)
+    batches = Batches(
+        features.arrays(dataset, dataset.rows("train"), items),
+        config.training.batch_lists,
+        config.data.buckets,
+        config.data.max_candidates,
+        config.seed,
+        config.training.block_lists,
+    )
+    replicas = strategy.num_replicas_in_sync
+    steps = config.training.steps_per_epoch or max(len(batches.plan(0)) // replicas, 1)
+    with strategy.scope():
+        model = build_model(config, features)
+        optimizer = make_optimizer(
+            learning_rate=config.training.learning_rate,
+            steps=steps * config.training.epochs,
+            warmup=config.training.warmup,
+            weight_decay=config.training.weight_decay,
+            clip_norm=config.training.clip_norm,
+        )
+        optimizer.build(model.network.trainable_variables)
+        model.network.compile(
+            optimizer, loss=build_loss(config.training.loss), metrics=[make_metric("ndcg@10")]
+        )
+        # As compiled: for float16 Keras wraps the optimizer, and its loss scale has to be kept too.
+        checkpoint = tf.train.Checkpoint(network=model.network, optimizer=model.network.optimizer)
+    if state.checkpoint is not None:
+        checkpoint.read(str(run / state.checkpoint)).assert_consumed()
+        logger.info("resumed after epoch %d", state.epoch)
+    _tell_size(config, features, model, batches)
+
+    valid = features.arrays(dataset, dataset.rows("valid"), items)
+    scorer = ListScorer(model, config.training.batch_lists, config.data.buckets)
+    chief = _is_chief(strategy)
+    epoch_end = EpochEnd(
+        run, state, checkpoint, model.network, scorer, valid, config.training.patience, chief
+    )
+    callbacks: list[tf.keras.callbacks.Callback] = [
+        ReseedEpoch(config.seed, config.training.loss.name in DRAWING_LOSSES),
+        Health(),
+        epoch_end,
+        Progress(
+            config.training.batch_lists * replicas, config.training.epochs, state.epoch, steps
+        ),
+    ]
+    if chief:
+        callbacks.append(tf.keras.callbacks.TensorBoard(run / "logs", write_graph=False))
+    model.network.fit(
+        training_dataset(strategy, batches, state.epoch * steps),
+        initial_epoch=state.epoch,
+        epochs=config.training.epochs,
+        steps_per_epoch=steps,
+        callbacks=callbacks,
+        verbose=0,
+    )
+    state.finished = True
+    if chief:
+        state.save(run / STATE_FILE)
+    return state
+
+
+def seed_everything(config: Config) -> None:
+    """One seed for Python, NumPy and TensorFlow; also precision and determinism."""
+    tf.keras.utils.set_random_seed(config.seed)
+    tf.keras.backend.experimental.enable_tf_random_generator()
+    tf.keras.mixed_precision.set_global_policy(config.training.mixed_precision)
+    if config.training.deterministic:
+        tf.config.experimental.enable_op_determinism()
+
+
+def training_dataset(
+    strategy: tf.distribute.Strategy, batches: Batches, start: int
+) -> tf.distribute.DistributedDataset | tf.data.Dataset:
+    """Endless (inputs, labels) for Keras, one batch a replica and step.
+
+    Args:
+      strategy: Each of its workers draws its own share.
+      batches: The training batches.
+      start: Steps already taken by every replica.
+    """
+
+    def of_worker(context: tf.distribute.InputContext) -> tf.data.Dataset:
+        replicas = context.num_replicas_in_sync // context.num_input_pipelines
+        shard = (context.input_pipeline_id, context.num_input_pipelines)
+        return batch_dataset(batches, start * replicas, shard).prefetch(2)
+
+    if strategy.num_replicas_in_sync == 1:
+        return of_worker(tf.distribute.InputContext())
+    return strategy.distribute_datasets_from_function(of_worker)
+
+
+def batch_dataset(batches: Batches, start: int, shard: tuple[int, int]) -> tf.data.Dataset:
+    """A tf.data pipeline over `Batches.stream`: inputs and TF-Ranking labels."""
+
+    def stream() -> Iterator[Batch]:
+        yield from batches.stream(start, shard)
+
+    example = batches.make(batches.plan(0)[0])
+    signature = {
+        name: tf.TensorSpec([None] * min(a.ndim, 1) + _rest(name, a, batches), _dtype(a))
+        for name, a in example.items()
+    }
+
+    def with_labels(batch: dict[str, tf.Tensor]) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+        labels = masked_labels(batch["grades"], batch["mask"])
+        return {n: t for n, t in batch.items() if n != "grades"}, labels
+
+    dataset = tf.data.Dataset.from_generator(stream, output_signature=signature)
+    return dataset.map(with_labels)
+
+
+def _rest(name: str, array: np.ndarray, batches: Batches) -> list[int | None]:
+    """The dimensions after the first: the length of lists varies, all else is fixed."""
+    arrays = batches.arrays
+    listwise = {"mask", "slots", "grades", *arrays.pairs}
+    if name in listwise:
+        return [None, *array.shape[2:]]
+    return list(array.shape[1:])
+
+
+def _dtype(array: np.ndarray) -> tf.DType:
+    return tf.string if array.dtype == object else tf.as_dtype(array.dtype)
+
+
+def _prepare(
+    config: Config, dataset: Dataset, run: pathlib.Path, features: Features, resume: bool
+) -> State:
+    """The state to start from; a new run gets its config, schema and fitted features."""
+    if resume and (run / STATE_FILE).is_file():
+        before = load_config(run / CONFIG_FILE)
+        if before != config:
+            raise TrainingError(
+                f"{run} was started with another config; resume it with {run / CONFIG_FILE}, "
+                "or start a new run with another --out"
+            )
+        state = State.load(run / STATE_FILE)
+        if state.data != str(dataset.folder.resolve()):
+            raise TrainingError(f"{run} was started on {state.data}; resume it without --data")
+        features.load(run / FEATURES_FILE)
+        return state
+    features.fit(dataset)
+    save_config(config, run / CONFIG_FILE)
+    save_schema(dataset.schema, run)
+    features.save(run / FEATURES_FILE)
+    state = State(data=str(dataset.folder.resolve()))
+    (run / "checkpoints").mkdir(exist_ok=True)
+    state.save(run / STATE_FILE)
+    return state
+
+
+def _tell_size(config: Config, features: Features, model: RankingModel, batches: Batches) -> None:
+    plan = batches.plan(0)
+    lengths = np.minimum(batches.arrays.lengths, config.data.max_candidates)
+    largest = max(plan, key=lambda members: lengths[members].sum())
+    need = estimate_step_bytes(model, model.encoders, batches.make(largest))
+    logger.info(
+        "%s weights; %d lists and %d candidates in training; the largest step takes up to %.1f GiB",
+        f"{model.network.count_params():,}",
+        len(lengths),
+        int(lengths.sum()),
+        need / GIB,
+    )
+    free = available_bytes()
+    if free is not None and need > free and not tf.config.list_logical_devices("GPU"):
+        logger.warning(
+            "only %.1f GiB of memory are free: lower training.batch_lists, data.max_candidates, "
+            "the history's length or the image size",
+            free / GIB,
+        )
+
+
+def _is_chief(strategy: tf.distribute.Strategy) -> bool:
+    resolver = strategy.cluster_resolver
+    if resolver is None or not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return True
+    return resolver.task_type in (None, "chief") or (
+        resolver.task_type == "worker" and resolver.task_id == 0
+    )

@@ -1,0 +1,84 @@
+"""How much memory a training step will take, told before it runs."""
+
+from __future__ import annotations
+
+import functools
+import pathlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from mmrank.data.batches import Batch
+from mmrank.models import FeatureEncoder, RankingModel
+
+GIB = 2**30
+MEMINFO = pathlib.Path("/proc/meminfo")
+
+
+def estimate_step_bytes(
+    model: RankingModel, encoders: Sequence[FeatureEncoder], batch: Batch
+) -> int:
+    """An upper estimate of a training step's memory in bytes.
+
+    Counted are the weights four times (value, gradient, two moments), the batch, and every
+    tensor that the encoders and the scorer compute in the forward pass, all of which the
+    backward pass may need.
+
+    Args:
+      model: The ranker.
+      encoders: Its feature encoders.
+      batch: The largest batch.
+    """
+    weights = sum(_bytes(w.shape, w.dtype) for w in model.network.weights)
+    fed = sum(a.nbytes for a in batch.values() if a.dtype != object)
+    computed = 0
+    for feature in encoders:
+        rows = batch[feature.name].shape
+        count = rows[0] if feature.side != "pair" else rows[0] * rows[1]
+        spec = tf.TensorSpec([count, *feature.spec.shape[1:]], feature.spec.dtype)
+        computed += _computed_bytes(functools.partial(feature.encoder, training=True), spec)
+    lists, length = batch["mask"].shape
+    specs = {}
+    for name, tensor in model.scorer.input.items():
+        shape = [lists, *tensor.shape[1:]]
+        if len(shape) > 1 and shape[1] is None:
+            past = name.startswith("history_") and model.history is not None
+            shape[1] = batch[model.history_input("mask")].shape[1] if past else length
+        specs[name] = tf.TensorSpec([lists if s is None else s for s in shape], tensor.dtype)
+    computed += _computed_bytes(functools.partial(model.scorer, training=True), specs)
+    return 4 * weights + fed + computed
+
+
+def available_bytes(meminfo: pathlib.Path = MEMINFO) -> int | None:
+    """Memory of this machine that is free for use, in bytes; None where it is not told.
+
+    Linux tells it, and counts what it holds of files only until somebody needs the memory.
+
+    Args:
+      meminfo: Where Linux tells it.
+    """
+    try:
+        lines = meminfo.read_text(encoding="ascii").splitlines()
+    except OSError:
+        return None
+    kibibytes = [int(li.split()[1]) for li in lines if li.startswith("MemAvailable:")]
+    return kibibytes[0] * 1024 if kibibytes else None
+
+
+def _computed_bytes(function: Callable[[Any], tf.Tensor], specs: Any) -> int:
+    """Bytes of all tensors of known shape that a function computes on inputs of these shapes."""
+    graph = tf.function(function).get_concrete_function(specs).graph
+    total = 0
+    for operation in graph.get_operations():
+        if operation.type in ("Placeholder", "ReadVariableOp", "Const", "Identity"):
+            continue
+        total += sum(_bytes(t.shape, t.dtype) for t in operation.outputs)
+    return total
+
+
+def _bytes(shape: tf.TensorShape, dtype: tf.DType) -> int:
+    count = shape.num_elements()
+    if count is None or dtype in (tf.string, tf.resource, tf.variant):
+        return 0
+    return count * dtype.size

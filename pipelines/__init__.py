@@ -1,0 +1,1 @@
+"""Short jobs around the package: prepare a dataset, measure throughput. Run with `python -m`."""

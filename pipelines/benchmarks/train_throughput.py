@@ -1,0 +1,329 @@
+"""What encoding an item once a batch saves: `python -m pipelines.benchmarks.train_throughput`."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import logging
+import os
+import pathlib
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mmrank.config import Config, from_mapping, load_config
+from mmrank.data.batches import Batch, Batches, ListArrays
+from mmrank.data.simulator import simulate
+from mmrank.data.tables import Dataset, load_dataset
+from mmrank.outputs import exit_code
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from mmrank.models import RankingModel
+
+REUSES = (2, 5, 20)
+EXPECTED = 0.8
+TOLERANCE = 1e-5
+EXAMPLE = """\
+example:
+  python -m pipelines.benchmarks.train_throughput
+  python -m pipelines.benchmarks.train_throughput --data data/shop --config configs/fashion.yaml
+
+Exit code 0: scores and gradients agree, and the towers' time falls by 0.8 x the reuse or more.
+Exit code 1: they do not.
+"""
+DEFAULT = {
+    "seed": 1,
+    "model": {
+        "width": 32,
+        "encoders": {
+            "text": {
+                "layers": 1,
+                "heads": 2,
+                "hidden": 64,
+                "intermediate": 128,
+                "max_tokens": 16,
+                "vocabulary_size": 1000,
+            },
+            "image": {
+                "height": 48,
+                "width": 48,
+                "network": "EfficientNet",
+                "width_coefficient": 0.35,
+                "depth_coefficient": 0.35,
+            },
+        },
+        "head": {"hidden": [32]},
+    },
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """What was measured at one reuse; `often` is without, `once` with items encoded once.
+
+    Attributes:
+      reuse: Slots per unique item, as the batch has it.
+      lists: Lists of a batch.
+      step_once, step_often: Seconds of a training step.
+      towers_once, towers_often: Seconds of the item tower in it, forward and backward.
+      scores_differ, gradients_differ: Largest differences, gradients relative to their size.
+    """
+
+    reuse: float
+    lists: int
+    step_once: float
+    step_often: float
+    towers_once: float
+    towers_often: float
+    scores_differ: float
+    gradients_differ: float
+
+    @property
+    def exact(self) -> bool:
+        """Whether scores and gradients agree."""
+        return max(self.scores_differ, self.gradients_differ) <= TOLERANCE
+
+    @property
+    def fast(self) -> bool:
+        """Whether the towers' time fell as much as it has to."""
+        return self.towers_often / self.towers_once >= EXPECTED * self.reuse
+
+    def to_text(self) -> str:
+        """One line of the table."""
+        verdict = "ok" if self.exact and self.fast else "too slow" if self.exact else "not exact"
+        return (
+            f"{self.reuse:5.1f} {self.lists / self.step_once:9.1f} "
+            f"{self.lists / self.step_often:9.1f} {self.towers_once / self.step_once:7.0%} "
+            f"{self.towers_often / self.step_often:7.0%} "
+            f"{self.towers_often / self.towers_once:8.1f} {EXPECTED * self.reuse:7.1f} "
+            f"{self.scores_differ:9.1e} {self.gradients_differ:9.1e}  {verdict}"
+        )
+
+
+HEADER = (
+    "slots/   lists/s   lists/s  towers  towers   towers'  wanted    scores gradients\n"
+    " item      once     often    once   often     ratio             differ    differ"
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The exit code: 0 good, 1 too slow or not exact, 2 wrong input, 130 interrupted."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    args = _parser().parse_args(argv)
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
+    good: list[bool] = []
+
+    def run() -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            data = args.data
+            if data is None:
+                data = pathlib.Path(folder) / "shop"
+                simulate(data, items=400, queries=600, users=50, seed=1)
+            config = default_config() if args.config is None else load_config(args.config)
+            bench = Bench(config, load_dataset(data), args.lists)
+            print(HEADER, flush=True)
+            for reuse in REUSES:
+                row = bench.measure(reuse, args.repeats)
+                good.append(row.exact and row.fast)
+                print(row.to_text(), flush=True)
+
+    code = exit_code(run, "nothing was written")
+    return code if code or all(good) else 1
+
+
+def default_config() -> Config:
+    """A small model with texts and photos."""
+    return from_mapping(Config, DEFAULT, "benchmark")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m pipelines.benchmarks.train_throughput",
+        description="Measures training with items encoded once a batch against once a slot.",
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--data", type=pathlib.Path, metavar="DIR", help="prepared dataset")
+    parser.add_argument("--config", type=pathlib.Path, metavar="FILE", help="config of the model")
+    parser.add_argument(
+        "--lists", type=int, default=40, help="lists a batch (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--repeats", type=int, default=5, help="timed steps, of which the median (%(default)s)"
+    )
+    return parser
+
+
+class Bench:
+    """A model and the batches it is timed on.
+
+    The history is left out: its items are encoded too, and would blur how often one is used.
+
+    Args:
+      config: Its model and loss.
+      dataset: Whose lists are repeated.
+      lists: Lists of a batch; a multiple of 20, so that every reuse comes out whole.
+    """
+
+    def __init__(self, config: Config, dataset: Dataset, lists: int):
+        if lists < max(REUSES) or lists % max(REUSES):
+            raise ValueError(f"--lists {lists}: give a multiple of {max(REUSES)}")
+        from mmrank.build import build_features, build_loss, build_model
+        from mmrank.training.loop import seed_everything
+
+        seed_everything(config)
+        history = [f.name for f in dataset.schema.features if f.kind == "history"]
+        model = dataclasses.replace(
+            config.model, drop=tuple(sorted({*config.model.drop, *history}))
+        )
+        config = dataclasses.replace(config, model=model)
+        features = build_features(config, dataset.schema)
+        features.fit(dataset)
+        self.lists = lists
+        self.arrays = features.arrays(dataset, dataset.lists)
+        self.model: RankingModel = build_model(config, features)
+        self.loss = build_loss(config.training.loss)
+        self._step, self._towers = step_function(self.model, self.loss), towers_function(self.model)
+
+    def measure(self, reuse: int, repeats: int) -> Row:
+        """The row of one reuse: exactness first, then times, with and without in turn."""
+        arrays, members = repeated_lists(self.arrays, self.lists, reuse)
+        batches = Batches(arrays, self.lists, (8, 16, 32, 64, 128, 256))
+        once = batches.make(members)
+        often = dataclasses.replace(batches, unique_items=False).make(members)
+        slots = int(once["mask"].sum())
+        scores, gradients = differences(self.model, self.loss, once, often)
+        times = _medians(
+            {
+                "step_once": lambda: self._step(_tensors(once)),
+                "step_often": lambda: self._step(_tensors(often)),
+                "towers_once": lambda: self._towers(_tensors(once, self.model)),
+                "towers_often": lambda: self._towers(_tensors(often, self.model)),
+            },
+            repeats,
+        )
+        unique = len(once[self.model.modalities[0]])
+        return Row(slots / unique, self.lists, **times, **scores | gradients)
+
+
+def repeated_lists(arrays: ListArrays, lists: int, reuse: int) -> tuple[ListArrays, np.ndarray]:
+    """Lists of which each stands `reuse` times, as a head query's page does in a log.
+
+    The candidates are dealt anew from the catalogue so that distinct lists share no item: the
+    batch then has just `reuse` slots per unique item.
+
+    Returns:
+      The arrays with those candidates, and the list numbers of a batch, [lists].
+
+    Raises:
+      ValueError: There are too few lists or items.
+    """
+    lengths = arrays.lengths
+    count = lists // reuse
+    usual = np.argsort(np.abs(lengths - np.median(lengths)), kind="stable")[:count]
+    items = len(next(iter(arrays.items.values())))
+    if len(usual) < count or int(lengths[usual].sum()) > items:
+        raise ValueError(
+            f"{count} lists of {int(np.median(lengths))} items that share none are needed, but the "
+            f"data has {len(lengths)} lists and {items} items; lower --lists"
+        )
+    deck = np.random.default_rng(0).permutation(items).astype(np.int32)
+    candidates = arrays.candidates.copy()
+    for number in usual:
+        rows = slice(arrays.offsets[number], arrays.offsets[number + 1])
+        candidates[rows], deck = deck[: lengths[number]], deck[lengths[number] :]
+    return dataclasses.replace(arrays, candidates=candidates), np.repeat(usual, reuse)
+
+
+def _tensors(batch: Batch, model: RankingModel | None = None) -> dict[str, Any]:
+    import tensorflow as tf
+
+    names = batch if model is None else model.item_tower.input
+    return {n: tf.constant(batch[n]) for n in names}
+
+
+def step_function(model: RankingModel, loss: tf.keras.losses.Loss) -> Callable[..., Any]:
+    """A traced training step without the optimizer: loss and gradients."""
+    import tensorflow as tf
+
+    from mmrank.ranking.labels import masked_labels
+
+    @tf.function(reduce_retracing=True)
+    def step(batch: dict[str, tf.Tensor], training: bool = True) -> tuple[Any, ...]:
+        labels = masked_labels(batch["grades"], batch["mask"])
+        inputs = {n: batch[n] for n in model.network.input}
+        with tf.GradientTape() as tape:
+            scores = model.network(inputs, training=training)
+            value = loss(labels, scores)
+        return scores, tape.gradient(value, model.network.trainable_variables)
+
+    return step
+
+
+def towers_function(model: RankingModel) -> Callable[..., Any]:
+    """A traced forward and backward pass of the item tower alone."""
+    import tensorflow as tf
+
+    @tf.function(reduce_retracing=True)
+    def towers(items: dict[str, tf.Tensor]) -> Any:
+        with tf.GradientTape() as tape:
+            tokens = model.item_tower(items, training=True)["tokens"]
+            value = tf.reduce_sum(tf.cast(tokens, tf.float32) ** 2)
+        return tape.gradient(value, model.item_tower.trainable_variables)
+
+    return towers
+
+
+def differences(
+    model: RankingModel, loss: tf.keras.losses.Loss, once: Batch, often: Batch
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Largest differences of scores and gradients, batch statistics frozen.
+
+    A gradient's difference is taken relative to its variable's largest gradient or 1.
+    """
+    import tensorflow as tf
+
+    step = step_function(model, loss)
+    scores, gradients = step(_tensors(once), training=False)
+    others, other_gradients = step(_tensors(often), training=False)
+    real = once["mask"]
+    apart = float(np.abs(scores.numpy() - others.numpy())[real].max())
+    worst = 0.0
+    for one, other in zip(gradients, other_gradients, strict=True):
+        if one is None:
+            continue
+        a, b = tf.convert_to_tensor(one).numpy(), tf.convert_to_tensor(other).numpy()
+        worst = max(worst, float(np.abs(a - b).max() / max(1.0, np.abs(a).max())))
+    return {"scores_differ": apart}, {"gradients_differ": worst}
+
+
+def _medians(jobs: dict[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
+    """Median seconds of each job, run in turn after one run that is not counted."""
+    seconds: dict[str, list[float]] = {name: [] for name in jobs}
+    for turn in range(repeats + 1):
+        for name, job in jobs.items():
+            start = time.perf_counter()
+            _wait(job())
+            if turn:
+                seconds[name].append(time.perf_counter() - start)
+    return {name: statistics.median(taken) for name, taken in seconds.items()}
+
+
+def _wait(result: Any) -> None:
+    """Returns when the last tensor is there."""
+    import tensorflow as tf
+
+    for tensor in tf.nest.flatten(result):
+        if tensor is not None:
+            tf.convert_to_tensor(tensor).numpy()
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,206 @@
+"""Tables of a shop's own making, read and joined."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import pathlib
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from mmrank.data.tables import (
+    DataError,
+    Dataset,
+    hash_splits,
+    load_dataset,
+    read_table,
+    seconds,
+)
+from mmrank.schema import SchemaError
+
+SCHEMA = {
+    "name": "corner shop",
+    "catalog": {"file": "products.csv", "item": "sku"},
+    "lists": {"file": "judged.csv", "list": "search", "item": "sku", "user": "who", "time": "at"},
+    "events": {"file": "log.csv", "user": "who", "item": "sku", "type": "what", "time": "at"},
+    "features": [
+        {"name": "title", "kind": "text", "side": "item", "column": "product name"},
+        {"name": "query", "kind": "text", "side": "query"},
+        {"name": "history", "kind": "history", "side": "user"},
+        {"name": "grade", "kind": "number", "side": "label", "column": "stars"},
+    ],
+}
+PRODUCTS = "sku,product name,price\n007,red shirt,1.50\n7,NA,2\n1.10,null,\n"
+JUDGED = (
+    "search,sku,who,at,query,stars\n"
+    "s2,7,u1,2024-01-02,shirt,0\n"
+    "s1,007,u2,2024-01-01T00:00:10Z,red,1\n"
+    "s2,007,u1,2024-01-02,shirt,2\n"
+    "s1,1.10,u2,2024-01-01T00:00:10Z,red,0\n"
+)
+LOG = (
+    "who,sku,what,at\n"
+    "u2,007,view,2024-01-01 00:00:01\n"
+    "u1,7,view,2023-12-31T23:59:59+00:00\n"
+    "u1,gone,buy,2023-12-31T00:00:00+01:00\n"
+)
+
+
+def write(folder: pathlib.Path, **files: str) -> pathlib.Path:
+    contents = {"products": PRODUCTS, "judged": JUDGED, "log": LOG} | files
+    for name, text in contents.items():
+        (folder / f"{name}.csv").write_text(text, encoding="utf-8")
+    (folder / "schema.yaml").write_text(yaml.safe_dump(SCHEMA), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def dataset(tmp_path: pathlib.Path) -> Dataset:
+    return load_dataset(write(tmp_path))
+
+
+def test_ids_are_kept_as_they_stand(dataset: Dataset) -> None:
+    assert list(dataset.item_ids) == ["007", "7", "1.10"]
+
+
+def test_only_an_empty_cell_is_missing(dataset: Dataset) -> None:
+    assert list(dataset.catalog["product name"]) == ["red shirt", "NA", "null"]
+    np.testing.assert_array_equal(dataset.catalog["price"], [1.5, 2.0, np.nan])
+
+
+def test_rows_of_a_list_stand_together_and_know_their_items(dataset: Dataset) -> None:
+    assert list(dataset.lists["search"]) == ["s2", "s2", "s1", "s1"]
+    assert list(dataset.lists["_item"]) == [1, 0, 0, 2]
+    assert dataset.lists["_item"].dtype == np.int32
+
+
+def test_times_are_seconds_since_1970(dataset: Dataset) -> None:
+    new_year = 1_704_067_200.0  # date -u -d 2024-01-01 +%s
+    assert list(dataset.lists["_time"]) == [new_year + 86_400] * 2 + [new_year + 10] * 2
+
+
+def test_events_are_in_the_order_of_user_and_time(dataset: Dataset) -> None:
+    assert dataset.events is not None
+    assert list(dataset.events["who"]) == ["u1", "u1", "u2"]
+    assert list(dataset.events["_item"]) == [-1, 1, 0]  # −1: the catalogue has no `gone`
+    new_year = 1_704_067_200.0
+    # 00:00 at +01:00 is 23:00 of the day before: 25 hours before the new year.
+    assert list(dataset.events["_time"]) == [new_year - 25 * 3600, new_year - 1, new_year + 1]
+
+
+def test_nothing_is_written(tmp_path: pathlib.Path) -> None:
+    write(tmp_path)
+    before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+    load_dataset(tmp_path)
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
+
+
+def test_splits_by_hash(dataset: Dataset) -> None:
+    def split(name: str) -> str:
+        digit = int(hashlib.sha256(name.encode()).hexdigest()[:8], 16) % 10
+        return "train" if digit < 8 else ("valid" if digit == 8 else "test")
+
+    ids = pd.Series([f"s{i}" for i in range(1000)])
+    assert list(hash_splits(ids)) == [split(i) for i in ids]
+    assert list(dataset.lists["_split"]) == [split("s2")] * 2 + [split("s1")] * 2
+    assert len(dataset.rows("all")) == 4
+    with pytest.raises(ValueError, match="unknown split 'tset'; known: train, valid, test, all"):
+        dataset.rows("tset")
+
+
+def test_seconds_of_every_form() -> None:
+    texts = pd.Series(["1970-01-01", "1970-01-02T01:00:00+01:00", "nonsense", None, "86401.5"])
+    np.testing.assert_array_equal(seconds(texts), [0, 86_400, np.nan, np.nan, 86_401.5])
+    np.testing.assert_array_equal(seconds(pd.Series([5, None], dtype="Int64")), [5, np.nan])
+    dates = pd.Series(pd.to_datetime(["1970-01-01 00:01", None]))
+    np.testing.assert_array_equal(seconds(dates), [60, np.nan])
+
+
+def test_one_item_whatever_the_type_of_its_id(tmp_path: pathlib.Path) -> None:
+    """Whole numbers in the catalogue, decimals (as a column with a gap has) in the lists."""
+    pd.DataFrame({"item_id": [17, 18], "title": ["a", "b"]}).to_parquet(
+        tmp_path / "catalog.parquet"
+    )
+    pd.DataFrame({"list_id": ["l", "l"], "item_id": [18.0, 17.0], "grade": [1, 0]}).to_parquet(
+        tmp_path / "lists.parquet"
+    )
+    features = [
+        {"name": "title", "kind": "text", "side": "item"},
+        {"name": "grade", "kind": "number", "side": "label"},
+    ]
+    (tmp_path / "schema.yaml").write_text(yaml.safe_dump({"features": features}))
+    assert list(load_dataset(tmp_path).lists["_item"]) == [1, 0]
+
+
+def test_file_types(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "a.tsv").write_text("x\ty\n1\tone, two\n")
+    (tmp_path / "a.jsonl").write_text('{"x": "01", "event_time": 1700000000}\n')
+    with gzip.open(tmp_path / "a.csv.gz", "wt") as file:
+        file.write("x\nNA\n3\n")
+    assert read_table(tmp_path / "a.tsv").to_dict("list") == {"x": [1], "y": ["one, two"]}
+    assert read_table(tmp_path / "a.jsonl").to_dict("list") == {
+        "x": ["01"],
+        "event_time": [1_700_000_000],
+    }
+    np.testing.assert_array_equal(read_table(tmp_path / "a.csv.gz")["x"], [np.nan, 3])
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("none.csv", None, "no such file"),
+        ("a.xlsx", "", "unknown file type '.xlsx'; known: .parquet, .csv, .tsv, .jsonl"),
+        ("a.parquet", "not parquet", "cannot be read as .parquet"),
+        ("a.csv", "", "cannot be read as .csv"),
+    ],
+)
+def test_a_file_that_cannot_be_read(
+    tmp_path: pathlib.Path, name: str, content: str | None, words: str
+) -> None:
+    if content is not None:
+        (tmp_path / name).write_text(content)
+    with pytest.raises(DataError) as caught:
+        read_table(tmp_path / name)
+    assert str(tmp_path / name) in str(caught.value)
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        (
+            {"products": PRODUCTS.replace("product name", "produkt name")},
+            "products.csv: no column 'product name', which feature title names; "
+            "did you mean 'produkt name'?",
+        ),
+        (
+            {"products": PRODUCTS + "7,again,3\n"},
+            "products.csv, column 'sku': 1 value(s), row 4: '7': is a duplicated item id",
+        ),
+        (
+            {"judged": JUDGED.replace("s1,1.10", "s1,1.1")},
+            "judged.csv, column 'sku': 1 value(s), row 4: '1.1': is not in products.csv",
+        ),
+        (
+            {"log": LOG.replace("2024-01-01 00:00:01", "yesterday")},
+            "log.csv, column 'at': 1 value(s), row 1: 'yesterday': is not a time",
+        ),
+    ],
+)
+def test_errors_name_file_column_row_and_remedy(
+    tmp_path: pathlib.Path, files: dict[str, str], words: str
+) -> None:
+    with pytest.raises(DataError) as caught:
+        load_dataset(write(tmp_path, **files))
+    assert words in str(caught.value)
+
+
+def test_a_history_needs_events(tmp_path: pathlib.Path) -> None:
+    write(tmp_path)
+    without = {k: v for k, v in SCHEMA.items() if k != "events"}
+    (tmp_path / "schema.yaml").write_text(yaml.safe_dump(without))
+    with pytest.raises(SchemaError, match="feature history: a history needs an events table"):
+        load_dataset(tmp_path)

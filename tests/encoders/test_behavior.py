@@ -1,0 +1,171 @@
+"""Attention over the history: the mask, the order of events, affinities, event dropout."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+import tensorflow as tf
+
+from mmrank.config import ConfigError
+from mmrank.encoders.behavior import BehaviorAttention, History
+from mmrank.schema import Feature
+
+LISTS, LENGTH, EVENTS, WIDTH, TYPES, HEADS, STEPS = 2, 3, 6, 8, 3, 2, 12
+
+Inputs = tuple[np.ndarray, ...]
+
+
+@pytest.fixture
+def inputs() -> Inputs:
+    """Candidates, events, types, ages and mask: six events, and four with two of padding."""
+    rng = np.random.default_rng(0)
+    ages = np.array([[400, 30, 3, 1, 0.5, 0.01], [9, 8, 7, -1, 0, 0]])
+    mask = np.array([[True] * 6, [True] * 4 + [False] * 2])
+    return (
+        rng.normal(size=[LISTS, LENGTH, WIDTH]).astype(np.float32),
+        rng.normal(size=[LISTS, EVENTS, WIDTH]).astype(np.float32),
+        rng.integers(0, TYPES, [LISTS, EVENTS]).astype(np.int32),
+        ages.astype(np.float32),
+        mask,
+    )
+
+
+def layer(event_dropout: float = 0.0) -> BehaviorAttention:
+    """A layer with random weights, those that begin at zero included."""
+    tf.keras.utils.set_random_seed(1)
+    tf.keras.backend.experimental.enable_tf_random_generator()
+    made = BehaviorAttention(
+        WIDTH,
+        types=TYPES,
+        heads=HEADS,
+        age_steps=STEPS,
+        dropout=0.0,
+        event_dropout=event_dropout,
+    )
+    shapes = ([1, 1, WIDTH], [1, 1, WIDTH], [1, 1], [1, 1], [1, 1])
+    dtypes = (tf.float32, tf.float32, tf.int32, tf.float32, tf.bool)
+    made(tuple(tf.zeros(s, d) for s, d in zip(shapes, dtypes, strict=True)))
+    for weight in made.trainable_weights:
+        weight.assign_add(tf.random.normal(weight.shape, stddev=0.3))
+    return made
+
+
+def said(made: BehaviorAttention, inputs: Inputs, training: bool = False) -> list[np.ndarray]:
+    return [o.numpy() for o in made(tuple(tf.constant(i) for i in inputs), training=training)]
+
+
+def assert_same(given: list[np.ndarray], expected: list[np.ndarray]) -> None:
+    for one, other in zip(given, expected, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+def test_results_are_of_candidates_of_the_shopper_and_of_heads(inputs):
+    shapes = [o.shape for o in said(layer(), inputs)]
+    assert shapes == [(LISTS, LENGTH, WIDTH), (LISTS, WIDTH), (LISTS, LENGTH, HEADS)]
+
+
+def test_masked_events_change_nothing(inputs):
+    candidates, items, types, ages, mask = inputs
+    other = [a.copy() for a in (items, types, ages)]
+    for array, value in zip(other, (1e3, 1, 77.0), strict=True):
+        array[~mask] = value
+    made = layer()
+    assert_same(said(made, (candidates, *other, mask)), said(made, inputs))
+    cut = [a[1:, :4] for a in (items, types, ages, mask)]
+    assert_same(said(made, (candidates[1:], *cut)), [o[1:] for o in said(made, inputs)])
+
+
+def test_the_order_of_events_changes_nothing(inputs):
+    """Their ages tell when they were; their places say nothing more."""
+    candidates, *events = inputs
+    order = [4, 0, 5, 2, 1, 3]
+    made = layer()
+    assert_same(said(made, (candidates, *[e[:, order] for e in events])), said(made, inputs))
+
+
+@pytest.mark.parametrize("changed", [1, 2, 3])
+def test_item_type_and_age_of_an_event_matter(inputs, changed):
+    other = [a.copy() for a in inputs]
+    other[changed][0, 2] = (other[changed][0, 2] + 1) % 3 if changed == 2 else 90
+    made = layer()
+    for one, two in zip(said(made, other), said(made, inputs), strict=True):
+        assert np.abs(one - two)[0].max() > 1e-4
+        assert not np.abs(one - two)[1].any()
+
+
+def test_affinity_is_a_weighted_sum_of_similarities(inputs):
+    """Per candidate, head and event, in plain NumPy."""
+    candidates, items, types, ages, mask = inputs
+    made = layer()
+    affinity = said(made, inputs)[2]
+    (liked, liked_bias), (offered, offered_bias) = (
+        [w.numpy() for w in s.weights] for s in (made.liked, made.offered)
+    )
+    by_type, by_age = (t.embeddings.numpy() for t in (made.type_weight, made.age_weight))
+    key = len(liked_bias) // HEADS
+    for b in range(LISTS):
+        for i in range(LENGTH):
+            wants = (candidates[b, i] @ offered + offered_bias).reshape(HEADS, key)
+            expected = np.zeros(HEADS)
+            for e in np.flatnonzero(mask[b]):
+                has = (items[b, e] @ liked + liked_bias).reshape(HEADS, key)
+                hours = max(float(ages[b, e]), 0.0) * 24
+                bucket = min(int(1.5 * np.log2(1 + hours)), STEPS - 1)
+                weight = 1 + by_type[types[b, e]] + by_age[bucket]
+                expected += weight * (wants * has).sum(1)
+            expected /= np.sqrt(mask[b].sum())
+            np.testing.assert_allclose(affinity[b, i], expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_an_empty_history_is_finite_and_so_are_its_gradients(inputs, training):
+    made = layer(event_dropout=0.5)
+    empty = (*inputs[:4], np.zeros_like(inputs[4]))
+    none = tuple(a[:, :0] if n else a for n, a in enumerate(inputs))
+    for given in (empty, none):
+        with tf.GradientTape() as tape:
+            results = made(tuple(tf.constant(a) for a in given), training=training)
+            value = tf.add_n([tf.reduce_sum(r**2) for r in results])
+        assert all(np.isfinite(r.numpy()).all() for r in results)
+        assert not results[2].numpy().any()
+        for gradient in tape.gradient(value, made.trainable_variables):
+            if gradient is not None:
+                assert np.isfinite(tf.convert_to_tensor(gradient).numpy()).all()
+
+
+def test_event_dropout_forgets_all_but_the_latest_event_in_training_only(inputs):
+    """A share of nearly one forgets every event that it may."""
+    made = layer(event_dropout=0.9999)
+    latest = np.zeros_like(inputs[4])
+    latest[0, 5] = latest[1, 3] = True
+    assert_same(said(made, inputs, training=True), said(made, (*inputs[:4], latest)))
+    plain = layer()
+    for own, weight in zip(plain.trainable_weights, made.trainable_weights, strict=True):
+        own.assign(weight)
+    assert_same(said(made, inputs), said(plain, inputs, training=True))
+
+
+def history(side: str = "user", **options: object) -> History:
+    return History(Feature("history", "history", side, "history"), options)
+
+
+def test_types_are_numbered_in_alphabetical_order_and_0_is_any_other():
+    one, other = history(), history()
+    one.fit(pd.Series(["view", "buy", None, "view"]))
+    other.restore(one.state())
+    assert one.types == ("buy", "view")
+    given = other.numbers(pd.Series(["view", "buy", "return", None]), 4)
+    assert (given.tolist(), given.dtype) == ([2, 1, 0, 0], np.int32)
+    assert other.numbers(None, 3).tolist() == [0, 0, 0]
+    assert other.encoder(WIDTH).type_table.input_dim == 3
+
+
+def test_a_history_stands_on_the_side_of_the_shopper():
+    with pytest.raises(ConfigError, match="cannot stand on side 'item'; use user"):
+        history("item")
+
+
+def test_config_makes_the_same_layer():
+    made = layer(event_dropout=0.25)
+    assert BehaviorAttention.from_config(made.get_config()).get_config() == made.get_config()

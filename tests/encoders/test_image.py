@@ -1,0 +1,187 @@
+"""Photos: decoding against Pillow, what counts as absent, networks, weights files."""
+
+from __future__ import annotations
+
+import io
+import logging
+import pathlib
+
+import numpy as np
+import pandas as pd
+import PIL.Image
+import pytest
+import tensorflow as tf
+
+from mmrank.config import ConfigError
+from mmrank.data.media import MediaStore
+from mmrank.encoders.image import NETWORKS, Image
+from mmrank.schema import Feature
+
+SMALL = {
+    "height": 32,
+    "width": 32,
+    "network": "EfficientNet",
+    "width_coefficient": 0.1,
+    "depth_coefficient": 0.1,
+}
+
+
+def image(**options: object) -> Image:
+    return Image(Feature("photo", "image", "item", "photo"), {**SMALL, **options})
+
+
+def smooth(width: int, height: int) -> PIL.Image.Image:
+    """A picture whose colours change slowly, so that JPEG and scaling hardly alter them."""
+    x, y = np.meshgrid(np.linspace(0, 1, width), np.linspace(0, 1, height))
+    colours = np.stack([40 + 180 * x, 220 - 150 * y, 60 + 90 * (x + y)], -1)
+    return PIL.Image.fromarray(colours.round().astype(np.uint8))
+
+
+def encoded(picture: PIL.Image.Image, form: str) -> bytes:
+    out = io.BytesIO()
+    picture.save(out, form, **({"quality": 95} if form == "JPEG" else {}))
+    return out.getvalue()
+
+
+def decoded(kind: Image, *files: bytes) -> np.ndarray:
+    return kind.traced_preprocess()(tf.constant(list(files))).numpy().astype(float)
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "GIF", "BMP"])
+def test_decoding_agrees_with_pillow(form):
+    """Its triangle filter is widened when it shrinks, as TensorFlow's is with `antialias`."""
+    picture = smooth(96, 96)
+    if form == "GIF":  # 256 colours: grey levels survive the palette
+        picture = picture.convert("L")
+    expected = picture.convert("RGB").resize((32, 32), PIL.Image.Resampling.BILINEAR)
+    (given,) = decoded(image(), encoded(picture, form))
+    assert np.abs(given - np.asarray(expected, float)).max() <= 3
+
+
+def test_grey_and_transparent_pictures_have_three_colours():
+    grey = smooth(32, 32).convert("L")
+    clear = smooth(32, 32).convert("RGBA")
+    one, two = decoded(image(), encoded(grey, "PNG"), encoded(clear, "PNG"))
+    np.testing.assert_array_equal(one, np.asarray(grey)[..., None].repeat(3, 2))
+    np.testing.assert_array_equal(two, np.asarray(smooth(32, 32)))
+
+
+@pytest.mark.parametrize(
+    ("size", "rows", "columns"),
+    [
+        ((64, 32), slice(8, 24), slice(0, 32)),
+        ((16, 64), slice(0, 32), slice(12, 20)),
+        ((8, 8), slice(0, 32), slice(0, 32)),
+        ((400, 1), slice(15, 16), slice(0, 32)),
+    ],
+)
+def test_proportions_stay_and_the_rest_is_white(size, rows, columns):
+    """Width and height of a black photo, and where it comes to lie."""
+    black = PIL.Image.new("RGB", size)
+    (given,) = decoded(image(), encoded(black, "PNG"))
+    expected = np.full([32, 32, 3], 255.0)
+    expected[rows, columns] = 0
+    np.testing.assert_array_equal(given, expected)
+
+
+def test_the_first_frame_of_a_moving_gif_is_the_photo():
+    out = io.BytesIO()
+    frames = [PIL.Image.new("L", (32, 32), grey) for grey in (50, 200)]
+    frames[0].save(out, "GIF", save_all=True, append_images=frames[1:])
+    assert (decoded(image(), out.getvalue()) == 50).all()
+
+
+def test_missing_and_broken_files_are_absent(tmp_path: pathlib.Path, caplog):
+    whole = encoded(smooth(32, 32), "PNG")
+    (tmp_path / "whole.png").write_bytes(whole)
+    (tmp_path / "cut.png").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "text.png").write_text("no picture")
+    column = pd.Series(["whole.png", "cut.png", "text.png", "gone.png", "", None])
+    with caplog.at_level(logging.WARNING):
+        pixels, present = image().arrays(column, MediaStore(tmp_path))
+    assert present.tolist() == [True] + [False] * 5
+    assert (pixels.shape, pixels.dtype) == ((6, 32, 32, 3), np.uint8)
+    np.testing.assert_array_equal(pixels[0], np.asarray(smooth(32, 32)))
+    assert not pixels[1:].any()
+    assert "photo: 3 of 4 files are missing or broken" in caplog.text
+    assert not image().arrays(column, None)[1].any()
+
+
+@pytest.mark.parametrize("network", ["EfficientNetB0", "EfficientNetV2B0"])
+def test_networks_by_name_give_features(network):
+    tower = image(network=network).encoder(99)
+    assert tower.input_shape == (None, 32, 32, 3)
+    assert tower.output_shape == (None, 1280)
+    assert network in NETWORKS
+
+
+@pytest.fixture(scope="module")
+def tower() -> tf.keras.Model:
+    """A small network; making one takes seconds."""
+    return image(momentum=0.7, dropout=0.1).encoder(99)
+
+
+def test_the_scaled_network_gives_features_and_mirrors_in_training_only(tower: tf.keras.Model):
+    pixels = tf.constant(np.random.default_rng(0).integers(0, 256, [2, 32, 32, 3]), tf.uint8)
+    given = tower(pixels, training=False).numpy()
+    assert given.shape == (2, tower.output_shape[1])
+    assert np.isfinite(given).all()
+    np.testing.assert_array_equal(tower(pixels, training=False), given)
+    layers = list(tower._flatten_layers())
+    norms = [la for la in layers if isinstance(la, tf.keras.layers.BatchNormalization)]
+    assert {n.momentum for n in norms} == {0.7}
+    assert tower.trainable_weights
+    flips = [la for la in layers if isinstance(la, tf.keras.layers.RandomFlip)]
+    assert len(flips) == 1
+    for training in (False, True):
+        once = [flips[0](tf.cast(pixels, tf.float32), training=training) for _ in range(9)]
+        mirrored = [bool((o.numpy() != pixels.numpy()).any()) for o in once]
+        assert any(mirrored) == training
+
+
+def test_a_frozen_tower_without_flips_has_nothing_to_train():
+    tower = image(trainable=False, flip=False).encoder(99)
+    assert tower.trainable_weights == []
+    names = [type(la).__name__ for la in tower._flatten_layers()]
+    assert "RandomFlip" not in names
+
+
+@pytest.mark.parametrize("name", ["tower.weights.h5", "tower"])
+def test_a_weights_file_is_taken_up(tower: tf.keras.Model, tmp_path: pathlib.Path, name):
+    (network,) = [la for la in tower.layers if isinstance(la, tf.keras.Model)]
+    network.save_weights(tmp_path / name)
+    again = image(weights=str(tmp_path / name)).encoder(99)
+    for one, other in zip(again.get_weights(), tower.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("name", ["other.weights.h5", "other"])
+def test_weights_of_another_network_are_refused(tmp_path: pathlib.Path, name):
+    other = tf.keras.Sequential([tf.keras.layers.Dense(3, input_shape=[2])])
+    other.save_weights(tmp_path / name)
+    with pytest.raises(ConfigError, match=r"other.*do not load"):
+        image(weights=str(tmp_path / name)).encoder(99)
+
+
+@pytest.mark.parametrize("name", ["gone.weights.h5", "gone"])
+def test_a_weights_file_that_is_not_there_is_refused(tmp_path: pathlib.Path, name):
+    with pytest.raises(ConfigError, match=r"gone.*do not load"):
+        image(weights=str(tmp_path / name)).encoder(99)
+
+
+def test_an_unknown_network_is_refused_with_those_known():
+    with pytest.raises(
+        ConfigError, match=r"'ResNet50'; known: EfficientNet, EfficientNetB0, .*V2L"
+    ):
+        image(network="ResNet50")
+
+
+def test_too_few_pixels_are_refused():
+    with pytest.raises(ConfigError, match="16 x 32 pixels is too small.*use 32 or more"):
+        image(height=16)
+
+
+def test_every_efficientnet_of_keras_has_its_name():
+    family = {n for n in dir(tf.keras.applications) if n.startswith("EfficientNet")}
+    assert set(NETWORKS) == family
+    assert all(NETWORKS[n] is getattr(tf.keras.applications, n) for n in family)

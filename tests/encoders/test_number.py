@@ -1,0 +1,99 @@
+"""Numbers: what is present, normalisation by hand, buckets, and full precision."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+import tensorflow as tf
+
+from mmrank.encoders.number import Number
+from mmrank.schema import Feature
+
+
+def number(**options: object) -> Number:
+    return Number(Feature("price", "number", "item", "price"), options)
+
+
+def fed(kind: Number, value: float) -> np.ndarray:
+    """What reaches the first dense layer of the kind's encoder."""
+    encoder = kind.encoder(4)
+    encoder(tf.constant([value]))
+    seen = []
+    encoder.hidden = lambda x: seen.append(x.numpy()[0]) or tf.zeros([1, 4])
+    encoder.call(tf.constant([value], tf.float32))
+    return seen[0]
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pd.Series([1.0, None, np.inf, -2.0]),
+        pd.Series(["1", "", "many", "-2"]),
+        pd.Series(["1", None, "NA", "-2"], dtype="string"),
+        pd.Series([1, None, None, -2], dtype="Int64"),
+    ],
+)
+def test_what_is_no_finite_number_is_absent(column):
+    values, present = number().read(column, None)
+    assert present.tolist() == [True, False, False, True]
+    assert values.tolist() == [1.0, 0.0, 0.0, -2.0]
+    assert values.dtype == np.float32
+
+
+def test_values_are_standardised_by_training_values_that_are_there():
+    kind = number()
+    kind.fit(pd.Series([1.0, 3.0, None, 5.0]))
+    deviation = math.sqrt((4 + 0 + 4) / 3)
+    assert fed(kind, 4.0) == pytest.approx([(4 - 3) / deviation], rel=1e-5)
+    assert fed(kind, 1e9) == pytest.approx([5.0])
+
+
+def test_the_logarithm_comes_first():
+    kind = number(log=True)
+    kind.fit(pd.Series([0.0, math.e - 1, -7.0]))  # 0, 1 and 0 after it
+    mean, deviation = 1 / 3, math.sqrt((1 / 9 + 4 / 9 + 1 / 9) / 3)
+    assert fed(kind, math.e**2 - 1) == pytest.approx([(2 - mean) / deviation], rel=1e-5)
+
+
+def test_buckets_are_quantiles_in_one_hot():
+    kind = number(buckets=4)
+    kind.fit(pd.Series([0.0, 1.0, 2.0, 3.0, 4.0]))
+    assert kind.boundaries == (1.0, 2.0, 3.0)
+    for value, bucket in [(0.5, 0), (1.0, 1), (2.9, 2), (3.0, 3), (99.0, 3)]:
+        assert fed(kind, value)[1:].tolist() == [float(b == bucket) for b in range(4)]
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1, 7.0, 1e6])
+def test_a_constant_column_stays_harmless(value):
+    """The mean of a hundred times 0.1 is not 0.1: the deviation is rounding, and no scale."""
+    kind = number()
+    kind.fit(pd.Series([value] * 100))
+    assert kind.deviation == 1.0
+
+
+def test_a_column_without_a_number_fits_nothing():
+    kind = number(buckets=3)
+    kind.fit(pd.Series([None, None], dtype=float))
+    assert (kind.mean, kind.deviation, kind.boundaries) == (0.0, 1.0, ())
+
+
+def test_what_was_fitted_survives_a_round_trip():
+    kind, other = number(buckets=4), number(buckets=4)
+    kind.fit(pd.Series([1.0, 2.0, 8.0]))
+    other.restore(kind.state())
+    assert fed(other, 3.0).tolist() == fed(kind, 3.0).tolist()
+
+
+def test_years_are_told_apart_under_mixed_precision():
+    kind = number()
+    kind.fit(pd.Series([2000.0, 2001.0, 2002.0, 2003.0]))
+    tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    try:
+        values = [float(fed(kind, year)[0]) for year in (2000.0, 2001.0, 2002.0, 2003.0)]
+    finally:
+        tf.keras.mixed_precision.set_global_policy("float32")
+    deviation = math.sqrt((2.25 + 0.25) / 2)
+    assert values == pytest.approx([(y - 1.5) / deviation for y in range(4)], abs=0.01)

@@ -1,0 +1,69 @@
+"""PresentOnly and ModalityTokens: what is absent leaves no trace."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from mmrank.encoders.tokens import ModalityTokens, PresentOnly
+
+VALUES = np.random.default_rng(0).normal(size=[6, 3]).astype(np.float32)
+PRESENT = np.array([True, False, True, True, False, True])
+
+
+def layer() -> PresentOnly:
+    tf.keras.utils.set_random_seed(2)
+    stack = [tf.keras.layers.Dense(4), tf.keras.layers.BatchNormalization(momentum=0.5)]
+    return PresentOnly(tf.keras.Sequential(stack))
+
+
+def statistics(values: np.ndarray, present: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
+    """The result in training, and the moving statistics after it."""
+    only = layer()
+    given = only((tf.constant(values), tf.constant(present)), training=True).numpy()
+    return given, [w.numpy() for w in only.encoder.layers[1].non_trainable_weights]
+
+
+def test_garbage_under_absence_changes_neither_results_nor_batch_statistics():
+    other = VALUES.copy()
+    other[~PRESENT] = 1e6
+    before, moving = statistics(VALUES, PRESENT)
+    after, moving_after = statistics(other, PRESENT)
+    np.testing.assert_array_equal(after, before)
+    for one, two in zip(moving, moving_after, strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+def test_present_rows_are_those_of_the_encoder_and_the_rest_are_zeros():
+    only = layer()
+    given = only((tf.constant(VALUES), tf.constant(PRESENT)), training=False).numpy()
+    alone = only.encoder(tf.constant(VALUES[PRESENT]), training=False).numpy()
+    np.testing.assert_allclose(given[PRESENT], alone, rtol=1e-6)
+    assert not given[~PRESENT].any()
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_no_row_present_gives_zeros_and_finite_gradients(training):
+    only = layer()
+    with tf.GradientTape() as tape:
+        given = only((tf.constant(VALUES), tf.zeros([6], tf.bool)), training=training)
+        value = tf.reduce_sum(given)
+    assert not given.numpy().any()
+    for gradient in tape.gradient(value, only.trainable_variables):
+        assert gradient is None or np.isfinite(gradient.numpy()).all()
+    assert all(np.isfinite(w.numpy()).all() for w in only.weights)
+
+
+def test_a_token_is_the_projection_or_the_learned_vector_of_absence():
+    tokens = ModalityTokens(("a", "b"), 4)
+    a, b = tf.constant(VALUES), tf.constant(VALUES[:, :2])
+    here = [tf.constant(PRESENT), tf.constant(~PRESENT)]
+    given = tokens(([a, b], here)).numpy()
+    assert given.shape == (6, 2, 4)
+    for i, (value, present) in enumerate([(VALUES, PRESENT), (VALUES[:, :2], ~PRESENT)]):
+        kernel, bias = [w.numpy() for w in tokens.projections[i].weights]
+        raw = value @ kernel + bias
+        normal = (raw - raw.mean(1, keepdims=True)) / np.sqrt(raw.var(1, keepdims=True) + 1e-3)
+        expected = np.where(present[:, None], normal, tokens.absent.numpy()[i])
+        np.testing.assert_allclose(given[:, i], expected, atol=1e-5)

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import pathlib
+import zipfile
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from mmrank.data.tables import DataError, Dataset, load_dataset
+from mmrank.evaluation.slices import find_slices, query_length, training_counts
+
+Shop = Callable[..., Dataset]
+
+
+def marked(dataset: Dataset) -> dict[str, str]:
+    """By slice, the test rows in it as 1 and the others as 0."""
+    parts = find_slices(dataset, dataset.rows("test"))
+    return {part.name: "".join(str(int(row)) for row in part.rows) for part in parts}
+
+
+def test_slices_of_the_shop(shop: Shop) -> None:
+    assert marked(shop()) == {
+        # a and b have two events until the last training list; d is in a training list.
+        "head items": "11010011",
+        "cold items": "00101100",
+        # b names a file that is not there, c has none, that of e is an empty text.
+        "no photo": "01111101",
+        "short queries": "11100000",
+        "long queries": "00011100",
+        "with query": "11111100",
+        "without query": "00000011",
+        # u has two events before 100 and v two before 200; the third list has no shopper.
+        "new shoppers": "11111100",
+    }
+
+
+def test_only_slices_that_the_schema_knows(shop: Shop) -> None:
+    features = [
+        {"name": "title", "kind": "text", "side": "item"},
+        {"name": "grade", "kind": "number", "side": "label"},
+    ]
+    dataset = shop(changed={"features": features, "events": None, "lists": {"split": "split"}})
+    assert set(marked(dataset)) == {"head items", "cold items"}
+
+
+def test_third_event_ends_being_new(shop: Shop) -> None:
+    from_conftest = shop()
+    rows = from_conftest.rows("test").copy()
+    rows.loc[rows["list_id"] == "1", "_time"] = 101.0
+    (new,) = (s for s in find_slices(from_conftest, rows) if s.name == "new shoppers")
+    assert "".join(str(int(row)) for row in new.rows) == "00011100"
+
+
+def test_head_is_a_fifth_of_the_items_with_events(shop: Shop) -> None:
+    # Without events the training rows count: a once, b and c twice, d four times, e never.
+    lists = {
+        "list_id": [*"1111222233", *"99999"],
+        "query": [None] * 15,
+        "item_id": [*"abcdbcdd", "d", "d", *"abcde"],
+        "grade": [1] * 15,
+        "split": ["train"] * 10 + ["test"] * 5,
+    }
+    lists["item_id"][8:10] = ["d", "e"]
+    dataset = shop(lists, {"events": None, "lists": {"split": "split"}})
+    np.testing.assert_array_equal(training_counts(dataset), [1, 2, 2, 4, 1])
+    found = marked(dataset)
+    assert found["head items"] == "00010"
+    assert found["tail items"] == "11101"
+    assert "cold items" not in found
+
+
+def test_photos_in_an_archive(shop_folder: Callable[..., pathlib.Path]) -> None:
+    folder = shop_folder(changed={"media": "photos.zip"})
+    with zipfile.ZipFile(folder / "photos.zip", "w") as archive:
+        archive.writestr("gone.jpg", b"")
+    assert marked(load_dataset(folder))["no photo"] == "10101110"
+    (folder / "photos.zip").write_bytes(b"no archive")
+    with pytest.raises(DataError, match=r"photos\.zip"):
+        marked(load_dataset(folder))
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [("", 0), ("red kurta", 2), ("T恤", 1.5), ("红色连衣裙", 2.5), ("a b c", 3), ("--", 0)],
+)
+def test_query_length(query: str, words: float) -> None:
+    assert query_length(query) == words

@@ -1,0 +1,167 @@
+"""Every loss by name: finite, blind to padding, and equal to its formula."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from mmrank.ranking.labels import masked_labels
+from mmrank.ranking.losses import DRAWING_LOSSES, LAMBDA_WEIGHTS, loss_names, make_loss
+
+LABELS = np.array([[2, 0, 1, 0], [1, 0, -1, -1]], np.float32)
+SCORES = np.array([[0.3, 0.2, 0.9, -1.0], [0.5, 1.0, 0.0, 0.0]], np.float32)
+
+
+def value_and_gradient(loss, labels: np.ndarray, scores: np.ndarray) -> tuple[float, np.ndarray]:
+    tf.random.set_seed(0)
+    given = tf.constant(scores)
+    with tf.GradientTape() as tape:
+        tape.watch(given)
+        value = loss(tf.constant(labels), given)
+    return float(value), tf.convert_to_tensor(tape.gradient(value, given)).numpy()
+
+
+def test_there_are_losses_to_test():
+    assert len(loss_names()) >= 15
+    assert {"softmax_loss", "approx_ndcg_loss", "list_mle_loss"} <= set(loss_names())
+    assert set(loss_names()) > DRAWING_LOSSES
+
+
+@pytest.mark.parametrize("name", loss_names())
+@pytest.mark.parametrize(
+    ("labels", "scores"),
+    [
+        pytest.param(LABELS, SCORES, id="padding"),
+        pytest.param(LABELS, SCORES * 30, id="extreme scores"),
+        pytest.param(LABELS, SCORES * 0, id="ties"),
+        pytest.param(np.minimum(LABELS, 0), SCORES, id="no relevant candidate"),
+        pytest.param(np.full_like(LABELS, -1), SCORES, id="nothing but padding"),
+    ],
+)
+def test_value_and_gradient_are_finite(name, labels, scores):
+    value, gradient = value_and_gradient(make_loss(name), labels, scores)
+    assert math.isfinite(value)
+    assert np.isfinite(gradient).all()
+    assert gradient.shape == scores.shape
+
+
+# The others draw noise for every place, so that more places mean another draw.
+@pytest.mark.parametrize("name", sorted(set(loss_names()) - (DRAWING_LOSSES - {"list_mle_loss"})))
+@pytest.mark.parametrize("under", [0.0, 50.0, -50.0])
+def test_padding_changes_nothing(name, under):
+    """Three more columns of padding, whatever score stands in them."""
+    labels = LABELS.copy()
+    if name == "list_mle_loss":
+        labels[0] = [2, 0, 1, 3]  # it orders equal grades at random
+    loss = make_loss(name)
+    more = ((0, 0), (0, 3))
+    value, gradient = value_and_gradient(loss, labels, SCORES)
+    wide, wide_gradient = value_and_gradient(
+        loss,
+        np.pad(labels, more, constant_values=-1),
+        np.pad(SCORES, more, constant_values=under),
+    )
+    assert wide == pytest.approx(value, rel=1e-5, abs=1e-6)
+    np.testing.assert_allclose(wide_gradient[:, :4], gradient, atol=1e-6)
+    np.testing.assert_allclose(wide_gradient[:, 4:], 0, atol=1e-6)
+
+
+def test_a_batch_of_two_lists_is_their_mean():
+    """Softmax, by formula: the mean over lists of −Σ grade · log softmax(score)."""
+    real = [(LABELS[0], SCORES[0]), (LABELS[1, :2], SCORES[1, :2])]
+    expected = np.mean(
+        [-np.sum(y * (s - np.log(np.sum(np.exp(s.astype(float)))))) for y, s in real]
+    )
+    value, _ = value_and_gradient(make_loss("softmax_loss"), LABELS, SCORES)
+    assert value == pytest.approx(expected, rel=1e-5)
+
+
+def test_pairwise_logistic_by_a_plain_loop():
+    """log(1 + exp(−(s_i − s_j))) over all pairs y_i > y_j, by the number of real candidates."""
+    total, count = 0.0, 0
+    for y, s in [(LABELS[0], SCORES[0]), (LABELS[1, :2], SCORES[1, :2])]:
+        count += len(y)
+        for i in range(len(y)):
+            for j in range(len(y)):
+                if y[i] > y[j]:
+                    total += math.log1p(math.exp(-(float(s[i]) - float(s[j]))))
+    value, _ = value_and_gradient(make_loss("pairwise_logistic_loss"), LABELS, SCORES)
+    assert value == pytest.approx(total / count, rel=1e-5)
+
+
+def test_mean_squared_loss_by_formula():
+    real = LABELS >= 0
+    expected = np.mean((LABELS[real] - SCORES[real]) ** 2)
+    value, _ = value_and_gradient(make_loss("mean_squared_loss"), LABELS, SCORES)
+    assert value == pytest.approx(expected, rel=1e-5)
+
+
+def test_ordinal_loss_is_the_cross_entropy_of_being_relevant():
+    real = LABELS >= 0
+    y, s = (LABELS[real] >= 1).astype(float), SCORES[real].astype(float)
+    expected = np.mean(-y * s + np.log1p(np.exp(s)))
+    value, _ = value_and_gradient(make_loss("ordinal_loss"), LABELS, SCORES)
+    assert value == pytest.approx(expected, rel=1e-5)
+
+
+def test_list_mle_by_formula():
+    """−log of the Plackett–Luce probability of the order by grade."""
+    labels = np.array([[2, 0, 1, -1]], np.float32)
+    scores = np.array([[0.3, 0.2, 0.9, 9.0]], np.float32)
+    best_first = [0.3, 0.9, 0.2]
+    expected = sum(
+        math.log(sum(math.exp(s) for s in best_first[i:])) - best_first[i] for i in range(3)
+    )
+    value, _ = value_and_gradient(make_loss("list_mle_loss"), labels, scores)
+    assert value == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("weight", [w for w in LAMBDA_WEIGHTS if "list_mle" not in w])
+@pytest.mark.parametrize("name", ["pairwise_logistic_loss", "softmax_loss"])
+def test_lambda_weights_are_finite_and_blind_to_padding(name, weight):
+    options = {"topn": 1} if weight == "precision_lambda_weight" else {}
+    loss = make_loss(name, None, weight, options)
+    value, gradient = value_and_gradient(loss, LABELS, SCORES)
+    assert math.isfinite(value)
+    assert np.isfinite(gradient).all()
+    more = ((0, 0), (0, 3))
+    wide, _ = value_and_gradient(
+        loss, np.pad(LABELS, more, constant_values=-1), np.pad(SCORES, more)
+    )
+    assert wide == pytest.approx(value, rel=1e-5)
+
+
+def test_a_lambda_weight_matters_and_its_options_too():
+    plain, _ = value_and_gradient(make_loss("pairwise_logistic_loss"), LABELS, SCORES)
+    weighted, _ = value_and_gradient(
+        make_loss("pairwise_logistic_loss", None, "ndcg_lambda_weight"), LABELS, SCORES
+    )
+    first, _ = value_and_gradient(
+        make_loss("pairwise_logistic_loss", None, "ndcg_lambda_weight", {"topn": 1}), LABELS, SCORES
+    )
+    assert len({round(v, 6) for v in (plain, weighted, first)}) == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("softmax",), "unknown loss 'softmax'; known: approx_mrr_loss"),
+        (("softmax_loss", {"temperatur": 1}), "no option 'temperatur'.*temperature"),
+        (("softmax_loss", None, "ndcg"), "unknown lambda weight 'ndcg'; known: dcg_lambda_weight"),
+        (("softmax_loss", None, "ndcg_lambda_weight", {"topN": 3}), "no option 'topN'.*topn"),
+        (("mean_squared_loss", None, "ndcg_lambda_weight"), "takes no lambda weight"),
+        (("softmax_loss", None, "precision_lambda_weight"), "needs the option topn"),
+        (("softmax_loss", None, None, {"topn": 3}), "without a lambda_weight"),
+    ],
+)
+def test_what_a_loss_does_not_take_is_an_error(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        make_loss(*arguments)
+
+
+def test_labels_are_minus_one_where_the_mask_is_false():
+    labels = masked_labels(tf.constant([[3, 0, 2]]), tf.constant([[True, True, False]]))
+    assert labels.numpy().tolist() == [[3.0, 0.0, -1.0]]

@@ -1,0 +1,156 @@
+"""Requests in Python values, without TensorFlow or an export."""
+
+from __future__ import annotations
+
+import io
+import pathlib
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from mmrank.serving.request import Column, Inputs, RankError, item_id
+
+TITLE = Column("title", "text", "item", "string", False)
+PHOTO = Column("photo", "image", "item", "string", True)
+PRICE = Column("price", "number", "item", "float32", False)
+TAGS = Column("tags", "tags", "item", "string", False, "|")
+QUERY = Column("query", "text", "query", "string", False)
+SEASON = Column("season", "category", "query", "string", False)
+AGE = Column("age", "number", "user", "float32", False)
+
+
+def inputs(*columns: Column, history: str | None = "history") -> Inputs:
+    return Inputs({c.name: c for c in columns}, history)
+
+
+def png() -> bytes:
+    stream = io.BytesIO()
+    Image.new("RGB", (4, 4), "red").save(stream, "PNG")
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "raw"),
+    [
+        (TITLE, "红裙 dress", "红裙 dress"),
+        (SEASON, 17, "17"),
+        (SEASON, np.float32(17), "17"),
+        (PRICE, 3, 3.0),
+        (PRICE, np.float32(0.5), 0.5),
+        (TAGS, ["red", "cotton"], "red|cotton"),
+        (TAGS, "red|cotton", "red|cotton"),
+        (TITLE, None, None),
+        (TITLE, float("nan"), None),
+        (PRICE, pd.NA, None),
+        (PHOTO, b"", None),
+        (PHOTO, "", None),
+    ],
+)
+def test_raw_values(column: Column, value: Any, raw: Any) -> None:
+    assert column.raw(value, "here") == raw
+
+
+def test_a_photo_by_path_or_bytes(tmp_path: pathlib.Path) -> None:
+    file = tmp_path / "a.png"
+    file.write_bytes(png())
+    assert PHOTO.raw(file, "here") == PHOTO.raw(str(file), "here") == PHOTO.raw(png(), "") == png()
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        (TITLE, b"bytes", "candidate 2: title: expected a text"),
+        (TITLE, 1.5, "expected a text, got 1.5"),
+        (PRICE, "3", "expected a number, got '3'"),
+        (PRICE, True, "expected a number, got True"),
+        (PHOTO, 7, "expected a photo's bytes or path, got int"),
+        (PHOTO, "no/such.jpg", "No such file"),
+        (PHOTO, b"GIF", "not an image; give another"),
+        (PHOTO, png()[:60], "photo: .*; give another photo, or leave it out"),
+    ],
+)
+def test_wrong_values(column: Column, value: Any, message: str) -> None:
+    with pytest.raises(RankError, match=message):
+        column.raw(value, "candidate 2")
+
+
+def test_rows_with_placeholders() -> None:
+    rows = [{"title": "a", "price": 2}, {"title": None}, {"price": None}]
+    got = inputs(TITLE, PRICE, QUERY).rows(("item",), rows, ["a", "b", "c"])
+    assert got["title"].tolist() == ["a", "", ""]
+    assert got["title_present"].tolist() == [True, False, False]
+    assert got["price"].dtype == np.float32
+    assert got["price"].tolist() == [2, 0, 0]
+    assert got["price_present"].tolist() == [True, False, False]
+    assert set(got) == {"title", "title_present", "price", "price_present"}
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("titel", "candidate 0: .*no feature 'titel' here; did you mean 'title'"),
+        ("query", "'query' is a feature of side query"),
+        ("history", "given as the argument `history`"),
+    ],
+)
+def test_unknown_features(name: str, message: str) -> None:
+    with pytest.raises(RankError, match=message):
+        inputs(TITLE, QUERY).rows(("item",), [{name: "x"}], ["candidate 0"])
+
+
+def test_a_bare_query_is_its_only_text() -> None:
+    got = inputs(QUERY, SEASON).context("query", "red kurta")
+    assert got["query"].tolist() == ["red kurta"]
+    assert got["season_present"].tolist() == [False]
+    assert inputs(AGE).context("user", 30)["age"].tolist() == [30]
+    assert not inputs(QUERY).context("query", None)["query_present"].any()
+
+
+def test_a_bare_value_must_mean_one_feature() -> None:
+    other = Column("other", "text", "query", "string", False)
+    with pytest.raises(RankError, match="a mapping is needed.*query, other"):
+        inputs(QUERY, other).context("query", "red")
+    with pytest.raises(RankError, match="reads no feature of the user; leave `user` out"):
+        inputs(QUERY).context("user", "u1")
+
+
+def test_events_stand_in_order_of_time() -> None:
+    events = [("a", "view", 1.0), {"item": 5, "type": None, "age_days": 3}, ("b", "cart", 0)]
+    got = inputs(QUERY).events(events)
+    assert got["history_items"].tolist() == [["5", "a", "b"]]
+    assert got["history_types"].tolist() == [["", "view", "cart"]]
+    assert got["history_ages"].tolist() == [[3, 1, 0]]
+    assert inputs(QUERY).events(None)["history_items"].shape == (1, 0)
+    assert inputs(QUERY, history=None).events([]) == {}
+
+
+@pytest.mark.parametrize(
+    ("event", "message"),
+    [
+        ("a", r"history\[0\]: expected \(item, type, age in days\)"),
+        (("a", "view"), "expected .item, type, age"),
+        ({"item": "a", "agedays": 1}, "unknown key 'agedays'; did you mean 'age_days'"),
+        (("a", "view", -1), "age of 0 days or more, got -1"),
+        (("a", "view", None), "age of 0 days"),
+        (("a", 3, 1), "expected an event type, got 3"),
+        (("", "view", 1), "the item id is empty"),
+    ],
+)
+def test_wrong_events(event: Any, message: str) -> None:
+    with pytest.raises(RankError, match=message):
+        inputs(QUERY).events([event])
+
+
+def test_events_for_a_ranker_without_history() -> None:
+    with pytest.raises(RankError, match="reads no history"):
+        inputs(QUERY, history=None).events([("a", "view", 1)])
+
+
+def test_item_ids() -> None:
+    assert item_id("007", "here") == "007"
+    assert item_id(7, "here") == item_id(np.int64(7), "here") == "7"
+    with pytest.raises(RankError, match="here: expected an item id, got 1.5"):
+        item_id(1.5, "here")

@@ -1,0 +1,167 @@
+"""A run that was stopped, by an error or by kill -9, ends as one that was not."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from mmrank.build import load_run
+from mmrank.config import Config, save_config
+from mmrank.data.tables import Dataset
+from mmrank.training.callbacks import Progress, State, TrainingError
+from mmrank.training.loop import train_run
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+TRAIN = """
+import pathlib, sys
+from mmrank.config import load_config
+from mmrank.data.tables import load_dataset
+from mmrank.training.loop import train_run
+config, data, run = sys.argv[1:]
+train_run(load_config(config), load_dataset(data), pathlib.Path(run))
+"""
+
+
+class Stop(RuntimeError):
+    """What the tests stop a training with."""
+
+
+@pytest.fixture(scope="module")
+def config(quick_config) -> Config:
+    return quick_config
+
+
+@pytest.fixture(scope="module")
+def whole(config, shop, tmp_path_factory) -> pathlib.Path:
+    """A run of three epochs that nothing interrupts."""
+    run = tmp_path_factory.mktemp("whole")
+    train_run(config, shop, run)
+    return run
+
+
+def assert_same(run: pathlib.Path, whole: pathlib.Path) -> None:
+    one, other = State.load(run / "state.json"), State.load(whole / "state.json")
+    assert len(one.history) == 3
+    for epoch, expected in zip(one.history, other.history, strict=True):
+        assert epoch == pytest.approx(expected, abs=1e-6)
+    assert (one.checkpoint, one.best_weights) == (other.checkpoint, other.best_weights)
+    given = tf.train.load_checkpoint(str(run / str(one.checkpoint)))
+    wanted = tf.train.load_checkpoint(str(whole / str(other.checkpoint)))
+    names = [n for n in wanted.get_variable_to_shape_map() if "OBJECT_GRAPH" not in n]
+    assert len(names) > 50
+    for name in names:
+        np.testing.assert_allclose(
+            given.get_tensor(name), wanted.get_tensor(name), atol=1e-6, err_msg=name
+        )
+
+
+def test_a_run_leaves_its_files(whole):
+    state = State.load(whole / "state.json")
+    assert state.finished
+    assert state.epoch == 3
+    assert [set(e) for e in state.history] == [{"loss", "ndcg_10", "val_ndcg_10"}] * 3
+    kept = {p.name.split(".")[0] for p in (whole / "checkpoints").iterdir()}
+    # The last epoch and the best, older ones are gone; Keras adds an index of its own.
+    wanted = {pathlib.Path(str(p)).name for p in (state.checkpoint, state.best_weights)}
+    assert kept - {"checkpoint"} == wanted
+    for name in ("config.yaml", "schema.yaml", "features.json", "logs"):
+        assert (whole / name).exists()
+
+
+@pytest.mark.parametrize("epoch", [0, 1])
+def test_resuming_after_an_error_in_an_epoch_equals_no_interruption(
+    config, shop, whole, tmp_path, monkeypatch, epoch
+):
+    """In the first epoch nothing is finished yet: training starts afresh, and is identical."""
+
+    def fail(self: Progress, batch: int, logs: object = None) -> None:
+        if self._epoch == epoch and batch == 2:
+            raise Stop
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Progress, "on_train_batch_end", fail)
+        with pytest.raises(Stop):
+            train_run(config, shop, tmp_path)
+    assert State.load(tmp_path / "state.json").epoch == epoch
+    train_run(config, shop, tmp_path, resume=True)
+    assert_same(tmp_path, whole)
+
+
+@pytest.mark.slow
+def test_resuming_after_kill_9_equals_no_interruption(config, shop, whole, tmp_path):
+    """A process of its own is killed as soon as its first epoch is finished."""
+    run = tmp_path / "run"
+    run.mkdir()
+    save_config(config, tmp_path / "config.yaml")
+    arguments = [str(tmp_path / "config.yaml"), str(shop.folder), str(run)]
+    process = subprocess.Popen(
+        [sys.executable, "-c", TRAIN, *arguments],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stderr=subprocess.PIPE,
+    )
+    try:
+        deadline = time.monotonic() + 300
+        while finished_epochs(run) < 1 and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert process.poll() is None, process.stderr.read().decode()[-2000:]
+        assert finished_epochs(run) >= 1
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        process.stderr.close()
+    assert process.returncode == -signal.SIGKILL
+    state = State.load(run / "state.json")
+    assert 1 <= state.epoch < 3
+    assert not state.finished
+    train_run(config, shop, run, resume=True)
+    assert_same(run, whole)
+
+
+def finished_epochs(run: pathlib.Path) -> int:
+    file = run / "state.json"
+    return json.loads(file.read_text())["epoch"] if file.is_file() else 0
+
+
+def test_a_finished_run_has_nothing_to_train(config, shop, whole):
+    before = (whole / "state.json").read_bytes()
+    assert train_run(config, shop, whole, resume=True).finished
+    assert (whole / "state.json").read_bytes() == before
+
+
+def test_a_run_is_not_resumed_with_another_config(config, shop, whole):
+    other = dataclasses.replace(config, seed=config.seed + 1)
+    with pytest.raises(TrainingError, match="another config"):
+        train_run(other, shop, whole, resume=True)
+
+
+def test_a_loaded_run_scores_as_its_best_epoch(whole, shop: Dataset):
+    """The validation figure of the best epoch, from the loaded weights."""
+    from mmrank.scoring import ListScorer
+    from mmrank.training.callbacks import validation_ndcg
+
+    run = load_run(whole)
+    rows = shop.rows("valid")
+    arrays = run.fitted.arrays(shop, rows)
+    state = State.load(whole / "state.json")
+    scores = ListScorer(run.model, 4, run.config.data.buckets)(arrays)
+    np.testing.assert_allclose(run.score(shop, rows), scores, atol=1e-6)
+    assert validation_ndcg(scores, arrays) == pytest.approx(state.best, abs=1e-6)
+    assert state.best == max(e["val_ndcg_10"] for e in state.history)
+
+
+def test_a_run_is_not_resumed_on_other_data(config, shop, whole):
+    other = dataclasses.replace(shop, folder=shop.folder / "elsewhere")
+    with pytest.raises(TrainingError, match="was started on"):
+        train_run(config, other, whole, resume=True)
