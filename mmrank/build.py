@@ -51,7 +51,7 @@ def build_model(config: Config, features: Features) -> RankingModel:
     if features.history is not None:
         behavior = features.history.encoder(width)
     return ranking_model(
-        features.encoders(width),
+        features.encoders(width, config.model.modality_dropout),
         width=width,
         fusion=make_fusion(config.model.fusion.name, config.model.fusion.options),
         head=build_head(config.model.head),

@@ -86,12 +86,15 @@ class Model:
       width: Width D of every modality embedding.
       encoders: Options by feature name, or by kind for all features of a kind.
       drop: Features left out of the model, for comparisons.
+      modality_dropout: Chance that training hides a modality of an item, by feature name: the
+        ranker learns to do without it, and the other modalities to carry more.
       fusion, head: See there.
     """
 
     width: int = 64
     encoders: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     drop: tuple[str, ...] = ()
+    modality_dropout: Mapping[str, float] = dataclasses.field(default_factory=dict)
     fusion: Fusion = Fusion()
     head: Head = Head()
 

@@ -160,8 +160,28 @@ class Features:
         users = pd.Series(np.arange(len(names)), index=names).reindex(first[schema.lists.user])
         return history, users.fillna(-1).to_numpy().astype(np.int64)
 
-    def encoders(self, width: int) -> list[FeatureEncoder]:
-        """An encoder for every column feature; features that share one get the same layer."""
+    def encoders(self, width: int, hide: Mapping[str, float] | None = None) -> list[FeatureEncoder]:
+        """An encoder for every column feature; features that share one get the same layer.
+
+        Args:
+          width: D, the width that encoders should aim at.
+          hide: Chance that training hides an item feature, by name; names of features that were
+            left out of the model are passed over.
+
+        Raises:
+          ConfigError: `hide` names what is no item feature, or a chance is not in [0, 1).
+        """
+        hide = dict(hide or {})
+        known = {f.name for f in self.schema.side("item")}
+        for name, rate in hide.items():
+            if name not in known:
+                raise ConfigError(
+                    f"model.modality_dropout: no item feature {name!r}{did_you_mean(name, known)}"
+                )
+            if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 <= rate < 1:
+                raise ConfigError(
+                    f"model.modality_dropout: {name}: {rate!r} is not a chance in [0, 1)"
+                )
         shared: dict[str, Any] = {}
         made = []
         for kind in self.columns.values():
@@ -169,7 +189,13 @@ class Features:
             if key not in shared:
                 shared[key] = kind.encoder(width)
             made.append(
-                FeatureEncoder(kind.name, kind.feature.side, kind.input_spec(), shared[key])
+                FeatureEncoder(
+                    kind.name,
+                    kind.feature.side,
+                    kind.input_spec(),
+                    shared[key],
+                    float(hide.get(kind.name, 0.0)),
+                )
             )
         return made
 

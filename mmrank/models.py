@@ -19,7 +19,7 @@ from typing import Any
 import tensorflow as tf
 
 from mmrank.encoders.behavior import BehaviorAttention
-from mmrank.encoders.tokens import ModalityTokens, PresentOnly
+from mmrank.encoders.tokens import ModalityDropout, ModalityTokens, PresentOnly
 from mmrank.fusion.base import Fusion
 from mmrank.ranking.heads import ListwiseHead
 
@@ -35,12 +35,14 @@ class FeatureEncoder:
       side: item, query, user or pair.
       spec: Shape (first dimension None) and dtype of its input.
       encoder: Layer [N, ...] → [N, D']; features may share one.
+      hide: Chance that training hides an item's present value.
     """
 
     name: str
     side: str
     spec: tf.TensorSpec
     encoder: tf.keras.layers.Layer
+    hide: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,42 +150,43 @@ def _check_inputs(features: Sequence[FeatureEncoder], history: str | None) -> No
         taken |= names
 
 
-def _encode(
-    feature: FeatureEncoder, wrapped: dict[int, PresentOnly], lead: tuple[None, ...] = ()
+def _inputs_of(
+    feature: FeatureEncoder, lead: tuple[None, ...] = ()
 ) -> tuple[dict[str, tf.Tensor], tf.Tensor, tf.Tensor]:
-    """The inputs of one feature, its embedding and its presence."""
+    """The inputs of one feature, by name, and again its value and its presence."""
     shape = (*lead, *feature.spec.shape[1:])
     value = tf.keras.Input(shape, dtype=feature.spec.dtype, name=feature.name)
     present = tf.keras.Input(lead, dtype=tf.bool, name=present_name(feature.name))
+    return {feature.name: value, present_name(feature.name): present}, value, present
+
+
+def _encoder(feature: FeatureEncoder, wrapped: dict[int, PresentOnly]) -> PresentOnly:
+    """The feature's encoder over present rows alone, the same layer wherever it is shared."""
     key = id(feature.encoder)
     if key not in wrapped:
         wrapped[key] = PresentOnly(feature.encoder, name=f"{feature.encoder.name}_present")
-    encoder = wrapped[key]
-    if lead:
-        flat = tf.reshape(value, [-1, *feature.spec.shape[1:]])
-        encoded = encoder((flat, tf.reshape(present, [-1])))
-        shape_ = tf.shape(present)
-        encoded = tf.reshape(encoded, [shape_[0], shape_[1], encoded.shape[-1]])
-    else:
-        encoded = encoder((value, present))
-    return {feature.name: value, present_name(feature.name): present}, encoded, present
+    return wrapped[key]
 
 
 def _item_tower(
     features: Sequence[FeatureEncoder], width: int, wrapped: dict[int, PresentOnly]
 ) -> tf.keras.Model:
     inputs: dict[str, tf.Tensor] = {}
-    embeddings, presence = [], []
+    values, presence = [], []
     for feature in features:
-        new, embedding, present = _encode(feature, wrapped)
+        new, value, here = _inputs_of(feature)
         inputs |= new
-        embeddings.append(embedding)
-        presence.append(present)
+        values.append(value)
+        presence.append(here)
+    present = tf.stack(presence, axis=-1)
+    if any(f.hide for f in features):
+        present = ModalityDropout([f.hide for f in features], name="modality_dropout")(present)
+        presence = tf.unstack(present, axis=-1)
+    embeddings = [
+        _encoder(f, wrapped)((v, p)) for f, v, p in zip(features, values, presence, strict=True)
+    ]
     tokens = ModalityTokens(tuple(f.name for f in features), width, name="item_tokens")
-    outputs = {
-        "tokens": tokens((embeddings, presence)),
-        "present": tf.stack(presence, axis=-1),
-    }
+    outputs = {"tokens": tokens((embeddings, presence)), "present": present}
     return tf.keras.Model(inputs, outputs, name="item_tower")
 
 
@@ -202,9 +205,9 @@ def _context_tower(
     for side, features in (("query", query), ("user", user)):
         embeddings, here = [], []
         for feature in features:
-            new, embedding, present = _encode(feature, wrapped)
+            new, value, present = _inputs_of(feature)
             inputs |= new
-            embeddings.append(embedding)
+            embeddings.append(_encoder(feature, wrapped)((value, present)))
             here.append(present)
         if features:
             names = tuple(f.name for f in features)
@@ -253,9 +256,12 @@ def _scorer(
     contexts, contexts_present = inputs["contexts"], inputs["contexts_present"]
     embeddings, here, names = [], [], []
     for feature in pair:
-        new, embedding, there = _encode(feature, wrapped, lead=(None,))
+        new, value, there = _inputs_of(feature, lead=(None,))
         inputs |= new
-        embeddings.append(embedding)
+        flat = tf.reshape(value, [-1, *feature.spec.shape[1:]])
+        embedding = _encoder(feature, wrapped)((flat, tf.reshape(there, [-1])))
+        shape = tf.shape(there)
+        embeddings.append(tf.reshape(embedding, [shape[0], shape[1], embedding.shape[-1]]))
         here.append(there)
         names.append(feature.name)
     if behavior is not None:

@@ -129,6 +129,7 @@ class ServedRanker(tf.Module):
         Masking: padding changes no score and has the score −1e9.
         """
         lead = self._of("item")[0].name
+        inputs = _some(inputs, lead)
         mask = tf.sequence_mask(inputs[LIST_LENGTH], tf.shape(inputs[lead])[1])
         flat = {}
         for kind in self._of("item"):
@@ -145,6 +146,7 @@ class ServedRanker(tf.Module):
             string: item ids, the empty text for padding. An unknown id is ranked as an item of
             which nothing is known.
         """
+        inputs = _some(inputs, ITEMS)
         known = self._stored(self.item_rows.lookup(inputs[ITEMS]))
         return self._score(inputs, known, inputs[ITEMS] != "")
 
@@ -155,7 +157,7 @@ class ServedRanker(tf.Module):
           tokens [N, M, D] float32 and present [N, M] bool, one token a modality; embedding
           [N, D], the mean over the present tokens, zeros where none is present.
         """
-        encoded = self._encode(inputs)
+        encoded = self._encode(_some(inputs, self._of("item")[0].name))
         tokens, present = tf.cast(encoded["tokens"], tf.float32), encoded["present"]
         weight = tf.cast(present, tf.float32)[..., None]
         mean = tf.reduce_sum(tokens * weight, 1) / tf.maximum(tf.reduce_sum(weight, 1), 1.0)
@@ -171,14 +173,7 @@ class ServedRanker(tf.Module):
 
     def _encode(self, inputs: Tensors) -> dict[str, tf.Tensor]:
         """Tokens and presence of items [N], N at least 1."""
-        fed = self._prepared(self._of("item"), inputs)
-        some = tf.debugging.assert_positive(
-            tf.size(fed[present_name(self._of("item")[0].name)]),
-            message="there is no candidate: send at least one",
-        )
-        with tf.control_dependencies([some]):
-            fed = {n: tf.identity(t) for n, t in fed.items()}
-        return self._graphs.items(fed)
+        return self._graphs.items(self._prepared(self._of("item"), inputs))
 
     def _prepared(self, kinds: Iterable[FeatureKind], inputs: Tensors) -> dict[str, tf.Tensor]:
         """Encoder inputs [N, ...] and presence [N] of raw features [N]."""
@@ -243,6 +238,19 @@ class ServedRanker(tf.Module):
             batch |= history | {slots: tf.size(mask) + at}
         scores = self._graphs.scores(dict(items), batch)
         return {SCORES: tf.where(mask, scores, PADDED_SCORE)}
+
+
+def _some(inputs: Tensors, lead: str) -> dict[str, tf.Tensor]:
+    """The inputs, once it is sure that there is a candidate.
+
+    Every input waits for the check: otherwise a part of the graph that chokes on nothing may
+    be run first, and its error, not the clear one, would reach the client.
+    """
+    check = tf.debugging.assert_positive(
+        tf.size(inputs[lead]), message="there is no candidate: send at least one"
+    )
+    with tf.control_dependencies([check]):
+        return {n: tf.identity(t) for n, t in inputs.items()}
 
 
 def _concrete(

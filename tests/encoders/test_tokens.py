@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mmrank.encoders.tokens import ModalityTokens, PresentOnly
+from mmrank.encoders.tokens import ModalityDropout, ModalityTokens, PresentOnly
 
 VALUES = np.random.default_rng(0).normal(size=[6, 3]).astype(np.float32)
 PRESENT = np.array([True, False, True, True, False, True])
@@ -67,3 +67,25 @@ def test_a_token_is_the_projection_or_the_learned_vector_of_absence():
         normal = (raw - raw.mean(1, keepdims=True)) / np.sqrt(raw.var(1, keepdims=True) + 1e-3)
         expected = np.where(present[:, None], normal, tokens.absent.numpy()[i])
         np.testing.assert_allclose(given[:, i], expected, atol=1e-5)
+
+
+def test_modality_dropout_hides_at_its_rates_and_never_everything():
+    tf.keras.utils.set_random_seed(3)
+    hide = ModalityDropout([0.5, 0.2, 0.0])
+    present = np.ones([20_000, 3], bool)
+    present[:, 2] = np.arange(20_000) % 2 == 0
+    present[:10] = False
+    kept = hide(tf.constant(present), training=True).numpy()
+    assert not kept[~present].any()
+    assert kept[10:].any(1).all()
+    # With a third modality that is never hidden, the rates stand; without it, rows that would
+    # lose both (0.5 x 0.2 of them) keep both.
+    whole, pair = kept[10:][present[10:, 2]], kept[10:][~present[10:, 2]]
+    np.testing.assert_allclose(whole.mean(0), [0.5, 0.8, 1.0], atol=0.02)
+    np.testing.assert_allclose(pair.mean(0), [0.6, 0.9, 0.0], atol=0.02)
+
+
+def test_modality_dropout_does_nothing_outside_training():
+    present = tf.constant([[True, False], [False, False], [True, True]])
+    given = ModalityDropout([0.9, 0.9])(present, training=False)
+    np.testing.assert_array_equal(given, present)
