@@ -11,7 +11,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -52,11 +52,11 @@ DEFAULT = {
                 "vocabulary_size": 1000,
             },
             "image": {
-                "height": 48,
-                "width": 48,
+                "height": 64,
+                "width": 64,
                 "network": "EfficientNet",
-                "width_coefficient": 0.35,
-                "depth_coefficient": 0.35,
+                "width_coefficient": 0.5,
+                "depth_coefficient": 0.5,
             },
         },
         "head": {"hidden": [32]},
@@ -125,7 +125,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             data = args.data
             if data is None:
                 data = pathlib.Path(folder) / "shop"
-                simulate(data, items=400, queries=600, users=50, seed=1)
+                simulate(data, items=1500, queries=600, users=50, seed=1)
             config = default_config() if args.config is None else load_config(args.config)
             bench = Bench(config, load_dataset(data), args.lists)
             print(HEADER, flush=True)
@@ -153,10 +153,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", type=pathlib.Path, metavar="DIR", help="prepared dataset")
     parser.add_argument("--config", type=pathlib.Path, metavar="FILE", help="config of the model")
     parser.add_argument(
-        "--lists", type=int, default=40, help="lists a batch (default: %(default)s)"
+        "--lists", type=int, default=60, help="lists a batch (default: %(default)s)"
     )
     parser.add_argument(
-        "--repeats", type=int, default=5, help="timed steps, of which the median (%(default)s)"
+        "--repeats", type=int, default=3, help="timed steps, of which the median (%(default)s)"
     )
     return parser
 
@@ -190,7 +190,9 @@ class Bench:
         self.arrays = features.arrays(dataset, dataset.lists)
         self.model: RankingModel = build_model(config, features)
         self.loss = build_loss(config.training.loss)
-        self._step, self._towers = step_function(self.model, self.loss), towers_function(self.model)
+        self._step = step_function(self.model, self.loss, training=True)
+        self.exact_step = step_function(self.model, self.loss, training=False)
+        self._towers = towers_function(self.model)
 
     def measure(self, reuse: int, repeats: int) -> Row:
         """The row of one reuse: exactness first, then times, with and without in turn."""
@@ -199,7 +201,7 @@ class Bench:
         once = batches.make(members)
         often = dataclasses.replace(batches, unique_items=False).make(members)
         slots = int(once["mask"].sum())
-        scores, gradients = differences(self.model, self.loss, once, often)
+        scores, gradients = differences(self.exact_step, once, often)
         times = _medians(
             {
                 "step_once": lambda: self._step(_tensors(once)),
@@ -249,14 +251,19 @@ def _tensors(batch: Batch, model: RankingModel | None = None) -> dict[str, Any]:
     return {n: tf.constant(batch[n]) for n in names}
 
 
-def step_function(model: RankingModel, loss: tf.keras.losses.Loss) -> Callable[..., Any]:
-    """A traced training step without the optimizer: loss and gradients."""
+def step_function(
+    model: RankingModel, loss: tf.keras.losses.Loss, training: bool
+) -> Callable[..., Any]:
+    """A training step without the optimizer, traced once: scores and gradients of a batch."""
     import tensorflow as tf
 
     from mmrank.ranking.labels import masked_labels
 
-    @tf.function(reduce_retracing=True)
-    def step(batch: dict[str, tf.Tensor], training: bool = True) -> tuple[Any, ...]:
+    specs = _specs(model.network.input)
+    specs["grades"] = tf.TensorSpec([None, None], tf.float32)
+
+    @tf.function(input_signature=[specs])
+    def step(batch: dict[str, tf.Tensor]) -> tuple[Any, ...]:
         labels = masked_labels(batch["grades"], batch["mask"])
         inputs = {n: batch[n] for n in model.network.input}
         with tf.GradientTape() as tape:
@@ -268,10 +275,10 @@ def step_function(model: RankingModel, loss: tf.keras.losses.Loss) -> Callable[.
 
 
 def towers_function(model: RankingModel) -> Callable[..., Any]:
-    """A traced forward and backward pass of the item tower alone."""
+    """A forward and backward pass of the item tower alone, traced once."""
     import tensorflow as tf
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(input_signature=[_specs(model.item_tower.input)])
     def towers(items: dict[str, tf.Tensor]) -> Any:
         with tf.GradientTape() as tape:
             tokens = model.item_tower(items, training=True)["tokens"]
@@ -281,18 +288,27 @@ def towers_function(model: RankingModel) -> Callable[..., Any]:
     return towers
 
 
+def _specs(inputs: Mapping[str, Any]) -> dict[str, tf.TensorSpec]:
+    import tensorflow as tf
+
+    return {n: tf.TensorSpec(t.shape, t.dtype) for n, t in inputs.items()}
+
+
 def differences(
-    model: RankingModel, loss: tf.keras.losses.Loss, once: Batch, often: Batch
+    step: Callable[..., Any], once: Batch, often: Batch
 ) -> tuple[dict[str, float], dict[str, float]]:
     """Largest differences of scores and gradients, batch statistics frozen.
 
     A gradient's difference is taken relative to its variable's largest gradient or 1.
+
+    Args:
+      step: A `step_function` that does not train, so that batch statistics are frozen.
+      once, often: One batch, its items encoded once and once a slot.
     """
     import tensorflow as tf
 
-    step = step_function(model, loss)
-    scores, gradients = step(_tensors(once), training=False)
-    others, other_gradients = step(_tensors(often), training=False)
+    scores, gradients = step(_tensors(once))
+    others, other_gradients = step(_tensors(often))
     real = once["mask"]
     apart = float(np.abs(scores.numpy() - others.numpy())[real].max())
     worst = 0.0
