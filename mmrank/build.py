@@ -17,11 +17,11 @@ from mmrank.data.tables import Dataset
 from mmrank.encoders.behavior import BehaviorAttention
 from mmrank.features import Features, make_features
 from mmrank.fusion import make_fusion
-from mmrank.models import RankingModel, ranking_model
+from mmrank.models import RankingModel, present_name, ranking_model
 from mmrank.ranking.heads import ListwiseHead
 from mmrank.ranking.losses import make_loss
 from mmrank.schema import Schema, did_you_mean, load_schema
-from mmrank.scoring import ListScorer, without
+from mmrank.scoring import ListScorer, hide, without
 
 CONFIG_FILE, FEATURES_FILE, STATE_FILE = "config.yaml", "features.json", "state.json"
 
@@ -101,19 +101,41 @@ class Run:
         """Names of the features that can be dropped."""
         return self.fitted.names
 
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Names of the item features, in the order of their tokens."""
+        return self.model.modalities
+
+    def has(self, dataset: Dataset, modality: str) -> np.ndarray:
+        """Which items of a catalogue have an item feature, [items] bool."""
+        return self.items(dataset)[present_name(modality)]
+
     def items(self, dataset: Dataset) -> Mapping[str, np.ndarray]:
         """The item feature arrays of a catalogue; those of the last one are kept."""
         if self._kept.get("dataset") is not dataset:
             self._kept.update(dataset=dataset, items=self.fitted.item_arrays(dataset))
         return self._kept["items"]
 
-    def score(self, dataset: Dataset, rows: pd.DataFrame, drop: Sequence[str] = ()) -> np.ndarray:
+    def encode(self, dataset: Dataset, rows: pd.DataFrame) -> dict[str, np.ndarray]:
+        """The tokens [N, M, D] and their presence [N, M] of the distinct items in some rows."""
+        arrays = self.fitted.arrays(dataset, rows, self.items(dataset))
+        return self._scorer().encode(arrays, np.unique(arrays.candidates))
+
+    def score(
+        self,
+        dataset: Dataset,
+        rows: pd.DataFrame,
+        drop: Sequence[str] = (),
+        hidden: Mapping[str, np.ndarray] | None = None,
+    ) -> np.ndarray:
         """Scores [rows] of some lists' candidates.
 
         Args:
           dataset: Any dataset of the run's schema, seen in training or not.
           rows: Rows of `dataset.lists`, a list's rows together.
           drop: Features to treat as absent.
+          hidden: By item feature, the items of the catalogue on which to treat it as absent,
+            [items] bool.
 
         Raises:
           ConfigError: `drop` names no feature.
@@ -122,8 +144,13 @@ class Run:
             if name not in self.features:
                 raise ConfigError(f"no feature {name!r}{did_you_mean(name, self.features)}")
         arrays = without(self.fitted.arrays(dataset, rows, self.items(dataset)), drop)
-        scorer = ListScorer(self.model, self.config.training.batch_lists, self.config.data.buckets)
-        return scorer(arrays)
+        return self._scorer()(hide(arrays, hidden or {}))
+
+    def _scorer(self) -> ListScorer:
+        if "scorer" not in self._kept:
+            training, data = self.config.training, self.config.data
+            self._kept["scorer"] = ListScorer(self.model, training.batch_lists, data.buckets)
+        return self._kept["scorer"]
 
 
 def load_run(folder: str | pathlib.Path) -> Run:

@@ -15,8 +15,9 @@ import numpy as np
 from mmrank.data.tables import SPLITS, DataError, Dataset, load_dataset
 from mmrank.evaluation.baselines import BASELINES, baseline_scores, check_names
 from mmrank.evaluation.metrics import CONVENTIONS
+from mmrank.evaluation.modalities import modality_weights, weights_table
 from mmrank.evaluation.offline import evaluate_scores
-from mmrank.outputs import exit_code, log_progress, write_whole
+from mmrank.outputs import check_target, exit_code, log_progress, write_whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,7 +28,8 @@ EXAMPLE = """example:
   python -m mmrank.evaluate --run runs/fashion --drop image --json fashion-test.json
 
 Prints NDCG, MRR, MAP, precision, recall and ROC-AUC with bootstrap intervals, a paired test against
-every baseline and the slices that the data knows. --data may be a catalogue the model never saw.
+every baseline, the slices that the data knows and what each feature weighs. --data may be a
+catalogue the model never saw.
 """
 
 
@@ -106,7 +108,7 @@ def _prepare(args: argparse.Namespace) -> _Job:
     except ValueError as error:
         raise DataError(f"--baselines: {error}") from error
     if args.json is not None:
-        _check_target(args.json, args.force)
+        check_target("--json", args.json, args.force)
     for folder in (args.run, *args.against):
         if not folder.is_dir():
             raise DataError(f"{folder}: no such folder; train a run with `python -m mmrank.train`")
@@ -141,13 +143,17 @@ def _run(args: argparse.Namespace, job: _Job) -> int:
     report = evaluate_scores(
         job.dataset, job.rows, scores, split=args.split, no_relevant=args.no_relevant
     )
-    print(report.to_text(), end="")
+    print(report.to_text())
+    _say("what each feature weighs")
+    weights = modality_weights(job.run, job.dataset, job.rows)
+    print(weights_table(weights))
     if args.json is not None:
         about = {
             "run": str(args.run),
             "against": [str(folder) for folder in args.against],
             "data": str(job.folder),
             "dropped": list(job.drop),
+            "features": [dataclasses.asdict(weight) for weight in weights],
         }
         text = json.dumps(about | report.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
         write_whole(args.json, text + "\n")
@@ -171,15 +177,6 @@ def _model_scores(
 def _say(text: str) -> None:
     """Progress goes to the error stream, so that the table alone can be piped on."""
     print(text, file=sys.stderr, flush=True)
-
-
-def _check_target(file: pathlib.Path, force: bool) -> None:
-    if not file.parent.is_dir():
-        raise DataError(f"--json: there is no folder {file.parent}; make it first")
-    if file.is_dir():
-        raise DataError(f"--json: {file} is a folder; name a file")
-    if file.exists() and not force:
-        raise DataError(f"--json: {file} exists; add --force to replace it, or name another file")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import logging
 import os
 import pathlib
@@ -25,6 +26,44 @@ class InputError(UserError):
 
 class OutputError(UserError):
     """An output that must not be written to."""
+
+
+class MissingExtra(UserError):
+    """Something that an optional part of the installation is needed for."""
+
+
+def require_extra(what: str, module: str, extra: str) -> None:
+    """Nothing, if a module that comes with an extra is installed.
+
+    Args:
+      what: What needs it, to begin the message with.
+      module: The module's name for `import`.
+      extra: The extra of setup.cfg that brings it.
+
+    Raises:
+      MissingExtra: It is not installed; the message names the install command.
+    """
+    if importlib.util.find_spec(module) is None:
+        raise MissingExtra(f"{what} needs {module}: pip install 'mmrank[{extra}]'")
+
+
+def check_target(flag: str, file: pathlib.Path, force: bool) -> None:
+    """Nothing, if a command may write this file.
+
+    Args:
+      flag: The option that names it, to begin the message with.
+      file: The file.
+      force: Whether an existing file may be replaced.
+
+    Raises:
+      OutputError: Its folder is missing, or it exists.
+    """
+    if not file.parent.is_dir():
+        raise OutputError(f"{flag}: there is no folder {file.parent}; make it first")
+    if file.is_dir():
+        raise OutputError(f"{flag}: {file} is a folder; name a file")
+    if file.exists() and not force:
+        raise OutputError(f"{flag}: {file} exists; add --force to replace it, or name another file")
 
 
 @contextlib.contextmanager

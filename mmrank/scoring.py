@@ -122,6 +122,19 @@ def score_with_table(
     return model.scorer(fed, training=False)
 
 
+def hide(arrays: ListArrays, hidden: Mapping[str, np.ndarray]) -> ListArrays:
+    """The same lists with some features absent on some items.
+
+    Args:
+      arrays: The lists.
+      hidden: By item feature, the items to hide it on, [items] bool.
+    """
+    items = dict(arrays.items)
+    for name, where in hidden.items():
+        items[present_name(name)] = items[present_name(name)] & ~where
+    return dataclasses.replace(arrays, items=items)
+
+
 def without(arrays: ListArrays, drop: Sequence[str]) -> ListArrays:
     """The same lists with some features absent everywhere.
 

@@ -28,9 +28,15 @@ class PriceRun:
     """Ranks by price, highest first; without the price, by nothing."""
 
     features = ("title", "price")
+    modalities = ("title", "price")
 
     def __init__(self, data: pathlib.Path):
         self.data = data
+
+    def encode(self, dataset: Dataset, rows: pd.DataFrame) -> dict[str, np.ndarray]:
+        """Tokens of norm 5 and 1; the third of the three items has no title."""
+        tokens = np.tile(np.array([[3.0, 4.0], [0.6, 0.8]]), (3, 1, 1))
+        return {"tokens": tokens, "present": np.array([[1, 1], [1, 1], [0, 1]], dtype=bool)}
 
     def score(self, dataset: Dataset, rows: pd.DataFrame, drop: Sequence[str] = ()) -> np.ndarray:
         prices = dataset.catalog["price"].to_numpy(dtype=np.float32)[rows["_item"].to_numpy()]
@@ -87,6 +93,10 @@ def test_table_and_json(run: pathlib.Path, capsys: pytest.CaptureFixture[str]) -
         assert f"model - {name}" in out
     assert "wrote" in err
     plain = json.loads(file.read_text(encoding="utf-8"))
+    title, price = plain["features"]
+    assert (title["share"], price["share"]) == (0.0, 1.0)  # it ranks by the price alone
+    assert title["norm"] == pytest.approx(5.0)
+    assert title["present"] == pytest.approx(2 / 3)
     assert list(plain["metrics"]) == ["model", "random", "popularity", "bm25"]
     assert plain["metrics"]["model"]["ndcg@1"]["mean"] == 1.0
     assert plain["metrics"]["popularity"]["mrr"]["mean"] == 1.0  # x3 was relevant in training
