@@ -6,12 +6,12 @@ import argparse
 import pathlib
 from collections.abc import Sequence
 
-from mmrank.data.validation import IMAGES, validate_dataset
+from mmrank.data.validation import MEDIA, validate_dataset
 from mmrank.outputs import exit_code
 
 _EXAMPLE = """\
 example:
-  python -m mmrank.validate --data data/shop --images all
+  python -m mmrank.validate --data data/shop --media all
 """
 
 
@@ -22,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    report = validate_dataset(arguments.data, images=arguments.images)
+    report = validate_dataset(arguments.data, media=arguments.media)
     print(report)
     if report.errors:
         print("not fit for training: mend the errors above and run this again")
@@ -47,11 +47,11 @@ def _parser() -> argparse.ArgumentParser:
         help="folder with a schema.yaml",
     )
     parser.add_argument(
-        "--images",
-        choices=IMAGES,
+        "--media",
+        choices=MEDIA,
         default="sample",
-        help="decode all images, an even sample of 500 (default), or none; missing files are "
-        "counted in any case",
+        help="decode all media files, an even sample of 500 a feature (default), or none; missing "
+        "files are counted in any case",
     )
     return parser
 

@@ -47,7 +47,7 @@ def test_your_own_shop(tmp_path: pathlib.Path) -> None:
         }
     ).to_csv(tmp_path / "judged.csv", index=False)
 
-    report = validate_dataset(tmp_path, images="all")
+    report = validate_dataset(tmp_path, media="all")
     assert not report.errors, str(report)
     dataset = load_dataset(tmp_path)
     assert list(dataset.item_ids) == ["001", "002", "003"]

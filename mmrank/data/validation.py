@@ -9,13 +9,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from mmrank.data.checks import check_catalog, check_columns, check_events, check_schema, known_ids
 from mmrank.data.checks import texts as as_texts
-from mmrank.data.findings import SHOWN, Finding, whole
+from mmrank.data.findings import Finding, whole
 from mmrank.data.list_checks import check_lists, split_column
-from mmrank.data.media import MediaStore, probe_image
+from mmrank.data.media_checks import check_media
 from mmrank.data.tables import SPLITS, TABLES, DataError, read_one
 from mmrank.schema import Schema, load_schema
 
@@ -28,8 +27,7 @@ KINDS: Mapping[str, Collection[str]] = {
     "tags": ("query", "user", "item"),
     "history": ("user",),
 }
-IMAGES = ("all", "sample", "none")
-SAMPLE = 500
+MEDIA = ("all", "sample", "none")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,8 +39,8 @@ class ValidationReport:
       folder: Where it lies.
       findings: Everything found, in the order of the checks.
       counts: items, lists, candidates, queries, users, events; `splits` with lists and candidates
-        of each; `images` with named, missing, checked and broken files of each image feature;
-        `empty_texts` with the number of empty values of each text feature.
+        of each; `media` with named, missing, checked and broken files of each feature whose values
+        are files; `empty_texts` with the number of empty values of each text feature.
     """
 
     name: str
@@ -79,7 +77,7 @@ class ValidationReport:
 
 def validate_dataset(
     folder: str | pathlib.Path,
-    images: str = "sample",
+    media: str = "sample",
     kinds: Mapping[str, Collection[str]] = KINDS,
 ) -> ValidationReport:
     """Everything that is wrong with the dataset in a folder, and what it holds.
@@ -88,16 +86,16 @@ def validate_dataset(
 
     Args:
       folder: The folder with the schema.yaml.
-      images: Decode `all` images, an even `sample` of 500, or `none`. That the files are there is
-        always checked.
+      media: Decode `all` media files, an even `sample` of 500 a feature, or `none`. That the files
+        are there is always checked.
       kinds: Known kinds of features, each with the sides on which it may stand.
 
     Raises:
       SchemaError: The schema.yaml is missing or cannot be used.
-      ValueError: An unknown word for `images`.
+      ValueError: An unknown word for `media`.
     """
-    if images not in IMAGES:
-        raise ValueError(f"unknown images={images!r}; known: {', '.join(IMAGES)}")
+    if media not in MEDIA:
+        raise ValueError(f"unknown media={media!r}; known: {', '.join(MEDIA)}")
     folder = pathlib.Path(folder)
     schema = load_schema(folder)
     findings: list[Finding] = []
@@ -121,8 +119,7 @@ def validate_dataset(
     if "events" in frames:
         findings += check_events(schema, frames["events"], items)
     counts = _counts(schema, frames)
-    if "catalog" in frames:
-        findings += _check_images(folder, schema, frames["catalog"], images, counts["images"])
+    findings += check_media(folder, schema, frames, kinds, media, counts["media"])
     return ValidationReport(schema.name, folder, tuple(findings), counts)
 
 
@@ -133,59 +130,9 @@ def _catalog_ids(schema: Schema, frames: Mapping[str, pd.DataFrame]) -> set[str]
     return set(known_ids(catalog[schema.catalog.item]).dropna())
 
 
-def _check_images(
-    folder: pathlib.Path,
-    schema: Schema,
-    catalog: pd.DataFrame,
-    images: str,
-    counts: dict[str, dict[str, int]],
-) -> Iterator[Finding]:
-    """Missing and unreadable image files as warnings; the counts per feature go to `counts`."""
-    features = [f for f in schema.side("item") if f.kind == "image" and f.column in catalog]
-    if not features:
-        return
-    try:
-        store = MediaStore(folder / (schema.media or "."))
-    except DataError as error:
-        yield whole("schema.yaml", None, str(error), "all images count as absent", fatal=False)
-        return
-    for feature in features:
-        names = as_texts(catalog[feature.column]).to_numpy(dtype=object)
-        named = np.flatnonzero(names != "")
-        problems = {int(r): store.problem(names[r]) for r in named}
-        missing = {r: problem for r, problem in problems.items() if problem is not None}
-        there = np.array([r for r in named if int(r) not in missing], dtype=np.int64)
-        if images == "none":
-            there = there[:0]
-        elif images == "sample" and len(there) > SAMPLE:
-            there = there[np.linspace(0, len(there) - 1, SAMPLE).astype(np.int64)]
-        broken = {}
-        for r in tqdm(there, desc=f"checking {feature.name}", unit=" files", disable=None):
-            data = store.read(names[r])
-            reason = "cannot be read" if data is None else probe_image(data)
-            if reason is not None:
-                broken[int(r)] = reason
-        counts[feature.name] = {
-            "named": len(named),
-            "missing": len(missing),
-            "checked": len(there),
-            "broken": len(broken),
-        }
-        example = next(store.names(), None) if len(missing) == len(named) else None
-        hint = f"; a name there reads {example!r}" if example else ""
-        for files, what in ((missing, "files that are not there"), (broken, "unreadable images")):
-            if files:
-                rows = tuple((r + 1, f"{names[r]!r} ({files[r]})") for r in list(files)[:SHOWN])
-                remedy = "these items count as having no image" + (hint if files is missing else "")
-                yield Finding(
-                    schema.catalog.file, feature.column, len(files), rows, what, remedy, False
-                )
-    store.close()
-
-
 def _counts(schema: Schema, frames: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
     """The counts of a report; what cannot be counted for want of a column is left out."""
-    counts: dict[str, Any] = {"splits": {}, "images": {}, "empty_texts": {}}
+    counts: dict[str, Any] = {"splits": {}, "media": {}, "empty_texts": {}}
     for key, table in (("items", "catalog"), ("candidates", "lists"), ("events", "events")):
         if table in frames:
             counts[key] = len(frames[table])
@@ -220,8 +167,8 @@ def _describe(counts: Mapping[str, Any]) -> Iterator[str]:
     yield "  " + ", ".join(f"{counts[k]:,} {k}" for k in plain if k in counts)
     for name, split in counts["splits"].items():
         yield f"  {name}: {split['lists']:,} lists, {split['candidates']:,} candidates"
-    for name, image in counts["images"].items():
-        yield f"  {name}: " + ", ".join(f"{n:,} {what}" for what, n in image.items())
+    for name, files in counts["media"].items():
+        yield f"  {name}: " + ", ".join(f"{n:,} {what}" for what, n in files.items())
     for name, empty in counts["empty_texts"].items():
         yield f"  {name}: {empty:,} empty"
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mmrank.data.media import probe_image
+from mmrank.data.probes import PROBES
 from mmrank.schema import did_you_mean
 
 Arrays = dict[str, np.ndarray]
@@ -54,7 +54,7 @@ class Column:
         if value is None or value is pd.NA or (_is_number(value) and math.isnan(value)):
             return None
         if self.media:
-            return _photo(value, what)
+            return _file(value, self.kind, what)
         if self.dtype == "string":
             if not isinstance(value, str) and not _is_whole(value):
                 raise RankError(f"{what}: expected a text, got {value!r}")
@@ -199,7 +199,8 @@ def _event(event: Any, where: str) -> tuple[str, str, float]:
     return item_id(item, where), kind or "", float(age)
 
 
-def _photo(value: Any, what: str) -> bytes | None:
+def _file(value: Any, kind: str, what: str) -> bytes | None:
+    """The bytes of a media file given by its path or its bytes; None if it is empty."""
     if isinstance(value, (str, os.PathLike)):
         if not str(value):
             return None
@@ -207,14 +208,17 @@ def _photo(value: Any, what: str) -> bytes | None:
             value = pathlib.Path(value).read_bytes()
         except OSError as error:
             raise RankError(
-                f"{what}: {value}: {error.strerror}; give a photo's path or bytes, or leave it out"
+                f"{what}: {value}: {error.strerror}; give the {kind} file's path or bytes, or "
+                "leave it out"
             ) from error
     if not isinstance(value, (bytes, bytearray, memoryview)):
-        raise RankError(f"{what}: expected a photo's bytes or path, got {type(value).__name__}")
+        raise RankError(
+            f"{what}: expected the bytes or the path of a file ({kind}), got {type(value).__name__}"
+        )
     data = bytes(value)
-    problem = probe_image(data) if data else None
+    problem = PROBES[kind](data) if data else None
     if problem is not None:
-        raise RankError(f"{what}: {problem}; give another photo, or leave it out")
+        raise RankError(f"{what}: {problem}; give another file, or leave it out")
     return data or None
 
 

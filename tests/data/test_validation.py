@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import pathlib
+import struct
+import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -128,7 +130,7 @@ def test_a_sound_shop_has_no_findings(tmp_path: pathlib.Path) -> None:
             "valid": {"lists": 1, "candidates": 2},
             "test": {"lists": 1, "candidates": 3},
         },
-        "images": {"photo": {"named": 3, "missing": 0, "checked": 3, "broken": 0}},
+        "media": {"photo": {"named": 3, "missing": 0, "checked": 3, "broken": 0}},
         "empty_texts": {"query": 0, "title": 1},
     }
 
@@ -295,7 +297,7 @@ WARNINGS: list[tuple[str, Change, list[str]]] = [
     (
         "no photos at all",
         lambda s, _: s.update(media="fotos.zip"),
-        ["schema.yaml", "fotos.zip: no such folder or archive", "all images count as absent"],
+        ["schema.yaml", "fotos.zip: no such folder or archive", "all media count as absent"],
     ),
 ]
 
@@ -361,17 +363,56 @@ def test_broken_images_are_warned_of(tmp_path: pathlib.Path) -> None:
     write(tmp_path)
     (tmp_path / "photos" / "a.png").write_bytes(picture()[:-20])
     (tmp_path / "photos" / "d.png").write_text("<html>")
-    report = validate_dataset(tmp_path, images="all")
+    report = validate_dataset(tmp_path, media="all")
     assert not report.errors
-    assert report.counts["images"]["photo"] == {
+    assert report.counts["media"]["photo"] == {
         "named": 3,
         "missing": 0,
         "checked": 3,
         "broken": 2,
     }
     (line,) = lines(report)
-    assert "unreadable images [2: row 1: 'a.png' (truncated), row 4: 'd.png' (not an im" in line
-    assert lines(validate_dataset(tmp_path, images="none")) == []
+    assert "unreadable image files [2: row 1: 'a.png' (truncated), row 4: 'd.png' (not an" in line
+    assert lines(validate_dataset(tmp_path, media="none")) == []
+
+
+def test_a_photo_that_claims_too_many_pixels_is_counted(tmp_path: pathlib.Path) -> None:
+    """100 megapixels: once as a header with nothing behind it, once whole in few bytes."""
+    write(tmp_path)
+    size = struct.pack(">IIBBBBB", 10_000, 10_000, 8, 2, 0, 0, 0)
+    header = b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+        for name, body in ((b"IHDR", size), (b"IDAT", zlib.compress(b"")))
+    )
+    (tmp_path / "photos" / "a.png").write_bytes(header)
+    Image.new("1", (10_000, 10_000)).save(tmp_path / "photos" / "d.png")
+    report = validate_dataset(tmp_path)
+    assert not report.errors
+    assert report.counts["media"]["photo"]["broken"] == 2
+    assert str(report).count("too large: 100 megapixels") == 2
+
+
+def test_a_querys_photo_counts_once_however_many_lists_ask_it(tmp_path: pathlib.Path) -> None:
+    names = ["a.png", "a.png", "zz.png", "zz.png", "a.png", "a.png", "a.png"]
+    write(
+        tmp_path,
+        lambda s, _: s["features"].append({"name": "scan", "kind": "image", "side": "query"}),
+        lambda _, f: f.update(lists=f["lists"].assign(scan=names)),
+    )
+    (tmp_path / "photos" / "a.png").write_bytes(b"")
+    report = validate_dataset(tmp_path, kinds={**KINDS, "image": ("item", "query")})
+    assert report.counts["media"]["scan"] == {
+        "named": 2,
+        "missing": 1,
+        "checked": 1,
+        "broken": 1,
+    }
+    assert [w for w in lines(report) if "'scan'" in w] == [
+        "lists.parquet, column 'scan': files that are not there [1: row 3: 'zz.png' (no such "
+        "file)]; these queries count as having no scan",
+        "lists.parquet, column 'scan': unreadable image files [1: row 1: 'a.png' (empty file)]; "
+        "these queries count as having no scan",
+    ]
 
 
 def test_names_that_all_miss_are_shown_a_name_that_does_not(tmp_path: pathlib.Path) -> None:
@@ -405,15 +446,15 @@ def test_an_unusable_schema_is_raised(tmp_path: pathlib.Path) -> None:
         validate_dataset(tmp_path)
 
 
-def test_unknown_words_for_images(tmp_path: pathlib.Path) -> None:
-    with pytest.raises(ValueError, match="unknown images='some'; known: all, sample, none"):
-        validate_dataset(write(tmp_path), images="some")
+def test_unknown_words_for_media(tmp_path: pathlib.Path) -> None:
+    with pytest.raises(ValueError, match="unknown media='some'; known: all, sample, none"):
+        validate_dataset(write(tmp_path), media="some")
 
 
 def test_nothing_is_written(tmp_path: pathlib.Path) -> None:
     write(tmp_path)
     before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*")}
-    validate_dataset(tmp_path, images="all")
+    validate_dataset(tmp_path, media="all")
     assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*")} == before
 
 

@@ -66,10 +66,10 @@ def test_a_photo_by_path_or_bytes(tmp_path: pathlib.Path) -> None:
         (TITLE, 1.5, "expected a text, got 1.5"),
         (PRICE, "3", "expected a number, got '3'"),
         (PRICE, True, "expected a number, got True"),
-        (PHOTO, 7, "expected a photo's bytes or path, got int"),
+        (PHOTO, 7, r"expected the bytes or the path of a file \(image\), got int"),
         (PHOTO, "no/such.jpg", "No such file"),
         (PHOTO, b"GIF", "not an image; give another"),
-        (PHOTO, png()[:60], "photo: .*; give another photo, or leave it out"),
+        (PHOTO, png()[:60], "photo: .*; give another file, or leave it out"),
     ],
 )
 def test_wrong_values(column: Column, value: Any, message: str) -> None:

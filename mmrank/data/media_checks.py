@@ -1,0 +1,101 @@
+"""What can be wrong with the media files that a dataset names. Nothing is raised."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Collection, Iterator, Mapping
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from mmrank.data.checks import texts
+from mmrank.data.findings import SHOWN, Finding, whole
+from mmrank.data.media import MediaStore
+from mmrank.data.probes import PROBES
+from mmrank.data.tables import DataError
+from mmrank.schema import Feature, Schema
+
+SAMPLE = 500
+
+
+def check_media(
+    folder: pathlib.Path,
+    schema: Schema,
+    frames: Mapping[str, pd.DataFrame],
+    kinds: Mapping[str, Collection[str]],
+    media: str,
+    counts: dict[str, dict[str, int]],
+) -> Iterator[Finding]:
+    """Missing and unreadable media files as warnings; the counts per feature go to `counts`.
+
+    Args:
+      folder: The dataset's folder.
+      schema: Its schema.
+      frames: Its tables, as far as they could be read.
+      kinds: The sides on which each kind may stand; a feature that stands elsewhere is passed over.
+      media: Read `all` files, an even `sample` of `SAMPLE` a feature, or `none`.
+      counts: Receives named, missing, checked and broken by feature. A file of a query counts
+        once, however many lists ask it; one of an item counts once an item.
+    """
+    wanted = []
+    for feature in schema.features:
+        table = "catalog" if feature.side == "item" else "lists"
+        if feature.kind not in PROBES or feature.side not in kinds.get(feature.kind, ()):
+            continue
+        if table in frames and feature.column in frames[table]:
+            wanted.append((feature, getattr(schema, table).file, frames[table][feature.column]))
+    if not wanted:
+        return
+    try:
+        store = MediaStore(folder / (schema.media or "."))
+    except DataError as error:
+        yield whole("schema.yaml", None, str(error), "all media count as absent", fatal=False)
+        return
+    for feature, file, column in wanted:
+        yield from _check_feature(store, feature, file, column, media, counts)
+    store.close()
+
+
+def _check_feature(
+    store: MediaStore,
+    feature: Feature,
+    file: str,
+    column: pd.Series,
+    media: str,
+    counts: dict[str, dict[str, int]],
+) -> Iterator[Finding]:
+    names = texts(column).to_numpy(dtype=object)
+    named = np.flatnonzero(names != "")
+    if feature.side != "item":  # a query stands in every row of its lists
+        named = named[~pd.Series(names[named]).duplicated().to_numpy()]
+    problems = {int(r): store.problem(names[r]) for r in named}
+    missing = {r: problem for r, problem in problems.items() if problem is not None}
+    there = np.array([r for r in named if int(r) not in missing], dtype=np.int64)
+    if media == "none":
+        there = there[:0]
+    elif media == "sample" and len(there) > SAMPLE:
+        there = there[np.linspace(0, len(there) - 1, SAMPLE).astype(np.int64)]
+    broken = {}
+    for r in tqdm(there, desc=f"checking {feature.name}", unit=" files", disable=None):
+        data = store.read(names[r])
+        reason = "cannot be read" if data is None else PROBES[feature.kind](data)
+        if reason is not None:
+            broken[int(r)] = reason
+    counts[feature.name] = {
+        "named": len(named),
+        "missing": len(missing),
+        "checked": len(there),
+        "broken": len(broken),
+    }
+    example = next(store.names(), None) if len(missing) == len(named) else None
+    hint = f"; a name there reads {example!r}" if example else ""
+    rows_of = {"item": "items", "query": "queries"}.get(feature.side, "rows")
+    unreadable = f"unreadable {feature.kind} files"
+    for files, what in ((missing, "files that are not there"), (broken, unreadable)):
+        if files:
+            shown = tuple((r + 1, f"{names[r]!r} ({files[r]})") for r in list(files)[:SHOWN])
+            remedy = f"these {rows_of} count as having no {feature.name}"
+            if files is missing:
+                remedy += hint
+            yield Finding(file, feature.column, len(files), shown, what, remedy, False)
