@@ -11,8 +11,26 @@ from typing import Any
 from mmrank.fusion.base import Fusion
 from mmrank.fusion.concat import Concat
 from mmrank.fusion.cross_attention import CrossAttention
+from mmrank.fusion.gated import Gated
+from mmrank.fusion.max import Max
+from mmrank.fusion.mean import Mean
+from mmrank.fusion.min import Min
+from mmrank.fusion.sum import Sum
+from mmrank.fusion.transformer import Transformer
+from mmrank.fusion.weighted_mean import WeightedMean
+from mmrank.schema import did_you_mean
 
-FUSIONS: dict[str, type[Fusion]] = {"concat": Concat, "cross_attention": CrossAttention}
+FUSIONS: dict[str, type[Fusion]] = {
+    "concat": Concat,
+    "cross_attention": CrossAttention,
+    "weighted_mean": WeightedMean,
+    "sum": Sum,
+    "mean": Mean,
+    "max": Max,
+    "min": Min,
+    "gated": Gated,
+    "transformer": Transformer,
+}
 
 
 def make_fusion(name: str, options: Mapping[str, Any]) -> Fusion:
@@ -22,7 +40,7 @@ def make_fusion(name: str, options: Mapping[str, Any]) -> Fusion:
       ValueError: The name is unknown, or the fusion has no such option.
     """
     if name not in FUSIONS:
-        raise ValueError(f"unknown fusion {name!r}; known: {', '.join(FUSIONS)}")
+        raise ValueError(f"unknown fusion {name!r}{did_you_mean(name, FUSIONS)}")
     try:
         return FUSIONS[name](name="fusion", **options)
     except TypeError as error:

@@ -18,6 +18,46 @@ class Fusion(tf.keras.layers.Layer):
     """
 
 
+def visible(present: tf.Tensor) -> tf.Tensor:
+    """Which tokens a fusion may look at, [B, L, K] bool: those present, or all if none is.
+
+    Where nothing is present all tokens hold their learned embeddings of absence, so that such a
+    candidate too gets a vector, and a learned one.
+    """
+    return present | ~tf.reduce_any(present, -1, keepdims=True)
+
+
+def interactions(
+    tokens: tf.Tensor,
+    present: tf.Tensor,
+    contexts: tf.Tensor,
+    contexts_present: tf.Tensor,
+    flags: tf.Tensor,
+) -> tf.Tensor:
+    """Vectors [B, L, F]: tokens, their products and similarities with contexts, flags, contexts.
+
+    Args:
+      tokens: [B, L, K, D].
+      present: [B, L, K] bool.
+      contexts: [B, C, D].
+      contexts_present: [B, C] bool.
+      flags: [B, L, M] bool, the modalities' presence, so that zero can be told from absent.
+
+    Masking: interactions with an absent token or context are zero.
+    """
+    both = tf.cast(pair_presence(present, contexts_present), tokens.dtype)
+    return tf.concat(
+        [
+            flatten(tokens, 2),
+            flatten(products(tokens, contexts) * both[..., None], 3),
+            flatten(similarities(tokens, contexts) * both, 2),
+            tf.cast(flags, tokens.dtype),
+            per_candidate(contexts, tf.shape(tokens)[1]),
+        ],
+        axis=-1,
+    )
+
+
 def products(tokens: tf.Tensor, contexts: tf.Tensor) -> tf.Tensor:
     """Elementwise products [B, L, K, C, D] of every token with every context."""
     return tokens[:, :, :, None, :] * contexts[:, None, None, :, :]

@@ -16,14 +16,4 @@ class Concat(base.Fusion):
 
     def call(self, inputs: tuple[tf.Tensor, ...]) -> tf.Tensor:
         tokens, present, contexts, contexts_present = inputs
-        both = tf.cast(base.pair_presence(present, contexts_present), tokens.dtype)
-        return tf.concat(
-            [
-                base.flatten(tokens, 2),
-                base.flatten(base.products(tokens, contexts) * both[..., None], 3),
-                base.flatten(base.similarities(tokens, contexts) * both, 2),
-                tf.cast(present, tokens.dtype),
-                base.per_candidate(contexts, tf.shape(tokens)[1]),
-            ],
-            axis=-1,
-        )
+        return base.interactions(tokens, present, contexts, contexts_present, flags=present)

@@ -40,12 +40,11 @@ class CrossAttention(base.Fusion):
         batch, length = shape[0], shape[1]
         count, width = tokens.shape[2], tokens.shape[3]
         asking = contexts.shape[1]
-        visible = present | ~tf.reduce_any(present, -1, keepdims=True)
         queries = tf.repeat(contexts, length, axis=0)
         read = self.attention(
             queries,
             tf.reshape(tokens, [-1, count, width]),
-            attention_mask=tf.reshape(visible, [-1, 1, count]),
+            attention_mask=tf.reshape(base.visible(present), [-1, 1, count]),
             training=training,
         )
         read = self.norm(read + queries)

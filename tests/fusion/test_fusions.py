@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from mmrank.encoders.tokens import ModalityTokens
 from mmrank.fusion import FUSIONS, make_fusion
 
 LISTS, LENGTH, TOKENS, CONTEXTS, WIDTH = 2, 3, 4, 2, 8
@@ -57,13 +58,168 @@ def test_nothing_present_is_finite_and_so_are_its_gradients(fusion, inputs):
         assert np.isfinite(gradient.numpy()).all()
 
 
-def test_an_unknown_fusion_is_refused_with_those_known():
-    with pytest.raises(ValueError, match="unknown fusion 'sum'; known: concat, cross_attention"):
-        make_fusion("sum", {})
+def test_what_is_stored_under_an_absent_modality_changes_nothing(fusion, inputs):
+    """Together with the tokens it is given in a ranker; a candidate with nothing present too."""
+    values, present, contexts, here = inputs
+    present[1, 2] = False
+    tokens = ModalityTokens(tuple("abcd"), WIDTH)
+
+    def through(stored: np.ndarray) -> np.ndarray:
+        made = tokens(([*tf.unstack(stored, axis=2)], [*tf.unstack(present, axis=2)]))
+        return vectors(fusion, (made, present, contexts, here))
+
+    other = values.copy()
+    other[~present] = 1e6
+    np.testing.assert_array_equal(through(other), through(values))
+    seen = values.copy()
+    seen[0, 0, 0, :3] += 1
+    moved = np.abs(through(seen) - through(values)).max(-1) > 1e-3
+    assert moved.tolist() == [[True, False, False], [False, False, False]]
+
+
+@pytest.mark.parametrize("name", sorted(FUSIONS.keys() - {"concat"}))
+def test_only_concat_puts_absent_tokens_into_its_vectors(name, inputs):
+    """Not even the learned embedding of absence, as long as anything is present."""
+    tokens, present, contexts, here = inputs
+    tf.keras.utils.set_random_seed(1)
+    fusion = make_fusion(name, {})
+    other = tokens.copy()
+    other[~present] = 1e3
+    expected = vectors(fusion, inputs)
+    np.testing.assert_array_equal(vectors(fusion, (other, present, contexts, here)), expected)
+
+
+def test_a_graph_of_any_size_gives_what_eager_gives(fusion, inputs):
+    specs = [[None, None, TOKENS, WIDTH], [None, None, TOKENS], [None, CONTEXTS, WIDTH]]
+    kinds = [tf.float32, tf.bool, tf.float32, tf.bool]
+    shapes = [*specs, [None, CONTEXTS]]
+    expected = vectors(fusion, inputs)
+    graph = tf.function(
+        lambda *given: fusion(given),
+        input_signature=[tf.TensorSpec(s, k) for s, k in zip(shapes, kinds, strict=True)],
+    )
+    given = graph(*inputs)
+    assert graph.get_concrete_function().structured_outputs.shape[-1] == given.shape[-1]
+    np.testing.assert_allclose(given, expected, atol=1e-5)
+
+
+def test_config_makes_the_same_fusion(fusion, inputs):
+    expected = vectors(fusion, inputs)
+    again = type(fusion).from_config(fusion.get_config())
+    assert again.get_config() == fusion.get_config()
+    vectors(again, inputs)
+    again.set_weights(fusion.get_weights())
+    np.testing.assert_array_equal(vectors(again, inputs), expected)
+
+
+def softmax(x: np.ndarray) -> np.ndarray:
+    return np.exp(x) / np.exp(x).sum()
+
+
+# By fusion, the pooled token of those present, given which they are, of 4 modalities in all.
+LOGITS = np.array([0.3, -1.0, 2.0, 0.5], np.float32)
+POOLED = {
+    "mean": lambda there, which: sum(there) / len(there),
+    "sum": lambda there, which: sum(there) / 2,
+    "max": lambda there, which: np.array([max(column) for column in zip(*there, strict=True)]),
+    "min": lambda there, which: np.array([min(column) for column in zip(*there, strict=True)]),
+    "weighted_mean": lambda there, which: softmax(LOGITS[which]) @ there,
+}
+
+
+@pytest.mark.parametrize("name", POOLED)
+def test_pooling_in_numpy(name, inputs):
+    """The pooled token, its products and similarities, flags and contexts, in a plain loop."""
+    tokens, present, contexts, here = inputs
+    present[1, 2] = False
+    fusion = make_fusion(name, {})
+    given = vectors(fusion, inputs)
+    if name == "weighted_mean":
+        fusion.set_weights([LOGITS])
+        given = vectors(fusion, inputs)
+    for b in range(LISTS):
+        for i in range(LENGTH):
+            known = present[b, i].any()
+            which = np.flatnonzero(present[b, i] if known else np.ones(TOKENS))
+            one = POOLED[name](tokens[b, i][which], which)
+            products, similar = [], []
+            for c in range(CONTEXTS):
+                both = float(known and here[b, c])
+                products.append(both * one * contexts[b, c])
+                cosine = one @ contexts[b, c] / np.linalg.norm(one) / np.linalg.norm(contexts[b, c])
+                similar.append(both * cosine)
+            expected = [one, *products, similar, present[b, i], contexts[b].ravel()]
+            np.testing.assert_allclose(given[b, i], np.concatenate(expected), atol=1e-5)
+
+
+def test_gates_in_numpy(inputs):
+    """Arevalo et al. 2017: a gate for each dimension of each present token, from all of them."""
+    tokens, present, _, _ = inputs
+    fusion = make_fusion("gated", {})
+    vectors(fusion, inputs)  # makes the weights
+    rng = np.random.default_rng(3)
+    fusion.set_weights([rng.normal(size=w.shape) for w in fusion.get_weights()])
+    given = vectors(fusion, inputs)[..., :WIDTH]
+    w, b = (v.numpy() for v in fusion.transform.weights)
+    gate, bias = (v.numpy() for v in fusion.gate.weights)
+    for one in np.ndindex(LISTS, LENGTH):
+        seen = np.where(present[one][:, None], tokens[one], 0).ravel()
+        gates = 1 / (1 + np.exp(-(seen @ gate + bias)))
+        expected = np.zeros(WIDTH)
+        for k in np.flatnonzero(present[one]):
+            z = gates[k * WIDTH : (k + 1) * WIDTH]
+            expected += z * np.tanh(tokens[one][k] @ w[k] + b[k])
+        np.testing.assert_allclose(given[one], expected, atol=1e-5)
+
+
+def test_more_modalities_do_not_blow_up_the_sum():
+    """Tokens of unit variance: the sum of K unrelated ones over the root of K has it too."""
+    rng = np.random.default_rng(0)
+    fusion = make_fusion("sum", {})
+    for count in (1, 4, 64):
+        tokens = rng.normal(size=[1, 50, count, WIDTH]).astype(np.float32)
+        present = np.ones([1, 50, count], bool)
+        pooled = fusion.pool(tf.constant(tokens), tf.constant(present), False).numpy()
+        assert pooled.std() == pytest.approx(1, abs=0.15)
+
+
+def test_the_transformer_tells_modalities_apart_and_stacks_its_layers(inputs):
+    tokens, _, contexts, here = inputs
+    present = np.ones_like(inputs[1])
+    fusion = make_fusion("transformer", {"layers": 2, "heads": 2, "feed_forward": 5})
+    given = vectors(fusion, (tokens, present, contexts, here))
+    swapped = vectors(fusion, (tokens[:, :, [1, 0, 2, 3]], present, contexts, here))
+    assert np.abs(given - swapped).max() > 1e-4
+    fusion.kinds.assign(tf.zeros_like(fusion.kinds))
+    given = vectors(fusion, (tokens, present, contexts, here))
+    swapped = vectors(fusion, (tokens[:, :, [1, 0, 2, 3]], present, contexts, here))
+    np.testing.assert_allclose(swapped, given, atol=1e-5)
+    # A layer: query, key, value, output (D² + D each), D·5 + 5 and 5·D + D, two norms of 2·D.
+    layer = 4 * (WIDTH**2 + WIDTH) + (WIDTH * 5 + 5) + (5 * WIDTH + WIDTH) + 2 * 2 * WIDTH
+    assert fusion.count_params() == TOKENS * WIDTH + 2 * layer
+
+
+@pytest.mark.parametrize("option", ["layers", "heads", "feed_forward"])
+def test_a_transformer_of_nothing_is_refused(option):
+    with pytest.raises(ValueError, match=f"transformer: {option}: expected 1 or more, got 0"):
+        make_fusion("transformer", {option: 0})
 
 
 @pytest.mark.parametrize(
-    ("name", "known"), [("concat", "none"), ("cross_attention", "dropout, heads")]
+    ("name", "message"),
+    [
+        ("concta", "unknown fusion 'concta'; did you mean 'concat'"),
+        ("xyz", "unknown fusion 'xyz'; known: concat, cross_attention, gated"),
+    ],
+)
+def test_an_unknown_fusion_is_refused_with_the_nearest_or_those_known(name, message):
+    with pytest.raises(ValueError, match=message):
+        make_fusion(name, {})
+
+
+@pytest.mark.parametrize(
+    ("name", "known"),
+    [("concat", "none"), ("cross_attention", "dropout, heads"), ("sum", "none")],
 )
 def test_an_unknown_option_is_refused_with_those_known(name, known):
     with pytest.raises(ValueError, match=rf"fusion {name}: .*'depth'.*its options: {known}$"):
@@ -100,19 +256,6 @@ def test_concat_is_tokens_products_similarities_flags_and_contexts(inputs):
                 ]
             )
             np.testing.assert_allclose(given[b, i], expected, atol=1e-6)
-
-
-def test_cross_attention_does_not_look_at_absent_tokens(inputs):
-    tokens, present, contexts, here = inputs
-    fusion = make_fusion("cross_attention", {})
-    other = tokens.copy()
-    other[~present] = 1e3
-    given = vectors(fusion, (other, present, contexts, here))
-    np.testing.assert_array_equal(given, vectors(fusion, inputs))
-    seen = tokens.copy()
-    seen[0, 0, 0] += 1
-    moved = np.abs(vectors(fusion, (seen, present, contexts, here)) - given).max(-1) > 1e-3
-    assert moved.tolist() == [[True, False, False], [False, False, False]]
 
 
 def test_what_cross_attention_reads_is_attention_in_numpy(inputs):

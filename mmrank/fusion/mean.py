@@ -1,0 +1,14 @@
+"""Fusion by the mean of the present tokens."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from mmrank.fusion.pooled import Pooled, mean_of
+
+
+class Mean(Pooled):
+    """Vectors [B, L, F] around the mean of a candidate's present tokens."""
+
+    def pool(self, tokens: tf.Tensor, visible: tf.Tensor, training: bool | None) -> tf.Tensor:
+        return mean_of(tokens, visible)

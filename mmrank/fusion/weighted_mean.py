@@ -1,0 +1,29 @@
+"""Fusion by a weighted mean of the present tokens, with one learned weight a modality."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+from mmrank.fusion.pooled import Pooled
+
+
+class WeightedMean(Pooled):
+    """Vectors [B, L, F] around a weighted mean of a candidate's present tokens.
+
+    The weights are a softmax of one learned number a modality, over the present ones alone. They
+    start equal and are the same for all candidates: after training they say how much of the
+    fused vector each modality makes up.
+    """
+
+    def build(self, input_shape: Any) -> None:
+        self.logits = self.add_weight("logits", [input_shape[0][2]], initializer="zeros")
+        super().build(input_shape)
+
+    def pool(self, tokens: tf.Tensor, visible: tf.Tensor, training: bool | None) -> tf.Tensor:
+        logits = tf.cast(self.logits, tokens.dtype)
+        weights = tf.nn.softmax(tf.where(visible, logits, tokens.dtype.min), -1)[..., None]
+        # An absent token's weight is zero, but zero times infinity is not.
+        shown = tf.where(visible[..., None], tokens, tf.zeros([], tokens.dtype))
+        return tf.reduce_sum(shown * weights, 2)
