@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import importlib
+import json
 import logging
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -15,10 +17,12 @@ from tqdm import tqdm
 
 from mmrank.config import ConfigError
 from mmrank.data.media import MediaStore, probe_image
+from mmrank.encoders.augment import changes
 from mmrank.encoders.base import FeatureKind, texts
 
 SCALED = "EfficientNet"
 SMALLEST = 32  # pixels; Keras refuses less
+RANGES = (("smallest_part", 0.01, 1), ("brightness", 0, 1), ("contrast", 0, 1))
 logger = logging.getLogger(__name__)
 
 
@@ -35,9 +39,14 @@ class ImageOptions:
       weights: `imagenet`, the path of a weights file, or `none`.
       dropout: On the pooled output.
       flip: Mirror every second photo in training.
+      smallest_part: Training shows a random part of a photo, of at least this share of its area;
+        1 shows the whole.
+      brightness, contrast: Most by which training changes them, as shares; 0 leaves them.
       momentum: Of BatchNormalization. Keras takes 0.99, whose statistics lag so far behind after
         a few hundred steps from nothing that a photo seems to add nothing.
       trainable: Whether the tower learns.
+      group: Photos of one group with equal options share one tower, so that a shopper's photo and
+        a product's are seen with the same eyes.
     """
 
     height: int = 64
@@ -48,14 +57,18 @@ class ImageOptions:
     weights: str = "none"
     dropout: float = 0.0
     flip: bool = True
+    smallest_part: float = 1.0
+    brightness: float = 0.0
+    contrast: float = 0.0
     momentum: float = 0.9
     trainable: bool = True
+    group: str = "photo"
 
 
 class Image(FeatureKind):
     """A photo by the name of its media file. A missing or broken file means absent."""
 
-    sides = frozenset({"item"})
+    sides = frozenset({"item", "query"})
     raw_dtype = tf.string
     Options = ImageOptions
     is_media = True
@@ -72,6 +85,12 @@ class Image(FeatureKind):
                 f"feature {self.name!r}: a photo of {self.options.height} x {self.options.width} "
                 f"pixels is too small for an EfficientNet; use {SMALLEST} or more each way"
             )
+        for name, lowest, highest in RANGES:
+            if not lowest <= getattr(self.options, name) <= highest:
+                raise ConfigError(
+                    f"feature {self.name!r}: {name} {getattr(self.options, name)} is not between "
+                    f"{lowest} and {highest}"
+                )
 
     def read(self, values: pd.Series, media: MediaStore | None) -> tuple[np.ndarray, np.ndarray]:
         raw = np.empty(len(values), dtype=object)
@@ -96,7 +115,15 @@ class Image(FeatureKind):
         return tf.map_fn(decode, raw, fn_output_signature=pixels)
 
     def arrays(self, values: pd.Series, media: MediaStore | None) -> tuple[np.ndarray, np.ndarray]:
-        """Pixels [N, height, width, 3] uint8 and presence [N]; files are read a chunk at a time."""
+        """Pixels [N, height, width, 3] uint8 and presence [N].
+
+        Files are read a chunk at a time, and each once however many rows name it: the photo of a
+        query stands in all its lists.
+        """
+        rows, names = pd.factorize(texts(values))
+        if len(names) < len(values):
+            pixels, present = self.arrays(pd.Series(names), media)
+            return pixels[rows], present[rows]
         pixels = np.zeros([len(values), self.options.height, self.options.width, 3], np.uint8)
         present = np.zeros(len(values), dtype=bool)
         step = self.traced_preprocess()
@@ -126,7 +153,11 @@ class Image(FeatureKind):
         return tf.TensorSpec([None, self.options.height, self.options.width, 3], tf.uint8)
 
     def encoder(self, width: int) -> tf.keras.layers.Layer:
-        return image_tower(self.options, name=f"{self.name}_encoder")
+        return image_tower(self.options, name=self.sharing())
+
+    def sharing(self) -> str:
+        options = json.dumps(dataclasses.asdict(self.options), sort_keys=True)
+        return f"{self.options.group}_{hashlib.sha256(options.encode()).hexdigest()[:8]}"
 
 
 def decode_image(data: tf.Tensor, height: int, width: int) -> tf.Tensor:
@@ -208,8 +239,13 @@ def image_tower(options: ImageOptions, name: str) -> tf.keras.Model:
     network.trainable = options.trainable
     pixels = tf.keras.Input((options.height, options.width, 3), dtype=tf.uint8)
     seen = tf.cast(pixels, tf.float32)
-    if options.flip:
-        seen = tf.keras.layers.RandomFlip("horizontal")(seen)
+    for change in changes(
+        flip=options.flip,
+        smallest_part=options.smallest_part,
+        brightness=options.brightness,
+        contrast=options.contrast,
+    ):
+        seen = change(seen)
     features = network(seen)
     if options.dropout:
         features = tf.keras.layers.Dropout(options.dropout)(features)

@@ -234,7 +234,7 @@ ERRORS: list[tuple[str, Change, list[str]]] = [
     (
         "a kind on the wrong side",
         lambda s, _: s["features"].append({"name": "user_id", "kind": "image", "side": "user"}),
-        ["schema.yaml: feature 'user_id' of kind image stands on side user; use item"],
+        ["schema.yaml: feature 'user_id' of kind image stands on side user; use query, item"],
     ),
     (
         "no grade",

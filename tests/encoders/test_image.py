@@ -107,6 +107,37 @@ def test_missing_and_broken_files_are_absent(tmp_path: pathlib.Path, caplog):
     assert not image().arrays(column, None)[1].any()
 
 
+def test_a_file_that_many_rows_name_is_read_once():
+    class Counting:
+        reads: list[str] = []
+
+        def read(self, name: str) -> bytes | None:
+            self.reads.append(name)
+            return None if name == "gone.png" else encoded(PIL.Image.new("L", (32, 32), 9), "PNG")
+
+    store = Counting()
+    column = pd.Series(["b.png", "gone.png", "a.png", "b.png", None, "b.png"])
+    pixels, present = image().arrays(column, store)  # type: ignore[arg-type]
+    assert sorted(store.reads) == ["a.png", "b.png", "gone.png"]
+    assert present.tolist() == [True, False, True, True, False, True]
+    assert pixels.reshape(6, -1).max(1).tolist() == [9, 0, 9, 9, 0, 9]
+
+
+def test_photos_with_equal_options_share_a_tower():
+    asked = Image(Feature("seen", "image", "query", "seen"), SMALL)
+    assert asked.sharing() == image().sharing()
+    assert asked.sharing() != image(height=48).sharing()
+    assert asked.sharing() != image(group="shelf").sharing()
+
+
+@pytest.mark.parametrize(
+    "options", [{"smallest_part": 0}, {"smallest_part": 1.5}, {"brightness": -0.1}, {"contrast": 2}]
+)
+def test_changes_out_of_range_are_refused(options):
+    with pytest.raises(ConfigError, match=f"{next(iter(options))} .* is not between"):
+        image(**options)
+
+
 @pytest.mark.parametrize("network", ["EfficientNetB0", "EfficientNetV2B0"])
 def test_networks_by_name_give_features(network):
     tower = image(network=network).encoder(99)
