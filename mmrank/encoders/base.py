@@ -11,6 +11,7 @@ import pandas as pd
 import tensorflow as tf
 
 from mmrank.config import ConfigError, from_mapping
+from mmrank.data.blank import BLANK, BLANK_PATTERN
 from mmrank.data.media import MediaStore
 from mmrank.schema import Feature
 
@@ -70,6 +71,12 @@ class FeatureKind(abc.ABC):
     def restore(self, state: Mapping[str, Any]) -> None:  # noqa: B027 - the twin of `fit`
         """Takes up what `state` gave."""
 
+    def clean(self, raw: tf.Tensor) -> tf.Tensor:
+        """Raw values of any shape as `read` would give them: a text that says nothing is empty."""
+        if self.raw_dtype != tf.string or self.is_media:
+            return raw
+        return tf.strings.regex_replace(raw, f"^{BLANK_PATTERN}+|{BLANK_PATTERN}+$", "")
+
     @abc.abstractmethod
     def preprocess(self, raw: tf.Tensor) -> tf.Tensor:
         """Encoder inputs [N, ...] of raw values [N], in graph ops."""
@@ -104,6 +111,6 @@ class FeatureKind(abc.ABC):
 
 
 def texts(values: pd.Series) -> np.ndarray:
-    """A column as an object array of texts; missing values become the empty text."""
-    filled = values.astype("string").fillna("").str.strip()
+    """A column as an object array of texts; missing and blank values become the empty text."""
+    filled = values.astype("string").fillna("").str.strip(BLANK)
     return filled.to_numpy(dtype=object)

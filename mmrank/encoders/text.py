@@ -17,6 +17,8 @@ import tensorflow_hub
 from mmrank.config import ConfigError
 from mmrank.data.media import MediaStore
 from mmrank.encoders.base import FeatureKind, texts
+from mmrank.encoders.normalize import FORMS, Normalizer
+from mmrank.schema import did_you_mean
 
 RESERVED = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
 
@@ -35,6 +37,10 @@ class TextOptions:
       trainable: Whether the hub model learns on (hub).
       group: Texts of one group with equal options share one encoder and vocabulary, so that a
         word means the same in a query and in a title.
+      normalization: Unicode form of all texts: NFKC, NFC, NFKD, NFD, or the empty text for none.
+      fold_case: Whether case is folded before the encoder: `null` folds it for bert and leaves it
+        to a hub model, which may know it.
+      stop_words: Words left out, whatever their case; `english` and `chinese` stand for lists.
     """
 
     encoder: str = "bert"
@@ -48,6 +54,9 @@ class TextOptions:
     handle: str = ""
     trainable: bool = False
     group: str = "text"
+    normalization: str = "NFKC"
+    fold_case: bool | None = None
+    stop_words: tuple[str, ...] = ()
 
 
 class Text(FeatureKind):
@@ -70,6 +79,11 @@ class Text(FeatureKind):
             raise ConfigError(
                 f"feature {self.name!r}: encoder hub needs `handle`, a TF-Hub URL or a local folder"
             )
+        if self.options.normalization not in ("", *FORMS):
+            raise ConfigError(
+                f"feature {self.name!r}: unknown normalization {self.options.normalization!r}"
+                f"{did_you_mean(self.options.normalization, FORMS)}"
+            )
 
     def read(self, values: pd.Series, media: MediaStore | None) -> tuple[np.ndarray, np.ndarray]:
         words = texts(values)
@@ -77,7 +91,19 @@ class Text(FeatureKind):
 
     def fit(self, values: pd.Series) -> None:
         if self.options.encoder == "bert":
-            self.vocabulary = word_pieces(texts(values), self.options.vocabulary_size)
+            unique = np.unique(texts(values).astype(str))
+            normal = self.normalizer()(tf.constant(unique, tf.string)).numpy()
+            words = np.array([text.decode() for text in normal], object)
+            self.vocabulary = word_pieces(words, self.options.vocabulary_size)
+
+    def normalizer(self) -> Normalizer:
+        """What every text goes through, in training and in an export."""
+        fold = self.options.fold_case
+        return Normalizer(
+            self.options.normalization,
+            self.options.encoder == "bert" if fold is None else fold,
+            self.options.stop_words,
+        )
 
     def state(self) -> dict[str, Any]:
         return {"vocabulary": list(self.vocabulary)}
@@ -90,9 +116,8 @@ class Text(FeatureKind):
         return f"{self.options.group}_{hashlib.sha256(options.encode()).hexdigest()[:8]}"
 
     def preprocess(self, raw: tf.Tensor) -> tf.Tensor:
-        if self.options.encoder == "hub":
-            return tf.identity(raw)
-        return self._tokenizer()(raw)
+        normal = self.normalizer()(raw)
+        return normal if self.options.encoder == "hub" else self._tokenizer()(normal)
 
     def _tokenizer(self) -> keras_nlp.tokenizers.WordPieceTokenizer:
         if getattr(self, "_made", None) is None:

@@ -10,8 +10,6 @@ from mmrank.encoders import FeatureKind
 from mmrank.models import present_name
 from mmrank.schema import SchemaError
 
-# What Python's str.strip takes for white space, as training does.
-WHITE = r"[\s\v\x1c-\x1f\x{85}\pZ]+"
 HISTORY_DTYPES = {"items": tf.string, "types": tf.string, "ages": tf.float32}
 
 
@@ -22,8 +20,7 @@ def cleaned(kind: FeatureKind, raw: tf.Tensor, present: tf.Tensor) -> tuple[tf.T
     flag stands the empty text, or zero.
     """
     if raw.dtype == tf.string:
-        if not kind.is_media:
-            raw = tf.strings.regex_replace(raw, f"^{WHITE}|{WHITE}$", "")
+        raw = kind.clean(raw)
         present = present & (raw != "")
         return tf.where(present, raw, ""), present
     present = present & tf.math.is_finite(raw)
