@@ -110,6 +110,12 @@ class Run:
         """Which items of a catalogue have an item feature, [items] bool."""
         return self.items(dataset)[present_name(modality)]
 
+    def keep(
+        self, dataset: Dataset, items: Mapping[str, np.ndarray], scorer: ListScorer
+    ) -> None:
+        """Takes over the item arrays of a dataset and a scorer, to save making them again."""
+        self._kept.update(dataset=dataset, items=items, scorer=scorer)
+
     def items(self, dataset: Dataset) -> Mapping[str, np.ndarray]:
         """The item feature arrays of a catalogue; those of the last one are kept."""
         if self._kept.get("dataset") is not dataset:

@@ -88,12 +88,14 @@ def _run(args: argparse.Namespace) -> None:
     dataset = load_dataset(folder)
 
     # ---- training. TensorFlow takes seconds to import, so wrong input is told before.
-    from mmrank.build import check_config, load_run
+    from mmrank.build import STATE_FILE, check_config
+    from mmrank.training.callbacks import State
     from mmrank.training.loop import train_run
 
     check_config(config)
     run.mkdir(parents=True, exist_ok=True)
-    state = train_run(config, dataset, run, args.resume)
+    best = train_run(config, dataset, run, args.resume)
+    state = State.load(run / STATE_FILE)
     trained = time.monotonic()
 
     # ---- evaluation
@@ -101,7 +103,6 @@ def _run(args: argparse.Namespace) -> None:
     rows = dataset.rows(split)
     if rows.empty:
         raise DataError(f"{folder}: the split {split!r} has no list; set evaluation.split")
-    best = load_run(run)
     logger.info("scoring %s", split)
     scores = {"model": best.score(dataset, rows)}
     scores |= baseline_scores(dataset, rows, config.evaluation.baselines)

@@ -13,9 +13,11 @@ from mmrank.build import (
     CONFIG_FILE,
     FEATURES_FILE,
     STATE_FILE,
+    Run,
     build_features,
     build_loss,
     build_model,
+    load_run,
 )
 from mmrank.config import Config, load_config, save_config
 from mmrank.data.batches import Batch, Batches
@@ -42,8 +44,10 @@ from mmrank.training.strategy import make_strategy
 logger = logging.getLogger(__name__)
 
 
-def train_run(config: Config, dataset: Dataset, run: pathlib.Path, resume: bool = False) -> State:
-    """Trains a ranker into a run's folder and gives where it ended.
+def train_run(config: Config, dataset: Dataset, run: pathlib.Path, resume: bool = False) -> Run:
+    """Trains a ranker into a run's folder and gives the run with its best weights.
+
+    What training has in memory, decoded photos and traced graphs among it, serves the run on.
 
     Args:
       config: The resolved config.
@@ -64,7 +68,7 @@ def train_run(config: Config, dataset: Dataset, run: pathlib.Path, resume: bool 
     state = _prepare(config, dataset, run, features, resume)
     if state.finished:
         logger.info("the run is finished after %d epochs; nothing to train", state.epoch)
-        return state
+        return load_run(run)
 
     items = features.item_arrays(dataset)
     batches = Batches(
@@ -124,7 +128,13 @@ def train_run(config: Config, dataset: Dataset, run: pathlib.Path, resume: bool 
     state.finished = True
     if chief:
         state.save(run / STATE_FILE)
-    return state
+    if replicas > 1:  # the variables are spread over devices, which an export cannot hold
+        return load_run(run)
+    assert state.best_weights is not None
+    model.network.load_weights(run / state.best_weights).expect_partial()
+    trained = Run(run, config, dataset.folder.resolve(), features, model)
+    trained.keep(dataset, items, scorer)
+    return trained
 
 
 def seed_everything(config: Config) -> None:

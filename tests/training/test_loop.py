@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from mmrank.data.tables import DataError
-from mmrank.training.callbacks import Health, TrainingError, _all_tie, validation_ndcg
+from mmrank.training.callbacks import Health, State, TrainingError, _all_tie, validation_ndcg
 from mmrank.training.loop import train_run
 from mmrank.training.optimizer import make_optimizer
 from mmrank.training.strategy import make_strategy
@@ -39,7 +39,8 @@ def test_a_loss_that_is_no_number_stops_training_with_the_remedy(short, shop, tm
 def test_early_stopping_waits_as_long_as_it_is_told(short, shop, tmp_path):
     """A rate of nearly nothing: no epoch after the first is better."""
     config = short(learning_rate=1e-20, epochs=9, patience=2)
-    state = train_run(config, shop, tmp_path)
+    train_run(config, shop, tmp_path)
+    state = State.load(tmp_path / "state.json")
     assert state.epoch == 3
     assert state.finished
     assert state.best_weights == "checkpoints/best-1"
@@ -49,9 +50,10 @@ def test_mixed_precision_trains(short, shop, tmp_path):
     """In bfloat16: TensorFlow's layer normalisation on a CPU knows no float16."""
     config = short(drop=(), mixed_precision="mixed_bfloat16")
     try:
-        state = train_run(config, shop, tmp_path)
+        train_run(config, shop, tmp_path)
     finally:
         tf.keras.mixed_precision.set_global_policy("float32")
+    state = State.load(tmp_path / "state.json")
     assert np.isfinite(state.history[0]["loss"])
     assert 0 < state.history[0]["val_ndcg_10"] <= 1
 

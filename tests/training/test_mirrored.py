@@ -26,6 +26,7 @@ cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 from mmrank.config import load_config
 from mmrank.data.tables import load_dataset
+from mmrank.training.callbacks import State
 from mmrank.training.loop import train_run
 out = pathlib.Path(sys.argv[3])
 dataset = load_dataset(sys.argv[2])
@@ -36,7 +37,8 @@ dataset = dataclasses.replace(dataset, lists=lists[keep].reset_index(drop=True))
 for name, strategy, size in (("one", "one_device", 8), ("two", "mirrored", 4)):
     changes = [f"training.strategy={strategy}", f"training.batch_lists={size}"]
     (out / name).mkdir()
-    state = train_run(load_config(sys.argv[1], changes), dataset, out / name)
+    train_run(load_config(sys.argv[1], changes), dataset, out / name)
+    state = State.load(out / name / "state.json")
     reader = tf.train.load_checkpoint(str(out / name / state.checkpoint))
     shapes = reader.get_variable_to_shape_map()
     # The bias of the scoring layer, [1], moves all scores alike: a softmax gives it rounding alone.

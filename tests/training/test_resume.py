@@ -136,7 +136,7 @@ def finished_epochs(run: pathlib.Path) -> int:
 
 def test_a_finished_run_has_nothing_to_train(config, shop, whole):
     before = (whole / "state.json").read_bytes()
-    assert train_run(config, shop, whole, resume=True).finished
+    train_run(config, shop, whole, resume=True)
     assert (whole / "state.json").read_bytes() == before
 
 
@@ -159,6 +159,20 @@ def test_a_loaded_run_scores_as_its_best_epoch(whole, shop: Dataset):
     np.testing.assert_allclose(run.score(shop, rows), scores, atol=1e-6)
     assert validation_ndcg(scores, arrays) == pytest.approx(state.best, abs=1e-6)
     assert state.best == max(e["val_ndcg_10"] for e in state.history)
+
+
+def test_training_hands_over_the_run_that_loading_gives(config, shop, tmp_path):
+    """Stopped early after its best epoch, so that the last weights are others than the best."""
+    training = dataclasses.replace(config.training, learning_rate=0.3, clip_norm=9.0)
+    trained = train_run(dataclasses.replace(config, training=training), shop, tmp_path)
+    loaded = load_run(tmp_path)
+    rows = shop.rows("valid")
+    np.testing.assert_allclose(trained.score(shop, rows), loaded.score(shop, rows), atol=1e-5)
+    assert (trained.folder, trained.config, trained.data) == (
+        loaded.folder,
+        loaded.config,
+        loaded.data,
+    )
 
 
 def test_a_run_is_not_resumed_on_other_data(config, shop, whole):
