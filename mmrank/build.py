@@ -12,7 +12,17 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from mmrank.config import Config, ConfigError, Head, Loss, load_config
+from mmrank.config import (
+    CONFIG_FILE,
+    FEATURES_FILE,
+    STATE_FILE,
+    Config,
+    ConfigError,
+    Head,
+    Loss,
+    load_config,
+)
+from mmrank.data.embedding_cache import cache_folder
 from mmrank.data.tables import Dataset
 from mmrank.encoders.behavior import BehaviorAttention
 from mmrank.features import Features, make_features
@@ -22,8 +32,6 @@ from mmrank.ranking.heads import ListwiseHead
 from mmrank.ranking.losses import make_loss
 from mmrank.schema import Schema, did_you_mean, load_schema
 from mmrank.scoring import ListScorer, hide, without
-
-CONFIG_FILE, FEATURES_FILE, STATE_FILE = "config.yaml", "features.json", "state.json"
 
 
 def check_config(config: Config) -> None:
@@ -41,7 +49,9 @@ def check_config(config: Config) -> None:
 
 def build_features(config: Config, schema: Schema) -> Features:
     """The features that a config wants of a schema, not fitted yet."""
-    return make_features(schema, config.model.encoders, config.model.drop)
+    return make_features(
+        schema, config.model.encoders, config.model.drop, cache_folder(config.data.cache)
+    )
 
 
 def build_model(config: Config, features: Features) -> RankingModel:

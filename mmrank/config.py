@@ -18,6 +18,8 @@ import yaml
 from mmrank.outputs import UserError
 from mmrank.schema import did_you_mean
 
+# What the folder of a run holds.
+CONFIG_FILE, FEATURES_FILE, STATE_FILE = "config.yaml", "features.json", "state.json"
 T = TypeVar("T")
 
 
@@ -44,12 +46,15 @@ class Data:
       simulate: Make the simulated shop instead, in RUN/data.
       buckets: Lists are padded to the smallest of these lengths that holds them.
       max_candidates: Training lists are cut to this many candidates, relevant ones kept first.
+      cache: Folder in which the embeddings of frozen encoders are kept for other runs: `auto` for
+        mmrank/embeddings in XDG_CACHE_HOME or ~/.cache; null keeps them in memory.
     """
 
     path: str | None = None
     simulate: Simulate | None = None
     buckets: tuple[int, ...] = (8, 16, 32, 64, 128, 256)
     max_candidates: int = 256
+    cache: str | None = "auto"
 
 
 @dataclasses.dataclass(frozen=True)

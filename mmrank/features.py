@@ -18,6 +18,7 @@ from mmrank.data.media import open_media
 from mmrank.data.tables import Dataset
 from mmrank.encoders import HISTORY, KINDS, FeatureKind
 from mmrank.encoders.behavior import History
+from mmrank.encoders.frozen import Freezable, Frozen, Tower
 from mmrank.models import FeatureEncoder, present_name
 from mmrank.outputs import write_whole
 from mmrank.schema import Schema, SchemaError, did_you_mean
@@ -216,7 +217,10 @@ class Features:
 
 
 def make_features(
-    schema: Schema, encoders: Mapping[str, Any], drop: Sequence[str] = ()
+    schema: Schema,
+    encoders: Mapping[str, Any],
+    drop: Sequence[str] = (),
+    cache: pathlib.Path | None = None,
 ) -> Features:
     """The features of a schema, not fitted yet.
 
@@ -224,6 +228,7 @@ def make_features(
       schema: The dataset's schema.
       encoders: Options by feature name or by kind; a feature's own come last.
       drop: Names of features to leave out.
+      cache: Where the embeddings of frozen encoders are kept; None keeps them in memory.
 
     Raises:
       SchemaError: A feature's kind is unknown, or there are two histories.
@@ -241,6 +246,7 @@ def make_features(
                 f"{did_you_mean(key, known | {*KINDS, HISTORY})}"
             )
     columns: dict[str, FeatureKind] = {}
+    towers: dict[str, Tower] = {}
     history: History | None = None
     for feature in wanted:
         if feature.name in drop:
@@ -251,7 +257,11 @@ def make_features(
                 raise SchemaError(f"feature {feature.name}: a schema has one history at most")
             history = History(feature, options)
         elif feature.kind in KINDS:
-            columns[feature.name] = KINDS[feature.kind](feature, options)
+            kind = KINDS[feature.kind](feature, options)
+            if isinstance(kind, Freezable) and kind.frozen:
+                tower = towers.setdefault(kind.sharing() or f"alone:{kind.name}", Tower(kind))
+                kind = Frozen(kind, tower, cache)
+            columns[feature.name] = kind
         else:
             raise SchemaError(
                 f"feature {feature.name}: unknown kind {feature.kind!r}"

@@ -33,9 +33,18 @@ class FeatureKind(abc.ABC):
     """
 
     sides: ClassVar[frozenset[str]]
-    raw_dtype: ClassVar[tf.DType]
+    raw_dtype: tf.DType
     Options: ClassVar[type]
-    is_media: ClassVar[bool] = False
+    is_media: bool = False
+
+    @property
+    def separator(self) -> str | None:
+        """What joins several values into one raw value; None for a kind of one value each."""
+        return None
+
+    def card(self) -> dict[str, Any]:
+        """What `Ranker` has to know to make raw values from a client's, as JSON."""
+        return {}
 
     def __init__(self, feature: Feature, options: Mapping[str, Any]):
         where = f"feature {feature.name!r} ({feature.kind})"
@@ -92,6 +101,10 @@ class FeatureKind(abc.ABC):
     def sharing(self) -> str | None:
         """A key under which features share one encoder; None for an encoder of its own."""
         return None
+
+    def tracked(self) -> list[Any]:
+        """What the graph of `preprocess` refers to and a SavedModel has to hold."""
+        return [v.lookup_table for v in vars(self).values() if hasattr(v, "lookup_table")]
 
     def traced_preprocess(self) -> Callable[[Any], tf.Tensor]:
         """`preprocess` as one graph for any N."""

@@ -7,6 +7,7 @@ import hashlib
 import importlib
 import json
 import logging
+import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -16,9 +17,19 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from mmrank.config import ConfigError
+from mmrank.data.embedding_cache import files_hash
 from mmrank.data.media import MediaStore, probe_image
 from mmrank.encoders.augment import changes
-from mmrank.encoders.base import FeatureKind, texts
+from mmrank.encoders.base import texts
+from mmrank.encoders.donor import (
+    best_weights,
+    checkpoint_files,
+    donor_of,
+    is_run,
+    take_weights,
+    taken_options,
+)
+from mmrank.encoders.frozen import Freezable
 
 SCALED = "EfficientNet"
 SMALLEST = 32  # pixels; Keras refuses less
@@ -36,7 +47,8 @@ class ImageOptions:
       network: Name of a `tf.keras.applications` EfficientNet, such as EfficientNetB0 or
         EfficientNetV2B0, or `EfficientNet` for a member of the family scaled by the next two.
       width_coefficient, depth_coefficient: Scale of `EfficientNet` against B0.
-      weights: `imagenet`, the path of a weights file, or `none`.
+      weights: `imagenet`, the path of a weights file, `none`, or the folder of a run, whose photo
+        tower is taken with its best weights and its options, as far as these say nothing else.
       dropout: On the pooled output.
       flip: Mirror every second photo in training.
       smallest_part: Training shows a random part of a photo, of at least this share of its area;
@@ -44,7 +56,8 @@ class ImageOptions:
       brightness, contrast: Most by which training changes them, as shares; 0 leaves them.
       momentum: Of BatchNormalization. Keras takes 0.99, whose statistics lag so far behind after
         a few hundred steps from nothing that a photo seems to add nothing.
-      trainable: Whether the tower learns.
+      trainable: Whether the tower learns. One that does not runs ahead of training, once a photo;
+        no photo is then changed at random, and nothing dropped.
       group: Photos of one group with equal options share one tower, so that a shopper's photo and
         a product's are seen with the same eyes.
     """
@@ -65,16 +78,30 @@ class ImageOptions:
     group: str = "photo"
 
 
-class Image(FeatureKind):
+class Image(Freezable):
     """A photo by the name of its media file. A missing or broken file means absent."""
 
     sides = frozenset({"item", "query"})
     raw_dtype = tf.string
     Options = ImageOptions
     is_media = True
+    unseen = Freezable.unseen | frozenset(
+        "dropout flip smallest_part brightness contrast momentum group".split()
+    )
+
+    donor: Image | None = None
 
     def __init__(self, feature: Any, options: Mapping[str, Any]):
+        weights = str({**feature.options, **options}.get("weights", "none"))
+        if is_run(weights):
+            self.donor = Image(*donor_of(feature, pathlib.Path(weights)))
+            options = taken_options(self.donor.options, {**feature.options, **options})
         super().__init__(feature, options)
+        if self.frozen and self.options.weights == "none":
+            raise ConfigError(
+                f"feature {self.name!r}: a photo tower that is not trainable needs weights; set "
+                "`weights` to imagenet, a weights file or the folder of a run, or trainable to true"
+            )
         if self.options.network not in (SCALED, *NETWORKS):
             raise ConfigError(
                 f"feature {self.name!r}: unknown network {self.options.network!r}; "
@@ -92,13 +119,41 @@ class Image(FeatureKind):
                     f"{lowest} and {highest}"
                 )
 
-    def read(self, values: pd.Series, media: MediaStore | None) -> tuple[np.ndarray, np.ndarray]:
+    @property
+    def frozen(self) -> bool:
+        return not self.options.trainable
+
+    @property
+    def imagenet(self) -> bool:
+        """Whether the network is that of Keras' imagenet weights, which scales pixels anew."""
+        return self.donor.imagenet if self.donor is not None else self.options.weights == "imagenet"
+
+    def weights_hash(self) -> str:
+        if self.options.weights == "imagenet":  # Keras knows the hash of its file
+            return f"imagenet {self.options.network}"
+        file = pathlib.Path(self.options.weights)
+        prefix = best_weights(file) if self.donor is not None else file
+        files = [prefix] if prefix.is_file() else checkpoint_files(prefix)
+        if not files:
+            raise ConfigError(
+                f"feature {self.name!r}: weights {str(prefix)!r} do not load: no such file"
+            )
+        return files_hash(files, prefix.parent)
+
+    def fetch(self, values: pd.Series, media: MediaStore | None) -> np.ndarray:
         raw = np.empty(len(values), dtype=object)
-        present = np.zeros(len(values), dtype=bool)
         for i, name in enumerate(texts(values)):
             data = media.read(name) if name and media is not None else None
-            present[i] = data is not None and probe_image(data) is None
-            raw[i] = data if present[i] else b""
+            raw[i] = b"" if data is None else data
+        return raw
+
+    def usable(self, raw: Any) -> bool:
+        return probe_image(raw) is None
+
+    def read(self, values: pd.Series, media: MediaStore | None) -> tuple[np.ndarray, np.ndarray]:
+        raw = self.fetch(values, media)
+        present = np.array([bool(data) and self.usable(data) for data in raw], dtype=bool)
+        raw[~present] = b""
         return raw, present
 
     def preprocess(self, raw: tf.Tensor) -> tf.Tensor:
@@ -153,7 +208,7 @@ class Image(FeatureKind):
         return tf.TensorSpec([None, self.options.height, self.options.width, 3], tf.uint8)
 
     def encoder(self, width: int) -> tf.keras.layers.Layer:
-        return image_tower(self.options, name=self.sharing())
+        return image_tower(self.options, self.sharing(), self.imagenet)
 
     def sharing(self) -> str:
         options = json.dumps(dataclasses.asdict(self.options), sort_keys=True)
@@ -198,17 +253,22 @@ NETWORKS: dict[str, Callable[..., tf.keras.Model]] = {
 }
 
 
-def image_tower(options: ImageOptions, name: str) -> tf.keras.Model:
+def image_tower(options: ImageOptions, name: str, imagenet: bool) -> tf.keras.Model:
     """A model from pixels [N, height, width, 3], 0 to 255, to pooled features [N, D'].
 
     Keras EfficientNets rescale their input themselves.
+
+    Args:
+      options: Its network and what training does to photos.
+      name: Of the model.
+      imagenet: Whether its weights are or once were those of Keras, whose network has one more
+        rescaling.
 
     Source: Tan and Le 2019, "EfficientNet", and 2021, "EfficientNetV2".
 
     Raises:
       ConfigError: The weights file cannot be read or does not fit the network.
     """
-    imagenet = options.weights == "imagenet"
     arguments: dict[str, Any] = {
         "include_top": False,
         "weights": "imagenet" if imagenet else None,
@@ -226,7 +286,9 @@ def image_tower(options: ImageOptions, name: str) -> tf.keras.Model:
         )
     else:
         network = NETWORKS[options.network](**arguments)
-    if options.weights not in ("none", "imagenet"):
+    if is_run(options.weights):
+        take_weights(network, pathlib.Path(options.weights), f"weights {options.weights!r}")
+    elif options.weights not in ("none", "imagenet"):
         try:
             status = network.load_weights(options.weights)
             if status is not None:  # a checkpoint, of which Keras takes what fits and says nothing

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import pathlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,8 +16,19 @@ import tensorflow as tf
 import tensorflow_hub
 
 from mmrank.config import ConfigError
+from mmrank.data.embedding_cache import files_hash
 from mmrank.data.media import MediaStore
-from mmrank.encoders.base import FeatureKind, texts
+from mmrank.encoders.base import texts
+from mmrank.encoders.donor import (
+    best_weights,
+    checkpoint_files,
+    donor_of,
+    fitted_state,
+    is_run,
+    take_weights,
+    taken_options,
+)
+from mmrank.encoders.frozen import Freezable
 from mmrank.encoders.normalize import FORMS, Normalizer
 from mmrank.schema import did_you_mean
 
@@ -34,7 +46,10 @@ class TextOptions:
       layers, heads, hidden, intermediate: The transformer's shape (bert).
       dropout: In the transformer (bert).
       handle: URL or local folder of a hub model that takes strings [N] and gives [N, D] (hub).
-      trainable: Whether the hub model learns on (hub).
+      weights: Folder of a run whose BERT is taken, with its best weights, its vocabulary and its
+        options, as far as these say nothing else (bert); `none` starts from nothing.
+      trainable: Whether the encoder learns; `null` is true for bert and false for hub. One that
+        does not runs ahead of training, once a text.
       group: Texts of one group with equal options share one encoder and vocabulary, so that a
         word means the same in a query and in a title.
       normalization: Unicode form of all texts: NFKC, NFC, NFKD, NFD, or the empty text for none.
@@ -52,24 +67,34 @@ class TextOptions:
     intermediate: int = 256
     dropout: float = 0.1
     handle: str = ""
-    trainable: bool = False
+    weights: str = "none"
+    trainable: bool | None = None
     group: str = "text"
     normalization: str = "NFKC"
     fold_case: bool | None = None
     stop_words: tuple[str, ...] = ()
 
 
-class Text(FeatureKind):
+class Text(Freezable):
     """A text in Chinese, English or both. The empty text means absent."""
 
     sides = frozenset({"item", "query", "user"})
     raw_dtype = tf.string
     Options = TextOptions
+    unseen = Freezable.unseen | {"handle", "group", "dropout"}
 
     vocabulary: tuple[str, ...] = ()
+    donor: Text | None = None
 
     def __init__(self, feature: Any, options: Mapping[str, Any]):
+        weights = str({**feature.options, **options}.get("weights", "none"))
+        if is_run(weights):
+            run = pathlib.Path(weights)
+            self.donor = Text(*donor_of(feature, run))
+            self.donor.restore(fitted_state(run, self.donor.name))
+            options = taken_options(self.donor.options, {**feature.options, **options})
         super().__init__(feature, options)
+        self._check_weights()
         if self.options.encoder not in ENCODERS:
             raise ConfigError(
                 f"feature {self.name!r}: unknown text encoder {self.options.encoder!r}; "
@@ -85,12 +110,50 @@ class Text(FeatureKind):
                 f"{did_you_mean(self.options.normalization, FORMS)}"
             )
 
+    def _check_weights(self) -> None:
+        weights = self.options.weights
+        if weights != "none" and (self.donor is None or self.options.encoder != "bert"):
+            raise ConfigError(
+                f"feature {self.name!r}: weights {weights!r} is not the folder of a trained run "
+                "with a BERT; for any other text encoder use encoder hub with a `handle`"
+            )
+        if self.frozen and self.options.encoder == "bert" and weights == "none":
+            raise ConfigError(
+                f"feature {self.name!r}: a BERT that is not trainable needs weights; set `weights` "
+                "to the folder of a run, or trainable to true"
+            )
+
+    @property
+    def frozen(self) -> bool:
+        trainable = self.options.trainable
+        return self.options.encoder == "hub" if trainable is None else not trainable
+
+    def weights_hash(self) -> str:
+        if self.donor is not None:
+            prefix = best_weights(pathlib.Path(self.options.weights))
+            return files_hash(checkpoint_files(prefix), prefix.parent)
+        try:
+            folder = pathlib.Path(tensorflow_hub.resolve(self.options.handle))
+        except (OSError, ValueError, tf.errors.OpError) as error:
+            raise ConfigError(
+                f"feature {self.name!r}: handle {self.options.handle!r} does not load: {error}"
+            ) from error
+        return files_hash([f for f in folder.rglob("*") if f.is_file()], folder)
+
+    def fetch(self, values: pd.Series, media: MediaStore | None) -> np.ndarray:
+        return self.read(values, media)[0]
+
+    def usable(self, raw: Any) -> bool:
+        return True
+
     def read(self, values: pd.Series, media: MediaStore | None) -> tuple[np.ndarray, np.ndarray]:
         words = texts(values)
         return words, words != ""
 
     def fit(self, values: pd.Series) -> None:
-        if self.options.encoder == "bert":
+        if self.donor is not None:
+            self.vocabulary = self.donor.vocabulary
+        elif self.options.encoder == "bert":
             unique = np.unique(texts(values).astype(str))
             normal = self.normalizer()(tf.constant(unique, tf.string)).numpy()
             words = np.array([text.decode() for text in normal], object)
@@ -233,7 +296,7 @@ class BertEncoder(tf.keras.layers.Layer):
 
 def _bert(kind: Text) -> tf.keras.layers.Layer:
     options = kind.options
-    return BertEncoder(
+    encoder = BertEncoder(
         vocabulary_size=len(kind.vocabulary),
         max_tokens=options.max_tokens,
         layers=options.layers,
@@ -243,12 +306,15 @@ def _bert(kind: Text) -> tf.keras.layers.Layer:
         dropout=options.dropout,
         name=kind.sharing(),
     )
+    if kind.donor is not None:
+        take_weights(encoder, pathlib.Path(options.weights), f"weights {options.weights!r}")
+    return encoder
 
 
 def _hub(kind: Text) -> tf.keras.layers.Layer:
     return tensorflow_hub.KerasLayer(
         kind.options.handle,
-        trainable=kind.options.trainable,
+        trainable=not kind.frozen,
         input_shape=[],
         dtype=tf.string,
         name=kind.sharing(),

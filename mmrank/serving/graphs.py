@@ -50,9 +50,9 @@ def ranker_graphs(model: RankingModel, features: Features) -> Graphs:
 
 
 def resources(kinds: Iterable[FeatureKind], model: RankingModel) -> list[tf.Module]:
-    """What graphs refer to beside weights: lookup tables, and whole hub models."""
-    layers = [layer for kind in kinds for layer in vars(kind).values()]
-    tables = [layer.lookup_table for layer in layers if hasattr(layer, "lookup_table")]
+    """What graphs refer to beside weights: lookup tables, frozen encoders, and whole hub models."""
+    preprocessing = [tracked for kind in kinds for tracked in kind.tracked()]
     encoders = {id(f.encoder): f.encoder for f in model.encoders}.values()
-    hubs = [e.resolved_object for e in encoders if isinstance(e, tensorflow_hub.KerasLayer)]
-    return [*tables, *hubs]
+    layers = [layer for e in encoders for layer in (e, *e.submodules)]
+    hubs = [e.resolved_object for e in layers if isinstance(e, tensorflow_hub.KerasLayer)]
+    return [*preprocessing, *hubs]

@@ -1,0 +1,144 @@
+"""Encoders taken over from a finished run: its options, its vocabulary, its best weights.
+
+The weights are found in the run's checkpoint by the structure and the shapes of the encoder that
+asks for them, so that nothing else of that run has to be built.
+"""
+
+from __future__ import annotations
+
+import json
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import tensorflow as tf
+from tensorflow.core.protobuf import trackable_object_graph_pb2
+
+from mmrank.config import CONFIG_FILE, FEATURES_FILE, STATE_FILE, ConfigError, load_config
+from mmrank.schema import Feature, load_schema
+
+_NOT_TAKEN = ("weights", "trainable", "handle")
+_VALUE = "VARIABLE_VALUE"
+
+
+def is_run(weights: str) -> bool:
+    """Whether an option `weights` names the folder of a run."""
+    return (pathlib.Path(weights) / STATE_FILE).is_file()
+
+
+def best_weights(run: pathlib.Path) -> pathlib.Path:
+    """The prefix of the checkpoint with a run's best weights.
+
+    Raises:
+      ConfigError: There is none yet.
+    """
+    state = json.loads((run / STATE_FILE).read_text(encoding="utf-8"))
+    if state.get("best_weights") is None:
+        raise ConfigError(f"{run}: no epoch was finished yet, so no weights can be taken from it")
+    return run / state["best_weights"]
+
+
+def checkpoint_files(prefix: pathlib.Path) -> list[pathlib.Path]:
+    """The files of a checkpoint."""
+    return sorted(prefix.parent.glob(f"{prefix.name}.index")) + sorted(
+        prefix.parent.glob(f"{prefix.name}.data-*")
+    )
+
+
+def donor_of(feature: Feature, run: pathlib.Path) -> tuple[Feature, dict[str, Any]]:
+    """The feature of a run that gives its encoder, with its options in that run's config.
+
+    It is the one of the same name, or else the only one of the same kind.
+
+    Raises:
+      ConfigError: There is no such feature.
+    """
+    config, schema = load_config(run / CONFIG_FILE), load_schema(run)
+    able = [
+        f
+        for f in schema.side("item", "query", "user")
+        if f.kind == feature.kind and f.name not in config.model.drop
+    ]
+    named = [f for f in able if f.name == feature.name] or able
+    if len(named) != 1:
+        has = ", ".join(f.name for f in able) or "none"
+        raise ConfigError(
+            f"feature {feature.name!r}: {run} has no {feature.kind} feature of that name and not "
+            f"just one of that kind ({has}); name the feature like the one it is to be taken from"
+        )
+    donor, encoders = named[0], config.model.encoders
+    return donor, {**(encoders.get(donor.kind) or {}), **(encoders.get(donor.name) or {})}
+
+
+def taken_options(donor: Any, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The donor's options (a dataclass) but for what is said otherwise, weights and training."""
+    taken = {n: v for n, v in vars(donor).items() if n not in _NOT_TAKEN}
+    return {**taken, **options}
+
+
+def fitted_state(run: pathlib.Path, name: str) -> dict[str, Any]:
+    """What a feature of a run was fitted to."""
+    return json.loads((run / FEATURES_FILE).read_text(encoding="utf-8"))[name]
+
+
+def take_weights(layer: tf.keras.layers.Layer, run: pathlib.Path, where: str) -> None:
+    """Gives a built layer the weights of the one like it among a run's encoders.
+
+    Args:
+      layer: Its structure and shapes are looked for.
+      run: The folder of a finished run.
+      where: Start of an error message.
+
+    Raises:
+      ConfigError: No encoder of the run is like it, or several are.
+    """
+    reader = tf.train.load_checkpoint(str(best_weights(run)))
+    graph = trackable_object_graph_pb2.TrackableObjectGraph.FromString(
+        reader.get_tensor("_CHECKPOINTABLE_OBJECT_GRAPH")
+    )
+    found = {}
+    for node in range(len(graph.nodes)):
+        keys = _keys(layer, graph, node, reader.get_variable_to_shape_map())
+        if keys is not None:
+            found[tuple(sorted(keys.values()))] = keys
+    if len(found) != 1:
+        raise ConfigError(
+            f"{where}: {len(found) or 'none'} of the trained encoders in {run} "
+            f"{'are' if found else 'is'} of this shape; take the options from that run's "
+            f"{CONFIG_FILE}, or, if its encoder was frozen, the weights from where it had them"
+        )
+    (keys,) = found.values()
+    for weight in layer.weights:
+        weight.assign(reader.get_tensor(keys[id(weight)]))
+
+
+def _keys(
+    layer: tf.keras.layers.Layer, graph: Any, node: int, shapes: Mapping[str, list[int]]
+) -> dict[int, str] | None:
+    """The checkpoint keys by the identity of the layer's weights; None if the node is not like it.
+
+    Only layers with weights are compared: their numbering does not depend on those without, such
+    as dropout.
+    """
+    keys: dict[int, str] = {}
+    seen: set[int] = set()
+    pairs: list[tuple[Any, int]] = [(layer, node)]
+    while pairs:
+        own, other = pairs.pop()
+        if id(own) in seen:
+            continue
+        seen.add(id(own))
+        if isinstance(own, tf.Variable):
+            key = next(
+                (a.checkpoint_key for a in graph.nodes[other].attributes if a.name == _VALUE), None
+            )
+            if key is None or shapes.get(key) != own.shape.as_list():
+                return None
+            keys[id(own)] = key
+            continue
+        children = {c.local_name: c.node_id for c in graph.nodes[other].children}
+        for name, child in tf.train.TrackableView.children(own).items():
+            if name.startswith("layer-") or name not in children:
+                continue
+            pairs.append((child, children[name]))
+    return keys if all(id(w) in keys for w in layer.weights) else None

@@ -1,0 +1,244 @@
+"""Frozen encoders: one that never learns is a part of preprocessing, and runs once a value.
+
+The embedding of a photo or a text is then what training, evaluation and the exported graph are
+fed, in place of pixels and tokens. It is deterministic: flips and dropout do not apply.
+"""
+
+from __future__ import annotations
+
+import abc
+import functools
+import logging
+import pathlib
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, cast
+
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+import tensorflow_hub
+from tqdm import tqdm
+
+import mmrank
+from mmrank.config import ConfigError
+from mmrank.data.embedding_cache import ABSENT, EmbeddingCache, key_of, value_hash
+from mmrank.data.media import MediaStore
+from mmrank.encoders.base import FeatureKind, texts
+from mmrank.encoders.tokens import PresentOnly
+
+READ_ROWS, BATCH = 256, 256
+logger = logging.getLogger(__name__)
+
+
+class Freezable(FeatureKind):
+    """A kind of strings (texts, files) whose encoder may be one that never learns.
+
+    Attributes:
+      revision: Of reading and preprocessing; to be raised when they give something else for the
+        same value and options, since kept embeddings are then outdated.
+      unseen: Options that do not alter a frozen encoder's embeddings.
+    """
+
+    revision: ClassVar[int] = 1
+    unseen: ClassVar[frozenset[str]] = frozenset({"trainable", "weights"})
+
+    @property
+    @abc.abstractmethod
+    def frozen(self) -> bool:
+        """Whether the encoder never learns."""
+
+    @abc.abstractmethod
+    def weights_hash(self) -> str:
+        """A hash of the files that a frozen encoder's weights come from.
+
+        Raises:
+          ConfigError: There are no such files.
+        """
+
+    @abc.abstractmethod
+    def fetch(self, values: pd.Series, media: MediaStore | None) -> np.ndarray:
+        """Raw values [N], empty where there are none, not yet checked."""
+
+    @abc.abstractmethod
+    def usable(self, raw: Any) -> bool:
+        """Whether a raw value that is not empty can be preprocessed."""
+
+
+class Tower:
+    """A frozen encoder behind its preprocessing, made when first needed and shared by features.
+
+    Args:
+      kind: The feature whose encoder it is.
+    """
+
+    def __init__(self, kind: Freezable):
+        self._kind = kind
+
+    @functools.cached_property
+    def weights_hash(self) -> str:
+        """The hash of the files that the weights come from."""
+        return self._kind.weights_hash()
+
+    @functools.cached_property
+    def layer(self) -> PresentOnly:
+        """The encoder over present rows, in float32 whatever the precision of the training."""
+        policy = tf.keras.mixed_precision.global_policy()
+        tf.keras.mixed_precision.set_global_policy("float32")
+        try:
+            encoder = self._kind.encoder(0)
+            return PresentOnly(encoder, name=f"{encoder.name}_frozen")
+        finally:
+            tf.keras.mixed_precision.set_global_policy(policy)
+
+    @functools.cached_property
+    def embed(self) -> tf.types.experimental.ConcreteFunction:
+        """`preprocess` as one graph for any N."""
+        spec = tf.TensorSpec([None], self._kind.raw_dtype)
+        _ = self.layer  # made ahead of the graph, whose own tensors end with it
+        return tf.function(self.preprocess, input_signature=[spec]).get_concrete_function()
+
+    def preprocess(self, raw: tf.Tensor) -> tf.Tensor:
+        """Embeddings [N, D'] of raw values [N], zeros for empty ones."""
+        return self.layer((self._kind.preprocess(raw), raw != ""), training=False)
+
+    def tracked(self) -> list[Any]:
+        """What the graph refers to."""
+        encoder = self.layer.encoder
+        hub = isinstance(encoder, tensorflow_hub.KerasLayer)
+        return [*self._kind.tracked(), *([encoder.resolved_object] if hub else encoder.weights)]
+
+
+class Frozen(FeatureKind):
+    """A feature whose encoder never learns: its preprocessing gives the embedding itself.
+
+    Args:
+      inner: The feature with its encoder.
+      tower: Its encoder; features that share one are given the same.
+      cache: Where embeddings are kept; None computes them anew each time.
+    """
+
+    def __init__(self, inner: Freezable, tower: Tower, cache: pathlib.Path | None = None):
+        self.inner, self.tower, self.cache = inner, tower, cache
+        self.feature, self.options = inner.feature, inner.options
+        self.raw_dtype, self.is_media = inner.raw_dtype, inner.is_media
+        self.weights, self.width = "", 0
+
+    def read(self, values: pd.Series, media: MediaStore | None) -> tuple[np.ndarray, np.ndarray]:
+        return self.inner.read(values, media)
+
+    def fit(self, values: pd.Series) -> None:
+        self.inner.fit(values)
+        self.weights = self.tower.weights_hash
+        self.width = int(self.tower.embed.structured_outputs.shape[-1])
+
+    def state(self) -> dict[str, Any]:
+        frozen = {"weights": self.weights, "width": self.width}
+        return {**self.inner.state(), "frozen": frozen}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self.inner.restore(state)
+        self.weights, self.width = state["frozen"]["weights"], int(state["frozen"]["width"])
+        if self.weights != self.tower.weights_hash:
+            raise ConfigError(
+                f"feature {self.name!r}: the weights of its frozen encoder are not those that the "
+                "ranker was trained with; put the old files back, or train anew"
+            )
+
+    def sharing(self) -> str | None:
+        return self.inner.sharing()
+
+    def card(self) -> dict[str, Any]:
+        return self.inner.card()
+
+    def preprocess(self, raw: tf.Tensor) -> tf.Tensor:
+        return self.tower.preprocess(raw)
+
+    def traced_preprocess(self) -> Callable[[Any], tf.Tensor]:
+        return self.tower.embed
+
+    def input_spec(self) -> tf.TensorSpec:
+        return tf.TensorSpec([None, self.width], tf.float32)
+
+    def encoder(self, width: int) -> tf.keras.layers.Layer:
+        return tf.keras.layers.Identity(name=f"{self.sharing() or self.name}_embedding")
+
+    def tracked(self) -> list[Any]:
+        return [*self.inner.tracked(), *self.tower.tracked()]
+
+    def facts(self) -> dict[str, Any]:
+        """Everything that an embedding depends on, beside the raw value."""
+        seen = vars(self.options).items()
+        return {
+            "kind": self.feature.kind,
+            "options": {n: v for n, v in seen if n not in self.inner.unseen},
+            "state": self.state(),
+            "revision": self.inner.revision,
+            "version": mmrank.__version__,
+        }
+
+    def arrays(self, values: pd.Series, media: MediaStore | None) -> tuple[np.ndarray, np.ndarray]:
+        """Embeddings [N, D'] and presence [N]; only values not met before are encoded.
+
+        The embeddings are rows of memory-mapped files, read when they are asked for.
+        """
+        facts = self.facts()
+        folder = None if self.cache is None else self.cache / key_of(facts)
+        store = EmbeddingCache(folder, self.width, facts)
+        known = len(store)
+        rows, names = pd.factorize(texts(values))  # a photo of many lists is read once
+        try:
+            hashes = self._hashes(pd.Series(names, dtype=object), media, store)
+        finally:
+            store.flush()  # a pass that is interrupted goes on from here
+        places = [hashes[row] for row in rows]
+        present = np.array([key != ABSENT for key in places], bool)
+        embeddings = store.rows(places)
+        self._tell(store, len(store) - known, int((texts(values) != "").sum() - present.sum()))
+        # Only rows, shape and dtype are asked of it, as of an array.
+        return cast(np.ndarray, embeddings), present
+
+    def _hashes(
+        self, values: pd.Series, media: MediaStore | None, store: EmbeddingCache
+    ) -> list[bytes]:
+        """The hashes of distinct values, their embeddings in the store; ABSENT where unusable."""
+        hashes: list[bytes] = []
+        waiting: dict[bytes, Any] = {}
+        with tqdm(
+            total=len(values), desc=f"embedding {self.name}", disable=None, leave=False
+        ) as bar:
+            for at in range(0, len(values), READ_ROWS):
+                raw = self.inner.fetch(values.iloc[at : at + READ_ROWS], media)
+                for value in raw:
+                    key = value_hash(value)
+                    if key != ABSENT and key not in store and key not in waiting:
+                        if self.inner.usable(value):
+                            waiting[key] = value
+                        else:
+                            key = ABSENT
+                    hashes.append(key)
+                while len(waiting) >= BATCH:
+                    self._embed(store, waiting)
+                bar.update(len(raw))
+            if waiting:
+                self._embed(store, waiting)
+        return hashes
+
+    def _embed(self, store: EmbeddingCache, waiting: dict[bytes, Any]) -> None:
+        """Moves up to a batch of waiting values to the store."""
+        keys = list(waiting)[:BATCH]
+        raw = tf.constant([waiting.pop(k) for k in keys], tf.string)
+        store.add(keys, self.tower.embed(raw).numpy())
+
+    def _tell(self, store: EmbeddingCache, new: int, unusable: int) -> None:
+        logger.info(
+            "%s: %d embeddings computed, %d in all (%.0f MB) in %s",
+            self.name,
+            new,
+            len(store),
+            len(store) * self.width * 4 / 1e6,
+            store.folder or "memory",
+        )
+        if unusable:
+            logger.warning(
+                "%s: %d values are missing or broken and count as absent", self.name, unusable
+            )
