@@ -164,11 +164,13 @@ class Evaluation:
       split: The split that the final table reports.
       baselines: Scorers compared on the same lists: random, popularity, bm25.
       no_relevant: What a list without a relevant item counts: skip, zero or one.
+      relevant_grade: The lowest grade that counts as relevant for all metrics but NDCG.
     """
 
     split: str = "test"
     baselines: tuple[str, ...] = ("random", "popularity", "bm25")
     no_relevant: str = "skip"
+    relevant_grade: float = 1.0
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import math
 import pathlib
 import sys
 from collections.abc import Mapping, Sequence
@@ -95,6 +96,13 @@ def _parser() -> argparse.ArgumentParser:
         choices=CONVENTIONS,
         help="how lists without a relevant item count (default: %(default)s)",
     )
+    parser.add_argument(
+        "--relevant-grade",
+        type=float,
+        metavar="GRADE",
+        help="the lowest grade that is relevant to all metrics but NDCG (default: as in the run's "
+        "config)",
+    )
     parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="also write the figures")
     parser.add_argument("--force", action="store_true", help="let --json replace an existing file")
     return parser
@@ -107,6 +115,8 @@ def _prepare(args: argparse.Namespace) -> _Job:
         check_names(baselines)
     except ValueError as error:
         raise DataError(f"--baselines: {error}") from error
+    if args.relevant_grade is not None and not 0 < args.relevant_grade < math.inf:
+        raise DataError(f"--relevant-grade {args.relevant_grade:g}: name a grade above 0")
     if args.json is not None:
         check_target("--json", args.json, args.force)
     for folder in (args.run, *args.against):
@@ -140,8 +150,16 @@ def _run(args: argparse.Namespace, job: _Job) -> int:
     _say(f"scoring with baselines: {', '.join(job.baselines) or 'none'}")
     scores.update(baseline_scores(job.dataset, job.rows, job.baselines))
     _say("metrics, intervals and slices")
+    relevant = args.relevant_grade
+    if relevant is None:
+        relevant = job.run.config.evaluation.relevant_grade
     report = evaluate_scores(
-        job.dataset, job.rows, scores, split=args.split, no_relevant=args.no_relevant
+        job.dataset,
+        job.rows,
+        scores,
+        split=args.split,
+        no_relevant=args.no_relevant,
+        relevant_grade=relevant,
     )
     print(report.to_text())
     _say("what each feature weighs")

@@ -107,7 +107,12 @@ def _run(args: argparse.Namespace) -> None:
     scores = {"model": best.score(dataset, rows)}
     scores |= baseline_scores(dataset, rows, config.evaluation.baselines)
     table = evaluate_scores(
-        dataset, rows, scores, split=split, no_relevant=config.evaluation.no_relevant
+        dataset,
+        rows,
+        scores,
+        split=split,
+        no_relevant=config.evaluation.no_relevant,
+        relevant_grade=config.evaluation.relevant_grade,
     )
     evaluated = time.monotonic()
     figures = {

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from mmrank.config import Config, Evaluation
 from mmrank.data.tables import Dataset
 from mmrank.evaluate import main
 
@@ -28,6 +29,7 @@ class PriceRun:
     """Ranks by price, highest first; without the price, by nothing."""
 
     features = ("title", "price")
+    config = Config()
     modalities = ("title", "price")
 
     def __init__(self, data: pathlib.Path):
@@ -129,6 +131,37 @@ def test_other_split_and_convention(run: pathlib.Path, capsys: pytest.CaptureFix
     assert "counted as 1" in out
 
 
+@pytest.mark.parametrize(
+    ("args", "of_run", "mrr"),
+    [
+        ([], 1.0, 1 / 2),  # the second best by price has grade 1
+        ([], 2.0, 1 / 3),  # only the cheapest has grade 2
+        (["--relevant-grade", "2"], 1.0, 1 / 3),
+        (["--relevant-grade", "1"], 2.0, 1 / 2),
+    ],
+)
+def test_what_counts_as_relevant(
+    run: pathlib.Path,
+    data: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+    args: list[str],
+    of_run: float,
+    mrr: float,
+) -> None:
+    lists = pd.read_csv(data / "lists.csv")
+    lists["grade"] = np.tile([2, 1, 0], 30)
+    lists.to_csv(data / "lists.csv", index=False)
+    monkeypatch.setattr(PriceRun, "config", Config(evaluation=Evaluation(relevant_grade=of_run)))
+    file = run / "metrics.json"
+    assert main(["--run", str(run), "--baselines", "", "--json", str(file), *args]) == 0
+    metrics = json.loads(file.read_text(encoding="utf-8"))["metrics"]["model"]
+    assert metrics["mrr"]["mean"] == pytest.approx(mrr)
+    assert metrics["precision@1"]["mean"] == 0
+    # NDCG goes by all grades: 0, 1, 2 from the first place to the last.
+    ndcg = (1 / np.log2(3) + 3 / 2) / (3 + 1 / np.log2(3))
+    assert metrics["ndcg@10"]["mean"] == pytest.approx(ndcg)
+
+
 def test_existing_json_is_kept_unless_forced(
     run: pathlib.Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -152,6 +185,7 @@ def test_existing_json_is_kept_unless_forced(
         (["--json", "nowhere/x.json"], "there is no folder nowhere"),
         (["--json", "."], "is a folder"),
         (["--run", "nowhere"], "nowhere: no such folder"),
+        (["--relevant-grade", "0"], "--relevant-grade 0: name a grade above 0"),
     ],
 )
 def test_wrong_input_is_one_line(

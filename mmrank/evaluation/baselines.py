@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
@@ -12,8 +13,10 @@ import numpy as np
 import pandas as pd
 
 from mmrank.data.tables import Dataset
-from mmrank.schema import Feature
+from mmrank.schema import Feature, Schema
 
+logger = logging.getLogger(__name__)
+WORDED = ("text", "tags", "category")
 Baseline = Callable[[Dataset, pd.DataFrame], np.ndarray]
 
 _IDEOGRAM = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
@@ -31,6 +34,8 @@ def baseline_scores(
 ) -> dict[str, np.ndarray]:
     """The scores of the named baselines, float64 [rows] each, in the order of the names.
 
+    BM25 is left out, with a line that says why, where the schema has no words to match.
+
     Args:
       dataset: The dataset.
       rows: Candidate rows of it, say `dataset.rows("test")`.
@@ -40,7 +45,20 @@ def baseline_scores(
       ValueError: A name is not among `BASELINES`.
     """
     check_names(names)
-    return {name: BASELINES[name](dataset, rows) for name in names}
+    scores = {}
+    for name in names:
+        if name == "bm25" and (side := _side_without_words(dataset.schema)):
+            logger.warning("bm25: left out, since the schema has no text of side %s", side)
+            continue
+        scores[name] = BASELINES[name](dataset, rows)
+    return scores
+
+
+def _side_without_words(schema: Schema) -> str | None:
+    """The first of query and item that has nothing for BM25 to read; None if both have."""
+    if not any(f.kind == "text" for f in schema.side("query")):
+        return "query"
+    return None if any(f.kind in WORDED for f in schema.side("item")) else "item"
 
 
 def check_names(names: Sequence[str]) -> None:
@@ -175,7 +193,7 @@ def _bm25(dataset: Dataset, rows: pd.DataFrame) -> np.ndarray:
       (k1 1.5, b 0.75); the document frequencies are those of the whole catalogue.
     """
     schema = dataset.schema
-    worded = [f for f in schema.side("item") if f.kind in ("text", "tags", "category")]
+    worded = [f for f in schema.side("item") if f.kind in WORDED]
     corpus = [_terms(text) for text in text_of(dataset.catalog, worded)]
     scores = np.zeros(len(rows))
     if not any(corpus):

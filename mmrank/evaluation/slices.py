@@ -104,25 +104,27 @@ def _by_popularity(dataset: Dataset, rows: pd.DataFrame) -> tuple[Slice, ...]:
 
 
 def _by_image(dataset: Dataset, rows: pd.DataFrame) -> list[Slice]:
-    images = [f for f in dataset.schema.side("item") if f.kind == "image"]
+    images = [f for f in dataset.schema.side("item", "query") if f.kind == "image"]
     if not images:
         return []
     media = open_media(dataset)
     parts = []
     for feature in images:
-        missing = np.array(
-            [
-                not isinstance(name, str) or not name or media.problem(name) is not None
-                for name in dataset.catalog[feature.column]
-            ],
-            dtype=bool,
-        )
+        of_item = feature.side == "item"
+        column = (dataset.catalog if of_item else rows)[feature.column]
+        codes, names = pd.factorize(column)  # the photo of a query stands in all its rows
+        problem = [
+            not isinstance(name, str) or not name or media.problem(name) is not None
+            for name in names
+        ]
+        missing = np.array([*problem, True])[codes]  # −1, the last, is no name at all
+        what = f"whose {feature.column} is empty or names a file that is not there"
         parts.append(
             Slice(
                 f"no {feature.name}",
-                f"items whose {feature.column} is empty or names a file that is not there",
-                "items",
-                missing[rows["_item"].to_numpy()],
+                f"items {what}" if of_item else f"lists {what}",
+                "items" if of_item else "lists",
+                missing[rows["_item"].to_numpy()] if of_item else missing,
             )
         )
     media.close()

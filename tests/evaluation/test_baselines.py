@@ -82,22 +82,28 @@ def test_bm25_equals_its_formula(shop: Shop) -> None:
     np.testing.assert_allclose(scores, expected, rtol=1e-6)
 
 
-def test_bm25_without_any_query_text_is_zero(shop: Shop) -> None:
-    features = [
-        {"name": "title", "kind": "text", "side": "item"},
-        {"name": "grade", "kind": "number", "side": "label"},
-    ]
-    dataset = shop(changed={"features": features})
-    assert not baseline_scores(dataset, dataset.lists, ["bm25"])["bm25"].any()
+@pytest.mark.parametrize(
+    ("features", "side"),
+    [
+        ([("query", "image", "query"), ("title", "text", "item")], "query"),
+        ([("query", "text", "query"), ("photo", "image", "item")], "item"),
+    ],
+)
+def test_bm25_is_left_out_where_there_are_no_words(
+    shop: Shop, caplog: pytest.LogCaptureFixture, features: list[tuple[str, ...]], side: str
+) -> None:
+    named = [dict(zip(("name", "kind", "side"), f, strict=True)) for f in features]
+    named += [{"name": "grade", "kind": "number", "side": "label"}]
+    dataset = shop(changed={"features": named})
+    assert list(baseline_scores(dataset, dataset.lists, ["bm25", "random"])) == ["random"]
+    assert f"bm25: left out, since the schema has no text of side {side}" in caplog.text
 
 
-def test_bm25_without_any_item_text_is_zero(shop: Shop) -> None:
-    features = [
-        {"name": "query", "kind": "text", "side": "query"},
-        {"name": "photo", "kind": "image", "side": "item"},
-        {"name": "grade", "kind": "number", "side": "label"},
-    ]
-    dataset = shop(changed={"features": features})
+def test_bm25_of_empty_texts_is_zero(shop: Shop) -> None:
+    dataset = shop()
+    rows = dataset.lists.assign(query=None)
+    assert not baseline_scores(dataset, rows, ["bm25"])["bm25"].any()
+    dataset.catalog[["title", "tags"]] = None
     assert not baseline_scores(dataset, dataset.lists, ["bm25"])["bm25"].any()
 
 

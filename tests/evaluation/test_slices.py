@@ -44,6 +44,21 @@ def test_only_slices_that_the_schema_knows(shop: Shop) -> None:
     assert set(marked(dataset)) == {"head items", "cold items"}
 
 
+def test_lists_whose_query_has_no_photo(shop: Shop) -> None:
+    features = [
+        {"name": "title", "kind": "text", "side": "item"},
+        {"name": "asked", "kind": "image", "side": "query", "column": "query"},
+        {"name": "grade", "kind": "number", "side": "label"},
+    ]
+    dataset = shop(changed={"features": features})
+    names = {"Red KURTA": "a.jpg", "红裙子好看": "gone.jpg", "blue leather shoes": "d.jpg"}
+    dataset.lists["query"] = dataset.lists["query"].map(names)
+    (part,) = (p for p in find_slices(dataset, dataset.lists) if p.name == "no asked")
+    # The second list's file is not there, the third names none.
+    assert "".join(str(int(row)) for row in part.rows) == "0001111100"
+    assert part.of == "lists"
+
+
 def test_third_event_ends_being_new(shop: Shop) -> None:
     from_conftest = shop()
     rows = from_conftest.rows("test").copy()
