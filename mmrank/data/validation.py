@@ -25,6 +25,7 @@ KINDS: Mapping[str, Collection[str]] = {
     "number": ("query", "user", "item", "pair", "label"),
     "category": ("query", "user", "item", "pair"),
     "tags": ("query", "user", "item"),
+    "video": ("item",),
     "history": ("user",),
 }
 MEDIA = ("all", "sample", "none")

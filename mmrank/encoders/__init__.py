@@ -9,10 +9,12 @@ from mmrank.encoders.image import Image
 from mmrank.encoders.number import Number
 from mmrank.encoders.tags import Tags
 from mmrank.encoders.text import Text
+from mmrank.encoders.video import Video
 
 KINDS: dict[str, type[FeatureKind]] = {
     "text": Text,
     "image": Image,
+    "video": Video,
     "number": Number,
     "category": Category,
     "tags": Tags,

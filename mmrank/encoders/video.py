@@ -1,0 +1,240 @@
+"""Clips: a few frames each, an EfficientNet on every frame and attention over time, or TF-Hub."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+import tensorflow_hub
+from tqdm import tqdm
+
+from mmrank.config import ConfigError
+from mmrank.data.embedding_cache import files_hash
+from mmrank.data.media import MediaStore
+from mmrank.data.video import ClipError, clip_strip
+from mmrank.encoders.base import texts
+from mmrank.encoders.frames import FrameAttention, HubClips
+from mmrank.encoders.frozen import Freezable
+from mmrank.encoders.image import NETWORKS, SCALED, SMALLEST, ImageOptions, image_tower
+from mmrank.schema import did_you_mean
+
+CHUNK = 64
+logger = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class VideoOptions:
+    """Options of a clip.
+
+    Attributes:
+      encoder: `frames` for a network on every frame with attention over them, `hub` for a TF-Hub
+        SavedModel over the whole clip.
+      frames: Frames taken of a clip, spread evenly over its duration. An item's clip takes
+        3 · frames · height · width bytes of memory, whether it has one or not.
+      height, width: Pixels of a frame.
+      network, width_coefficient, depth_coefficient, weights, momentum: The network on every frame,
+        as of a photo (frames).
+      dropout: On its pooled output (frames).
+      attention_width, heads: Shape of the attention over the frames (frames).
+      handle: URL or local folder of a hub model that takes clips [N, frames, height, width, 3]
+        float32 from 0 to 1 and gives [N, D] (hub).
+      input: Name of its input, where it takes a dict of them, as MoViNets take `image` (hub).
+      trainable: Whether the network on the frames, or the hub model, learns; `null` is true for
+        frames and false for hub. A hub model that does not runs ahead of training, once a clip.
+    """
+
+    encoder: str = "frames"
+    frames: int = 8
+    height: int = 48
+    width: int = 48
+    network: str = SCALED
+    width_coefficient: float = 0.5
+    depth_coefficient: float = 0.5
+    weights: str = "none"
+    dropout: float = 0.0
+    momentum: float = 0.9
+    attention_width: int = 64
+    heads: int = 4
+    handle: str = ""
+    input: str = ""
+    trainable: bool | None = None
+
+
+class Video(Freezable):
+    """A clip by the name of its video file. A missing or broken file means absent.
+
+    A graph reads no video, so that a raw value is a strip: one PNG or JPEG of up to `frames`
+    frames one below the other, each of height x width pixels.
+    """
+
+    sides = frozenset({"item"})
+    raw_dtype = tf.string
+    Options = VideoOptions
+    is_media = True
+
+    def __init__(self, feature: Any, options: Mapping[str, Any]):
+        super().__init__(feature, options)
+        where, chosen = f"feature {self.name!r}", self.options
+        if chosen.encoder not in ENCODERS:
+            raise ConfigError(
+                f"{where}: unknown video encoder {chosen.encoder!r}; known: {', '.join(ENCODERS)}"
+            )
+        if min(chosen.frames, chosen.height, chosen.width) < 1:
+            raise ConfigError(f"{where}: frames, height and width have to be 1 or more")
+        if chosen.encoder == "hub":
+            if not chosen.handle:
+                raise ConfigError(
+                    f"{where}: encoder hub needs `handle`, a TF-Hub URL or a local folder"
+                )
+            return
+        if chosen.network not in (SCALED, *NETWORKS):
+            raise ConfigError(
+                f"{where}: unknown network {chosen.network!r}"
+                f"{did_you_mean(chosen.network, [SCALED, *NETWORKS])}"
+            )
+        if min(chosen.height, chosen.width) < SMALLEST:
+            raise ConfigError(
+                f"{where}: frames of {chosen.height} x {chosen.width} pixels are too small for an "
+                f"EfficientNet; use {SMALLEST} or more each way"
+            )
+
+    @property
+    def frozen(self) -> bool:
+        return self.options.encoder == "hub" and not self.options.trainable
+
+    def weights_hash(self) -> str:
+        try:
+            folder = pathlib.Path(tensorflow_hub.resolve(self.options.handle))
+        except (OSError, ValueError, tf.errors.OpError) as error:
+            raise ConfigError(
+                f"feature {self.name!r}: handle {self.options.handle!r} does not load: {error}"
+            ) from error
+        return files_hash([f for f in folder.rglob("*") if f.is_file()], folder)
+
+    def fetch(self, values: pd.Series, media: MediaStore | None) -> np.ndarray:
+        return self.read(values, media)[0]
+
+    def usable(self, raw: Any) -> bool:
+        return True
+
+    def read(self, values: pd.Series, media: MediaStore | None) -> tuple[np.ndarray, np.ndarray]:
+        chosen = self.options
+        raw = np.full(len(values), b"", dtype=object)
+        for i, name in enumerate(texts(values)):
+            data = media.read(name) if name and media is not None else None
+            if data is not None:
+                with contextlib.suppress(ClipError):
+                    raw[i] = clip_strip(data, chosen.frames, chosen.height, chosen.width)
+        return raw, raw != b""
+
+    def card(self) -> dict[str, Any]:
+        return {"strip": [self.options.frames, self.options.height, self.options.width]}
+
+    def preprocess(self, raw: tf.Tensor) -> tf.Tensor:
+        shape = self.input_spec().shape[1:]
+
+        def decode(data: tf.Tensor) -> tf.Tensor:
+            return tf.cond(
+                tf.strings.length(data) == 0,
+                lambda: tf.zeros(shape, tf.uint8),
+                lambda: decode_strip(data, self.name, *shape[:3]),
+            )
+
+        return tf.map_fn(decode, raw, fn_output_signature=tf.TensorSpec(shape, tf.uint8))
+
+    def arrays(self, values: pd.Series, media: MediaStore | None) -> tuple[np.ndarray, np.ndarray]:
+        """Frames [N, frames, height, width, 3] uint8 and presence [N]; see `decode_strip`.
+
+        Only rows with a clip are decoded and written to.
+        """
+        clips = np.zeros([len(values), *self.input_spec().shape[1:]], np.uint8)
+        present = np.zeros(len(values), dtype=bool)
+        named = np.flatnonzero(texts(values) != "")
+        step = self.traced_preprocess()
+        for at in tqdm(
+            range(0, len(named), CHUNK),
+            desc=f"decoding {self.name}",
+            unit_scale=CHUNK,
+            unit=" clips",
+            disable=None,
+            leave=False,
+        ):
+            rows = named[at : at + CHUNK]
+            raw, there = self.read(values.iloc[rows], media)
+            if there.any():
+                clips[rows[there]] = step(tf.constant(raw[there])).numpy()
+            present[rows] = there
+        if len(named) > present.sum():
+            logger.warning(
+                "%s: %d of %d files are missing or broken and count as absent",
+                self.name,
+                len(named) - int(present.sum()),
+                len(named),
+            )
+        return clips, present
+
+    def input_spec(self) -> tf.TensorSpec:
+        chosen = self.options
+        return tf.TensorSpec([None, chosen.frames, chosen.height, chosen.width, 3], tf.uint8)
+
+    def encoder(self, width: int) -> tf.keras.layers.Layer:
+        return ENCODERS[self.options.encoder](self)
+
+
+def decode_strip(data: tf.Tensor, name: str, frames: int, height: int, width: int) -> tf.Tensor:
+    """Frames [frames, height, width, 3] uint8 of a strip: from 1 to 255, or 0 where there is none.
+
+    Raises:
+      InvalidArgumentError: When run on an image of another shape; `name` stands in the message.
+    """
+    pixels = tf.io.decode_image(data, channels=3, expand_animations=False)
+    pixels.set_shape([None, None, 3])
+    tall, wide = tf.shape(pixels)[0], tf.shape(pixels)[1]
+    fits = (wide == width) & (tall % height == 0) & (tall > 0) & (tall <= frames * height)
+    wanted = (
+        f"{name}: a clip is sent as one image of n * {height} x {width} pixels (height x width), "
+        f"its n frames one below the other, n from 1 to {frames}; got height and width"
+    )
+    with tf.control_dependencies([tf.debugging.Assert(fits, [wanted, tall, wide])]):
+        # Nothing is as black as no frame.
+        there = tf.reshape(tf.maximum(pixels, tf.constant(1, tf.uint8)), [-1, height, width, 3])
+    padded = tf.pad(there, [[0, frames - tf.shape(there)[0]], [0, 0], [0, 0], [0, 0]])
+    return tf.ensure_shape(padded, [frames, height, width, 3])
+
+
+def _frames(kind: Video) -> tf.keras.layers.Layer:
+    chosen = kind.options
+    tower = image_tower(
+        ImageOptions(
+            height=chosen.height,
+            width=chosen.width,
+            network=chosen.network,
+            width_coefficient=chosen.width_coefficient,
+            depth_coefficient=chosen.depth_coefficient,
+            weights=chosen.weights,
+            dropout=chosen.dropout,
+            flip=False,  # a mirrored frame among others would be a jump
+            momentum=chosen.momentum,
+            trainable=chosen.trainable is not False,
+        ),
+        name=f"{kind.name}_tower",
+        imagenet=chosen.weights == "imagenet",
+    )
+    return FrameAttention(tower, chosen.attention_width, chosen.heads, name=f"{kind.name}_encoder")
+
+
+def _hub(kind: Video) -> tf.keras.layers.Layer:
+    chosen = kind.options
+    return HubClips(
+        chosen.handle, bool(chosen.trainable), chosen.input, name=f"{kind.name}_encoder"
+    )
+
+
+ENCODERS = {"frames": _frames, "hub": _hub}
