@@ -29,12 +29,19 @@ class ConfigError(UserError):
 
 @dataclasses.dataclass(frozen=True)
 class Simulate:
-    """The simulated shop that a run makes for itself when it is given no data."""
+    """The simulated shop that a run makes for itself when it is given no data.
+
+    Attributes:
+      items, queries, users: Its size.
+      seed: Same seed, same shop.
+      clips: Share of the items with a clip.
+    """
 
     items: int = 2000
     queries: int = 3000
     users: int = 500
     seed: int = 0
+    clips: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)

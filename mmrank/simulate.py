@@ -26,8 +26,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: argparse.Namespace) -> None:
     # The delay keeps a wrong argument's one line free of an empty bar.
-    total = max(arguments.queries, 0) + max(arguments.items, 0)
-    with tqdm(total=total, unit="step", desc="pages and photos", delay=0.5) as bar:
+    files = 1 + (arguments.clips > 0)
+    total = max(arguments.queries, 0) + files * max(arguments.items, 0)
+    with tqdm(total=total, unit="step", desc="pages and media", delay=0.5) as bar:
         summary = simulate(
             arguments.out,
             items=arguments.items,
@@ -35,6 +36,7 @@ def _run(arguments: argparse.Namespace) -> None:
             users=arguments.users,
             seed=arguments.seed,
             progress=bar.update,
+            clips=arguments.clips,
         )
     print(f"{arguments.out}\n{summary}")
     print(f"next: python -m mmrank.train --config configs/quickstart.yaml --data {arguments.out}")
@@ -67,6 +69,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--seed", type=int, default=0, metavar="S", help="same seed, same shop (default 0)"
+    )
+    parser.add_argument(
+        "--clips",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="share of the items with a clip; queries then ask for motions that only clips show "
+        "(0 to 1; default 0: no clips)",
     )
     return parser
 

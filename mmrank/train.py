@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import logging
 import pathlib
@@ -172,7 +173,7 @@ def _data_folder(args: argparse.Namespace, config: Config, run: pathlib.Path) ->
         shop = config.data.simulate
         logger.info("simulating a shop of %d items in %s", shop.items, folder)
         run.mkdir(parents=True, exist_ok=True)
-        simulate(folder, items=shop.items, queries=shop.queries, users=shop.users, seed=shop.seed)
+        simulate(folder, **dataclasses.asdict(shop))
     return folder
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import pathlib
 from collections.abc import Callable
 
@@ -9,14 +10,17 @@ import numpy as np
 import pandas as pd
 
 from mmrank.data.simulator.clicks import ClickModel
+from mmrank.data.simulator.clips import write_clips
+from mmrank.data.simulator.hidden import MOTION, with_hidden
 from mmrank.data.simulator.logs import LONGEST, make_log
 from mmrank.data.simulator.photos import photo_states
 from mmrank.data.simulator.products import make_products
 from mmrank.data.simulator.queries import make_queries
 from mmrank.data.simulator.shoppers import make_shoppers, past_events
 from mmrank.data.simulator.summary import Summary, summarize
-from mmrank.data.simulator.write import write_dataset, write_simulation
+from mmrank.data.simulator.write import HiddenMedia, write_dataset, write_simulation
 from mmrank.outputs import OutputError, UserError, new_folder
+from mmrank.schema import Feature
 
 MIN_ITEMS, MIN_QUERIES, MIN_USERS = 2 * LONGEST, 10, 1
 
@@ -30,6 +34,8 @@ def simulate(
     users: int = 500,
     seed: int = 0,
     progress: Callable[[int], object] = lambda steps: None,
+    *,
+    clips: float = 0.0,
 ) -> Summary:
     """A summary of the simulated shop that is written into `out`.
 
@@ -43,7 +49,10 @@ def simulate(
         many distinct queries; popular ones come back (Zipf).
       users: Shoppers, at least 1.
       seed: Not negative.
-      progress: Called with 1 after each logged page and each photo.
+      progress: Called with 1 after each logged page, and for each item after its photo and, if
+        there are any, its clip.
+      clips: Share of the items that have a clip, 0 to 1. Above 0, products swing, bounce, spin or
+        blink, which nothing but their clips tells and many queries ask for.
 
     Returns:
       The figures of the shop.
@@ -52,22 +61,34 @@ def simulate(
       UserError: An argument is out of range.
       OutputError: `out` holds something.
     """
-    arguments = {"items": items, "queries": queries, "users": users, "seed": seed}
+    arguments: dict[str, float] = {"items": items, "queries": queries, "users": users, "seed": seed}
     least = {"items": MIN_ITEMS, "queries": MIN_QUERIES, "users": MIN_USERS, "seed": 0}
     for name, value in arguments.items():
         if value < least[name]:
             raise UserError(f"{name} is {value}, but must be at least {least[name]}")
+    for name, share in {"clips": clips}.items():
+        if not 0 <= share <= 1:
+            raise UserError(f"{name} is {share}, but must be from 0 to 1")
+        if share:
+            arguments[name] = share
     model = ClickModel()
     with new_folder(pathlib.Path(out)) as folder:
         # A stream of chance of its own for each part: more shoppers leave the products as they are.
-        streams = [np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(7)]
+        streams = [np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(8)]
         products = make_products(items, streams[0])
         states = photo_states(items, streams[1])
         shoppers = make_shoppers(users, streams[2])
         asked = make_queries(max(8, queries // 3), products, streams[3])
+        hidden: list[HiddenMedia] = []
+        if clips:
+            products, asked = with_hidden(products, asked, MOTION, streams[7])
+            write = functools.partial(
+                write_clips, products=products, share=clips, rng=streams[7], progress=progress
+            )
+            hidden.append((Feature("clip", "video", "item", "clip"), write))
         past = past_events(shoppers, products, streams[4])
         lists, caused = make_log(queries, products, shoppers, asked, model, streams[5], progress)
         events = pd.concat([past, caused], ignore_index=True)
-        write_dataset(folder, products, states, asked, lists, events, streams[6], progress=progress)
+        write_dataset(folder, products, states, asked, lists, events, streams[6], progress, hidden)
         write_simulation(folder, arguments, model)
     return summarize(lists, len(events), states)

@@ -11,8 +11,8 @@ def held_share(wanted: np.ndarray, attributes: np.ndarray) -> np.ndarray:
     """The share of the named attributes that each item holds; 1 where the query names none.
 
     Args:
-      wanted: The value asked for per attribute, −1 where none is named, [7] int.
-      attributes: The items' values, [items, 7] int.
+      wanted: The value asked for per attribute, −1 where none is named, [attributes] int.
+      attributes: The items' values, [items, attributes] int.
 
     Returns:
       Shares, [items] float.

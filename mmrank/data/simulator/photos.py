@@ -30,12 +30,12 @@ _RGB = {
     "white": (247, 247, 245),
     "grey": (138, 140, 144),
 }
-_PALETTE = np.array([_RGB[colour.key] for colour in COLOURS], dtype=np.float32)
-_BACKGROUNDS = np.array(
+PALETTE = np.array([_RGB[colour.key] for colour in COLOURS], dtype=np.float32)
+BACKGROUNDS = np.array(
     [(255, 255, 255), (240, 236, 226), (226, 234, 242), (228, 228, 228), (236, 226, 232)],
     dtype=np.float32,
 )
-_EPOCH = (2025, 1, 1, 0, 0, 0)  # one date for every member keeps the archive's bytes the same
+EPOCH = (2025, 1, 1, 0, 0, 0)  # one date for every member keeps the archive's bytes the same
 
 
 def photo_states(items: int, rng: np.random.Generator) -> np.ndarray:
@@ -58,7 +58,7 @@ def draw_photo(kind: int, colour: int, pattern: int, rng: np.random.Generator) -
     if rng.random() < 0.5:
         body, trim, edge = body[:, ::-1], trim[:, ::-1], edge[:, ::-1]
 
-    first = np.clip(_PALETTE[colour] + rng.normal(0, 7, 3), 0, 255).astype(np.float32)
+    first = np.clip(PALETTE[colour] + rng.normal(0, 7, 3), 0, 255).astype(np.float32)
     light = float(first @ np.array([0.299, 0.587, 0.114], dtype=np.float32)) > 150
     second = np.array((62, 62, 70) if light else (244, 244, 240), dtype=np.float32)
     dx, dy = rng.integers(0, TILE - SIZE, 2)
@@ -66,7 +66,7 @@ def draw_photo(kind: int, colour: int, pattern: int, rng: np.random.Generator) -
     cover = tile(pattern, period)[dy : dy + SIZE, dx : dx + SIZE, None]
     cloth = first * (1 - cover) + second * cover
 
-    picture = _BACKGROUNDS[int(rng.random() * len(_BACKGROUNDS))] + rng.normal(0, 3, 3)
+    picture = BACKGROUNDS[int(rng.random() * len(BACKGROUNDS))] + rng.normal(0, 3, 3)
     picture = picture + (first * 0.45 + 55 - picture) * edge
     picture = picture + (cloth - picture) * body
     picture = picture + (first * 0.72 + 12 - picture) * trim
@@ -126,6 +126,6 @@ def write_photos(
             if state == "broken":
                 data = broken(data, rng)
             member = f"photos/{i // 1000:03d}/P{i:06d}.jpg"
-            archive.writestr(zipfile.ZipInfo(member, _EPOCH), data)
+            archive.writestr(zipfile.ZipInfo(member, EPOCH), data)
             members.append(member)
     return members

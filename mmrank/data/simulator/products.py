@@ -14,6 +14,7 @@ from mmrank.data.simulator.world import (
     MATERIALS,
     PATTERN_SHARES,
     TYPES,
+    Hidden,
 )
 
 LATE_SHARE = 0.12
@@ -26,7 +27,8 @@ class Products:
 
     Attributes:
       types: Product type, [items] int.
-      attributes: Value number per attribute in the order of `ATTRIBUTE_NAMES`, [items, 7] int.
+      attributes: Value number per attribute in the order of `ATTRIBUTE_NAMES`, then of `hidden`,
+        [items, 7 + hidden] int.
       level: Price level within the type from 0 (cheap) to 1 (dear), [items] float.
       quality: Latent quality from 0 to 1, which only ratings and sales hint at, [items] float.
       price: In yuan, [items] float.
@@ -35,8 +37,9 @@ class Products:
       arrived: Seconds since 1970, [items] int.
       title, description: Texts; a description is None where missing.
       tags: Tags joined by "|", empty without any.
-      named: Whether the texts name the attribute, [items, 7] bool.
+      named: Whether the texts name the attribute, [items, 7 + hidden] bool.
       type_named: Whether the texts name the product type, [items] bool.
+      hidden: The attributes that no text and no photo tells.
     """
 
     types: np.ndarray
@@ -53,9 +56,14 @@ class Products:
     tags: list[str]
     named: np.ndarray
     type_named: np.ndarray
+    hidden: tuple[Hidden, ...] = ()
 
     def __len__(self) -> int:
         return len(self.types)
+
+    def values_of(self, hidden: Hidden) -> np.ndarray:
+        """The value numbers [items] of a hidden attribute."""
+        return self.attributes[:, len(ATTRIBUTE_NAMES) + self.hidden.index(hidden)]
 
 
 def make_products(items: int, rng: np.random.Generator) -> Products:

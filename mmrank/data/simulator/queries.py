@@ -36,7 +36,8 @@ class Queries:
 
     Attributes:
       types: The product type asked for, [queries] int.
-      wanted: The value asked for per attribute, −1 where none is named, [queries, 7] int.
+      wanted: The value asked for per attribute of the products, −1 where none is named,
+        [queries, 7 + hidden] int.
       text: What the shopper types.
       popularity: Share of the impressions, [queries], summing to 1 (Zipf).
     """

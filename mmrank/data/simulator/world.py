@@ -28,6 +28,14 @@ class Value:
 
 
 @dataclasses.dataclass(frozen=True)
+class Hidden:
+    """An attribute of which only one kind of media tells, see `hidden.py`: name and values."""
+
+    name: str
+    values: tuple[Value, ...]
+
+
+@dataclasses.dataclass(frozen=True)
 class ProductType:
     """A type of product: what it is called, what it usually costs, what it can be made of."""
 

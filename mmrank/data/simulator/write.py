@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from collections.abc import Callable
+import zipfile
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -19,15 +20,22 @@ from mmrank.data.simulator.queries import Queries
 from mmrank.schema import Catalog, Events, Feature, Lists, Schema, save_schema
 
 SIMULATION_FILE = "simulation.yaml"
+# A feature whose files tell a hidden attribute, and what writes them and gives their names.
+HiddenMedia = tuple[Feature, Callable[[zipfile.ZipFile], list[str | None]]]
 
 
-def shop_schema() -> Schema:
-    """The schema of every simulated shop. No truth is among its features but the labels."""
+def shop_schema(hidden: Sequence[Feature] = ()) -> Schema:
+    """The schema of a simulated shop. No truth is among its features but the labels.
+
+    Args:
+      hidden: Features that the shop has beside the usual ones.
+    """
     features = [
         Feature("query", "text", "query", "query"),
         Feature("title", "text", "item", "title"),
         Feature("description", "text", "item", "description"),
         Feature("photo", "image", "item", "photo"),
+        *hidden,
         Feature("price", "number", "item", "price", {"log": True}),
         Feature("rating", "number", "item", "rating"),
         Feature("rating_count", "number", "item", "rating_count", {"log": True}),
@@ -57,8 +65,9 @@ def write_dataset(
     events: pd.DataFrame,
     rng: np.random.Generator,
     progress: Callable[[int], object] = lambda photos: None,
+    hidden: Sequence[HiddenMedia] = (),
 ) -> None:
-    """Writes schema, tables and photos into a folder.
+    """Writes schema, tables and media into a folder.
 
     Args:
       folder: Existing folder.
@@ -68,10 +77,15 @@ def write_dataset(
       events: All events with columns user, item (numbers), event_type and time.
       rng: Source of the variation between photos.
       progress: Called with 1 after each photo.
+      hidden: The features of hidden attributes with what writes their files.
     """
     item_ids = np.array([f"P{i:06d}" for i in range(len(products))], dtype=object)
     with (folder / "images.zip").open("wb") as file:
         photos = write_photos(file, products, states, rng, progress)
+    others = {}
+    for feature, write in hidden:
+        with zipfile.ZipFile(folder / "images.zip", "a", zipfile.ZIP_STORED) as archive:
+            others[feature.column] = pd.Series(write(archive), dtype=object)
     brands = products.attributes[:, world.column("brand")]
     pd.DataFrame(
         {
@@ -87,6 +101,7 @@ def write_dataset(
             "tags": products.tags,
             "arrived": products.arrived,
         }
+        | others
     ).to_parquet(folder / "catalog.parquet", index=False)
     _truth(item_ids, products, states).to_parquet(folder / "truth.parquet", index=False)
     texts = np.array(queries.text, dtype=object)
@@ -110,10 +125,10 @@ def write_dataset(
             "time": events["time"].to_numpy(),
         }
     ).to_parquet(folder / "events.parquet", index=False)
-    save_schema(shop_schema(), folder)
+    save_schema(shop_schema([feature for feature, _ in hidden]), folder)
 
 
-def write_simulation(folder: pathlib.Path, arguments: dict[str, int], model: ClickModel) -> None:
+def write_simulation(folder: pathlib.Path, arguments: dict[str, float], model: ClickModel) -> None:
     """Writes `simulation.yaml`: arguments and click model, to compare estimates with."""
     positions = np.arange(1, LONGEST + 1)
     plain = {
@@ -143,4 +158,6 @@ def _truth(item_ids: np.ndarray, products: Products, states: np.ndarray) -> pd.D
     for a, (name, values) in enumerate(world.ATTRIBUTES.items()):
         columns[name] = [values[v].key for v in products.attributes[:, a]]
         columns[f"{name}_named"] = products.named[:, a]
+    for a, hidden in enumerate(products.hidden, len(world.ATTRIBUTES)):
+        columns[hidden.name] = [hidden.values[v].key for v in products.attributes[:, a]]
     return pd.DataFrame(columns).assign(quality=products.quality, photo_state=states)

@@ -34,7 +34,7 @@ def test_a_plain_product_shows_its_colour(colour: int) -> None:
     # A cushion covers the middle wherever it is placed. The shade varies by a standard deviation
     # of 7 per channel; the nearest two colours of the palette are 108 apart in all.
     middle = photo[28:36, 28:36].reshape(-1, 3).mean(axis=0)
-    distances = np.abs(photos._PALETTE - middle).sum(axis=1)
+    distances = np.abs(photos.PALETTE - middle).sum(axis=1)
     assert int(np.argmin(distances)) == colour
 
 

@@ -1,0 +1,60 @@
+"""Attributes that no text, tag or photo tells: a clip or a sound does, where an item has one."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from mmrank.data.simulator.products import Products
+from mmrank.data.simulator.queries import Queries
+from mmrank.data.simulator.world import LANGUAGES, Hidden, Value
+
+ASKED_SHARE = 0.4  # of the queries, for each hidden attribute
+
+MOTION = Hidden(
+    "motion",
+    (
+        Value("swinging", ("左右摆动", "摇摆"), ("swinging", "swaying")),
+        Value("bouncing", ("上下跳动", "弹跳"), ("bouncing", "jumping")),
+        Value("spinning", ("旋转", "转动"), ("spinning", "rotating")),
+        Value("blinking", ("闪烁", "闪光"), ("blinking", "flashing")),
+    ),
+)
+
+
+def with_hidden(
+    products: Products, queries: Queries, hidden: Hidden, rng: np.random.Generator
+) -> tuple[Products, Queries]:
+    """The products with one more attribute, and the queries, of which some now ask for it.
+
+    Every product has a value, each as likely as the others. A query that asks for it names the
+    value of a product that has all the rest it asks for, so that something can be found.
+    """
+    values = rng.integers(len(hidden.values), size=len(products))
+    wanted = np.full(len(queries), -1)
+    texts = list(queries.text)
+    for q in np.flatnonzero(rng.random(len(queries)) < ASKED_SHARE):
+        named = queries.wanted[q] >= 0
+        fit = (products.attributes[:, named] == queries.wanted[q, named]).all(axis=1)
+        fitting = np.flatnonzero(fit & (products.types == queries.types[q]))
+        wanted[q] = values[fitting[int(rng.random() * len(fitting))]]
+        texts[q] = _asking(texts[q], hidden.values[wanted[q]], rng)
+    return (
+        dataclasses.replace(
+            products,
+            attributes=np.column_stack([products.attributes, values]),
+            named=np.column_stack([products.named, np.zeros(len(products), bool)]),
+            hidden=(*products.hidden, hidden),
+        ),
+        dataclasses.replace(queries, wanted=np.column_stack([queries.wanted, wanted]), text=texts),
+    )
+
+
+def _asking(text: str, value: Value, rng: np.random.Generator) -> str:
+    """The query with the value's word in front, in the language that the query is in."""
+    if text.isascii():
+        return f"{value.word('en', rng)} {text}"
+    if " " not in text:
+        return value.word("zh", rng) + text
+    return f"{value.word(LANGUAGES[int(rng.random() * 2)], rng)} {text}"
