@@ -1,0 +1,120 @@
+"""Lists of titles for search queries: those judged, and titles of other queries beside them."""
+
+from __future__ import annotations
+
+import bm25s
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from mmrank.evaluation.baselines import tokens
+
+SHELF_LISTS = 64
+# Of the titles that BM25 ranks highest, among which the hard negatives are drawn.
+NEAREST = 50
+COLUMNS = ["list_id", "query", "item_id", "grade", "label", "split"]
+
+
+def make_lists(
+    pairs: pd.DataFrame, split: str, candidates: int, rng: np.random.Generator
+) -> pd.DataFrame:
+    """A list for every query of one split over the titles of that split.
+
+    Half of the unjudged candidates are hard: drawn from the 50 titles that BM25 finds nearest to
+    the query. The others are titles of the 63 lists beside it, so that a batch of neighbours has
+    few titles to encode. Both have grade 0; a judged title's grade is its label.
+
+    Args:
+      pairs: `query`, `item_id`, `title`, `label`; a query and a title together once.
+      split: Its name, for the list ids and the `split` column.
+      candidates: Of a list; fewer where the split has fewer titles.
+      rng: The source of randomness.
+
+    Returns:
+      `list_id`, `query`, `item_id`, `grade`, `label` (missing where not judged), `split`; lists
+      and candidates in random order.
+    """
+    titles = pairs.drop_duplicates("item_id").reset_index(drop=True)
+    number = pd.Series(np.arange(len(titles)), index=titles["item_id"])
+    own = {
+        query: (number[rows["item_id"]].to_numpy(), rows["label"].to_numpy())
+        for query, rows in pairs.groupby("query", sort=False)
+    }
+    queries = rng.permutation(np.array(list(own), dtype=object))
+    nearest = nearest_titles(list(queries), titles["title"].tolist())
+    frames = [pd.DataFrame(columns=COLUMNS)]
+    for i, query in enumerate(tqdm(queries, desc=f"{split} lists", unit="list", disable=None)):
+        first = i - i % SHELF_LISTS
+        shelf = np.concatenate([own[q][0] for q in queries[first : first + SHELF_LISTS]])
+        judged, labels = own[query]
+        others = unjudged(
+            judged, nearest[i], shelf, len(titles), max(0, candidates - len(judged)), rng
+        )
+        chosen = np.concatenate([judged, others])
+        label = np.concatenate([labels, np.full(len(others), np.nan)])
+        order = rng.permutation(len(chosen))
+        frames.append(
+            pd.DataFrame(
+                {
+                    "list_id": f"{split}-{i:06d}",
+                    "query": query,
+                    "item_id": titles["item_id"].to_numpy()[chosen[order]],
+                    "grade": np.nan_to_num(label[order]),
+                    "label": label[order],
+                    "split": split,
+                }
+            )
+        )
+    return pd.concat(frames[1:] or frames, ignore_index=True)
+
+
+def unjudged(
+    judged: np.ndarray,
+    nearest: np.ndarray,
+    shelf: np.ndarray,
+    size: int,
+    number: int,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Distinct titles that nobody judged for a query: half hard, half of its shelf.
+
+    Args:
+      judged: The query's own titles.
+      nearest: Titles that are near to it.
+      shelf: Titles of the lists beside it.
+      size: Titles in all; where the shelf has too few, any of them make up for it.
+      number: How many; fewer if there are no more.
+      rng: The source of randomness.
+    """
+    near = np.setdiff1d(nearest, judged)
+    hard = rng.permutation(near)[: number // 2]
+    beside = rng.permutation(np.setdiff1d(shelf, np.union1d(judged, hard)))[: number - len(hard)]
+    picked = np.concatenate([hard, beside])
+    if len(picked) == number:
+        return picked
+    rest = np.setdiff1d(np.arange(size), np.union1d(judged, picked))
+    return np.concatenate([picked, rng.permutation(rest)[: number - len(picked)]])
+
+
+def nearest_titles(queries: list[str], titles: list[str], count: int = NEAREST) -> np.ndarray:
+    """The titles nearest to each query by BM25, [queries, count or all titles] int.
+
+    Terms are words, Chinese characters and pairs of neighbours: Chinese needs no segmenter so.
+
+    Source: Robertson and Zaragoza 2009, in Lucene's form as kept by the package bm25s.
+    """
+    index = bm25s.BM25(method="lucene")
+    index.index([terms(title) for title in titles], show_progress=False)
+    found, _ = index.retrieve(
+        [terms(query) for query in queries],
+        k=min(count, len(titles)),
+        show_progress=False,
+        leave_progress=False,
+    )
+    return np.asarray(found)
+
+
+def terms(text: str) -> list[str]:
+    """The words and Chinese characters of a text, and each two neighbours joined."""
+    single = tokens(text)
+    return single + [a + b for a, b in zip(single, single[1:], strict=False)]
