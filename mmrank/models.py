@@ -13,36 +13,29 @@ Serving keeps the first three apart, so that items can be encoded ahead of the r
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
 
 from mmrank.encoders.behavior import BehaviorAttention
-from mmrank.encoders.tokens import ModalityDropout, ModalityTokens, PresentOnly
+from mmrank.encoders.tokens import ModalityTokens
 from mmrank.fusion.base import Fusion
 from mmrank.ranking.heads import ListwiseHead
+from mmrank.towers import (
+    MASK,
+    ContextTower,
+    Encoders,
+    FeatureEncoder,
+    ItemTower,
+    Tensors,
+    inputs_of,
+    present_name,
+    share_batch_statistics,
+    tower_outputs,
+)
 
-SLOTS, MASK = "slots", "mask"
-
-
-@dataclasses.dataclass(frozen=True)
-class FeatureEncoder:
-    """One feature as the model sees it.
-
-    Attributes:
-      name: Of the feature and its input; `NAME_present` is the presence input.
-      side: item, query, user or pair.
-      spec: Shape (first dimension None) and dtype of its input.
-      encoder: Layer [N, ...] → [N, D']; features may share one.
-      hide: Chance that training hides an item's present value.
-    """
-
-    name: str
-    side: str
-    spec: tf.TensorSpec
-    encoder: tf.keras.layers.Layer
-    hide: float = 0.0
+SLOTS = "slots"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,11 +68,6 @@ class RankingModel:
         if self.history is None:
             raise ValueError("this ranker has no history")
         return history_names(self.history)[role]
-
-
-def present_name(feature: str) -> str:
-    """The name of a feature's presence input."""
-    return f"{feature}_present"
 
 
 def history_names(history: str) -> dict[str, str]:
@@ -115,13 +103,23 @@ def ranking_model(
     if not by_side["item"]:
         raise ValueError("a ranker needs a feature of side item")
     _check_inputs(features, history)
-    wrapped: dict[int, PresentOnly] = {}
-    item_tower = _item_tower(by_side["item"], width, wrapped)
-    context_tower = _context_tower(by_side["query"], by_side["user"], width, wrapped)
+    encoders = Encoders()
+    item = ItemTower(by_side["item"], width)
+    context = ContextTower({side: by_side[side] for side in ("query", "user")}, width)
+    item_tower, context_tower = item.model(encoders), context.model(encoders)
     scorer = _scorer(
-        item_tower, context_tower, by_side["pair"], width, fusion, head, behavior, wrapped
+        item_tower, context_tower, by_side["pair"], width, fusion, head, behavior, encoders
     )
-    network = _network(item_tower, context_tower, scorer, history)
+
+    def towers(inputs: Tensors) -> tuple[Tensors, Tensors]:
+        if share_batch_statistics(item.features, context.features):
+            return tower_outputs(item, context, encoders, inputs)
+        return (
+            item_tower({n: inputs[n] for n in item_tower.input}),
+            context_tower({n: inputs[n] for n in context_tower.input}),
+        )
+
+    network = _network(item_tower, context_tower, towers, scorer, history)
     return RankingModel(
         item_tower,
         context_tower,
@@ -150,88 +148,6 @@ def _check_inputs(features: Sequence[FeatureEncoder], history: str | None) -> No
         taken |= names
 
 
-def _inputs_of(
-    feature: FeatureEncoder, lead: tuple[None, ...] = ()
-) -> tuple[dict[str, tf.Tensor], tf.Tensor, tf.Tensor]:
-    """The inputs of one feature, by name, and again its value and its presence."""
-    shape = (*lead, *feature.spec.shape[1:])
-    value = tf.keras.Input(shape, dtype=feature.spec.dtype, name=feature.name)
-    present = tf.keras.Input(lead, dtype=tf.bool, name=present_name(feature.name))
-    return {feature.name: value, present_name(feature.name): present}, value, present
-
-
-def _encoder(feature: FeatureEncoder, wrapped: dict[int, PresentOnly]) -> PresentOnly:
-    """The feature's encoder over present rows alone, the same layer wherever it is shared."""
-    key = id(feature.encoder)
-    if key not in wrapped:
-        wrapped[key] = PresentOnly(feature.encoder, name=f"{feature.encoder.name}_present")
-    return wrapped[key]
-
-
-def _item_tower(
-    features: Sequence[FeatureEncoder], width: int, wrapped: dict[int, PresentOnly]
-) -> tf.keras.Model:
-    inputs: dict[str, tf.Tensor] = {}
-    values, presence = [], []
-    for feature in features:
-        new, value, here = _inputs_of(feature)
-        inputs |= new
-        values.append(value)
-        presence.append(here)
-    present = tf.stack(presence, axis=-1)
-    if any(f.hide for f in features):
-        present = ModalityDropout([f.hide for f in features], name="modality_dropout")(present)
-        presence = tf.unstack(present, axis=-1)
-    embeddings = [
-        _encoder(f, wrapped)((v, p)) for f, v, p in zip(features, values, presence, strict=True)
-    ]
-    tokens = ModalityTokens(tuple(f.name for f in features), width, name="item_tokens")
-    outputs = {"tokens": tokens((embeddings, presence)), "present": present}
-    return tf.keras.Model(inputs, outputs, name="item_tower")
-
-
-def _context_tower(
-    query: Sequence[FeatureEncoder],
-    user: Sequence[FeatureEncoder],
-    width: int,
-    wrapped: dict[int, PresentOnly],
-) -> tf.keras.Model:
-    """Contexts [B, C, D]: one for the query, one for the shopper, as far as there are features."""
-    inputs: dict[str, tf.Tensor] = {
-        # Every list has a mask; it gives a context tower without features its batch size.
-        MASK: tf.keras.Input((None,), dtype=tf.bool, name=MASK)
-    }
-    contexts, presence = [], []
-    for side, features in (("query", query), ("user", user)):
-        embeddings, here = [], []
-        for feature in features:
-            new, value, present = _inputs_of(feature)
-            inputs |= new
-            embeddings.append(_encoder(feature, wrapped)((value, present)))
-            here.append(present)
-        if features:
-            names = tuple(f.name for f in features)
-            tokens = ModalityTokens(names, width, name=f"{side}_tokens")((embeddings, here))
-            contexts.append(PresentMean(name=f"{side}_mean")((tokens, tf.stack(here, -1))))
-            presence.append(tf.reduce_any(tf.stack(here, -1), -1))
-    if not contexts:
-        # Broadcast rather than tiled: the width has to stay known.
-        contexts.append(tf.zeros_like(inputs[MASK][:, :1], tf.float32) + tf.zeros([1, width]))
-        presence.append(tf.zeros_like(inputs[MASK][:, 0]))
-    outputs = {"contexts": tf.stack(contexts, 1), "present": tf.stack(presence, 1)}
-    return tf.keras.Model(inputs, outputs, name="context_tower")
-
-
-class PresentMean(tf.keras.layers.Layer):
-    """Means [B, D] over the present ones of tokens [B, M, D]; over all where none is present."""
-
-    def call(self, inputs: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
-        tokens, present = inputs
-        used = present | ~tf.reduce_any(present, -1, keepdims=True)
-        weight = tf.cast(used, tokens.dtype)[..., None]
-        return tf.reduce_sum(tokens * weight, 1) / tf.reduce_sum(weight, 1)
-
-
 def _scorer(
     item_tower: tf.keras.Model,
     context_tower: tf.keras.Model,
@@ -240,7 +156,7 @@ def _scorer(
     fusion: Fusion,
     head: ListwiseHead,
     behavior: BehaviorAttention | None,
-    wrapped: dict[int, PresentOnly],
+    encoders: Encoders,
 ) -> tf.keras.Model:
     count = item_tower.output["tokens"].shape[1]
     kinds = context_tower.output["contexts"].shape[1]
@@ -256,10 +172,10 @@ def _scorer(
     contexts, contexts_present = inputs["contexts"], inputs["contexts_present"]
     embeddings, here, names = [], [], []
     for feature in pair:
-        new, value, there = _inputs_of(feature, lead=(None,))
-        inputs |= new
+        inputs |= inputs_of(feature, lead=(None,))
+        value, there = inputs[feature.name], inputs[present_name(feature.name)]
         flat = tf.reshape(value, [-1, *feature.spec.shape[1:]])
-        embedding = _encoder(feature, wrapped)((flat, tf.reshape(there, [-1])))
+        embedding = encoders.of(feature)((flat, tf.reshape(there, [-1])))
         shape = tf.shape(there)
         embeddings.append(tf.reshape(embedding, [shape[0], shape[1], embedding.shape[-1]]))
         here.append(there)
@@ -327,6 +243,7 @@ class ItemSummary(tf.keras.layers.Layer):
 def _network(
     item_tower: tf.keras.Model,
     context_tower: tf.keras.Model,
+    towers: Callable[[Tensors], tuple[Tensors, Tensors]],
     scorer: tf.keras.Model,
     history: str | None,
 ) -> tf.keras.Model:
@@ -342,8 +259,7 @@ def _network(
         dtypes = {"slots": tf.int32, "types": tf.int32, "ages": tf.float32, "mask": tf.bool}
         inputs |= {n: tf.keras.Input((None,), dtype=dtypes[r], name=n) for r, n in roles.items()}
 
-    items = item_tower({n: inputs[n] for n in item_tower.input})
-    context = context_tower({n: inputs[n] for n in context_tower.input})
+    items, context = towers(inputs)
     fed = {
         "tokens": tf.gather(items["tokens"], inputs[SLOTS]),
         "present": tf.gather(items["present"], inputs[SLOTS]),

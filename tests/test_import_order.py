@@ -26,6 +26,7 @@ LAYERS = (
     "encoders",
     "fusion",
     "ranking",
+    "towers",
     "models",
     "features",
     "scoring",

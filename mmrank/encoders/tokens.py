@@ -73,6 +73,27 @@ class PresentOnly(tf.keras.layers.Layer):
         return tf.where(present[:, None], spread, tf.zeros([], encoded.dtype))
 
 
+class InOneBatch(tf.keras.layers.Layer):
+    """Embeddings [N_i, D'] of several features that share an encoder, encoded as one batch.
+
+    Args:
+      encoder: The encoder over present rows.
+    """
+
+    def __init__(self, encoder: PresentOnly, **kwargs: Any):
+        super().__init__(autocast=False, **kwargs)
+        self.encoder = encoder
+
+    def call(
+        self, inputs: tuple[list[tf.Tensor], list[tf.Tensor]], training: bool | None = None
+    ) -> list[tf.Tensor]:
+        """Args: values, tensors [N_i, ...] alike but for N_i; present, tensors [N_i] bool."""
+        values, present = inputs
+        both = (tf.concat(values, 0), tf.concat(present, 0))
+        sizes = tf.stack([tf.shape(p)[0] for p in present])
+        return tf.split(self.encoder(both, training=training), sizes)
+
+
 class ModalityTokens(tf.keras.layers.Layer):
     """Tokens [..., M, D] of M modalities: each projected and layer-normalised.
 

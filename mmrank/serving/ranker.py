@@ -75,7 +75,7 @@ class Ranker:
 
     def rank(
         self,
-        query: str | Mapping[str, Any] | None = None,
+        query: str | bytes | os.PathLike[str] | Mapping[str, Any] | None = None,
         candidates: Iterable[Any] = (),
         user: Any = None,
         history: Iterable[Any] | None = None,
@@ -84,7 +84,8 @@ class Ranker:
         """The candidates from best to worst; equal scores keep the order given.
 
         Args:
-          query: The text of the query, or a mapping of the query's features.
+          query: The text of the query, its photo (the file's bytes or a `pathlib.Path`), or a
+            mapping of the query's features, such as {"query": "red", "photo": "me.jpg"}.
           candidates: Item ids of the exported catalogue, or for each candidate a mapping of its
             raw features (a photo as its bytes or its path). What is left out is absent, and so is
             everything about an unknown item id.
@@ -105,7 +106,7 @@ class Ranker:
 
     def scores(
         self,
-        query: str | Mapping[str, Any] | None = None,
+        query: str | bytes | os.PathLike[str] | Mapping[str, Any] | None = None,
         candidates: Iterable[Any] = (),
         user: Any = None,
         history: Iterable[Any] | None = None,

@@ -99,7 +99,7 @@ class Inputs:
         if value is None:
             value = {}
         elif not isinstance(value, Mapping):
-            value = {self._only(side): value}
+            value = {self._only(side, value): value}
         return self.rows((side,), [value], [side])
 
     def rows(
@@ -150,11 +150,16 @@ class Inputs:
             f"{self.history}_ages": np.array([ages], np.float32),
         }
 
-    def _only(self, side: str) -> str:
-        """The feature that a bare value is for: the only text, else the only feature."""
+    def _only(self, side: str, value: Any) -> str:
+        """The feature that a bare value is for.
+
+        Bytes and `pathlib` paths are for the only feature of files, anything else for the only
+        text, and where there is none of these, for the only feature.
+        """
         columns = [c for c in self.columns.values() if c.side == side]
-        texts = [c for c in columns if c.kind == "text"]
-        for only in (texts, columns):
+        of_file = isinstance(value, (bytes, bytearray, memoryview, os.PathLike))
+        likely = [c for c in columns if (c.media if of_file else c.kind == "text")]
+        for only in (likely, columns):
             if len(only) == 1:
                 return only[0].name
         if not columns:

@@ -154,3 +154,20 @@ def test_item_ids() -> None:
     assert item_id(7, "here") == item_id(np.int64(7), "here") == "7"
     with pytest.raises(RankError, match="here: expected an item id, got 1.5"):
         item_id(1.5, "here")
+
+
+def test_bytes_and_paths_are_for_the_only_photo(tmp_path: pathlib.Path) -> None:
+    seen = Column("seen", "image", "query", "string", True)
+    file = tmp_path / "me.png"
+    file.write_bytes(png())
+    both = inputs(QUERY, seen)
+    for value in (png(), file):
+        arrays = both.context("query", value)
+        assert arrays["seen"].tolist() == [png()]
+        assert arrays["seen_present"].tolist() == [True]
+        assert arrays["query_present"].tolist() == [False]
+    assert both.context("query", "red")["query"].tolist() == ["red"]
+    # Without a text, a path may be a text too.
+    assert inputs(seen).context("query", str(file))["seen"].tolist() == [png()]
+    with pytest.raises(RankError, match="a mapping is needed.*seen, other"):
+        inputs(seen, Column("other", "image", "query", "string", True)).context("query", png())

@@ -1,0 +1,229 @@
+"""The towers of a ranker: raw features of items, and of query and shopper, → tokens.
+
+Both come apart, so that a photo asked for and the photos it is compared with can be encoded in
+one batch while the network is trained.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import tensorflow as tf
+
+from mmrank.encoders.tokens import InOneBatch, ModalityDropout, ModalityTokens, PresentOnly
+
+MASK = "mask"
+Tensors = dict[str, tf.Tensor]
+
+
+@dataclasses.dataclass(frozen=True)
+class FeatureEncoder:
+    """One feature as the model sees it.
+
+    Attributes:
+      name: Of the feature and its input; `NAME_present` is the presence input.
+      side: item, query, user or pair.
+      spec: Shape (first dimension None) and dtype of its input.
+      encoder: Layer [N, ...] → [N, D']; features may share one.
+      hide: Chance that training hides an item's present value.
+    """
+
+    name: str
+    side: str
+    spec: tf.TensorSpec
+    encoder: tf.keras.layers.Layer
+    hide: float = 0.0
+
+
+def present_name(feature: str) -> str:
+    """The name of a feature's presence input."""
+    return f"{feature}_present"
+
+
+def inputs_of(feature: FeatureEncoder, lead: tuple[None, ...] = ()) -> Tensors:
+    """The inputs of one feature by name: its value, and its presence."""
+    shape = (*lead, *feature.spec.shape[1:])
+    flag = present_name(feature.name)
+    return {
+        feature.name: tf.keras.Input(shape, dtype=feature.spec.dtype, name=feature.name),
+        flag: tf.keras.Input(lead, dtype=tf.bool, name=flag),
+    }
+
+
+class Encoders:
+    """The encoders of a ranker over present rows alone, one layer wherever it is shared."""
+
+    def __init__(self) -> None:
+        self._wrapped: dict[int, PresentOnly] = {}
+
+    def of(self, feature: FeatureEncoder) -> PresentOnly:
+        """The layer (values [N, ...], present [N]) → embeddings [N, D'] of a feature."""
+        key = id(feature.encoder)
+        if key not in self._wrapped:
+            name = f"{feature.encoder.name}_present"
+            self._wrapped[key] = PresentOnly(feature.encoder, name=name)
+        return self._wrapped[key]
+
+    def apart(
+        self, features: Sequence[FeatureEncoder], inputs: Tensors, presence: Tensors
+    ) -> Tensors:
+        """Embeddings by feature, each encoded by itself."""
+        return {f.name: self.of(f)((inputs[f.name], presence[f.name])) for f in features}
+
+    def together(
+        self, features: Sequence[FeatureEncoder], inputs: Tensors, presence: Tensors
+    ) -> Tensors:
+        """Embeddings by feature; those that share an encoder with batch statistics in one batch."""
+        embeddings: Tensors = {}
+        for sharing in _by_encoder(features):
+            if len(sharing) == 1 or not _takes_batch_statistics(sharing[0].encoder):
+                embeddings |= self.apart(sharing, inputs, presence)
+                continue
+            encoder = self.of(sharing[0])
+            both = InOneBatch(encoder, name=f"{encoder.name}_in_one_batch")
+            values = [inputs[f.name] for f in sharing]
+            encoded = both((values, [presence[f.name] for f in sharing]))
+            embeddings |= {f.name: e for f, e in zip(sharing, encoded, strict=True)}
+        return embeddings
+
+
+def share_batch_statistics(one: Sequence[FeatureEncoder], other: Sequence[FeatureEncoder]) -> bool:
+    """Whether features of two towers share an encoder that has BatchNormalization."""
+    shared = {id(f.encoder) for f in one} & {id(f.encoder) for f in other}
+    return any(_takes_batch_statistics(f.encoder) for f in one if id(f.encoder) in shared)
+
+
+def _by_encoder(features: Sequence[FeatureEncoder]) -> list[list[FeatureEncoder]]:
+    groups: dict[int, list[FeatureEncoder]] = {}
+    for feature in features:
+        groups.setdefault(id(feature.encoder), []).append(feature)
+    return list(groups.values())
+
+
+def _takes_batch_statistics(encoder: tf.keras.layers.Layer) -> bool:
+    norm = tf.keras.layers.BatchNormalization
+    return any(isinstance(layer, norm) for layer in encoder._flatten_layers())
+
+
+class ItemTower:
+    """Item features [U, ...] → tokens [U, M, D] and present [U, M].
+
+    Args:
+      features: Those of side item, in the order of the tokens.
+      width: D.
+    """
+
+    def __init__(self, features: Sequence[FeatureEncoder], width: int):
+        self.features = features
+        self._tokens = ModalityTokens(tuple(f.name for f in features), width, name="item_tokens")
+        self._dropout: ModalityDropout | None = None
+        if any(f.hide for f in features):
+            self._dropout = ModalityDropout([f.hide for f in features], name="modality_dropout")
+
+    def shown(self, inputs: Tensors) -> tuple[tf.Tensor, Tensors]:
+        """Presence [U, M], and by feature [U], of what training leaves to be seen."""
+        names = [f.name for f in self.features]
+        presence = [inputs[present_name(name)] for name in names]
+        present = tf.stack(presence, axis=-1)
+        if self._dropout is not None:
+            present = self._dropout(present)
+            presence = tf.unstack(present, axis=-1)
+        return present, dict(zip(names, presence, strict=True))
+
+    def outputs(self, embeddings: Tensors, present: tf.Tensor, presence: Tensors) -> Tensors:
+        """By name tokens and present, of what `shown` left, encoded."""
+        names = [f.name for f in self.features]
+        tokens = self._tokens(([embeddings[n] for n in names], [presence[n] for n in names]))
+        return {"tokens": tokens, "present": present}
+
+    def model(self, encoders: Encoders) -> tf.keras.Model:
+        """The tower as a model of its own inputs."""
+        inputs: Tensors = {}
+        for feature in self.features:
+            inputs |= inputs_of(feature)
+        present, presence = self.shown(inputs)
+        embeddings = encoders.apart(self.features, inputs, presence)
+        return tf.keras.Model(
+            inputs, self.outputs(embeddings, present, presence), name="item_tower"
+        )
+
+
+class ContextTower:
+    """Features of query and shopper [B, ...] → contexts [B, C, D] and present [B, C].
+
+    There is one context for the query and one for the shopper, as far as these have features;
+    with neither, one of zeros that is absent.
+
+    Args:
+      sides: By side, its features.
+      width: D.
+    """
+
+    def __init__(self, sides: Mapping[str, Sequence[FeatureEncoder]], width: int):
+        self._sides = {side: features for side, features in sides.items() if features}
+        self.features = [f for features in self._sides.values() for f in features]
+        self._width = width
+        self._tokens = {
+            side: ModalityTokens(tuple(f.name for f in features), width, name=f"{side}_tokens")
+            for side, features in self._sides.items()
+        }
+        self._means = {side: PresentMean(name=f"{side}_mean") for side in self._sides}
+
+    def shown(self, inputs: Tensors) -> Tensors:
+        """Presence [B] by feature."""
+        return {f.name: inputs[present_name(f.name)] for f in self.features}
+
+    def outputs(self, embeddings: Tensors, presence: Tensors, mask: tf.Tensor) -> Tensors:
+        """By name contexts and present, of encoded features; every list has a mask [B, L]."""
+        contexts, present = [], []
+        for side, features in self._sides.items():
+            here = [presence[f.name] for f in features]
+            tokens = self._tokens[side](([embeddings[f.name] for f in features], here))
+            contexts.append(self._means[side]((tokens, tf.stack(here, -1))))
+            present.append(tf.reduce_any(tf.stack(here, -1), -1))
+        if not contexts:
+            # Broadcast rather than tiled: the width has to stay known.
+            contexts.append(tf.zeros_like(mask[:, :1], tf.float32) + tf.zeros([1, self._width]))
+            present.append(tf.zeros_like(mask[:, 0]))
+        return {"contexts": tf.stack(contexts, 1), "present": tf.stack(present, 1)}
+
+    def model(self, encoders: Encoders) -> tf.keras.Model:
+        """The tower as a model of its own inputs."""
+        # The mask gives a tower without features its batch size.
+        inputs: Tensors = {MASK: tf.keras.Input((None,), dtype=tf.bool, name=MASK)}
+        for feature in self.features:
+            inputs |= inputs_of(feature)
+        presence = self.shown(inputs)
+        embeddings = encoders.apart(self.features, inputs, presence)
+        return tf.keras.Model(
+            inputs, self.outputs(embeddings, presence, inputs[MASK]), name="context_tower"
+        )
+
+
+class PresentMean(tf.keras.layers.Layer):
+    """Means [B, D] over the present ones of tokens [B, M, D]; over all where none is present."""
+
+    def call(self, inputs: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
+        tokens, present = inputs
+        used = present | ~tf.reduce_any(present, -1, keepdims=True)
+        weight = tf.cast(used, tokens.dtype)[..., None]
+        return tf.reduce_sum(tokens * weight, 1) / tf.reduce_sum(weight, 1)
+
+
+def tower_outputs(
+    item: ItemTower, context: ContextTower, encoders: Encoders, inputs: Tensors
+) -> tuple[Tensors, Tensors]:
+    """What both towers give of one set of inputs, encoders with batch statistics run once.
+
+    BatchNormalization takes its statistics over a batch while it is trained, and its moving
+    averages elsewhere. Were the photos of queries and those of items two batches, each would be
+    normalised by its own statistics in training and by a mixture that fits neither in use.
+    """
+    present, presence = item.shown(inputs)
+    asked = context.shown(inputs)
+    embeddings = encoders.together([*item.features, *context.features], inputs, presence | asked)
+    return (
+        item.outputs(embeddings, present, presence),
+        context.outputs(embeddings, asked, inputs[MASK]),
+    )
