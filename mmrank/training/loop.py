@@ -81,6 +81,8 @@ def train_run(config: Config, dataset: Dataset, run: pathlib.Path, resume: bool 
     )
     replicas = strategy.num_replicas_in_sync
     steps = config.training.steps_per_epoch or max(len(batches.plan(0)) // replicas, 1)
+    # Anew: the making of frozen encoders draws too, and a resumed run may not need to make them.
+    tf.keras.utils.set_random_seed(config.seed)
     with strategy.scope():
         model = build_model(config, features)
         optimizer = make_optimizer(
