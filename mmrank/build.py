@@ -28,7 +28,7 @@ from mmrank.encoders.behavior import BehaviorAttention
 from mmrank.features import Features, make_features
 from mmrank.fusion import make_fusion
 from mmrank.models import RankingModel, present_name, ranking_model
-from mmrank.ranking.heads import ListwiseHead
+from mmrank.ranking.heads import ListwiseHead, find_rank_model
 from mmrank.ranking.losses import make_loss
 from mmrank.schema import Schema, did_you_mean, load_schema
 from mmrank.scoring import ListScorer, hide, without
@@ -38,11 +38,12 @@ def check_config(config: Config) -> None:
     """Checks every name in a config that some table resolves, before anything slow begins.
 
     Raises:
-      ConfigError: A loss, fusion or option that there is not.
+      ConfigError: A loss, fusion, rank model or option that there is not.
     """
     try:
         build_loss(config.training.loss)
         make_fusion(config.model.fusion.name, config.model.fusion.options)
+        build_head(config.model.head)
     except ValueError as error:
         raise ConfigError(str(error)) from error
 
@@ -71,13 +72,30 @@ def build_model(config: Config, features: Features) -> RankingModel:
 
 
 def build_head(head: Head) -> ListwiseHead:
-    """The listwise head that a config describes."""
+    """The listwise head that a config describes.
+
+    Raises:
+      ValueError: An unknown rank model, a number below 1, or layers of attention for a rank model
+        that has none.
+    """
+    named, attention = head.rank_model, head.attention_layers
+    rank_model = named if named is not None else "attention" if attention else "none"
+    attends = find_rank_model(rank_model).attends
+    if attention and not attends:
+        raise ValueError(
+            f"head: rank_model {named} has no attention, yet attention_layers is {attention}; "
+            "leave one of the two out, or take attention or attention_gru"
+        )
     return ListwiseHead(
         hidden=head.hidden,
         dropout=head.dropout,
-        attention_layers=head.attention_layers,
+        rank_model=rank_model,
+        attention_layers=1 if attention is None else attention,
         attention_heads=head.attention_heads,
         attention_width=head.attention_width,
+        gru_units=head.gru_units,
+        gru_top=head.gru_top,
+        gru_bidirectional=head.gru_bidirectional,
         name="head",
     )
 
@@ -120,9 +138,7 @@ class Run:
         """Which items of a catalogue have an item feature, [items] bool."""
         return self.items(dataset)[present_name(modality)]
 
-    def keep(
-        self, dataset: Dataset, items: Mapping[str, np.ndarray], scorer: ListScorer
-    ) -> None:
+    def keep(self, dataset: Dataset, items: Mapping[str, np.ndarray], scorer: ListScorer) -> None:
         """Takes over the item arrays of a dataset and a scorer, to save making them again."""
         self._kept.update(dataset=dataset, items=items, scorer=scorer)
 

@@ -79,15 +79,25 @@ class Head:
     Attributes:
       hidden: Widths of the hidden layers of the scoring tower.
       dropout: Share of units dropped in training.
-      attention_layers: Layers of attention across the candidates of a list; 0 scores each alone.
+      rank_model: How candidates of a list reach one another's scores: none, attention, gru or
+        attention_gru. Null is attention where `attention_layers` is given and above 0, else none.
+      attention_layers: Layers of attention across the candidates; null is 1 if the rank model has
+        attention.
       attention_heads, attention_width: Shape of that attention.
+      gru_units: Width of the GRU that reads the candidates in the order of their initial scores.
+      gru_top: How many of the best it reads; null for all. The others keep their initial scores.
+      gru_bidirectional: Whether a second GRU reads the other way.
     """
 
     hidden: tuple[int, ...] = (128, 64)
     dropout: float = 0.1
-    attention_layers: int = 0
+    rank_model: str | None = None
+    attention_layers: int | None = None
     attention_heads: int = 2
     attention_width: int = 64
+    gru_units: int = 64
+    gru_top: int | None = None
+    gru_bidirectional: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,28 +1,72 @@
-"""The listwise head: candidate vectors of a list → scores."""
+"""The listwise head: candidate vectors of a list → scores, by one of several rank models."""
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import tensorflow as tf
 
 from mmrank.ranking._library import layers
+from mmrank.ranking.list_context import ListContext
+from mmrank.schema import did_you_mean
+
+
+@dataclasses.dataclass(frozen=True)
+class RankModel:
+    """How the candidates of a list reach one another's scores.
+
+    Attributes:
+      attends: By attention across the candidates, before they are scored.
+      reads: By a GRU down the order of their scores, which moves these.
+    """
+
+    attends: bool
+    reads: bool
+
+
+RANK_MODELS = {
+    "none": RankModel(attends=False, reads=False),
+    "attention": RankModel(attends=True, reads=False),
+    "gru": RankModel(attends=False, reads=True),
+    "attention_gru": RankModel(attends=True, reads=True),
+}
+
+
+def find_rank_model(name: str) -> RankModel:
+    """The rank model of that name.
+
+    Raises:
+      ValueError: There is none.
+    """
+    if name not in RANK_MODELS:
+        raise ValueError(f"unknown rank model {name!r}{did_you_mean(name, RANK_MODELS)}")
+    return RANK_MODELS[name]
 
 
 class ListwiseHead(tf.keras.layers.Layer):
     """Scores [B, L] float32 of candidate vectors [B, L, F].
 
-    Masking: with attention across candidates, padding is attended to by nobody. Scores of
-    padding are 0 and mean nothing.
+    Masking: padding is attended to by nobody, and no GRU reads it. Scores of padding are 0 and
+    mean nothing.
+
+    Saving: a `.keras` file leaves out the weights of TF-Ranking's attention, which keeps them in
+    tuples; a SavedModel and a TensorFlow checkpoint have them.
 
     Args:
-      hidden: Widths of the hidden layers.
+      hidden: Widths of the hidden layers of the scoring tower.
       dropout: Share of units dropped in training.
-      attention_layers: Layers of TF-Ranking's attention across candidates; 0 for none.
+      rank_model: A name in `RANK_MODELS`; none scores each candidate alone.
+      attention_layers: Layers of TF-Ranking's attention across candidates, 1 or more.
       attention_heads, attention_width: Its shape.
+      gru_units, gru_top, gru_bidirectional: As `ListContext` takes them.
+
+    Raises:
+      ValueError: An unknown rank model, or a number below 1.
 
     Source: Pasumarthi et al. 2020, "Permutation equivariant document interaction network";
-    Qin et al. 2021, "Are neural rankers still outperformed by gradient boosted decision trees?".
+    Qin et al. 2021, "Are neural rankers still outperformed by gradient boosted decision trees?";
+    for the GRU see `ListContext`.
     """
 
     def __init__(
@@ -30,21 +74,32 @@ class ListwiseHead(tf.keras.layers.Layer):
         *,
         hidden: tuple[int, ...],
         dropout: float,
-        attention_layers: int,
-        attention_heads: int,
-        attention_width: int,
+        rank_model: str = "none",
+        attention_layers: int = 1,
+        attention_heads: int = 2,
+        attention_width: int = 64,
+        gru_units: int = 64,
+        gru_top: int | None = None,
+        gru_bidirectional: bool = False,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
         self.arguments = {
             "hidden": tuple(hidden),
             "dropout": dropout,
+            "rank_model": rank_model,
             "attention_layers": attention_layers,
             "attention_heads": attention_heads,
             "attention_width": attention_width,
+            "gru_units": gru_units,
+            "gru_top": gru_top,
+            "gru_bidirectional": gru_bidirectional,
         }
-        self.attention = None
-        if attention_layers:
+        parts = find_rank_model(rank_model)
+        self.attention = self.context = None
+        if parts.attends:
+            if attention_layers < 1:
+                raise ValueError(f"attention_layers: expected 1 or more, got {attention_layers}")
             self.attention = layers.DocumentInteractionAttention(
                 num_heads=attention_heads,
                 head_size=attention_width,
@@ -58,6 +113,10 @@ class ListwiseHead(tf.keras.layers.Layer):
             use_batch_norm=False,
             dropout=dropout,
         )
+        if parts.reads:
+            self.context = ListContext(
+                gru_units, gru_top, gru_bidirectional, dropout, name="list_context"
+            )
 
     def call(self, inputs: tuple[tf.Tensor, tf.Tensor], training: bool | None = None) -> tf.Tensor:
         """Args: vectors [B, L, F]; mask [B, L] bool."""
@@ -66,6 +125,8 @@ class ListwiseHead(tf.keras.layers.Layer):
             seen = self.attention((vectors, mask), training=bool(training))
             vectors = tf.concat([vectors, tf.cast(seen, vectors.dtype)], -1)
         scores = tf.cast(self.tower(vectors, training=training)[..., 0], tf.float32)
+        if self.context is not None:
+            scores += self.context((vectors, scores, mask), training=training)
         return tf.where(mask, scores, 0.0)
 
     def get_config(self) -> dict[str, Any]:
