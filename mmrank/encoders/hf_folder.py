@@ -1,0 +1,256 @@
+"""What a Hugging Face folder of a BERT says of itself: architecture, tokenizer, pooling, weights.
+
+Only JSON, text and safetensors are read. Weights that are a pickle are refused: reading one runs
+whatever code it holds.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from mmrank.outputs import InputError
+from mmrank.schema import did_you_mean
+
+DEFAULT_MAX_TOKENS = 128
+POOLINGS = ("mean", "cls", "max")
+# The names of the activation in config.json, and whether it is the tanh approximation of GELU.
+GELUS = {
+    "gelu": False,
+    "gelu_python": False,
+    "gelu_new": True,
+    "gelu_fast": True,
+    "gelu_pytorch_tanh": True,
+}
+_SHAPE_KEYS = {
+    "vocab_size": "vocabulary_size",
+    "hidden_size": "hidden",
+    "num_hidden_layers": "layers",
+    "num_attention_heads": "heads",
+    "intermediate_size": "intermediate",
+    "max_position_embeddings": "positions",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class BertShape:
+    """The architecture of a BERT.
+
+    Attributes:
+      vocabulary_size, hidden, layers, heads, intermediate, positions, segments: Its sizes.
+      epsilon: Of layer normalisation.
+      tanh_gelu: Whether GELU is the tanh approximation, else by the error function.
+    """
+
+    vocabulary_size: int
+    hidden: int
+    layers: int
+    heads: int
+    intermediate: int
+    positions: int
+    segments: int = 2
+    epsilon: float = 1e-12
+    tanh_gelu: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class BertWords:
+    """How a BERT cuts texts.
+
+    Attributes:
+      vocabulary: The word pieces; a piece's place is its id.
+      lowercase: Whether texts are lowered first.
+      strip_accents: Whether accents are removed.
+      split_cjk: Whether every Chinese character is a word.
+      unknown, start, end, padding: The special pieces.
+    """
+
+    vocabulary: tuple[str, ...]
+    lowercase: bool = True
+    strip_accents: bool = True
+    split_cjk: bool = True
+    unknown: str = "[UNK]"
+    start: str = "[CLS]"
+    end: str = "[SEP]"
+    padding: str = "[PAD]"
+
+
+@dataclasses.dataclass(frozen=True)
+class BertFolder:
+    """A folder as read, all but its weights.
+
+    Attributes:
+      path: The folder.
+      shape, words: See there.
+      pooling: `mean`, `cls` or `max`: what the folder says, else mean.
+      normalize: Whether the folder scales embeddings to length 1.
+      max_tokens: Tokens of a text, start and end among them.
+    """
+
+    path: pathlib.Path
+    shape: BertShape
+    words: BertWords
+    pooling: str
+    normalize: bool
+    max_tokens: int
+
+
+def read_folder(path: pathlib.Path) -> BertFolder:
+    """The architecture, tokenizer and pooling of a folder.
+
+    Args:
+      path: It holds config.json, vocab.txt and model.safetensors; the files of
+        sentence-transformers and tokenizer_config.json are read where they are.
+
+    Raises:
+      InputError: A file is missing or wrong, or the model is no plain BERT.
+    """
+    if not path.is_dir():
+        raise InputError(f"{path}: no such folder")
+    shape = _shape(path)
+    words = _words(path)
+    if len(words.vocabulary) > shape.vocabulary_size:
+        raise InputError(
+            f"{path / 'vocab.txt'}: {len(words.vocabulary)} word pieces, but config.json has "
+            f"vocab_size {shape.vocabulary_size}; the two files are of different models"
+        )
+    sentence = _json(path / "sentence_bert_config.json", {})
+    if sentence.get("do_lower_case"):
+        words = dataclasses.replace(words, lowercase=True)
+    longest = int(sentence.get("max_seq_length") or DEFAULT_MAX_TOKENS)
+    pooling, normalize = _sentence_modules(path)
+    _check_weights_file(path)
+    return BertFolder(path, shape, words, pooling, normalize, min(longest, shape.positions))
+
+
+def read_weights(path: pathlib.Path) -> dict[str, np.ndarray]:
+    """All tensors of the folder's model.safetensors as float32, without the prefix `bert.`.
+
+    Raises:
+      InputError: The file or the package that reads it is missing, or the file is damaged.
+    """
+    _check_weights_file(path)
+    try:
+        import safetensors
+        import safetensors.numpy
+    except ImportError as error:
+        raise InputError(
+            "reading model.safetensors needs a package: pip install 'mmrank[pretrained]'"
+        ) from error
+    file = path / "model.safetensors"
+    try:
+        tensors = safetensors.numpy.load_file(file)
+    except (safetensors.SafetensorError, KeyError, TypeError) as error:
+        raise InputError(f"{file}: not a safetensors file that NumPy can read: {error}") from error
+    read: dict[str, np.ndarray] = {}
+    for name, values in tensors.items():
+        plain = name.removeprefix("bert.")
+        if plain in read:
+            raise InputError(f"{file}: holds {plain!r} twice, with and without the prefix 'bert.'")
+        read[plain] = values if values.dtype.kind in "iub" else values.astype(np.float32)
+    return read
+
+
+def _check_weights_file(path: pathlib.Path) -> None:
+    if (path / "model.safetensors").is_file():
+        return
+    if (path / "model.safetensors.index.json").is_file():
+        raise InputError(f"{path}: its weights are in several files; save them as one")
+    pickled = path / "pytorch_model.bin"
+    if pickled.is_file():
+        raise InputError(
+            f"{pickled}: weights as a pickle are not read, since a pickle can run any code; "
+            "convert it where you trust it: model.save_pretrained(DIR, safe_serialization=True)"
+        )
+    raise InputError(f"{path}: no model.safetensors, the file with the weights")
+
+
+def _shape(path: pathlib.Path) -> BertShape:
+    file = path / "config.json"
+    config = _json(file)
+    kind = config.get("model_type", "bert")
+    if kind != "bert":
+        raise InputError(
+            f"{file}: model_type is {kind!r}; only 'bert' can be imported, since other models "
+            "differ in tokenizer, positions or layers"
+        )
+    positions = config.get("position_embedding_type", "absolute")
+    if positions != "absolute":
+        raise InputError(f"{file}: position_embedding_type is {positions!r}; only 'absolute' is")
+    activation = config.get("hidden_act", "gelu")
+    if activation not in GELUS:
+        raise InputError(
+            f"{file}: hidden_act is {activation!r}{did_you_mean(str(activation), GELUS)}; "
+            f"known: {', '.join(GELUS)}"
+        )
+    missing = [key for key in _SHAPE_KEYS if not isinstance(config.get(key), int)]
+    if missing:
+        raise InputError(f"{file}: no whole number under {', '.join(missing)}")
+    return BertShape(
+        **{ours: config[theirs] for theirs, ours in _SHAPE_KEYS.items()},
+        segments=int(config.get("type_vocab_size", 2)),
+        epsilon=float(config.get("layer_norm_eps", 1e-12)),
+        tanh_gelu=GELUS[activation],
+    )
+
+
+def _words(path: pathlib.Path) -> BertWords:
+    file = path / "vocab.txt"
+    if not file.is_file():
+        raise InputError(f"{path}: no vocab.txt, the WordPiece vocabulary, a piece a line")
+    # Not splitlines(): some vocabularies hold Unicode's own line separators as pieces.
+    pieces = file.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+    given = _json(path / "tokenizer_config.json", {})
+    lowercase = bool(given.get("do_lower_case", True))
+    accents = given.get("strip_accents")
+    words = BertWords(
+        vocabulary=tuple(pieces),
+        lowercase=lowercase,
+        strip_accents=lowercase if accents is None else bool(accents),
+        split_cjk=bool(given.get("tokenize_chinese_chars", True)),
+        unknown=_piece(given, "unk_token", "[UNK]"),
+        start=_piece(given, "cls_token", "[CLS]"),
+        end=_piece(given, "sep_token", "[SEP]"),
+        padding=_piece(given, "pad_token", "[PAD]"),
+    )
+    for piece in (words.unknown, words.start, words.end, words.padding):
+        if piece not in words.vocabulary:
+            raise InputError(f"{file}: lacks the special piece {piece!r}")
+    return words
+
+
+def _piece(given: Mapping[str, Any], key: str, default: str) -> str:
+    """A special piece, which newer files give as a mapping with its content."""
+    value = given.get(key, default)
+    return str(value["content"] if isinstance(value, Mapping) else value)
+
+
+def _sentence_modules(path: pathlib.Path) -> tuple[str, bool]:
+    """Pooling and normalisation as sentence-transformers keeps them; mean and none without."""
+    modules = _json(path / "modules.json", [])
+    normalize = any(str(m.get("type", "")).endswith(".Normalize") for m in modules)
+    folder = next((m["path"] for m in modules if m.get("type", "").endswith(".Pooling")), None)
+    pooling = _json(path / (folder or "1_Pooling") / "config.json", {})
+    modes = {"mean": "mean_tokens", "cls": "cls_token", "max": "max_tokens"}
+    wanted = [ours for ours, theirs in modes.items() if pooling.get(f"pooling_mode_{theirs}")]
+    if len(wanted) > 1:
+        raise InputError(f"{path}: joins {' and '.join(wanted)} pooling; only one can be imported")
+    if pooling and not wanted:
+        raise InputError(f"{path}: its pooling is none of {', '.join(POOLINGS)}")
+    return (wanted[0] if wanted else "mean"), normalize
+
+
+def _json(file: pathlib.Path, default: Any = None) -> Any:
+    if not file.is_file():
+        if default is None:
+            raise InputError(f"{file.parent}: no {file.name}, so not a Hugging Face model folder")
+        return default
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{file}: not JSON: {error}") from error

@@ -1,0 +1,113 @@
+"""A local Hugging Face BERT as a TF-Hub text encoder: `python -m mmrank.import_encoder`."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import pathlib
+from collections.abc import Sequence
+
+from mmrank.outputs import exit_code, log_progress, new_folder, refuse_filled
+
+logger = logging.getLogger("mmrank.import_encoder")
+
+EXAMPLE = """\
+example:
+  python -m mmrank.import_encoder --from models/all-MiniLM-L6-v2 --out models/minilm-hub
+
+FOLDER holds config.json, vocab.txt and model.safetensors, as `save_pretrained` writes them, of an
+English, Chinese or multilingual BERT. HUB is a SavedModel from texts [N] to embeddings [N, D] for
+the config of a run:
+  model:
+    encoders:
+      text: {encoder: hub, handle: models/minilm-hub}
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The exit code: 0 done, 2 wrong input, 130 interrupted."""
+    args = _parser().parse_args(argv)
+    log_progress()
+    return exit_code(lambda: _run(args))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m mmrank.import_encoder",
+        description="Turns a local Hugging Face BERT folder into a TF-Hub SavedModel.",
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--from", dest="folder", required=True, type=pathlib.Path, metavar="FOLDER")
+    parser.add_argument("--out", required=True, type=pathlib.Path, metavar="HUB")
+    parser.add_argument(
+        "--pooling",
+        choices=("mean", "cls", "max"),
+        help="tokens to one vector (default: as the folder's 1_Pooling says, else mean)",
+    )
+    parser.add_argument(
+        "--normalize",
+        action=argparse.BooleanOptionalAction,
+        help="scale embeddings to length 1 (default: as the folder's modules.json says, else not)",
+    )
+    parser.add_argument(
+        "--max-tokens",
+        type=int,
+        metavar="N",
+        help="tokens of a text, the two at its ends among them (default: the folder's, else 128)",
+    )
+    parser.add_argument(
+        "--lowercase",
+        choices=("auto", "yes", "no"),
+        default="auto",
+        help="lower texts first; auto: as tokenizer_config.json says",
+    )
+    return parser
+
+
+def _run(args: argparse.Namespace) -> None:
+    refuse_filled(args.out)
+    # ---- reading, once TensorFlow is there, which takes seconds
+    import dataclasses
+
+    from mmrank.encoders.hf_bert import text_model
+    from mmrank.encoders.hf_folder import read_folder, read_weights
+
+    folder = read_folder(args.folder)
+    words = folder.words
+    if args.lowercase != "auto":
+        words = dataclasses.replace(words, lowercase=args.lowercase == "yes")
+    pooling = args.pooling or folder.pooling
+    normalize = folder.normalize if args.normalize is None else args.normalize
+    max_tokens = folder.max_tokens if args.max_tokens is None else args.max_tokens
+    model, unused = text_model(
+        folder.shape,
+        words,
+        read_weights(args.folder),
+        pooling=pooling,
+        normalize=normalize,
+        max_tokens=max_tokens,
+    )
+
+    # ---- writing
+    logger.info("writing %s", args.out)
+    with new_folder(args.out) as partial:
+        model.save(partial / "hub", include_optimizer=False, save_format="tf")
+        for part in (partial / "hub").iterdir():
+            part.rename(partial / part.name)
+        (partial / "hub").rmdir()
+    shape = folder.shape
+    print(
+        f"encoder   {shape.layers} layers, width {shape.hidden}, {len(words.vocabulary):,} word "
+        f"pieces, {model.count_params():,} weights"
+    )
+    print(
+        f"texts     {'lowered' if words.lowercase else 'case kept'}, up to {max_tokens} tokens, "
+        f"{pooling} pooling{', length 1' if normalize else ''}"
+    )
+    print(f"unused    {', '.join(unused) or 'no tensor'}")
+    print(f"next      text: {{encoder: hub, handle: {args.out}}} under model.encoders of a config")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
