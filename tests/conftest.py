@@ -40,7 +40,7 @@ def tiny_config() -> Config:
         Config,
         {
             "seed": 3,
-            "data": {"buckets": [8, 16, 32]},
+            "data": {"buckets": [8, 16, 32], "cache": None},
             "model": {
                 "width": 16,
                 "encoders": {
