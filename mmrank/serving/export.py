@@ -108,7 +108,7 @@ def _card(features: Features, items: int) -> dict[str, Any]:
         }
         if hasattr(kind.options, "separator"):
             column["separator"] = kind.options.separator
-        columns.append(column)
+        columns.append(column | kind.card())
     history = features.history
     return {
         "format": FORMAT,

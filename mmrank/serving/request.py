@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from mmrank.data.probes import PROBES
+from mmrank.data.video import ClipError, clip_strip
 from mmrank.schema import did_you_mean
 
 Arrays = dict[str, np.ndarray]
@@ -33,6 +34,7 @@ class Column:
       dtype: `string` or `float32`.
       media: Whether its value is a file's bytes.
       separator: Between the words of one text, where the feature is a set of words.
+      strip: Frames, height and width of the strip that the graph takes in place of a clip.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Column:
     dtype: str
     media: bool
     separator: str | None = None
+    strip: Sequence[int] | None = None
 
     def raw(self, value: Any, where: str) -> Any:
         """The value as the graph takes it; None if it is absent.
@@ -54,7 +57,7 @@ class Column:
         if value is None or value is pd.NA or (_is_number(value) and math.isnan(value)):
             return None
         if self.media:
-            return _file(value, self.kind, what)
+            return self._file(value, what)
         if self.dtype == "string":
             if not isinstance(value, str) and not _is_whole(value):
                 raise RankError(f"{what}: expected a text, got {value!r}")
@@ -62,6 +65,20 @@ class Column:
         if not _is_number(value):
             raise RankError(f"{what}: expected a number, got {value!r}")
         return float(value)
+
+    def _file(self, value: Any, what: str) -> bytes | None:
+        data = _bytes(value, self.kind, what)
+        if not data:
+            return None
+        try:
+            if self.strip is not None:
+                return clip_strip(data, *self.strip)
+            problem = PROBES[self.kind](data)
+        except ClipError as error:
+            problem = str(error)
+        if problem is not None:
+            raise RankError(f"{what}: {problem}; give another file, or leave it out")
+        return data
 
     def arrays(self, values: Sequence[Any]) -> Arrays:
         """Raw values [N] and flags [N] of what `raw` gave, a placeholder for each None."""
@@ -204,7 +221,7 @@ def _event(event: Any, where: str) -> tuple[str, str, float]:
     return item_id(item, where), kind or "", float(age)
 
 
-def _file(value: Any, kind: str, what: str) -> bytes | None:
+def _bytes(value: Any, kind: str, what: str) -> bytes | None:
     """The bytes of a media file given by its path or its bytes; None if it is empty."""
     if isinstance(value, (str, os.PathLike)):
         if not str(value):
@@ -220,11 +237,7 @@ def _file(value: Any, kind: str, what: str) -> bytes | None:
         raise RankError(
             f"{what}: expected the bytes or the path of a file ({kind}), got {type(value).__name__}"
         )
-    data = bytes(value)
-    problem = PROBES[kind](data) if data else None
-    if problem is not None:
-        raise RankError(f"{what}: {problem}; give another file, or leave it out")
-    return data or None
+    return bytes(value)
 
 
 def _is_number(value: Any) -> bool:
