@@ -229,7 +229,7 @@ ERRORS: list[tuple[str, Change, list[str]]] = [
     (
         "unknown kind",
         set_feature(2, kind="picture"),
-        ["schema.yaml: feature 'photo' has the unknown kind 'picture'; known: category, history"],
+        ["schema.yaml: feature 'photo' has the unknown kind 'picture'; known: audio, category, "],
     ),
     (
         "a kind on the wrong side",

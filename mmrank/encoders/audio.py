@@ -1,0 +1,233 @@
+"""Sounds: a recording's log-mel spectrogram under convolutions, or its samples under TF-Hub."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import logging
+import pathlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+import tensorflow_hub
+from tqdm import tqdm
+
+from mmrank.config import ConfigError
+from mmrank.data.audio import MAX_RATE, MAX_SECONDS, MIN_RATE, SoundError, wav_of
+from mmrank.data.embedding_cache import files_hash
+from mmrank.data.media import MediaStore
+from mmrank.encoders.base import texts
+from mmrank.encoders.frozen import Freezable
+from mmrank.encoders.logmel import Spectrum, decode_wavs, log_mels, samples_16
+from mmrank.encoders.sound import HubSound, SoundConvolutions
+
+CHUNK = 64
+logger = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class AudioOptions:
+    """Options of a recording.
+
+    Attributes:
+      encoder: `conv` for convolutions over a log-mel spectrogram, learned here; `hub` for a TF-Hub
+        SavedModel over the samples, such as YAMNet.
+      rate: Samples a second; recordings at another rate are resampled. YAMNet takes 16,000.
+      seconds: What is heard of a recording, from its beginning. An item's recording takes
+        2000 · mels · seconds / hop_ms bytes of memory (conv) or 2 · rate · seconds (hub), whether
+        it has one or not.
+      frame_ms, hop_ms: Length of a frame, and from one to the next, in milliseconds (conv).
+      mels: Bands on the mel scale (conv).
+      filters: Of each convolution; every one halves frames and bands (conv).
+      dropout: On the result (conv).
+      time_mask, frequency_mask: Longest run of frames, and of bands, that training blots out, as a
+        share of all; 0 for none (conv).
+      momentum: Of BatchNormalization (conv).
+      handle: URL or local folder of a hub model that takes one waveform [samples] (hub).
+      output: Which of a hub model's outputs is the embedding: a number for a tuple, else a name.
+        That of YAMNet is 1 (hub).
+      trainable: Whether the hub model learns on; one that does not runs ahead of training, once a
+        recording (hub).
+      group: Recordings of one group with equal options share one encoder.
+    """
+
+    encoder: str = "conv"
+    rate: int = 16_000
+    seconds: float = 4.0
+    frame_ms: float = 25.0
+    hop_ms: float = 10.0
+    mels: int = 40
+    filters: tuple[int, ...] = (16, 32, 64)
+    dropout: float = 0.1
+    time_mask: float = 0.1
+    frequency_mask: float = 0.1
+    momentum: float = 0.9
+    handle: str = ""
+    output: str = "1"
+    trainable: bool = False
+    group: str = "sound"
+
+    @property
+    def spectrum(self) -> Spectrum:
+        """How samples become frames."""
+        return Spectrum(self.rate, self.seconds, self.frame_ms, self.hop_ms, self.mels)
+
+
+class Audio(Freezable):
+    """A recording by the name of its media file. A missing or broken file means absent.
+
+    A graph reads WAV alone, so that a raw value is a mono 16-bit PCM WAV at the feature's rate,
+    cut to its seconds; `read` makes one of whatever format the file has.
+    """
+
+    sides = frozenset({"item", "query"})
+    raw_dtype = tf.string
+    Options = AudioOptions
+    is_media = True
+    unseen = Freezable.unseen | frozenset(
+        "frame_ms hop_ms mels filters dropout time_mask frequency_mask momentum group".split()
+    )
+
+    def __init__(self, feature: Any, options: Mapping[str, Any]):
+        super().__init__(feature, options)
+        where, chosen = f"feature {self.name!r}", self.options
+        if chosen.encoder not in ENCODERS:
+            raise ConfigError(
+                f"{where}: unknown audio encoder {chosen.encoder!r}; known: {', '.join(ENCODERS)}"
+            )
+        if not MIN_RATE <= chosen.rate <= MAX_RATE:
+            raise ConfigError(
+                f"{where}: rate {chosen.rate} is not between {MIN_RATE} and {MAX_RATE}"
+            )
+        if not 0 < chosen.seconds <= MAX_SECONDS:
+            raise ConfigError(
+                f"{where}: seconds {chosen.seconds} is not above 0 and at most {MAX_SECONDS}"
+            )
+        if chosen.encoder == "hub":
+            if not chosen.handle:
+                raise ConfigError(
+                    f"{where}: encoder hub needs `handle`, a TF-Hub URL or a local folder"
+                )
+            return
+        spectrum = chosen.spectrum
+        if not 2 <= spectrum.hop <= spectrum.frame <= spectrum.samples:
+            raise ConfigError(
+                f"{where}: hop_ms {chosen.hop_ms} may be no longer than frame_ms "
+                f"{chosen.frame_ms}, nor that than the {chosen.seconds} seconds"
+            )
+        if min(chosen.mels, len(chosen.filters), *chosen.filters) < 1:
+            raise ConfigError(f"{where}: mels and filters have to be 1 or more")
+        for name in ("time_mask", "frequency_mask"):
+            if not 0 <= getattr(chosen, name) <= 1:
+                raise ConfigError(f"{where}: {name} {getattr(chosen, name)} is not in [0, 1]")
+
+    @property
+    def frozen(self) -> bool:
+        return self.options.encoder == "hub" and not self.options.trainable
+
+    def weights_hash(self) -> str:
+        try:
+            folder = pathlib.Path(tensorflow_hub.resolve(self.options.handle))
+        except (OSError, ValueError, tf.errors.OpError) as error:
+            raise ConfigError(
+                f"feature {self.name!r}: handle {self.options.handle!r} does not load: {error}"
+            ) from error
+        return files_hash([f for f in folder.rglob("*") if f.is_file()], folder)
+
+    def fetch(self, values: pd.Series, media: MediaStore | None) -> np.ndarray:
+        return self.read(values, media)[0]
+
+    def usable(self, raw: Any) -> bool:
+        return True
+
+    def read(self, values: pd.Series, media: MediaStore | None) -> tuple[np.ndarray, np.ndarray]:
+        raw = np.full(len(values), b"", dtype=object)
+        for i, name in enumerate(texts(values)):
+            data = media.read(name) if name and media is not None else None
+            if data is not None:
+                with contextlib.suppress(SoundError):
+                    raw[i] = wav_of(data, self.options.rate, self.options.seconds)
+        return raw, raw != b""
+
+    def card(self) -> dict[str, Any]:
+        return {"wave": [self.options.rate, self.options.seconds]}
+
+    def sharing(self) -> str:
+        options = json.dumps(dataclasses.asdict(self.options), sort_keys=True)
+        return f"{self.options.group}_{hashlib.sha256(options.encode()).hexdigest()[:8]}"
+
+    def preprocess(self, raw: tf.Tensor) -> tf.Tensor:
+        spectrum = self.options.spectrum
+        waves, counts = decode_wavs(raw, spectrum.rate, spectrum.samples)
+        if self.options.encoder == "hub":
+            return samples_16(waves, counts)
+        return log_mels(waves, counts, spectrum)
+
+    def arrays(self, values: pd.Series, media: MediaStore | None) -> tuple[np.ndarray, np.ndarray]:
+        """Spectrograms or samples [N, ...] and presence [N].
+
+        Files are read a chunk at a time, and each once however many rows name it: the recording
+        of a query stands in all its lists.
+        """
+        rows, names = pd.factorize(texts(values))
+        if len(names) < len(values):
+            heard, present = self.arrays(pd.Series(names, dtype=object), media)
+            return heard[rows], present[rows]
+        spec = self.input_spec()
+        heard = np.zeros([len(values), *spec.shape[1:]], spec.dtype.as_numpy_dtype)
+        present = np.zeros(len(values), dtype=bool)
+        step = self.traced_preprocess()
+        for at in tqdm(
+            range(0, len(values), CHUNK),
+            desc=f"decoding {self.name}",
+            unit_scale=CHUNK,
+            unit=" files",
+            disable=None,
+            leave=False,
+        ):
+            part = slice(at, at + CHUNK)
+            raw, present[part] = self.read(values.iloc[part], media)
+            heard[part] = step(tf.constant(raw, tf.string)).numpy()
+        named = int((texts(values) != "").sum())
+        if named > present.sum():
+            logger.warning(
+                "%s: %d of %d files are missing or broken and count as absent",
+                self.name,
+                named - int(present.sum()),
+                named,
+            )
+        return heard, present
+
+    def input_spec(self) -> tf.TensorSpec:
+        spectrum = self.options.spectrum
+        if self.options.encoder == "hub":
+            return tf.TensorSpec([None, spectrum.samples], tf.int16)
+        return tf.TensorSpec([None, spectrum.frames, spectrum.mels], tf.float16)
+
+    def encoder(self, width: int) -> tf.keras.layers.Layer:
+        return ENCODERS[self.options.encoder](self)
+
+
+def _conv(kind: Audio) -> tf.keras.layers.Layer:
+    chosen = kind.options
+    return SoundConvolutions(
+        chosen.filters,
+        dropout=chosen.dropout,
+        time_mask=chosen.time_mask,
+        frequency_mask=chosen.frequency_mask,
+        momentum=chosen.momentum,
+        name=kind.sharing(),
+    )
+
+
+def _hub(kind: Audio) -> tf.keras.layers.Layer:
+    chosen = kind.options
+    return HubSound(chosen.handle, chosen.trainable, chosen.output, name=kind.sharing())
+
+
+ENCODERS: dict[str, Callable[[Audio], tf.keras.layers.Layer]] = {"conv": _conv, "hub": _hub}
