@@ -58,12 +58,13 @@ class Features:
         train = dataset.rows("train")
         groups: dict[str, list[FeatureKind]] = {}
         for kind in self.columns.values():
-            groups.setdefault(kind.sharing() or f"alone:{kind.name}", []).append(kind)
+            groups.setdefault(_shared_key(kind), []).append(kind)
         for members in groups.values():
-            values = pd.concat([self._training_values(k, dataset, train) for k in members])
-            members[0].fit(values)
-            for other in members[1:]:
-                other.restore(members[0].state())
+            values = [k.corpus(self._training_values(k, dataset, train)) for k in members]
+            first, *others = (k.core for k in members)
+            first.fit(pd.concat(values))
+            for other in others:
+                other.restore(first.state())
         if self.history is not None:
             assert dataset.events is not None
             assert dataset.schema.events is not None
@@ -186,15 +187,15 @@ class Features:
         shared: dict[str, Any] = {}
         made = []
         for kind in self.columns.values():
-            key = kind.sharing() or f"alone:{kind.name}"
+            key = _shared_key(kind)
             if key not in shared:
-                shared[key] = kind.encoder(width)
+                shared[key] = kind.core.encoder(width)
             made.append(
                 FeatureEncoder(
                     kind.name,
                     kind.feature.side,
                     kind.input_spec(),
-                    shared[key],
+                    kind.around(shared[key]),
                     float(hide.get(kind.name, 0.0)),
                 )
             )
@@ -268,3 +269,9 @@ def make_features(
                 f"{did_you_mean(feature.kind, [*KINDS, HISTORY])}"
             )
     return Features(schema, columns, history)
+
+
+def _shared_key(kind: FeatureKind) -> str:
+    """What features of one encoder have in common; one that is frozen stands apart."""
+    core = kind.core
+    return f"{type(core).__name__}:{core.sharing() or kind.name}"

@@ -7,7 +7,8 @@ from collections.abc import Collection, Iterator, Mapping
 import numpy as np
 import pandas as pd
 
-from mmrank.data.findings import Finding, found, whole
+from mmrank.data.findings import SHOWN, Finding, found, whole
+from mmrank.data.reviews import ReviewKeys, read_reviews
 from mmrank.data.tables import MISSING, as_ids, named_columns, seconds
 from mmrank.schema import SCHEMA_FILE, Feature, Schema, SchemaError, did_you_mean
 
@@ -162,6 +163,8 @@ def check_feature(file: str, frame: pd.DataFrame, feature: Feature) -> Iterator[
             fatal=feature.name == "grade",
         )
         return
+    if feature.kind == "reviews":
+        yield from _check_reviews(file, values, feature)
     if feature.kind != "number":
         return
     numbers = as_numbers(values)
@@ -203,6 +206,27 @@ def check_feature(file: str, frame: pd.DataFrame, feature: Feature) -> Iterator[
             values,
             f"values below {lowest}",
             f"a {feature.name} is at least {lowest}",
+        )
+
+
+def _check_reviews(file: str, values: pd.Series, feature: Feature) -> Iterator[Finding]:
+    """The cells whose reviews cannot be read."""
+    named = {key: feature.options.get(f"{key}_key") for key in ("text", "age", "time", "helpful")}
+    keys = ReviewKeys(**{key: name for key, name in named.items() if isinstance(name, str)})
+    problems: dict[int, str] = {}
+    for row, value in enumerate(values):
+        try:
+            read_reviews(value, keys)
+        except ValueError as error:
+            problems[row] = str(error)
+    if problems:
+        yield Finding(
+            file,
+            feature.column,
+            len(problems),
+            tuple((row + 1, problems[row]) for row in list(problems)[:SHOWN]),
+            "reviews that cannot be read",
+            "use a list of texts, or of mappings, and mind the names of their fields",
         )
 
 

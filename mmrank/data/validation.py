@@ -21,12 +21,12 @@ from mmrank.schema import Schema, load_schema
 # Kinds of features, and the sides on which each may stand.
 KINDS: Mapping[str, Collection[str]] = {
     "text": ("query", "user", "item"),
+    "reviews": ("item",),
     "image": ("query", "item"),
     "number": ("query", "user", "item", "pair", "label"),
     "category": ("query", "user", "item", "pair"),
     "tags": ("query", "user", "item"),
     "video": ("item",),
-    "audio": ("query", "item"),
     "history": ("user",),
 }
 MEDIA = ("all", "sample", "none")

@@ -73,6 +73,10 @@ class FeatureKind(abc.ABC):
     def fit(self, values: pd.Series) -> None:  # noqa: B027 - most kinds have nothing to fit
         """Learns what preprocessing needs (a vocabulary, say) from training values."""
 
+    def corpus(self, values: pd.Series) -> pd.Series:
+        """The column as `fit` takes it, which for a kind of many texts a value is all texts."""
+        return values
+
     def state(self) -> dict[str, Any]:
         """What was fitted, as JSON; empty for a kind that fits nothing."""
         return {}
@@ -97,6 +101,15 @@ class FeatureKind(abc.ABC):
     @abc.abstractmethod
     def encoder(self, width: int) -> tf.keras.layers.Layer:
         """A layer [N, ...] → [N, D'] over preprocessed values; any width D' will do."""
+
+    @property
+    def core(self) -> FeatureKind:
+        """The kind that is fitted and whose encoder is shared: itself, or the one it is made of."""
+        return self
+
+    def around(self, encoder: tf.keras.layers.Layer) -> tf.keras.layers.Layer:
+        """The encoder of this kind, given that of its core."""
+        return encoder
 
     def sharing(self) -> str | None:
         """A key under which features share one encoder; None for an encoder of its own."""

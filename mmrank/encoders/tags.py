@@ -46,6 +46,13 @@ class Tags(FeatureKind):
         super().__init__(feature, options)
         check_buckets(self)
 
+    @property
+    def separator(self) -> str:
+        return self.options.separator
+
+    def card(self) -> dict[str, Any]:
+        return {"separator": self.options.separator}
+
     def read(self, values: pd.Series, media: MediaStore | None) -> tuple[np.ndarray, np.ndarray]:
         joined = [self._join(v) for v in values]
         words = texts(pd.Series(joined, dtype=object))

@@ -20,7 +20,7 @@ def parse_lists(
 
     The context's features are those of sides query and user and the three lists of the history;
     an example's are those of sides item and pair. A feature that a message lacks is absent. Of
-    several values the first counts, but several tags are several tags.
+    several values the first counts, but several tags, or reviews, are several.
 
     Args:
       serialized: Messages [B].
@@ -55,9 +55,8 @@ def parse_lists(
 
 def _scalar(values: tf.RaggedTensor, kind: FeatureKind) -> tf.Tensor:
     """One raw value for each context [B] or example [B, L]; what is missing becomes absent."""
-    separator = getattr(kind.options, "separator", None)
-    if separator is not None:
-        return _dense(tf.strings.reduce_join(values, axis=-1, separator=separator))
+    if kind.separator is not None:
+        return _dense(tf.strings.reduce_join(values, axis=-1, separator=kind.separator))
     missing = "" if kind.raw_dtype == tf.string else np.nan
     first = values[..., :1]
     return _dense(first.to_tensor(missing, shape=[*[None] * (first.shape.rank - 1), 1])[..., 0])

@@ -106,8 +106,6 @@ def _card(features: Features, items: int) -> dict[str, Any]:
             "dtype": kind.raw_dtype.name,
             "media": kind.is_media,
         }
-        if hasattr(kind.options, "separator"):
-            column["separator"] = kind.options.separator
         columns.append(column | kind.card())
     history = features.history
     return {

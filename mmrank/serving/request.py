@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from mmrank.data.probes import PROBES
+from mmrank.data.reviews import ReviewKeys, pack, read_reviews
 from mmrank.data.video import ClipError, clip_strip
 from mmrank.schema import did_you_mean
 
@@ -34,6 +35,8 @@ class Column:
       dtype: `string` or `float32`.
       media: Whether its value is a file's bytes.
       separator: Between the words of one text, where the feature is a set of words.
+      reviews: Where the feature is reviews: `most`, the number kept, and `keys`, what the fields
+        of a review are called.
       strip: Frames, height and width of the strip that the graph takes in place of a clip.
     """
 
@@ -43,6 +46,7 @@ class Column:
     dtype: str
     media: bool
     separator: str | None = None
+    reviews: Mapping[str, Any] | None = None
     strip: Sequence[int] | None = None
 
     def raw(self, value: Any, where: str) -> Any:
@@ -52,6 +56,8 @@ class Column:
           RankError: The value is of a wrong type, or a file that cannot be used.
         """
         what = f"{where}: {self.name}"
+        if self.reviews is not None:
+            return _packed(value, self.reviews, what)
         if self.separator is not None and isinstance(value, (list, tuple, np.ndarray)):
             value = self.separator.join(str(v) for v in value)
         if value is None or value is pd.NA or (_is_number(value) and math.isnan(value)):
@@ -238,6 +244,18 @@ def _bytes(value: Any, kind: str, what: str) -> bytes | None:
             f"{what}: expected the bytes or the path of a file ({kind}), got {type(value).__name__}"
         )
     return bytes(value)
+
+
+def _packed(value: Any, reviews: Mapping[str, Any], what: str) -> str | None:
+    """The reviews as one text; None without any."""
+    keys = ReviewKeys(**reviews["keys"])
+    try:
+        read = read_reviews(value, keys)
+    except ValueError as error:
+        raise RankError(f"{what}: {error}") from error
+    if any(r.age is None and r.time is not None for r in read):
+        raise RankError(f"{what}: give the age of a review in days as {keys.age!r}, not its time")
+    return pack(read, reviews["most"]) or None
 
 
 def _is_number(value: Any) -> bool:

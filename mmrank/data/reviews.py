@@ -1,0 +1,172 @@
+"""Reviews of an item: many texts in one cell, and the one text that they become for the graph.
+
+A raw value of the graph is one scalar, so the reviews of an item are packed: reviews separated by
+U+001E, the fields of one by U+001F in the order text, age in whole days, helpful votes. What is
+not known stays empty, and empty fields at the end are left out: `good␟3␟12␞never again␟40`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import json
+import math
+import numbers
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mmrank.data.blank import BLANK
+
+BETWEEN_REVIEWS, BETWEEN_FIELDS = "\x1e", "\x1f"
+DAY = 86_400.0
+# A text that begins like this is a JSON array; any other text is one review.
+_ARRAY = re.compile(r'\s*\[\s*["{\]]')
+_CONTROL = re.compile("[\x00-\x1f]+")
+
+
+@dataclasses.dataclass(frozen=True)
+class ReviewKeys:
+    """What the fields of a review are called in the data.
+
+    Attributes:
+      text: Its text.
+      age: Its age in days.
+      time: When it was written, as seconds since 1970 or an ISO date.
+      helpful: How many found it helpful.
+    """
+
+    text: str = "text"
+    age: str = "age_days"
+    time: str = "time"
+    helpful: str = "helpful"
+
+
+@dataclasses.dataclass(frozen=True)
+class Review:
+    """One review with a text; `time` in seconds since 1970; None for what is not known."""
+
+    text: str
+    age: float | None = None
+    time: float | None = None
+    helpful: float | None = None
+
+
+def read_reviews(value: Any, keys: ReviewKeys) -> list[Review]:
+    """The reviews in one cell, in their order; those without a text are left out.
+
+    Args:
+      value: A list of texts and mappings, JSON of one, one text, one mapping, what `pack` gave,
+        or missing.
+      keys: The names in mappings; other names are passed over.
+
+    Raises:
+      ValueError: It is none of these, its JSON is broken, or a number or time cannot be read.
+    """
+    if isinstance(value, str) and (BETWEEN_REVIEWS in value or BETWEEN_FIELDS in value):
+        value = [_unpacked(part, keys) for part in value.split(BETWEEN_REVIEWS)]
+    elif isinstance(value, str):
+        value = _decoded(value) if _ARRAY.match(value) else [value]
+    elif isinstance(value, Mapping):
+        value = [value]
+    elif value is None or value is pd.NA or (_is_number(value) and math.isnan(value)):
+        return []
+    if not isinstance(value, (list, tuple, np.ndarray)):
+        raise ValueError(f"expected a list of reviews, got {value!r}")
+    reviews = [_review(entry, keys) for entry in value]
+    return [r for r in reviews if r is not None]
+
+
+def newest_time(cells: Iterable[Sequence[Review]]) -> float | None:
+    """The time of the latest review, in seconds since 1970; None if none has a time."""
+    return max((r.time for cell in cells for r in cell if r.time is not None), default=None)
+
+
+def pack(reviews: Sequence[Review], most: int, now: float | None = None) -> str:
+    """The reviews as one text, see the module; the empty text without any.
+
+    Args:
+      reviews: Any number of them.
+      most: How many are kept: the most helpful, among those the latest, then the first.
+      now: From when on ages count where only the time of a review is known.
+    """
+    aged = [(r, _age(r, now)) for r in reviews]
+    aged.sort(key=lambda pair: (-(pair[0].helpful or 0), math.inf if pair[1] is None else pair[1]))
+    return BETWEEN_REVIEWS.join(
+        BETWEEN_FIELDS.join([r.text, _whole(age), _whole(r.helpful)]).rstrip(BETWEEN_FIELDS)
+        for r, age in aged[:most]
+    )
+
+
+def _age(review: Review, now: float | None) -> float | None:
+    if review.age is not None or review.time is None or now is None:
+        return review.age
+    return max(0.0, (now - review.time) / DAY)
+
+
+def _whole(number: float | None) -> str:
+    return "" if number is None else str(int(number))
+
+
+def _unpacked(part: str, keys: ReviewKeys) -> dict[str, Any]:
+    text, age, helpful = (part.split(BETWEEN_FIELDS) + ["", ""])[:3]
+    numbers_ = {keys.age: age.strip(), keys.helpful: helpful.strip()}
+    return {keys.text: text} | {key: float(value) for key, value in numbers_.items() if value}
+
+
+def _decoded(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"broken JSON: {error}") from error
+
+
+def _review(entry: Any, keys: ReviewKeys) -> Review | None:
+    if entry is None:
+        return None
+    if isinstance(entry, str):
+        entry = {keys.text: entry}
+    if not isinstance(entry, Mapping):
+        raise ValueError(f"expected a review's text or a mapping, got {entry!r}")
+    text = entry.get(keys.text)
+    if text is not None and not isinstance(text, str):
+        raise ValueError(f"{keys.text!r}: expected a text, got {text!r}")
+    # The separators are control characters, so that a text must hold none.
+    text = _CONTROL.sub(" ", text or "").strip(BLANK)
+    if not text:
+        return None
+    return Review(
+        text,
+        _number(entry, keys.age),
+        _time(entry.get(keys.time), keys.time),
+        _number(entry, keys.helpful),
+    )
+
+
+def _number(entry: Mapping[str, Any], key: str) -> float | None:
+    value = entry.get(key)
+    if value is None or (_is_number(value) and math.isnan(value)):
+        return None
+    if not _is_number(value) or not 0 <= value < math.inf:
+        raise ValueError(f"{key!r}: expected a number of 0 or more, got {value!r}")
+    return float(value)
+
+
+def _time(value: Any, key: str) -> float | None:
+    if value is None or value is pd.NaT or value == "" or (_is_number(value) and math.isnan(value)):
+        return None
+    if _is_number(value):
+        return float(value)
+    if isinstance(value, (str, datetime.date, np.datetime64)):
+        try:
+            return float(pd.Timestamp(value).timestamp())
+        except ValueError as error:
+            raise ValueError(f"{key!r}: not a time: {value!r}") from error
+    raise ValueError(f"{key!r}: expected seconds since 1970 or an ISO date, got {value!r}")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
