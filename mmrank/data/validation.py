@@ -27,6 +27,7 @@ KINDS: Mapping[str, Collection[str]] = {
     "category": ("query", "user", "item", "pair"),
     "tags": ("query", "user", "item"),
     "video": ("item",),
+    "audio": ("query", "item"),
     "history": ("user",),
 }
 MEDIA = ("all", "sample", "none")

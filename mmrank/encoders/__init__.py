@@ -3,6 +3,7 @@
 A new kind is one file and one entry in `KINDS`. A history is no column, so it stands apart.
 """
 
+from mmrank.encoders.audio import Audio
 from mmrank.encoders.base import FeatureKind
 from mmrank.encoders.category import Category
 from mmrank.encoders.image import Image
@@ -17,6 +18,7 @@ KINDS: dict[str, type[FeatureKind]] = {
     "reviews": Reviews,
     "image": Image,
     "video": Video,
+    "audio": Audio,
     "number": Number,
     "category": Category,
     "tags": Tags,

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mmrank.data.audio import SoundError, wav_of
 from mmrank.data.probes import PROBES
 from mmrank.data.reviews import ReviewKeys, pack, read_reviews
 from mmrank.data.video import ClipError, clip_strip
@@ -38,6 +39,7 @@ class Column:
       reviews: Where the feature is reviews: `most`, the number kept, and `keys`, what the fields
         of a review are called.
       strip: Frames, height and width of the strip that the graph takes in place of a clip.
+      wave: Rate and longest seconds of the WAV that the graph takes in place of a recording.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Column:
     separator: str | None = None
     reviews: Mapping[str, Any] | None = None
     strip: Sequence[int] | None = None
+    wave: tuple[int, float] | None = None
 
     def raw(self, value: Any, where: str) -> Any:
         """The value as the graph takes it; None if it is absent.
@@ -79,8 +82,10 @@ class Column:
         try:
             if self.strip is not None:
                 return clip_strip(data, *self.strip)
+            if self.wave is not None:
+                return wav_of(data, *self.wave)
             problem = PROBES[self.kind](data)
-        except ClipError as error:
+        except (ClipError, SoundError) as error:
             problem = str(error)
         if problem is not None:
             raise RankError(f"{what}: {problem}; give another file, or leave it out")
