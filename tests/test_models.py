@@ -14,6 +14,7 @@ from mmrank.config import Config
 from mmrank.data.batches import Batch, Batches, ListArrays
 from mmrank.data.tables import Dataset, load_dataset
 from mmrank.features import Features, make_features
+from mmrank.fusion import FUSIONS
 from mmrank.models import RankingModel, present_name, ranking_model
 from mmrank.ranking.labels import masked_labels
 from mmrank.schema import Schema, schema_from_dict
@@ -355,6 +356,48 @@ def test_a_shop_with_item_numbers_alone_can_be_ranked(dataset, tiny_config):
         scores = ListScorer(build_model(config, features), 8, (8, 16, 32))(arrays)
         assert np.isfinite(scores).all()
         assert len(np.unique(scores.round(5))) > 5
+
+
+@pytest.mark.parametrize(
+    ("fusion", "rank_model"), [*((name, "none") for name in FUSIONS), ("mean", "attention_gru")]
+)
+def test_every_fusion_and_a_rank_model_over_numbers_and_a_category(
+    dataset, tiny_config, fusion, rank_model
+):
+    """Without photo and texts: absent values, no value at all, permuted candidates."""
+    seed_everything(tiny_config)
+    kept = [f for f in dataset.schema.features if f.name in ("price", "rating", "brand", "grade")]
+    small = dataclasses.replace(
+        dataset,
+        schema=dataclasses.replace(dataset.schema, features=tuple(kept), events=None),
+        events=None,
+    )
+    features = make_features(small.schema, {}, ())
+    features.fit(small)
+    head = dataclasses.replace(
+        tiny_config.model.head, rank_model=rank_model, attention_layers=None, gru_units=4
+    )
+    chosen = dataclasses.replace(tiny_config.model.fusion, name=fusion)
+    model = dataclasses.replace(tiny_config.model, fusion=chosen, head=head)
+    network = build_model(dataclasses.replace(tiny_config, model=model), features).network
+    batch = Batches(features.arrays(small, small.lists), 4, (16, 32)).make(np.arange(4))
+    for name in ("price", "rating", "brand"):
+        batch[present_name(name)] = np.arange(len(batch["price"])) % 3 != 0
+    batch["rating_present"] = np.arange(len(batch["price"])) % 2 != 0
+
+    expected = network(inputs(batch)).numpy()
+    assert np.isfinite(expected).all()
+    other = dict(batch)
+    for name in ("price", "rating", "brand"):
+        other[name] = garbage(batch[name], batch[present_name(name)])
+    np.testing.assert_allclose(network(inputs(other)).numpy(), expected, atol=1e-6)
+
+    order = np.arange(batch["mask"].shape[1])[::-1]
+    turned = {n: v[:, order] if n in ("mask", "slots") else v for n, v in batch.items()}
+    # Items with nothing present are duplicates, which a GRU tells apart by their order alone.
+    if rank_model == "none":
+        given = network(inputs(turned)).numpy()
+        np.testing.assert_allclose(given, expected[:, order], atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["mask", "slots", "grades", "tokens", "price_present"])
