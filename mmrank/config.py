@@ -34,7 +34,7 @@ class Simulate:
     Attributes:
       items, queries, users: Its size.
       seed: Same seed, same shop.
-      clips: Share of the items with a clip.
+      clips, sounds: Share of the items with a clip, and with a recording.
     """
 
     items: int = 2000
@@ -42,6 +42,7 @@ class Simulate:
     users: int = 500
     seed: int = 0
     clips: float = 0.0
+    sounds: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)

@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: argparse.Namespace) -> None:
     # The delay keeps a wrong argument's one line free of an empty bar.
-    files = 1 + (arguments.clips > 0)
+    files = 1 + (arguments.clips > 0) + (arguments.sounds > 0)
     total = max(arguments.queries, 0) + files * max(arguments.items, 0)
     with tqdm(total=total, unit="step", desc="pages and media", delay=0.5) as bar:
         summary = simulate(
@@ -37,6 +37,7 @@ def _run(arguments: argparse.Namespace) -> None:
             seed=arguments.seed,
             progress=bar.update,
             clips=arguments.clips,
+            sounds=arguments.sounds,
         )
     print(f"{arguments.out}\n{summary}")
     print(f"next: python -m mmrank.train --config configs/quickstart.yaml --data {arguments.out}")
@@ -77,6 +78,14 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SHARE",
         help="share of the items with a clip; queries then ask for motions that only clips show "
         "(0 to 1; default 0: no clips)",
+    )
+    parser.add_argument(
+        "--sounds",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="share of the items with a recording; queries then ask for sounds that only "
+        "recordings tell (0 to 1; default 0: no sounds)",
     )
     return parser
 

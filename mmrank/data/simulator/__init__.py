@@ -11,12 +11,13 @@ import pandas as pd
 
 from mmrank.data.simulator.clicks import ClickModel
 from mmrank.data.simulator.clips import write_clips
-from mmrank.data.simulator.hidden import MOTION, with_hidden
+from mmrank.data.simulator.hidden import MOTION, SOUND, with_hidden
 from mmrank.data.simulator.logs import LONGEST, make_log
 from mmrank.data.simulator.photos import photo_states
 from mmrank.data.simulator.products import make_products
 from mmrank.data.simulator.queries import make_queries
 from mmrank.data.simulator.shoppers import make_shoppers, past_events
+from mmrank.data.simulator.sounds import write_sounds
 from mmrank.data.simulator.summary import Summary, summarize
 from mmrank.data.simulator.write import HiddenMedia, write_dataset, write_simulation
 from mmrank.outputs import OutputError, UserError, new_folder
@@ -36,6 +37,7 @@ def simulate(
     progress: Callable[[int], object] = lambda steps: None,
     *,
     clips: float = 0.0,
+    sounds: float = 0.0,
 ) -> Summary:
     """A summary of the simulated shop that is written into `out`.
 
@@ -50,9 +52,11 @@ def simulate(
       users: Shoppers, at least 1.
       seed: Not negative.
       progress: Called with 1 after each logged page, and for each item after its photo and, if
-        there are any, its clip.
+        there are any, its clip and its sound.
       clips: Share of the items that have a clip, 0 to 1. Above 0, products swing, bounce, spin or
         blink, which nothing but their clips tells and many queries ask for.
+      sounds: Share of the items that have a recording, 0 to 1. Above 0, products hum, beep, ring or
+        rustle, likewise.
 
     Returns:
       The figures of the shop.
@@ -66,7 +70,7 @@ def simulate(
     for name, value in arguments.items():
         if value < least[name]:
             raise UserError(f"{name} is {value}, but must be at least {least[name]}")
-    for name, share in {"clips": clips}.items():
+    for name, share in {"clips": clips, "sounds": sounds}.items():
         if not 0 <= share <= 1:
             raise UserError(f"{name} is {share}, but must be from 0 to 1")
         if share:
@@ -74,7 +78,7 @@ def simulate(
     model = ClickModel()
     with new_folder(pathlib.Path(out)) as folder:
         # A stream of chance of its own for each part: more shoppers leave the products as they are.
-        streams = [np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(8)]
+        streams = [np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(9)]
         products = make_products(items, streams[0])
         states = photo_states(items, streams[1])
         shoppers = make_shoppers(users, streams[2])
@@ -86,6 +90,12 @@ def simulate(
                 write_clips, products=products, share=clips, rng=streams[7], progress=progress
             )
             hidden.append((Feature("clip", "video", "item", "clip"), write))
+        if sounds:
+            products, asked = with_hidden(products, asked, SOUND, streams[8])
+            write = functools.partial(
+                write_sounds, products=products, share=sounds, rng=streams[8], progress=progress
+            )
+            hidden.append((Feature("sound", "audio", "item", "sound"), write))
         past = past_events(shoppers, products, streams[4])
         lists, caused = make_log(queries, products, shoppers, asked, model, streams[5], progress)
         events = pd.concat([past, caused], ignore_index=True)

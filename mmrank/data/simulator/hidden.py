@@ -21,6 +21,15 @@ MOTION = Hidden(
         Value("blinking", ("闪烁", "闪光"), ("blinking", "flashing")),
     ),
 )
+SOUND = Hidden(
+    "sound",
+    (
+        Value("humming", ("嗡嗡响", "低鸣"), ("humming", "droning")),
+        Value("beeping", ("滴滴响", "蜂鸣"), ("beeping", "bleeping")),
+        Value("ringing", ("叮当响", "清脆"), ("ringing", "chiming")),
+        Value("rustling", ("沙沙响", "窸窣"), ("rustling", "crackling")),
+    ),
+)
 
 
 def with_hidden(
