@@ -169,7 +169,7 @@ def photo(tmp_path_factory) -> Frozen:
     (network,) = [la for la in learning.encoder(9).layers if isinstance(la, tf.keras.Model)]
     for weight in network.weights:
         if "kernel" in weight.name:  # a new network's outputs are all but the same for any photo
-            weight.assign(1.7 * weight)
+            weight.assign(1.5 * weight)
     network.save_weights(folder / "tower.weights.h5")
     options = {**SMALL, "weights": str(folder / "tower.weights.h5"), "dropout": 0.5}
     inner = Image(Feature("photo", "image", "item", "p"), options)
@@ -201,7 +201,7 @@ def test_photos_are_embedded_in_float32_as_the_tower_does(photo, caplog):
     expected = photo.tower.layer.encoder(pixels, training=False).numpy()
     assert expected.dtype == np.float32
     expected[~present] = 0
-    np.testing.assert_allclose(np.asarray(rows), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(np.asarray(rows), expected, rtol=1e-4, atol=1e-5)
     assert np.ptp(expected[present], axis=0).max() > 1e-3  # the photos differ
 
 
@@ -209,7 +209,7 @@ def test_a_frozen_photo_in_the_graph_skips_absent_rows(photo):
     raw = photo.inner.read(pd.Series(["a.png", "", "c.png"]), photo.photos)[0]
     given = tf.function(photo.preprocess)(tf.constant(raw, tf.string)).numpy()
     rows, _ = photo.arrays(pd.Series(["a.png", "", "c.png"]), photo.photos)
-    np.testing.assert_allclose(given, np.asarray(rows), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(given, np.asarray(rows), rtol=1e-4, atol=1e-5)
     assert not given[1].any()
 
 
