@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection, Iterator, Mapping
 
 import numpy as np
@@ -211,8 +212,7 @@ def check_feature(file: str, frame: pd.DataFrame, feature: Feature) -> Iterator[
 
 def _check_reviews(file: str, values: pd.Series, feature: Feature) -> Iterator[Finding]:
     """The cells whose reviews cannot be read."""
-    named = {key: feature.options.get(f"{key}_key") for key in ("text", "age", "time", "helpful")}
-    keys = ReviewKeys(**{key: name for key, name in named.items() if isinstance(name, str)})
+    keys = _review_keys(feature)
     problems: dict[int, str] = {}
     for row, value in enumerate(values):
         try:
@@ -228,6 +228,20 @@ def _check_reviews(file: str, values: pd.Series, feature: Feature) -> Iterator[F
             "reviews that cannot be read",
             "use a list of texts, or of mappings, and mind the names of their fields",
         )
+
+
+def empty_reviews(values: pd.Series, feature: Feature) -> int:
+    """How many cells hold no review with a text; those that cannot be read are none of them."""
+    keys, count = _review_keys(feature), 0
+    for value in values:
+        with contextlib.suppress(ValueError):
+            count += not read_reviews(value, keys)
+    return count
+
+
+def _review_keys(feature: Feature) -> ReviewKeys:
+    named = {key: feature.options.get(f"{key}_key") for key in ("text", "age", "time", "helpful")}
+    return ReviewKeys(**{key: name for key, name in named.items() if isinstance(name, str)})
 
 
 def check_times(

@@ -10,7 +10,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mmrank.data.checks import check_catalog, check_columns, check_events, check_schema, known_ids
+from mmrank.data.checks import (
+    check_catalog,
+    check_columns,
+    check_events,
+    check_schema,
+    empty_reviews,
+    known_ids,
+)
 from mmrank.data.checks import texts as as_texts
 from mmrank.data.findings import Finding, whole
 from mmrank.data.list_checks import check_lists, split_column
@@ -43,7 +50,7 @@ class ValidationReport:
       findings: Everything found, in the order of the checks.
       counts: items, lists, candidates, queries, users, events; `splits` with lists and candidates
         of each; `media` with named, missing, checked and broken files of each feature whose values
-        are files; `empty_texts` with the number of empty values of each text feature.
+        are files; `empty_texts` with the number of empty values of each text or reviews feature.
     """
 
     name: str
@@ -143,6 +150,8 @@ def _counts(schema: Schema, frames: Mapping[str, pd.DataFrame]) -> dict[str, Any
         frame = frames.get("catalog" if feature.side == "item" else "lists")
         if feature.kind == "text" and frame is not None and feature.column in frame:
             counts["empty_texts"][feature.name] = int(as_texts(frame[feature.column]).eq("").sum())
+        if feature.kind == "reviews" and frame is not None and feature.column in frame:
+            counts["empty_texts"][feature.name] = empty_reviews(frame[feature.column], feature)
     lists = frames.get("lists")
     if lists is None:
         return counts
