@@ -127,8 +127,9 @@ class SoundConvolutions(tf.keras.layers.Layer):
             x = self.pool(_where(kept, tf.cast(x, self.compute_dtype)))
             there = there[:, ::2]  # frames that are there stand in front
         features = tf.reshape(x, [tf.shape(x)[0], x.shape[1], x.shape[2] * x.shape[3]])
-        features = _where(there, features)  # at least zero, so that this does for the maximum too
-        count = tf.reduce_sum(tf.cast(there, features.dtype), 1)[:, None]
+        # At least zero, so that zero does for the maximum too; in 16 bits sums would be rounded.
+        features = _where(there, tf.cast(features, tf.float32))
+        count = tf.reduce_sum(tf.cast(there, tf.float32), 1)[:, None]
         mean = tf.reduce_sum(features, 1) / tf.maximum(count, 1)
         pooled = tf.concat([mean, tf.reduce_max(features, 1)], -1)
         return self.dropout(pooled, training=training)

@@ -178,8 +178,25 @@ def test_masking_blots_runs_within_the_recording():
         for row in hidden[widths > 0]:  # one run: as wide as from its first to its last
             assert np.ptp(np.flatnonzero(row)) + 1 == row.sum()
     assert not frames[:, 12:].any()
-    assert layer.built
-    assert len(list(layer._flatten_layers())) == 1
+
+
+def test_the_random_generator_is_there_once_the_network_is_built():
+    """Training seeds all generators at the start of an epoch."""
+    layer = audio(time_mask=1.0).encoder(99)
+    layer(tf.zeros([1, 25, 16], tf.float16), training=False)
+    (generator,) = {
+        inner._random_generator._generator
+        for inner in layer._flatten_layers()
+        if isinstance(inner, SpectrogramMasking)
+    }
+    mels = tf.constant(np.random.default_rng(0).normal(size=[8, 25, 16]), tf.float16)
+    drawn = []
+    for seed in (7, 7, 8):
+        generator.reset_from_seed(seed)
+        there = tf.ones([8, 25], tf.bool)
+        drawn.append(layer.masking((mels, there), training=True).numpy())
+    np.testing.assert_array_equal(drawn[0], drawn[1])
+    assert (drawn[0] != drawn[2]).any()
 
 
 def test_a_small_network_tells_a_clear_tone_from_a_harsh_one():
