@@ -124,6 +124,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     return folder
 
 
+@pytest.mark.slow
 def test_bad_inputs_of_every_kind(folder: pathlib.Path) -> None:
     report = validate_dataset(folder, media="all")
     assert report.errors == ()
