@@ -58,6 +58,8 @@ class Reviews(FeatureKind):
     An item without a review that says something is absent. Reviews with a time and no age are
     aged by the latest time in the column.
 
+    A text encoder that never learns is not run ahead for reviews: it runs in every step.
+
     An encoder takes one tensor, so a review's two numbers stand behind its text: token ids,
     age and votes in one row of int32, or three strings where the encoder reads strings. Both are
     whole numbers, −1 where not known.

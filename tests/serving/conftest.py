@@ -22,19 +22,26 @@ from mmrank.serving.ranker import Ranker
 
 DAY = 86_400.0
 Inputs = dict[str, np.ndarray]
-TEXTS = ("title", "description", "brand", "tags")
+TEXTS = ("title", "description", "brand", "tags", "reviews")
 NUMBERS = ("price", "rating", "rating_count", "sales")
 
 
 @pytest.fixture(scope="session")
 def dataset(tiny_shop: pathlib.Path, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    """The simulated shop with a query-item feature besides; grades serve as its values."""
+    """The simulated shop with a query-item feature and with reviews besides."""
     folder = tmp_path_factory.mktemp("pairs") / "shop"
     shutil.copytree(tiny_shop, folder)
     schema = yaml.safe_load((folder / "schema.yaml").read_text(encoding="utf-8"))
     schema["features"].append(
         {"name": "overlap", "kind": "number", "side": "pair", "column": "position"}
     )
+    schema["features"].append({"name": "reviews", "kind": "reviews", "side": "item"})
+    catalog = pd.read_parquet(folder / "catalog.parquet")
+    catalog["reviews"] = [
+        [{"text": t, "age_days": 3.0 * i, "helpful": 7}, {"text": t[::-1]}] if i % 3 else None
+        for i, t in enumerate(catalog["title"])
+    ]
+    catalog.to_parquet(folder / "catalog.parquet", index=False)
     (folder / "schema.yaml").write_text(yaml.safe_dump(schema, allow_unicode=True), "utf-8")
     return load_dataset(folder)
 
@@ -154,6 +161,11 @@ def _value(dataset: Dataset, row: Any, name: str) -> Any:
     if name == "overlap":
         return float(row["position"])
     item = dataset.catalog[dataset.catalog["item_id"] == row["item_id"]].iloc[0]
+    if name == "reviews":
+        said = item["reviews"]
+        if said is None or not str(said[0]["text"]).strip():
+            return None
+        return f"{said[0]['text']}\x1f{said[0]['age_days']}\x1f7\x1e{said[1]['text']}"
     value = item[name]
     if value is None or value != value or value == "":
         return None

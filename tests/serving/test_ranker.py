@@ -60,6 +60,23 @@ def test_by_raw_features(
     np.testing.assert_allclose(again, scores, rtol=0, atol=1e-6)
 
 
+def test_reviews_come_as_texts_or_mappings(ranker: Ranker) -> None:
+    said = [
+        [{"text": "good", "age_days": 4, "helpful": 9}, "坏", " "],
+        '[{"text": "good", "age_days": 4.2, "helpful": 9}, "坏"]',
+        "good\x1f4\x1f9\x1e坏",
+        "good",
+        [],
+    ]
+    scores = ranker.scores(query="red", candidates=[{"reviews": value} for value in said])
+    np.testing.assert_allclose(scores[1:3], scores[0], rtol=0, atol=1e-6)
+    assert len(set(np.round(scores, 6))) == 3
+    with pytest.raises(RankError, match="candidate 0: reviews: expected a list of reviews, got 5"):
+        ranker.scores(candidates=[{"reviews": 5}])
+    with pytest.raises(RankError, match="the age of a review in days as 'age_days', not its time"):
+        ranker.scores(candidates=[{"reviews": [{"text": "a", "time": "2024-01-01"}]}])
+
+
 def test_equal_scores_keep_their_order(ranker: Ranker) -> None:
     ranked = ranker.rank(query="red", candidates=["unknown", "as unknown", "also"])
     assert len({r.score for r in ranked}) == 1

@@ -25,7 +25,7 @@ PREDICT = "tensorflow/serving/predict"
 COLUMNS = {
     "title": tf.string, "description": tf.string, "photo": tf.string, "brand": tf.string,
     "tags": tf.string, "price": tf.float32, "rating": tf.float32, "rating_count": tf.float32,
-    "sales": tf.float32,
+    "sales": tf.float32, "reviews": tf.string,
 }  # fmt: skip
 # Runs every signature it is given, with nothing but TensorFlow and the folder.
 STRANGER = """
@@ -311,3 +311,20 @@ def test_both_languages_tokenise_as_in_training(run: Run) -> None:
     np.testing.assert_array_equal(here.numpy(), present)
     assert present.tolist() == [True, True, True, False, False]
     np.testing.assert_array_equal(ids[0], ids[1])  # the same words, however they are spaced
+
+
+def test_texts_are_normalised_in_the_export_as_in_training(
+    served: Served, run: Run, raw_request: Inputs
+) -> None:
+    asked = ["iPhone手机壳 red", "ＩＰＨＯＮＥ手机壳　ｒｅｄ", "iphone\u200b手机壳\x07RED", "mug"]
+    ids, present = run.fitted.columns["title"].arrays(pd.Series(asked), None)
+    assert present.all()
+    assert ids[0].tolist() == ids[1].tolist() == ids[2].tolist() != ids[3].tolist()
+    item = {n: raw_request[n][0, :1] for c in COLUMNS for n in (c, f"{c}_present")}
+    items = {n: np.repeat(v, len(asked), 0) for n, v in item.items()}
+    items |= {f"{n}_present": np.zeros(len(asked), bool) for n in COLUMNS}
+    items |= {"title": np.array(asked, object), "title_present": present}
+    tokens = served("encode_items", items)["tokens"][:, run.model.modalities.index("title")]
+    np.testing.assert_array_equal(tokens[0], tokens[1])
+    np.testing.assert_array_equal(tokens[0], tokens[2])
+    assert np.abs(tokens[0] - tokens[3]).max() > 1e-3
