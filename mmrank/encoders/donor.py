@@ -121,13 +121,13 @@ def _keys(
     as dropout.
     """
     keys: dict[int, str] = {}
-    seen: set[int] = set()
+    seen: dict[int, Any] = {}  # the objects too, so that no identity is given anew
     pairs: list[tuple[Any, int]] = [(layer, node)]
     while pairs:
         own, other = pairs.pop()
         if id(own) in seen:
             continue
-        seen.add(id(own))
+        seen[id(own)] = own
         if isinstance(own, tf.Variable):
             key = next(
                 (a.checkpoint_key for a in graph.nodes[other].attributes if a.name == _VALUE), None

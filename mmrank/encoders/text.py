@@ -306,6 +306,7 @@ def _bert(kind: Text) -> tf.keras.layers.Layer:
         dropout=options.dropout,
         name=kind.sharing(),
     )
+    encoder.trainable = not kind.frozen
     if kind.donor is not None:
         take_weights(encoder, pathlib.Path(options.weights), f"weights {options.weights!r}")
     return encoder
