@@ -140,6 +140,25 @@ class Loss:
 
 
 @dataclasses.dataclass(frozen=True)
+class FineTune:
+    """How one encoder learns beside the rest of the model.
+
+    Attributes:
+      schedule: `full` from the start, `gradual` from the top layer downward, or `frozen`.
+      unfreeze_epoch: Epochs before the first layers begin to learn (gradual).
+      layers_per_epoch: How many layers begin then and in each later epoch; null for all at once.
+      learning_rate: Factor on the rate that everything else learns at.
+      layer_decay: Further factor for each layer below the top.
+    """
+
+    schedule: str = "full"
+    unfreeze_epoch: int = 1
+    layers_per_epoch: int | None = None
+    learning_rate: float = 1.0
+    layer_decay: float = 1.0
+
+
+@dataclasses.dataclass(frozen=True)
 class Training:
     """The optimisation.
 
@@ -157,6 +176,7 @@ class Training:
       patience: Validations without a better NDCG@10 before training stops.
       mixed_precision: float32, mixed_bfloat16 or mixed_float16.
       deterministic: Make every TensorFlow op deterministic (slower).
+      fine_tune: How encoders learn, by feature name or by kind; without an entry, like the rest.
     """
 
     strategy: str = "auto"
@@ -172,6 +192,7 @@ class Training:
     patience: int = 3
     mixed_precision: str = "float32"
     deterministic: bool = False
+    fine_tune: Mapping[str, FineTune] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -294,6 +315,8 @@ def _fit(hint: Any, value: Any, where: str) -> Any:
     if origin is not None and issubclass(origin, Mapping):
         if not isinstance(value, Mapping):
             raise ConfigError(f"{where}: expected a section with keys, got {value!r}")
+        if dataclasses.is_dataclass(arguments[1]):
+            return {k: _fit(arguments[1], v, f"{where}: {k}") for k, v in value.items()}
         return dict(value)
     if hint is float and isinstance(value, str):
         # YAML 1.1 reads 1e-3 as a text.

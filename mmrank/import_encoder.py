@@ -92,10 +92,7 @@ def _run(args: argparse.Namespace) -> None:
     # ---- writing
     logger.info("writing %s", args.out)
     with new_folder(args.out) as partial:
-        model.save(partial / "hub", include_optimizer=False, save_format="tf")
-        for part in (partial / "hub").iterdir():
-            part.rename(partial / part.name)
-        (partial / "hub").rmdir()
+        model.save(partial, include_optimizer=False, save_format="tf")
     shape = folder.shape
     print(
         f"encoder   {shape.layers} layers, width {shape.hidden}, {len(words.vocabulary):,} word "

@@ -10,7 +10,7 @@ import pathlib
 import time
 from collections.abc import Sequence
 
-from mmrank.config import Config, ConfigError, load_config
+from mmrank.config import STATE_FILE, Config, ConfigError, load_config
 from mmrank.data.simulator import simulate
 from mmrank.data.tables import DataError, Dataset, load_dataset
 from mmrank.data.validation import validate_dataset
@@ -26,6 +26,7 @@ example:
   python -m mmrank.train --config configs/quickstart.yaml --data data/shop --out runs/shop \\
       --set training.epochs=3 --set model.fusion.name=cross_attention
   python -m mmrank.train --config configs/quickstart.yaml --out runs/shop --resume
+  python -m mmrank.train --config configs/quickstart.yaml --data data/new --init-from runs/shop
 
 RUN holds config.yaml, schema.yaml, features.json, checkpoints/, logs/ (TensorBoard), metrics.json
 and export/1/ (SavedModel). A run that was stopped or killed goes on with --resume.
@@ -69,6 +70,12 @@ def _parser() -> argparse.ArgumentParser:
         help="folder of the run (default: runs/CONFIG-N, N counting up)",
     )
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    parser.add_argument(
+        "--init-from",
+        type=pathlib.Path,
+        metavar="RUN",
+        help="begin with the weights of another run, as far as features and words are the same",
+    )
     return parser
 
 
@@ -80,6 +87,8 @@ def _run(args: argparse.Namespace) -> None:
     except ValueError as error:
         raise ConfigError(f"{args.config}: evaluation.baselines: {error}") from error
     run = _run_folder(args)
+    if args.init_from is not None:
+        _check_init(args)
 
     # ---- data
     folder = _data_folder(args, config, run)
@@ -89,13 +98,13 @@ def _run(args: argparse.Namespace) -> None:
     dataset = load_dataset(folder)
 
     # ---- training. TensorFlow takes seconds to import, so wrong input is told before.
-    from mmrank.build import STATE_FILE, check_config
+    from mmrank.build import check_config
     from mmrank.training.callbacks import State
     from mmrank.training.loop import train_run
 
     check_config(config)
     run.mkdir(parents=True, exist_ok=True)
-    best = train_run(config, dataset, run, args.resume)
+    best = train_run(config, dataset, run, args.resume, args.init_from)
     state = State.load(run / STATE_FILE)
     trained = time.monotonic()
 
@@ -154,6 +163,15 @@ def _run_folder(args: argparse.Namespace) -> pathlib.Path:
     while (folder := pathlib.Path("runs") / f"{args.config.stem}-{number}").exists():
         number += 1
     return folder
+
+
+def _check_init(args: argparse.Namespace) -> None:
+    if args.resume:
+        raise ConfigError("--resume knows what the run began with; leave --init-from out")
+    if not (args.init_from / STATE_FILE).is_file():
+        raise ConfigError(
+            f"--init-from {args.init_from}: no {STATE_FILE}, so this is not the folder of a run"
+        )
 
 
 def _data_folder(args: argparse.Namespace, config: Config, run: pathlib.Path) -> pathlib.Path:

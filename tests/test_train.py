@@ -45,6 +45,7 @@ def config(tmp_path: pathlib.Path) -> pathlib.Path:
         (["--data", "nowhere"], "nowhere"),
         ([], "names no data; add --data DIR"),
         (["--resume"], "name its folder"),
+        (["--init-from", "nowhere"], "nowhere: no state.json, so this is not the folder of a run"),
         (["--set", "evaluation.baselines=[bm52]"], "unknown baseline 'bm52'"),
     ],
 )

@@ -120,6 +120,7 @@ class State:
       waited: Validations since then.
       finished: Whether training ended by itself.
       history: Figures of every epoch.
+      init_from: The run whose weights this one began with.
     """
 
     data: str
@@ -130,6 +131,7 @@ class State:
     waited: int = 0
     finished: bool = False
     history: list[dict[str, float]] = dataclasses.field(default_factory=list)
+    init_from: str | None = None
 
     def save(self, file: pathlib.Path) -> None:
         """Writes the state, whole or not at all."""

@@ -24,6 +24,7 @@ from mmrank.data.batches import Batch, Batches
 from mmrank.data.tables import DataError, Dataset
 from mmrank.features import Features
 from mmrank.models import RankingModel
+from mmrank.outputs import write_whole
 from mmrank.ranking.labels import masked_labels
 from mmrank.ranking.losses import DRAWING_LOSSES
 from mmrank.ranking.metrics import make_metric
@@ -37,14 +38,23 @@ from mmrank.training.callbacks import (
     State,
     TrainingError,
 )
+from mmrank.training.fine_tune import fine_tune, settings_by_feature
 from mmrank.training.memory import GIB, available_bytes, estimate_step_bytes
 from mmrank.training.optimizer import make_optimizer
 from mmrank.training.strategy import make_strategy
+from mmrank.training.warm_start import as_table, warm_start
 
+INIT_FILE = "init_from.txt"
 logger = logging.getLogger(__name__)
 
 
-def train_run(config: Config, dataset: Dataset, run: pathlib.Path, resume: bool = False) -> Run:
+def train_run(
+    config: Config,
+    dataset: Dataset,
+    run: pathlib.Path,
+    resume: bool = False,
+    init_from: pathlib.Path | None = None,
+) -> Run:
     """Trains a ranker into a run's folder and gives the run with its best weights.
 
     What training has in memory, decoded photos and traced graphs among it, serves the run on.
@@ -54,8 +64,11 @@ def train_run(config: Config, dataset: Dataset, run: pathlib.Path, resume: bool 
       dataset: A validated dataset with training and validation lists.
       run: The folder; it exists, and holds nothing yet unless `resume`.
       resume: Continue from the last finished epoch.
+      init_from: A finished run whose weights a new run begins with, as far as they fit; a resumed
+        run knows its own.
 
     Raises:
+      ConfigError: `init_from` is no finished run.
       TrainingError: The loss is not finite, or a resumed run differs in config or dataset.
       DataError: There is no training or no validation list.
     """
@@ -65,7 +78,11 @@ def train_run(config: Config, dataset: Dataset, run: pathlib.Path, resume: bool 
     seed_everything(config)
     strategy = make_strategy(config.training.strategy)
     features = build_features(config, dataset.schema)
-    state = _prepare(config, dataset, run, features, resume)
+    settings = settings_by_feature(config.training.fine_tune, features.columns)
+    source = None if init_from is None else load_run(init_from)
+    state = _prepare(config, dataset, run, features, resume, init_from)
+    if source is None and state.init_from is not None and state.checkpoint is None:
+        source = load_run(state.init_from)  # stopped before its first epoch was finished
     if state.finished:
         logger.info("the run is finished after %d epochs; nothing to train", state.epoch)
         return load_run(run)
@@ -85,12 +102,14 @@ def train_run(config: Config, dataset: Dataset, run: pathlib.Path, resume: bool 
     tf.keras.utils.set_random_seed(config.seed)
     with strategy.scope():
         model = build_model(config, features)
+        paces = fine_tune(model.encoders, settings, steps, config.training.epochs)
         optimizer = make_optimizer(
             learning_rate=config.training.learning_rate,
             steps=steps * config.training.epochs,
             warmup=config.training.warmup,
             weight_decay=config.training.weight_decay,
             clip_norm=config.training.clip_norm,
+            paces=paces,
         )
         optimizer.build(model.network.trainable_variables)
         model.network.compile(
@@ -98,6 +117,10 @@ def train_run(config: Config, dataset: Dataset, run: pathlib.Path, resume: bool 
         )
         # As compiled: for float16 Keras wraps the optimizer, and its loss scale has to be kept too.
         checkpoint = tf.train.Checkpoint(network=model.network, optimizer=model.network.optimizer)
+    if source is not None:
+        moved = as_table(warm_start(model, features, source.model, source.fitted))
+        logger.info("weights from %s\n%s", source.folder, moved)
+        write_whole(run / INIT_FILE, f"{source.folder.resolve()}\n{moved}\n")
     if state.checkpoint is not None:
         checkpoint.read(str(run / state.checkpoint)).assert_consumed()
         logger.info("resumed after epoch %d", state.epoch)
@@ -203,7 +226,12 @@ def _dtype(array: np.ndarray) -> tf.DType:
 
 
 def _prepare(
-    config: Config, dataset: Dataset, run: pathlib.Path, features: Features, resume: bool
+    config: Config,
+    dataset: Dataset,
+    run: pathlib.Path,
+    features: Features,
+    resume: bool,
+    init_from: pathlib.Path | None,
 ) -> State:
     """The state to start from; a new run gets its config, schema and fitted features."""
     if resume and (run / STATE_FILE).is_file():
@@ -222,7 +250,8 @@ def _prepare(
     save_config(config, run / CONFIG_FILE)
     save_schema(dataset.schema, run)
     features.save(run / FEATURES_FILE)
-    state = State(data=str(dataset.folder.resolve()))
+    began = None if init_from is None else str(init_from.resolve())
+    state = State(data=str(dataset.folder.resolve()), init_from=began)
     (run / "checkpoints").mkdir(exist_ok=True)
     state.save(run / STATE_FILE)
     return state
