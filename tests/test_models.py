@@ -252,7 +252,9 @@ def test_an_item_encoded_once_or_at_every_slot_gives_the_same_scores_and_gradien
     for variable, one, other in zip(
         ranker.model.network.trainable_variables, grads, grads_often, strict=True
     ):
-        np.testing.assert_allclose(other, one, rtol=1e-5, atol=1e-5, err_msg=variable.name)
+        # Sums in another order: as exact as float32 is beside the largest part of the gradient.
+        size = max(1.0, float(np.abs(one).max()))
+        np.testing.assert_allclose(other / size, one / size, atol=1e-5, err_msg=variable.name)
 
 
 def test_every_trainable_variable_gets_a_finite_gradient(ranker):
@@ -289,7 +291,8 @@ def test_list_scorer_agrees_with_the_network(ranker):
         for row, i in zip(scores, members, strict=True):
             first, last = ranker.arrays.offsets[i], ranker.arrays.offsets[i + 1]
             expected[first:last] = row[: last - first]
-    np.testing.assert_allclose(given, expected, atol=1e-5)
+    # Other batches sum in another order.
+    np.testing.assert_allclose(given, expected, rtol=2e-5, atol=2e-5)
 
 
 def test_list_scorer_of_no_list_gives_no_score(crossed):

@@ -24,7 +24,8 @@ def test_it_writes_a_shop_and_says_what_is_next(
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"items": 5}, {"queries": -1}, {"users": 0}, {"seed": -1}, {"clips": 2}, {"sounds": -1}]
+    "wrong",
+    [{"items": 5}, {"queries": -1}, {"users": 0}, {"seed": -1}, {"clips": 2}, {"sounds": -1}],
 )
 def test_nonsense_is_one_line_and_code_2(
     tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str], wrong: dict[str, int]

@@ -297,28 +297,27 @@ def test_pickles_are_not_read(tmp_path):
         read_weights(folder)
 
 
-def test_a_real_encoder():
-    """A downloaded sentence encoder, for those who have one: MMRANK_MINILM names its folder."""
-    path = pathlib.Path(os.environ.get("MMRANK_MINILM", "absent"))
-    if not path.is_dir():
-        pytest.skip("MMRANK_MINILM does not name the folder of a sentence encoder")
-    folder = read_folder(path)
-    model, _ = imported(path, pooling=folder.pooling, normalize=folder.normalize)
-    texts = [
-        "red summer dress",
-        "a light scarlet frock for warm days",
-        "USB-C charging cable, 2 m (black)",
-        "红色连衣裙，夏天 Kleid für Damen",
-        "naïve café — 100% cotton T-shirt!",
-    ]
-    expected = reference(
-        texts,
-        path,
-        pooling=folder.pooling,
-        normalize=folder.normalize,
-        lowercase=folder.words.lowercase,
-        longest=folder.max_tokens,
-    )
-    np.testing.assert_allclose(model(tf.constant(texts)), expected, atol=1e-4)
-    similarity = expected @ expected.T
-    assert similarity[0, 1] > similarity[0, 2] + 0.3
+if "MMRANK_MINILM" in os.environ:  # the folder of a sentence encoder, for those who have one
+
+    def test_a_real_encoder():
+        path = pathlib.Path(os.environ["MMRANK_MINILM"])
+        folder = read_folder(path)
+        model, _ = imported(path, pooling=folder.pooling, normalize=folder.normalize)
+        texts = [
+            "red summer dress",
+            "a light scarlet frock for warm days",
+            "USB-C charging cable, 2 m (black)",
+            "红色连衣裙，夏天 Kleid für Damen",
+            "naïve café — 100% cotton T-shirt!",
+        ]
+        expected = reference(
+            texts,
+            path,
+            pooling=folder.pooling,
+            normalize=folder.normalize,
+            lowercase=folder.words.lowercase,
+            longest=folder.max_tokens,
+        )
+        np.testing.assert_allclose(model(tf.constant(texts)), expected, atol=1e-4)
+        similarity = expected @ expected.T
+        assert similarity[0, 1] > similarity[0, 2] + 0.3
