@@ -25,12 +25,15 @@ class ListScorer:
 
     def __init__(self, model: RankingModel, batch_lists: int, buckets: Sequence[int]):
         self._model, self._batch_lists, self._buckets = model, batch_lists, buckets
+        # Traced right here: Keras runs callbacks in the scope of the strategy, and a hub model that
+        # is traced there reads placeholders for its variables.
         self._encode = tf.function(
             lambda x: model.item_tower(x, training=False),
             input_signature=[_specs(model.item_tower.input)],
-        )
+        ).get_concrete_function()
         table, batch = _specs(model.item_tower.output), scored_inputs(model)
-        self._score = tf.function(self._score_batch, input_signature=[table, batch])
+        score = tf.function(self._score_batch, input_signature=[table, batch])
+        self._score = score.get_concrete_function()
         self._fed = tuple(batch)
 
     def __call__(self, arrays: ListArrays) -> np.ndarray:
