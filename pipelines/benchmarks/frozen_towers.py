@@ -162,12 +162,21 @@ def random_bert(folder: pathlib.Path) -> str:
 
 
 def random_network(file: pathlib.Path, size: int) -> str:
-    """The path of a weights file of an EfficientNetB0 with random weights."""
+    """The path of a weights file of an EfficientNetB0 with random weights.
+
+    Its batch statistics are those of noise: with Keras' initial ones its outputs all but vanish,
+    and scores would agree whatever became of the photos.
+    """
     import tensorflow as tf
 
     network = tf.keras.applications.EfficientNetB0(
         include_top=False, weights=None, input_shape=(size, size, 3), pooling="avg"
     )
+    for layer in network.layers:
+        if isinstance(layer, tf.keras.layers.BatchNormalization):
+            layer.momentum = 0.0
+    noise = np.random.default_rng(0).uniform(0, 255, [16, size, size, 3])
+    network(tf.constant(noise, tf.float32), training=True)
     network.save_weights(file)
     return str(file)
 
