@@ -12,6 +12,9 @@ lines with query, title and label: "0", "1" or "2", higher is better.
   an unjudged one: nothing says that it is the better of the two. A list whose only title has
   label 0 has no relevant item, and NDCG leaves it out. The column `label` of the lists tells the
   judged rows; `python -m pipelines.score_qbqtc` measures over these alone, label 0 among them.
+- Two figures of a pair stand beside the texts, as a search engine knows them: `overlap`, the part
+  of the query's terms that the title has, weighted by how rare they are, and `title_overlap`, the
+  part of the title's that the query has. Terms are words, characters and pairs of neighbours.
 - `test_public` is the test split. A query of `dev` that stands there too (NFKC, case and spaces
   aside) is left out; of the others one in twenty, by a hash of the query, goes to valid.
 - Candidates of a list are titles of its own split.
@@ -32,7 +35,7 @@ from mmrank.data.validation import validate_dataset
 from mmrank.outputs import InputError, exit_code, new_folder
 from mmrank.schema import Catalog, Feature, Lists, Schema, save_schema
 from pipelines.difficulty import random_ndcg
-from pipelines.qbqtc_lists import make_lists
+from pipelines.qbqtc_lists import make_lists, term_weights
 
 FILES = {"dev": "dev.json", "test": "test_public.json"}
 LABELS = ("0", "1", "2")
@@ -47,6 +50,8 @@ SCHEMA = Schema(
     features=(
         Feature("query", "text", "query", "query"),
         Feature("title", "text", "item", "title"),
+        Feature("overlap", "number", "pair", "overlap"),
+        Feature("title_overlap", "number", "pair", "title_overlap"),
         Feature("grade", "number", "label", "grade"),
     ),
 )
@@ -125,11 +130,16 @@ def prepare(
     dev, test = (read_pairs(source, name) for name in FILES.values())
     titles = pd.unique(pd.concat([dev["title"], test["title"]]))
     ids = pd.Series([f"T{i:06d}" for i in range(len(titles))], index=titles)
+    weights = term_weights(list(titles))
     rng = np.random.default_rng(seed)
     with new_folder(out) as folder:
         parts = {
             split: make_lists(
-                pairs.assign(item_id=ids[pairs["title"]].to_numpy()), split, candidates, rng
+                pairs.assign(item_id=ids[pairs["title"]].to_numpy()),
+                split,
+                candidates,
+                weights,
+                rng,
             )
             for split, pairs in split_pairs(dev, test).items()
             if len(pairs)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import collections
+import math
+from collections.abc import Mapping
+
 import bm25s
 import numpy as np
 import pandas as pd
@@ -12,11 +16,17 @@ from mmrank.evaluation.baselines import tokens
 SHELF_LISTS = 64
 # Of the titles that BM25 ranks highest, among which the hard negatives are drawn.
 NEAREST = 50
-COLUMNS = ["list_id", "query", "item_id", "grade", "label", "split"]
+COLUMNS = [
+    "list_id", "query", "item_id", "grade", "label", "overlap", "title_overlap", "split"
+]  # fmt: skip
 
 
 def make_lists(
-    pairs: pd.DataFrame, split: str, candidates: int, rng: np.random.Generator
+    pairs: pd.DataFrame,
+    split: str,
+    candidates: int,
+    weights: Mapping[str, float],
+    rng: np.random.Generator,
 ) -> pd.DataFrame:
     """A list for every query of one split over the titles of that split.
 
@@ -28,11 +38,12 @@ def make_lists(
       pairs: `query`, `item_id`, `title`, `label`; a query and a title together once.
       split: Its name, for the list ids and the `split` column.
       candidates: Of a list; fewer where the split has fewer titles.
+      weights: As `term_weights` gives them.
       rng: The source of randomness.
 
     Returns:
-      `list_id`, `query`, `item_id`, `grade`, `label` (missing where not judged), `split`; lists
-      and candidates in random order.
+      `list_id`, `query`, `item_id`, `grade`, `label` (missing where not judged), `overlap` and
+      `title_overlap` as `shared` gives them, `split`; lists and candidates in random order.
     """
     titles = pairs.drop_duplicates("item_id").reset_index(drop=True)
     number = pd.Series(np.arange(len(titles)), index=titles["item_id"])
@@ -40,6 +51,7 @@ def make_lists(
         query: (number[rows["item_id"]].to_numpy(), rows["label"].to_numpy())
         for query, rows in pairs.groupby("query", sort=False)
     }
+    title_terms = [frozenset(terms(title)) for title in titles["title"]]
     queries = rng.permutation(np.array(list(own), dtype=object))
     nearest = nearest_titles(list(queries), titles["title"].tolist())
     frames = [pd.DataFrame(columns=COLUMNS)]
@@ -53,6 +65,8 @@ def make_lists(
         chosen = np.concatenate([judged, others])
         label = np.concatenate([labels, np.full(len(others), np.nan)])
         order = rng.permutation(len(chosen))
+        asked = frozenset(terms(query))
+        overlap = np.array([shared(asked, title_terms[c], weights) for c in chosen[order]])
         frames.append(
             pd.DataFrame(
                 {
@@ -61,6 +75,8 @@ def make_lists(
                     "item_id": titles["item_id"].to_numpy()[chosen[order]],
                     "grade": np.nan_to_num(label[order]),
                     "label": label[order],
+                    "overlap": overlap[:, 0],
+                    "title_overlap": overlap[:, 1],
                     "split": split,
                 }
             )
@@ -112,6 +128,26 @@ def nearest_titles(queries: list[str], titles: list[str], count: int = NEAREST) 
         leave_progress=False,
     )
     return np.asarray(found)
+
+
+def term_weights(titles: list[str]) -> dict[str, float]:
+    """The weight of every term of some titles, log(N / n) for one in n of N; "" for all others."""
+    counts = collections.Counter(term for title in titles for term in set(terms(title)))
+    weights = {term: math.log(len(titles) / count) for term, count in counts.items()}
+    return weights | {"": math.log(len(titles))}
+
+
+def shared(
+    query: frozenset[str], title: frozenset[str], weights: Mapping[str, float]
+) -> tuple[float, float]:
+    """The part of the query's terms, by weight, that the title has, and of the title's likewise."""
+
+    def weight(some: frozenset[str]) -> float:
+        # In a fixed order: a sum in the order of a set would differ from run to run.
+        return sum(weights.get(term, weights[""]) for term in sorted(some))
+
+    both = weight(query & title)
+    return both / max(weight(query), 1e-9), both / max(weight(title), 1e-9)
 
 
 def terms(text: str) -> list[str]:

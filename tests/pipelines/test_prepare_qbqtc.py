@@ -13,7 +13,14 @@ import pytest
 from mmrank.data.tables import load_dataset
 from pipelines import prepare_qbqtc
 from pipelines.prepare_qbqtc import goes_to_valid, prepare, read_pairs, same_query
-from pipelines.qbqtc_lists import make_lists, nearest_titles, terms, unjudged
+from pipelines.qbqtc_lists import (
+    make_lists,
+    nearest_titles,
+    shared,
+    term_weights,
+    terms,
+    unjudged,
+)
 from pipelines.score_qbqtc import pair_metrics, report
 
 THINGS = "手机 电脑 咳嗽 感冒 股票 电影 火车 菜谱 足球 英语".split()
@@ -119,7 +126,7 @@ def test_neighbouring_training_lists_share_their_titles():
     """Of 64 lists, all candidates but the hard ones are titles of these lists."""
     pairs = pd.DataFrame(rows_of(0, 200)).astype({"label": int})
     pairs["item_id"] = pd.factorize(pairs["title"])[0].astype(str)
-    lists = make_lists(pairs, "train", 12, np.random.default_rng(3))
+    lists = make_lists(pairs, "train", 12, {"": 1.0}, np.random.default_rng(3))
     shelf = lists[lists["list_id"] < "train-000064"]
     own = set(shelf.loc[shelf["label"].notna(), "item_id"])
     for _, rows in shelf.groupby("list_id"):
@@ -129,6 +136,18 @@ def test_neighbouring_training_lists_share_their_titles():
 
 def test_terms_are_words_characters_and_pairs():
     assert terms("ＩPhone手机 壳") == ["iphone", "手", "机", "壳", "iphone手", "手机", "机壳"]
+
+
+def test_overlaps_weigh_rare_terms_more():
+    """手 is in one of four titles, 机 in two: log 4 and log 2, and log 4 for terms of none."""
+    weights = term_weights(["手机", "机", "a", "b"])
+    assert weights["手"] == pytest.approx(np.log(4))
+    assert weights["机"] == pytest.approx(np.log(2))
+    query, title = frozenset({"手", "机", "壳"}), frozenset({"机", "手", "好", "坏", "新"})
+    overlap, of_title = shared(query, title, weights)
+    assert overlap == pytest.approx((2 + 1) / (2 + 1 + 2))
+    assert of_title == pytest.approx((2 + 1) / (2 + 1 + 2 + 2 + 2))
+    assert shared(frozenset(), title, weights) == (0.0, 0.0)
 
 
 def test_nearest_titles_are_those_that_share_terms():
