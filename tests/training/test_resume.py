@@ -54,7 +54,8 @@ def assert_same(run: pathlib.Path, whole: pathlib.Path) -> None:
     one, other = State.load(run / "state.json"), State.load(whole / "state.json")
     assert len(one.history) == 3
     for epoch, expected in zip(one.history, other.history, strict=True):
-        assert epoch == pytest.approx(expected, abs=1e-6)
+        # Threads may sum in another order: the last bits of a float32 loss of about 10.
+        assert epoch == pytest.approx(expected, rel=2e-6, abs=1e-6)
     assert (one.checkpoint, one.best_weights) == (other.checkpoint, other.best_weights)
     given = tf.train.load_checkpoint(str(run / str(one.checkpoint)))
     wanted = tf.train.load_checkpoint(str(whole / str(other.checkpoint)))
@@ -62,7 +63,7 @@ def assert_same(run: pathlib.Path, whole: pathlib.Path) -> None:
     assert len(names) > 50
     for name in names:
         np.testing.assert_allclose(
-            given.get_tensor(name), wanted.get_tensor(name), atol=1e-6, err_msg=name
+            given.get_tensor(name), wanted.get_tensor(name), atol=2e-5, err_msg=name
         )
 
 
