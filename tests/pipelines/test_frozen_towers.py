@@ -13,12 +13,13 @@ from pipelines.benchmarks.frozen_towers import Result, frozen_config, main
 @pytest.mark.parametrize(
     ("result", "passed"),
     [
-        (Result(before=20.0, after=1.0, one_pass=3.0, differ=1e-6), True),
-        (Result(before=19.9, after=1.0, one_pass=3.0, differ=1e-6), False),
-        (Result(before=90.0, after=1.0, one_pass=3.0, differ=1e-4), False),
+        (Result(before=20.0, after=1.0, one_pass=3.0, differ=1e-6, spread=0.1), True),
+        (Result(before=19.9, after=1.0, one_pass=3.0, differ=1e-6, spread=0.1), False),
+        (Result(before=90.0, after=1.0, one_pass=3.0, differ=1e-4, spread=0.1), False),
+        (Result(before=90.0, after=1.0, one_pass=3.0, differ=0.0, spread=1e-7), False),
     ],
 )
-def test_the_verdict_asks_for_20_times_and_equal_scores(result: Result, passed: bool):
+def test_the_verdict_asks_for_20_times_and_equal_scores_that_vary(result: Result, passed: bool):
     assert result.passed == passed
     assert f"{result.before:.1f}" in result.to_text()
 
