@@ -153,7 +153,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", type=pathlib.Path, metavar="DIR", help="prepared dataset")
     parser.add_argument("--config", type=pathlib.Path, metavar="FILE", help="config of the model")
     parser.add_argument(
-        "--lists", type=int, default=60, help="lists a batch (default: %(default)s)"
+        "--lists", type=int, default=100, help="lists a batch (default: %(default)s)"
     )
     parser.add_argument(
         "--repeats", type=int, default=3, help="timed steps, of which the median (%(default)s)"
