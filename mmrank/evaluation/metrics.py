@@ -43,6 +43,7 @@ class RankedLists:
     """Rows in ranked order: by list, then from the best place to the last.
 
     Attributes:
+      row: Where the row stood before, int64 [rows].
       list: Number of the row's list, int64 [rows].
       rank: Place in the list from 1, int64 [rows].
       grade: Grades, float64 [rows].
@@ -52,6 +53,7 @@ class RankedLists:
       lists: Number of lists.
     """
 
+    row: np.ndarray
     list: np.ndarray
     rank: np.ndarray
     grade: np.ndarray
@@ -138,6 +140,7 @@ def rank(
     keys = np.arange(len(scores), dtype=np.uint64) if tie_keys is None else tie_keys
     order = np.lexsort((_mix(keys, seed), -scores, number))
     return RankedLists(
+        row=order,
         list=number,
         rank=np.arange(len(scores)) - np.repeat(offsets[:-1], sizes) + 1,
         grade=grades[order],

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
 from mmrank.data.tables import DataError, Dataset
-from mmrank.evaluation.metrics import DEFAULT_METRICS, per_list
+from mmrank.evaluation.exposure import Exposure, exposure
+from mmrank.evaluation.frequency import counts_at_lists
+from mmrank.evaluation.metrics import DEFAULT_METRICS, per_list, rank
 from mmrank.evaluation.report import HEADLINE, Report, SliceReport
 from mmrank.evaluation.significance import (
     LEVEL,
@@ -18,7 +21,7 @@ from mmrank.evaluation.significance import (
     bootstrap_intervals,
     compare,
 )
-from mmrank.evaluation.slices import Slice, find_slices
+from mmrank.evaluation.slices import ALWAYS, Slice, find_slices
 
 Values = dict[str, dict[str, np.ndarray]]
 
@@ -49,7 +52,7 @@ def evaluate_scores(
       metrics: Names as in `mmrank.evaluation.metrics`.
       no_relevant: The convention for lists without a relevant item: skip, zero or one.
       relevant_grade: The lowest grade that counts as relevant for all metrics but NDCG.
-      with_slices: Whether to look at slices.
+      with_slices: Whether to look at slices, and at what is exposed.
       level: Coverage of the intervals.
       resamples: Number of bootstrap resamples.
       permutations: Number of sign patterns of the paired test.
@@ -91,23 +94,42 @@ def evaluate_scores(
         }
 
     everything = values(np.ones(len(rows), dtype=bool), offsets, dict.fromkeys(scores, metrics))
+    versus = functools.partial(
+        compare, level=level, resamples=resamples, permutations=permutations, seed=seed
+    )
     model = next(iter(scores))
     light = [HEADLINE] if HEADLINE in metrics else list(metrics[:1])
     by_slice = []
     for part in find_slices(dataset, rows) if with_slices else ():
         kept = _kept_rows(part, grades, offsets)
         starts = _offsets_of(kept, offsets)
-        if len(starts) > 1:
-            wanted = {scorer: metrics if scorer == model else light for scorer in scores}
-            by_slice.append(
-                SliceReport(
-                    name=part.name,
-                    description=part.description,
-                    of=part.of,
-                    lists=len(starts) - 1,
-                    rows=int(kept.sum()),
-                    metrics=_intervals(values(kept, starts, wanted), level, resamples, seed),
-                )
+        wanted = {scorer: metrics if scorer == model else light for scorer in scores}
+        found = values(kept, starts, wanted) if len(starts) > 1 else None
+        if found is None and part.name not in ALWAYS:
+            continue
+        headline = {name: {light[0]: of[light[0]]} for name, of in (found or {}).items()}
+        by_slice.append(
+            SliceReport(
+                name=part.name,
+                description=part.description,
+                of=part.of,
+                lists=len(starts) - 1,
+                rows=int(kept.sum()),
+                metrics=_intervals(found, level, resamples, seed) if found else {},
+                comparisons=tuple(versus(headline)) if headline else (),
+            )
+        )
+    shown: dict[str, Exposure] = {}
+    if with_slices:
+        counts = counts_at_lists(dataset, rows)
+        for name, value in scores.items():
+            ranked = rank(value, grades, offsets, tie_keys=keys, seed=seed)
+            shown[name] = exposure(
+                rows["_item"].to_numpy(dtype=np.int64)[ranked.row],
+                ranked.rank,
+                offsets,
+                counts[ranked.row],
+                len(dataset.catalog),
             )
     return Report(
         dataset=schema.name,
@@ -120,12 +142,9 @@ def evaluate_scores(
         without_relevant=int((_count(grades >= relevant_grade, offsets) == 0).sum()),
         level=level,
         metrics=_intervals(everything, level, resamples, seed),
-        comparisons=tuple(
-            compare(
-                everything, level=level, resamples=resamples, permutations=permutations, seed=seed
-            )
-        ),
+        comparisons=tuple(versus(everything)),
         slices=tuple(by_slice),
+        exposure=shown,
     )
 
 

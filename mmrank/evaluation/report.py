@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from mmrank.evaluation.exposure import TOP, Exposure
 from mmrank.evaluation.significance import Comparison, Interval
 
 HEADLINE = "ndcg@10"
@@ -26,7 +27,9 @@ class SliceReport:
       name, description, of: As in `Slice`.
       lists: Number of lists in the slice, dropped ones not counted.
       rows: Number of candidates in those lists.
-      metrics: By scorer, then by metric; every metric for the model, NDCG@10 for the others.
+      metrics: By scorer, then by metric; every metric for the model, NDCG@10 for the others;
+        empty without a list.
+      comparisons: The model against every other scorer under NDCG@10, likewise.
     """
 
     name: str
@@ -35,6 +38,7 @@ class SliceReport:
     lists: int
     rows: int
     metrics: Mapping[str, Mapping[str, Interval]]
+    comparisons: tuple[Comparison, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +58,7 @@ class Report:
       metrics: By scorer, then by metric. The first scorer is the model.
       comparisons: The model against every other scorer, under every metric.
       slices: The slices that apply.
+      exposure: By scorer, what stands in the top 10 of all lists together.
     """
 
     dataset: str
@@ -68,6 +73,7 @@ class Report:
     metrics: Mapping[str, Mapping[str, Interval]]
     comparisons: tuple[Comparison, ...]
     slices: tuple[SliceReport, ...]
+    exposure: Mapping[str, Exposure] = dataclasses.field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """A mapping for `json.dumps(..., allow_nan=False)`; what is not defined is None."""
@@ -80,6 +86,8 @@ class Report:
         if self.comparisons:
             parts.append(self._comparison_table())
         parts.extend(self._slice_tables())
+        if self.exposure:
+            parts.append(self._exposure_table())
         return "\n\n".join(parts) + "\n"
 
     def _heading(self) -> str:
@@ -120,7 +128,7 @@ class Report:
         return _table(columns)
 
     def _slice_tables(self) -> Iterable[str]:
-        shown = [part for part in self.slices if part.lists]
+        shown = self.slices
         if not shown:
             return []
         scorers = list(self.metrics)
@@ -134,10 +142,25 @@ class Report:
             ["lists", *(f"{part.lists:,}" for part in shown)],
         ]
         columns = [
-            [scorer, *(_interval(part.metrics[scorer][metric]) for part in shown)]
+            [
+                scorer,
+                *(_interval(p.metrics[scorer][metric]) if p.metrics else "-" for p in shown),
+            ]
             for scorer in scorers
         ]
         return _blocks(fixed, columns)
+
+    def _exposure_table(self) -> str:
+        shown = self.exposure.values()
+        return _table(
+            [
+                [f"top {TOP}", *self.exposure],
+                ["coverage", *(f"{e.coverage:.1%}" for e in shown)],
+                ["Gini", *(_number(e.gini, ".3f") for e in shown)],
+                ["mean log(1 + events)", *(_number(e.popularity, ".2f") for e in shown)],
+                ["over candidates", *(_number(e.popularity_bias, ".2f") for e in shown)],
+            ]
+        )
 
 
 def _plain(value: Any) -> Any:

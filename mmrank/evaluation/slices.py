@@ -9,17 +9,23 @@ relevant one is dropped from an item slice.
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from mmrank.data.media import open_media
+from mmrank.data.blank import BLANK
+from mmrank.data.media import MediaStore, open_media
+from mmrank.data.probes import PROBES
 from mmrank.data.tables import Dataset
-from mmrank.evaluation.baselines import count_before, list_times, text_of, tokens, training_end
+from mmrank.evaluation.baselines import count_before, list_times, text_of, tokens
+from mmrank.evaluation.frequency import counts_at_lists, training_counts
 
-HEAD_SHARE = 0.2
+HEAD_SHARE, TAIL_SHARE = 0.2, 0.5
+RARE_EVENTS = 5
 SHORT_QUERY = 2
 NEW_SHOPPER_EVENTS = 3
+ALWAYS = ("head items", "middle items", "tail items", "cold items")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +48,8 @@ class Slice:
 def find_slices(dataset: Dataset, rows: pd.DataFrame) -> tuple[Slice, ...]:
     """The slices that this dataset's schema knows of and that hold at least one of the rows.
 
+    Head, middle, tail and cold items are always among them, also without a row.
+
     Args:
       dataset: The dataset.
       rows: Candidate rows of it, say `dataset.rows("test")`.
@@ -51,74 +59,81 @@ def find_slices(dataset: Dataset, rows: pd.DataFrame) -> tuple[Slice, ...]:
     """
     found = (
         *_by_popularity(dataset, rows),
-        *_by_image(dataset, rows),
+        *_by_absence(dataset, rows),
         *_by_query(dataset, rows),
         *_by_shopper(dataset, rows),
     )
-    return tuple(part for part in found if part.rows.any())
-
-
-def training_counts(dataset: Dataset) -> np.ndarray:
-    """How often each item was seen in training, int64 [items].
-
-    Events until the end of training; for a shop without events, rows of training lists.
-    """
-    if dataset.events is None:
-        seen = dataset.rows("train")["_item"]
-    else:
-        known = (dataset.events["_item"] >= 0) & (dataset.events["_time"] < training_end(dataset))
-        seen = dataset.events["_item"][known]
-    return np.bincount(seen, minlength=len(dataset.catalog))
+    return tuple(part for part in found if part.name in ALWAYS or part.rows.any())
 
 
 def _by_popularity(dataset: Dataset, rows: pd.DataFrame) -> tuple[Slice, ...]:
+    """Head, middle, tail and cold items, which part the candidates, and two more."""
     counts = training_counts(dataset)
-    listed = np.zeros(len(counts), dtype=bool)
-    listed[dataset.rows("train")["_item"].to_numpy()] = True
-    cold = (counts == 0) & ~listed
-    seen = np.sort(counts[counts > 0])[::-1]
-    threshold = seen[int(np.ceil(HEAD_SHARE * len(seen))) - 1] if len(seen) else 1
-    items = rows["_item"].to_numpy()
-    what = "training rows" if dataset.events is None else "events in the training period"
-    return (
+    known = np.sort(counts[counts > 0])
+    head = int(known[-int(np.ceil(HEAD_SHARE * len(known)))]) if len(known) else 1
+    tail = int(known[int(np.ceil(TAIL_SHARE * len(known))) - 1]) if len(known) else 0
+    tail = min(tail, head - 1)
+    seen = counts_at_lists(dataset, rows)
+    of_lists = dataset.events is None
+    what = "rows in training lists" if of_lists else "training events before the list's time"
+    parts = [
         Slice(
             "head items",
-            f"items with {threshold} or more {what}: the most frequent {HEAD_SHARE:.0%} of the "
-            "items that have any, with their ties",
+            f"items with {head} or more {what}: what the most frequent {HEAD_SHARE:.0%} of the "
+            "items with any have by the end of training",
             "items",
-            (counts >= threshold)[items],
+            seen >= head,
+        ),
+        Slice(
+            "middle items",
+            f"items with {tail + 1} to {head - 1} {what}: neither head nor tail",
+            "items",
+            (seen > tail) & (seen < head),
         ),
         Slice(
             "tail items",
-            f"items with 1 to {threshold - 1} {what}: those with any that are not head items",
+            f"items with 1 to {tail} {what}: what the least frequent {TAIL_SHARE:.0%} of the items "
+            "with any have by the end of training, head items left out",
             "items",
-            ((counts > 0) & (counts < threshold))[items],
+            (seen > 0) & (seen <= tail),
         ),
+        Slice("cold items", f"items without {what}", "items", seen == 0),
         Slice(
-            "cold items",
-            "items with no event in the training period and in no training list",
-            "items",
-            cold[items],
+            "rare items", f"items with at most {RARE_EVENTS} {what}", "items", seen <= RARE_EVENTS
         ),
-    )
+    ]
+    if not of_lists:
+        listed = np.zeros(len(counts), dtype=bool)
+        listed[dataset.rows("train")["_item"].to_numpy()] = True
+        new = (counts == 0) & ~listed
+        parts.append(
+            Slice(
+                "unseen items",
+                "items with no event by the end of training and in no training list",
+                "items",
+                new[rows["_item"].to_numpy()],
+            )
+        )
+    return tuple(parts)
 
 
-def _by_image(dataset: Dataset, rows: pd.DataFrame) -> list[Slice]:
-    images = [f for f in dataset.schema.side("item", "query") if f.kind == "image"]
-    if not images:
-        return []
-    media = open_media(dataset)
+def _by_absence(dataset: Dataset, rows: pd.DataFrame) -> list[Slice]:
+    """Items without each of their features, and lists whose query lacks a medium."""
+    features = [
+        f for f in dataset.schema.side("item", "query") if f.side == "item" or f.kind in PROBES
+    ]
+    media = open_media(dataset) if any(f.kind in PROBES for f in features) else None
     parts = []
-    for feature in images:
+    for feature in features:
         of_item = feature.side == "item"
         column = (dataset.catalog if of_item else rows)[feature.column]
-        codes, names = pd.factorize(column)  # the photo of a query stands in all its rows
-        problem = [
-            not isinstance(name, str) or not name or media.problem(name) is not None
-            for name in names
-        ]
-        missing = np.array([*problem, True])[codes]  # −1, the last, is no name at all
-        what = f"whose {feature.column} is empty or names a file that is not there"
+        if feature.kind in PROBES:
+            assert media is not None
+            missing = _without_file(column, media)
+            what = f"whose {feature.column} is empty or names a file that is not there"
+        else:
+            missing = np.array([_says_nothing(value) for value in column], dtype=bool)
+            what = f"whose {feature.column} is empty"
         parts.append(
             Slice(
                 f"no {feature.name}",
@@ -127,8 +142,25 @@ def _by_image(dataset: Dataset, rows: pd.DataFrame) -> list[Slice]:
                 missing[rows["_item"].to_numpy()] if of_item else missing,
             )
         )
-    media.close()
+    if media is not None:
+        media.close()
     return parts
+
+
+def _without_file(column: pd.Series, media: MediaStore) -> np.ndarray:
+    codes, names = pd.factorize(column)  # the photo of a query stands in all its rows
+    problem = [
+        not isinstance(name, str) or not name or media.problem(name) is not None for name in names
+    ]
+    return np.array([*problem, True])[codes]  # −1, the last, is no name at all
+
+
+def _says_nothing(value: Any) -> bool:
+    if isinstance(value, str):
+        return not value.strip(BLANK)
+    if isinstance(value, (list, tuple, np.ndarray, dict)):
+        return len(value) == 0
+    return bool(pd.isna(value))
 
 
 def _by_query(dataset: Dataset, rows: pd.DataFrame) -> list[Slice]:

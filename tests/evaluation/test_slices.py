@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from mmrank.data.tables import DataError, Dataset, load_dataset
-from mmrank.evaluation.slices import find_slices, query_length, training_counts
+from mmrank.evaluation.frequency import counts_at_lists, training_counts
+from mmrank.evaluation.slices import find_slices, query_length
 
 Shop = Callable[..., Dataset]
 
@@ -23,7 +24,13 @@ def test_slices_of_the_shop(shop: Shop) -> None:
     assert marked(shop()) == {
         # a and b have two events until the last training list; d is in a training list.
         "head items": "11010011",
+        "middle items": "00000000",
+        "tail items": "00000000",
         "cold items": "00101100",
+        "rare items": "11111111",
+        "unseen items": "00101100",
+        "no title": "00000100",
+        "no tags": "00101000",
         # b names a file that is not there, c has none, that of e is an empty text.
         "no photo": "01111101",
         "short queries": "11100000",
@@ -41,7 +48,8 @@ def test_only_slices_that_the_schema_knows(shop: Shop) -> None:
         {"name": "grade", "kind": "number", "side": "label"},
     ]
     dataset = shop(changed={"features": features, "events": None, "lists": {"split": "split"}})
-    assert set(marked(dataset)) == {"head items", "cold items"}
+    always = {"head items", "middle items", "tail items", "cold items"}
+    assert set(marked(dataset)) == always | {"rare items", "no title"}
 
 
 def test_lists_whose_query_has_no_photo(shop: Shop) -> None:
@@ -81,8 +89,37 @@ def test_head_is_a_fifth_of_the_items_with_events(shop: Shop) -> None:
     np.testing.assert_array_equal(training_counts(dataset), [1, 2, 2, 4, 1])
     found = marked(dataset)
     assert found["head items"] == "00010"
+    # The least frequent half of five are three: a and e of one row, and the first of two rows.
     assert found["tail items"] == "11101"
-    assert "cold items" not in found
+    assert found["middle items"] == found["cold items"] == "00000"
+
+
+def test_four_slices_part_the_candidates(shop: Shop) -> None:
+    counts = {"a": 9, "b": 6, "c": 3, "d": 1}  # e never
+    shown = [item for item, count in counts.items() for _ in range(count)]
+    lists = {
+        "list_id": [*range(len(shown)), *"99999"],
+        "query": [None] * (len(shown) + 5),
+        "item_id": [*shown, *"abcde"],
+        "grade": [1] * (len(shown) + 5),
+        "split": ["train"] * len(shown) + ["test"] * 5,
+    }
+    lists["list_id"] = [str(i) for i in lists["list_id"]]
+    found = marked(shop(lists, {"events": None, "lists": {"split": "split"}}))
+    assert found["head items"] == "10000"
+    assert found["middle items"] == "01000"
+    assert found["tail items"] == "00110"
+    assert found["cold items"] == "00001"
+    assert found["rare items"] == "00111"
+
+
+def test_a_list_counts_training_events_before_its_time_alone(shop: Shop) -> None:
+    dataset = shop()
+    rows = dataset.rows("test").iloc[:3].copy()  # a, b and c for u
+    rows["_time"] = 25.0  # after a of u (10) and b of u (20), before b (30) and a (40) of v
+    np.testing.assert_array_equal(counts_at_lists(dataset, rows), [1, 1, 0])
+    rows["_time"] = 1000.0  # b of u at 100 comes after the last training list, at 50
+    np.testing.assert_array_equal(counts_at_lists(dataset, rows), [2, 2, 0])
 
 
 def test_photos_in_an_archive(shop_folder: Callable[..., pathlib.Path]) -> None:
