@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 from collections.abc import Collection, Iterator, Mapping
 
@@ -11,6 +12,7 @@ import pandas as pd
 from mmrank.data.findings import SHOWN, Finding, found, whole
 from mmrank.data.reviews import ReviewKeys, read_reviews
 from mmrank.data.tables import MISSING, as_ids, named_columns, seconds
+from mmrank.data.vectors import read_vector
 from mmrank.schema import SCHEMA_FILE, Feature, Schema, SchemaError, did_you_mean
 
 # In seconds this is beyond the year 5000; in milliseconds it is 1973.
@@ -166,6 +168,8 @@ def check_feature(file: str, frame: pd.DataFrame, feature: Feature) -> Iterator[
         return
     if feature.kind == "reviews":
         yield from _check_reviews(file, values, feature)
+    if feature.kind == "vector":
+        yield from _check_vectors(file, values, feature)
     if feature.kind != "number":
         return
     numbers = as_numbers(values)
@@ -227,6 +231,34 @@ def _check_reviews(file: str, values: pd.Series, feature: Feature) -> Iterator[F
             tuple((row + 1, problems[row]) for row in list(problems)[:SHOWN]),
             "reviews that cannot be read",
             "use a list of texts, or of mappings, and mind the names of their fields",
+        )
+
+
+def _check_vectors(file: str, values: pd.Series, feature: Feature) -> Iterator[Finding]:
+    """The cells that hold no vector, or one of another length than most."""
+    problems: dict[int, str] = {}
+    lengths: dict[int, int] = {}
+    for row, value in enumerate(values):
+        try:
+            vector = read_vector(value)
+        except ValueError as error:
+            problems[row] = str(error)
+        else:
+            if vector is not None:
+                lengths[row] = len(vector)
+    if lengths:
+        usual = collections.Counter(lengths.values()).most_common(1)[0][0]
+        other = {row: n for row, n in lengths.items() if n != usual}
+        problems |= {row: f"has {n} numbers, others have {usual}" for row, n in other.items()}
+    if problems:
+        rows = sorted(problems)
+        yield Finding(
+            file,
+            feature.column,
+            len(rows),
+            tuple((row + 1, problems[row]) for row in rows[:SHOWN]),
+            "vectors that cannot be used",
+            "give every value as many finite numbers, or none where it is unknown",
         )
 
 

@@ -33,6 +33,7 @@ KINDS: Mapping[str, Collection[str]] = {
     "number": ("query", "user", "item", "pair", "label"),
     "category": ("query", "user", "item", "pair"),
     "tags": ("query", "user", "item"),
+    "vector": ("query", "user", "item"),
     "video": ("item",),
     "audio": ("query", "item"),
     "history": ("user",),

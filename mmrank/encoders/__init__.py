@@ -11,6 +11,7 @@ from mmrank.encoders.number import Number
 from mmrank.encoders.reviews import Reviews
 from mmrank.encoders.tags import Tags
 from mmrank.encoders.text import Text
+from mmrank.encoders.vector import Vector
 from mmrank.encoders.video import Video
 
 KINDS: dict[str, type[FeatureKind]] = {
@@ -22,5 +23,6 @@ KINDS: dict[str, type[FeatureKind]] = {
     "number": Number,
     "category": Category,
     "tags": Tags,
+    "vector": Vector,
 }
 HISTORY = "history"

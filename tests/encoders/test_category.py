@@ -98,3 +98,15 @@ def test_dropout_sends_known_words_to_buckets_in_training_only():
 def test_no_bucket_at_all_is_refused():
     with pytest.raises(ConfigError, match=r"'brand'.*oov_buckets is 0.*at least 1"):
         category(oov_buckets=0)
+
+
+def test_a_dropped_id_and_an_unseen_id_are_one_embedding():
+    """With one bucket; what training drops is what an unseen id finds later."""
+    kind = fitted(oov_buckets=1, dropout=0.9)
+    encoder = kind.encoder(4)
+    unseen = encoder(tf.constant(rows(kind, "never met")), training=False).numpy()[0]
+    known = tf.constant(rows(kind, "Nike") * 200)
+    trained = encoder(known, training=True).numpy()
+    dropped = (trained != encoder(known[:1]).numpy()).any(1)
+    assert dropped.any()
+    np.testing.assert_array_equal(trained[dropped], np.tile(unseen, (dropped.sum(), 1)))

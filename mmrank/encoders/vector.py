@@ -1,0 +1,170 @@
+"""Vectors: a fixed number of floats a value, such as codes that were learned elsewhere."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+
+from mmrank.config import ConfigError
+from mmrank.data.media import MediaStore
+from mmrank.data.vectors import SEPARATOR, read_vector, vector_text
+from mmrank.encoders.base import FeatureKind
+from mmrank.schema import Feature
+
+
+@dataclasses.dataclass(frozen=True)
+class VectorOptions:
+    """Options of a vector.
+
+    Attributes:
+      dropout: Share of numbers zeroed in training.
+    """
+
+    dropout: float = 0.0
+
+
+class Vector(FeatureKind):
+    """A list of numbers, as many in every value. Empty, or missing, means absent.
+
+    The raw value is one text of the numbers parted by spaces. A text that is no such vector of
+    the fitted length stops the graph with an error.
+    """
+
+    sides = frozenset({"item", "query", "user"})
+    raw_dtype = tf.string
+    Options = VectorOptions
+
+    mean: np.ndarray = np.zeros(1, np.float32)
+    deviation: np.ndarray = np.ones(1, np.float32)
+
+    def __init__(self, feature: Feature, options: Mapping[str, Any]):
+        super().__init__(feature, options)
+        if not 0 <= self.options.dropout < 1:
+            raise ConfigError(
+                f"feature {self.name!r}: dropout is {self.options.dropout}, but must be in [0, 1)"
+            )
+
+    @property
+    def separator(self) -> str:
+        return SEPARATOR
+
+    def card(self) -> dict[str, Any]:
+        return {"separator": SEPARATOR}
+
+    @property
+    def length(self) -> int:
+        """Numbers of a value."""
+        return len(self.mean)
+
+    def read(self, values: pd.Series, media: MediaStore | None) -> tuple[np.ndarray, np.ndarray]:
+        vectors = self._vectors(values)
+        raw = np.array(["" if v is None else vector_text(v) for v in vectors], dtype=object)
+        return raw, np.array([v is not None for v in vectors], dtype=bool)
+
+    def _vectors(self, values: pd.Series) -> list[np.ndarray | None]:
+        vectors = []
+        for row, value in enumerate(values):
+            try:
+                vectors.append(read_vector(value))
+            except ValueError as error:
+                raise ConfigError(
+                    f"feature {self.name!r}: row {row + 1} {error}; check the dataset with "
+                    "`python -m mmrank.validate`"
+                ) from error
+        return vectors
+
+    def fit(self, values: pd.Series) -> None:
+        known = [v for v in self._vectors(values) if v is not None]
+        if not known:
+            return
+        lengths = {len(v) for v in known}
+        if len(lengths) > 1:
+            raise ConfigError(
+                f"feature {self.name!r}: vectors of {' and '.join(map(str, sorted(lengths)))} "
+                "numbers; all must have as many"
+            )
+        table = np.stack(known).astype(np.float64)
+        self.mean = table.mean(0).astype(np.float32)
+        deviation = table.std(0)
+        # A constant place, up to rounding, must not blow up the first value that differs.
+        constant = deviation <= 1e-6 * np.abs(self.mean)
+        self.deviation = np.where(constant, 1.0, deviation).astype(np.float32)
+
+    def state(self) -> dict[str, Any]:
+        return {"mean": self.mean.tolist(), "deviation": self.deviation.tolist()}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self.mean = np.array(state["mean"], np.float32)
+        self.deviation = np.array(state["deviation"], np.float32)
+
+    def preprocess(self, raw: tf.Tensor) -> tf.Tensor:
+        numbers = tf.ragged.map_flat_values(tf.strings.to_number, tf.strings.split(raw))
+        lengths = numbers.row_lengths()
+        fits = tf.debugging.assert_equal(
+            tf.reduce_all((lengths == 0) | (lengths == self.length)),
+            True,
+            f"feature {self.name!r}: a vector is not of {self.length} numbers",
+        )
+        with tf.control_dependencies([] if fits is None else [fits]):
+            return numbers.to_tensor(0.0, shape=[None, self.length])
+
+    def input_spec(self) -> tf.TensorSpec:
+        return tf.TensorSpec([None, self.length], tf.float32)
+
+    def encoder(self, width: int) -> tf.keras.layers.Layer:
+        return VectorEncoder(
+            width,
+            mean=self.mean.tolist(),
+            deviation=self.deviation.tolist(),
+            dropout=self.options.dropout,
+            name=f"{self.name}_encoder",
+        )
+
+
+class VectorEncoder(tf.keras.layers.Layer):
+    """Embeddings [N, D] of vectors [N, K].
+
+    Args:
+      width: D.
+      mean, deviation: Of the training values, K numbers each.
+      dropout: Share of the normalised numbers zeroed in training.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        *,
+        mean: list[float],
+        deviation: list[float],
+        dropout: float = 0.0,
+        **kwargs: Any,
+    ):
+        super().__init__(autocast=False, **kwargs)  # normalised first, at full precision
+        self.width, self.mean, self.deviation = width, list(mean), list(deviation)
+        self.dropout = dropout
+        self.drop = tf.keras.layers.Dropout(dropout)
+        self.hidden = tf.keras.layers.Dense(width, activation="relu")
+        self.output_layer = tf.keras.layers.Dense(width)
+
+    def build(self, input_shape: Any) -> None:
+        # Built here for the sake of its random generator, as in CategoryEncoder.
+        self.drop.build(input_shape)
+        super().build(input_shape)
+
+    def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+        scaled = (tf.cast(inputs, tf.float32) - self.mean) / self.deviation
+        kept = self.drop(tf.clip_by_value(scaled, -5.0, 5.0), training=training)
+        return self.output_layer(self.hidden(tf.cast(kept, self.compute_dtype)))
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {
+            "width": self.width,
+            "mean": self.mean,
+            "deviation": self.deviation,
+            "dropout": self.dropout,
+        }

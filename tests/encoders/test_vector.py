@@ -1,0 +1,80 @@
+"""Vectors: cells read, lengths checked, standardised by what training saw, absent ones zeros."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+import tensorflow as tf
+
+from mmrank.config import ConfigError
+from mmrank.data.checks import check_feature
+from mmrank.data.vectors import read_vector, vector_text
+from mmrank.encoders.vector import Vector
+from mmrank.schema import Feature
+
+FEATURE = Feature("code", "vector", "item", "code")
+COLUMN = pd.Series([[1.0, 10.0], np.array([3.0, 10.0]), "5 10", "[7, 10]", None, "", np.nan])
+
+
+def fitted(values: pd.Series = COLUMN, **options: object) -> Vector:
+    kind = Vector(FEATURE, options)
+    kind.fit(values)
+    return kind
+
+
+def test_cells_of_every_form_are_read():
+    arrays, present = fitted().arrays(COLUMN, None)
+    np.testing.assert_array_equal(arrays[:4], [[1, 10], [3, 10], [5, 10], [7, 10]])
+    np.testing.assert_array_equal(arrays[4:], np.zeros([3, 2]))
+    assert present.tolist() == [True] * 4 + [False] * 3
+
+
+def test_a_text_keeps_every_bit_of_a_float32():
+    numbers = np.random.default_rng(0).normal(0, 1e-3, 200).astype(np.float32)
+    np.testing.assert_array_equal(read_vector(vector_text(numbers)), numbers)
+    kind = fitted(pd.Series([list(numbers)]))
+    np.testing.assert_array_equal(kind.arrays(pd.Series([numbers]), None)[0][0], numbers)
+
+
+def test_the_encoder_sees_deviations_from_the_training_mean():
+    """1, 3, 5 and 7: mean 4, variance (9 + 1 + 1 + 9) / 4 = 5; a constant place is only centred."""
+    kind = fitted()
+    assert kind.mean.tolist() == [4, 10]
+    np.testing.assert_allclose(kind.deviation, [np.sqrt(5), 1], rtol=1e-6)
+    encoder = kind.encoder(3)
+    given = np.array([[4 + np.sqrt(5), 10], [4, 1000]], np.float32)
+    encoder(given)
+    scaled = np.array([[1, 0], [0, 5]])  # five deviations at most
+    hidden = np.maximum(scaled @ encoder.hidden.kernel.numpy(), 0)
+    np.testing.assert_allclose(
+        encoder(given), hidden @ encoder.output_layer.kernel.numpy(), rtol=1e-5, atol=1e-6
+    )
+
+
+def test_what_was_fitted_survives_a_round_trip():
+    other = Vector(FEATURE, {})
+    other.restore(fitted().state())
+    assert other.input_spec() == tf.TensorSpec([None, 2], tf.float32)
+    np.testing.assert_array_equal(other.mean, [4, 10])
+
+
+def test_lengths_that_differ_are_refused():
+    with pytest.raises(ConfigError, match="'code'.*1 and 2 numbers"):
+        fitted(pd.Series([[1.0], [1.0, 2.0]]))
+    with pytest.raises(tf.errors.InvalidArgumentError, match="not of 2 numbers"):
+        fitted().arrays(pd.Series([[1.0, 2.0, 3.0]]), None)
+    with pytest.raises(ConfigError, match="dropout is 1"):
+        Vector(FEATURE, {"dropout": 1.0})
+
+
+def test_validation_names_the_rows():
+    cells = pd.Series([[1.0, 2.0], "a b", [1.0], None, [np.inf, 0.0], [[1.0, 2.0]], 3.0, "[1,"])
+    (finding,) = check_feature("catalog.parquet", pd.DataFrame({"code": cells}), FEATURE)
+    assert finding.fatal
+    assert finding.count == 6
+    assert finding.rows[:2] == (
+        (2, "holds something that is no number"),
+        (3, "has 1 numbers, others have 2"),
+    )
+    assert not list(check_feature("c", pd.DataFrame({"code": COLUMN}), FEATURE))
