@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from mmrank.evaluation.baselines import tokens
+from mmrank.data.words import tokens
 
 SHELF_LISTS = 64
 # Of the titles that BM25 ranks highest, among which the hard negatives are drawn.

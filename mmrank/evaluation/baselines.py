@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -13,14 +12,13 @@ import numpy as np
 import pandas as pd
 
 from mmrank.data.tables import Dataset
+from mmrank.data.words import tokens
 from mmrank.schema import Feature, Schema
 
 logger = logging.getLogger(__name__)
 WORDED = ("text", "tags", "category")
 Baseline = Callable[[Dataset, pd.DataFrame], np.ndarray]
 
-_IDEOGRAM = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
-_TOKEN = re.compile(f"[{_IDEOGRAM}]|(?:(?![{_IDEOGRAM}])[^\\W_])+")
 # The first that applies: berries, dresses, watches, boxes; and the plain s, but not glass or lotus.
 _PLURALS = (
     (re.compile("(?<=..)ies$"), "y"),
@@ -70,11 +68,6 @@ def check_names(names: Sequence[str]) -> None:
     for name in names:
         if name not in BASELINES:
             raise ValueError(f"unknown baseline {name!r}; known: {', '.join(BASELINES)}")
-
-
-def tokens(text: str) -> list[str]:
-    """The lower-cased words of a text; every Chinese or Japanese character is its own token."""
-    return _TOKEN.findall(unicodedata.normalize("NFKC", text).lower())
 
 
 def singular(word: str) -> str:

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from mmrank.data.tables import Dataset
-from mmrank.evaluation.baselines import baseline_scores, count_before, singular, tokens
+from mmrank.data.words import tokens
+from mmrank.evaluation.baselines import baseline_scores, count_before, singular
 
 Shop = Callable[..., Dataset]
 
