@@ -123,6 +123,20 @@ def write_whole(file: pathlib.Path, text: str) -> None:
         partial.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def whole_file(file: pathlib.Path) -> Iterator[pathlib.Path]:
+    """A temporary sibling that becomes `file` if the block ends without an error.
+
+    Its ending is that of `file`.
+    """
+    partial = file.with_name(f".partial-{file.name}")
+    try:
+        yield partial
+        os.replace(partial, file)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
 class _ErrorStream(logging.Handler):
     """Writes to what `sys.stderr` is at the moment, which notebooks and tests replace."""
 

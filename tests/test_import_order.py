@@ -32,6 +32,7 @@ LAYERS = (
     "scoring",
     "build",
     "training",
+    "pretrain",
     "evaluation",
     "serving",
 )

@@ -1,0 +1,1 @@
+"""Codes learned without labels: autoencoders over sparse rows of items' words or users' events."""
