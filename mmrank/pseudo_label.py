@@ -1,0 +1,183 @@
+"""Grades from a trained ranker: `python -m mmrank.pseudo_label --run RUN --out DIR`."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import pathlib
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from mmrank.data.probes import PROBES
+from mmrank.data.tables import DataError, Dataset, load_dataset
+from mmrank.evaluation.confidence import Threshold, find_thresholds, given_grades
+from mmrank.outputs import exit_code, log_progress, new_folder, refuse_filled
+from mmrank.schema import Feature, Schema, save_schema
+
+PSEUDO = "pseudo"
+LISTS_FILE = "lists.parquet"
+ADDED = ("_item", "_split", "_time")
+EXAMPLE = """\
+example:
+  python -m mmrank.pseudo_label --run runs/shop --out data/shop-more --confidence 0.9 --add 20
+
+Writes a dataset with more grades in its training lists. Unjudged are candidates whose grade is
+missing, and with --add as many items of the catalogue that a list does not hold, drawn by chance.
+One gets a grade if the precision of its score, as judged on the validation lists, is at least
+--confidence by its lower bound (Clopper and Pearson, 95% for all thresholds together); the others
+are left out. The label `pseudo` marks the new rows; training.pseudo_weight says what they weigh.
+The bound holds for candidates like those that were judged: items by chance are rarely so relevant.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The exit code: 0 done, 2 wrong input, 130 interrupted."""
+    args = _parser().parse_args(argv)
+    log_progress()
+    return exit_code(lambda: _run(args))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m mmrank.pseudo_label",
+        description="Gives grades to unjudged candidates where a trained ranker is sure enough.",
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    path = pathlib.Path
+    parser.add_argument("--run", required=True, type=path, help="folder of a trained run")
+    parser.add_argument("--data", type=path, metavar="DIR", help="dataset (default: the run's own)")
+    parser.add_argument("--out", required=True, type=path, metavar="DIR", help="new folder")
+    parser.add_argument("--confidence", type=float, default=0.9, help="(default: %(default)s)")
+    parser.add_argument(
+        "--add",
+        type=int,
+        default=0,
+        metavar="N",
+        help="items a list gets to be graded (default: 0)",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="which items (default: %(default)s)")
+    return parser
+
+
+def _run(args: argparse.Namespace) -> None:
+    if not 0 < args.confidence < 1:
+        raise DataError(f"--confidence {args.confidence:g}: name a share above 0 and below 1")
+    if args.add < 0:
+        raise DataError(f"--add {args.add}: name a number of 0 or more")
+    refuse_filled(args.out)
+    if not args.run.is_dir():
+        raise DataError(f"{args.run}: no such folder; train a run with `python -m mmrank.train`")
+
+    from mmrank.build import load_run
+
+    run = load_run(args.run)
+    dataset = load_dataset(run.data if args.data is None else args.data)
+    column = dataset.schema.feature("grade").column
+    if PSEUDO in dataset.lists:
+        raise DataError(f"{dataset.schema.lists.file}: has grades of a ranker already ({PSEUDO!r})")
+
+    judged = dataset.lists[np.isfinite(_grades(dataset.lists, column))]
+    valid = judged[judged["_split"] == "valid"]
+    if valid.empty:
+        raise DataError(f"{dataset.folder}: no validation list to calibrate by")
+    thresholds = find_thresholds(run.score(dataset, valid), _grades(valid, column), args.confidence)
+    if not thresholds:
+        raise DataError(
+            f"no score of the {len(valid):,} validation rows reaches a precision of "
+            f"{args.confidence:g}; lower --confidence, or judge more"
+        )
+    asked = with_unjudged(dataset, args.add, args.seed)
+    unjudged = ~np.isfinite(_grades(asked, column))
+    grades = given_grades(run.score(dataset, asked)[unjudged], thresholds)
+    new = asked[unjudged].assign(**{column: grades, PSEUDO: 1})[np.isfinite(grades)]
+    _write(dataset, pd.concat([judged.assign(**{PSEUDO: 0}), new]), args.out)
+    print(_table(thresholds, grades))
+    print(f"unjudged  {len(grades):,}, of which {int(np.isfinite(grades).sum()):,} got a grade")
+    print(f"wrote     {args.out}")
+
+
+def with_unjudged(dataset: Dataset, add: int, seed: int) -> pd.DataFrame:
+    """The training lists with `add` further items each, a list's rows together.
+
+    What belongs to a list (its query, shopper, time and split) stands in the further rows too; what
+    belongs to a candidate is missing there.
+
+    Args:
+      dataset: The dataset.
+      add: Items for each list that it does not hold, fewer where the catalogue has not as many.
+      seed: Of the choice.
+    """
+    rows, schema = dataset.rows("train"), dataset.schema
+    if not add or rows.empty:
+        return rows
+    rng, items = np.random.default_rng(seed), len(dataset.catalog)
+    number, _ = pd.factorize(rows[schema.lists.list])
+    held = rows["_item"].groupby(number).agg(set)
+    drawn = []
+    for members in tqdm(held, desc="items to grade", unit="list", disable=None, leave=False):
+        # Of so many different items at least `add` are not in the list, if there are as many.
+        some = (
+            rng.permutation(items)
+            if items < 4 * (add + len(members))
+            else rng.choice(items, add + len(members), replace=False)
+        )
+        drawn.append(np.array([i for i in some if i not in members][:add], np.int64))
+    of_list = np.repeat(np.arange(len(held)), [len(d) for d in drawn])
+    shared = {schema.lists.list, schema.lists.user, schema.lists.time, schema.lists.split}
+    shared |= {f.column for f in schema.side("query", "user")} | {"_split", "_time"}
+    first = rows[~pd.Series(number, rows.index).duplicated()]
+    more = first[[c for c in rows.columns if c in shared]].iloc[of_list]
+    picked = np.concatenate(drawn)
+    more = more.assign(
+        **{"_item": picked.astype(np.int32), schema.lists.item: dataset.item_ids[picked]}
+    )
+    together = pd.concat([rows.assign(_of=number), more.assign(_of=of_list)], ignore_index=True)
+    return together.sort_values("_of", kind="stable").drop(columns="_of").reset_index(drop=True)
+
+
+def _grades(rows: pd.DataFrame, column: str) -> np.ndarray:
+    return pd.to_numeric(rows[column], errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+
+
+def _write(dataset: Dataset, lists: pd.DataFrame, out: pathlib.Path) -> None:
+    """A dataset of these lists that names the tables and media of the other where they lie."""
+    schema = dataset.schema
+    number, _ = pd.factorize(lists[schema.lists.list])
+    lists = lists.iloc[np.argsort(number, kind="stable")].drop(columns=list(ADDED), errors="ignore")
+    with new_folder(out) as folder:
+        lists.to_parquet(folder / LISTS_FILE, index=False)
+        save_schema(_elsewhere(schema, dataset.folder.resolve()), folder)
+
+
+def _elsewhere(schema: Schema, folder: pathlib.Path) -> Schema:
+    media = schema.media
+    if media is not None or any(f.kind in PROBES for f in schema.features):
+        media = str(folder / (media or "."))
+    events = schema.events
+    return dataclasses.replace(
+        schema,
+        catalog=dataclasses.replace(schema.catalog, file=str(folder / schema.catalog.file)),
+        lists=dataclasses.replace(schema.lists, file=LISTS_FILE),
+        events=events and dataclasses.replace(events, file=str(folder / events.file)),
+        media=media,
+        features=(*schema.features, Feature(PSEUDO, "number", "label", PSEUDO)),
+    )
+
+
+def _table(thresholds: list[Threshold], grades: np.ndarray) -> str:
+    lines = ["grade      score  precision at least  judged rows  new rows"]
+    for t in thresholds:
+        sign = "<=" if t.grade == 0 else ">="
+        lines.append(
+            f"{t.grade:<5g} {sign} {t.score:>8.3f}  {t.precision:>18.3f}  {t.rows:>11,}  "
+            f"{int((grades == t.grade).sum()):>8,}"
+        )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
