@@ -102,6 +102,14 @@ class Head:
 
 
 @dataclasses.dataclass(frozen=True)
+class Multitask:
+    """How several tasks share the scoring tower, by name, with that way's options."""
+
+    name: str = "shared_bottom"
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
 class Model:
     """The network.
 
@@ -111,7 +119,9 @@ class Model:
       drop: Features left out of the model, for comparisons.
       modality_dropout: Chance that training hides a modality of an item, by feature name: the
         ranker learns to do without it, and the other modalities to carry more.
-      fusion, head: See there.
+      fusion, head, multitask: See there; `multitask` is for several tasks alone.
+      order: How several tasks make one score: a formula over their names such as
+        `click^0.3 * purchase^0.7`.
     """
 
     width: int = 64
@@ -120,6 +130,8 @@ class Model:
     modality_dropout: Mapping[str, float] = dataclasses.field(default_factory=dict)
     fusion: Fusion = Fusion()
     head: Head = Head()
+    multitask: Multitask = Multitask()
+    order: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,6 +149,28 @@ class Loss:
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     lambda_weight: str | None = None
     lambda_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """One goal of the ranker, such as click or purchase.
+
+    Attributes:
+      label: A label of the schema; null for the one that bears the task's name.
+      loss: The loss on it; its default gives a probability.
+      weight: Factor on the loss.
+      transform: none or log1p, of the label before its loss. Null is log1p for dwell, else none.
+      among: A label: candidates of which it is not above 0 are no part of the task.
+      given: Another task, without which this one cannot happen. The network then learns the chance
+        of this one given that one, and their product is what the loss sees, on all candidates.
+    """
+
+    label: str | None = None
+    loss: Loss = Loss(name="sigmoid_cross_entropy_loss")
+    weight: float = 1.0
+    transform: str | None = None
+    among: str | None = None
+    given: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -174,6 +208,10 @@ class Training:
       weight_decay: Decoupled weight decay of AdamW.
       clip_norm: Bound on the global norm of the gradient.
       patience: Validations without a better NDCG@10 before training stops.
+      tasks: The goals by name; without any, one on `grade` under `loss`.
+      task_weights: fixed, each task's own `weight`, or uncertainty, learned.
+      select_by: The label whose validation NDCG@10 chooses the best weights. Null is the first
+        task's, or `grade` without tasks.
       mixed_precision: float32, mixed_bfloat16 or mixed_float16.
       deterministic: Make every TensorFlow op deterministic (slower).
       fine_tune: How encoders learn, by feature name or by kind; without an entry, like the rest.
@@ -185,6 +223,9 @@ class Training:
     block_lists: int = 1
     steps_per_epoch: int | None = None
     loss: Loss = Loss()
+    tasks: Mapping[str, Task] = dataclasses.field(default_factory=dict)
+    task_weights: str = "fixed"
+    select_by: str | None = None
     learning_rate: float = 1e-3
     warmup: float = 0.05
     weight_decay: float = 1e-4

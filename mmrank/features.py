@@ -14,6 +14,7 @@ import pandas as pd
 
 from mmrank.config import ConfigError
 from mmrank.data.batches import HistoryArrays, ListArrays
+from mmrank.data.checks import as_numbers
 from mmrank.data.media import open_media
 from mmrank.data.tables import Dataset
 from mmrank.encoders import HISTORY, KINDS, FeatureKind
@@ -118,6 +119,11 @@ class Features:
                 else np.full(len(first), np.nan)
             ),
             history=history,
+            labels={
+                f.name: as_numbers(rows[f.column]).astype(np.float32)
+                for f in dataset.schema.side("label")
+                if f.column in rows
+            },
         )
 
     def _of(

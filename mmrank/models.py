@@ -21,7 +21,10 @@ import tensorflow as tf
 from mmrank.encoders.behavior import BehaviorAttention
 from mmrank.encoders.tokens import ModalityTokens
 from mmrank.fusion.base import Fusion
+from mmrank.ranking.entire_space import EntireSpace
 from mmrank.ranking.heads import ListwiseHead
+from mmrank.ranking.task_outputs import TaskOutputs
+from mmrank.ranking.uncertainty import TaskUncertainty
 from mmrank.towers import (
     MASK,
     ContextTower,
@@ -48,6 +51,9 @@ class RankingModel:
       width: D.
       encoders: The features it reads.
       history: Name of the history feature, or None.
+      outputs: What the outputs of its tasks mean; None for scores [B, L] on grades. With several
+        tasks scorer and network give a mapping from task to [B, L].
+      uncertainty: The layer with the learned weights of the tasks, or None.
     """
 
     item_tower: tf.keras.Model
@@ -58,6 +64,8 @@ class RankingModel:
     width: int
     encoders: tuple[FeatureEncoder, ...]
     history: str | None = None
+    outputs: TaskOutputs | None = None
+    uncertainty: TaskUncertainty | None = None
 
     def history_input(self, role: str) -> str:
         """The name of a history input by its role: slots, types, ages or mask.
@@ -83,6 +91,9 @@ def ranking_model(
     head: ListwiseHead,
     history: str | None = None,
     behavior: BehaviorAttention | None = None,
+    outputs: TaskOutputs | None = None,
+    given: Mapping[str, str] | None = None,
+    learn_task_weights: bool = False,
 ) -> RankingModel:
     """The ranker over some features.
 
@@ -93,6 +104,9 @@ def ranking_model(
       head: Vectors of a list → scores.
       history: Name of the history feature, with `behavior`; None for a ranker without.
       behavior: The layer over history and candidates.
+      outputs: What the outputs of its tasks mean; None for scores on grades.
+      given: By task, the one without which it cannot happen, as `EntireSpace` takes it.
+      learn_task_weights: Whether the network holds the tasks' uncertainties.
 
     Raises:
       ValueError: No feature is of side item, or two inputs would bear one name.
@@ -107,9 +121,16 @@ def ranking_model(
     item = ItemTower(by_side["item"], width)
     context = ContextTower({side: by_side[side] for side in ("query", "user")}, width)
     item_tower, context_tower = item.model(encoders), context.model(encoders)
-    scorer = _scorer(
+    own = _scorer(
         item_tower, context_tower, by_side["pair"], width, fusion, head, behavior, encoders
     )
+    finish = EntireSpace(given, name="entire_space") if given else None
+    scorer = own
+    if finish is not None:
+        scorer = tf.keras.Model(own.input, finish((own.output, own.input[MASK])), name="chained")
+    uncertainty = None
+    if learn_task_weights:
+        uncertainty = TaskUncertainty(tuple(own.output), name="task_uncertainty")
 
     def towers(inputs: Tensors) -> tuple[Tensors, Tensors]:
         if share_batch_statistics(item.features, context.features):
@@ -119,7 +140,7 @@ def ranking_model(
             context_tower({n: inputs[n] for n in context_tower.input}),
         )
 
-    network = _network(item_tower, context_tower, towers, scorer, history)
+    network = _network(item_tower, context_tower, towers, own, history, finish, uncertainty)
     return RankingModel(
         item_tower,
         context_tower,
@@ -129,6 +150,8 @@ def ranking_model(
         width,
         tuple(features),
         history,
+        outputs,
+        uncertainty,
     )
 
 
@@ -246,6 +269,8 @@ def _network(
     towers: Callable[[Tensors], tuple[Tensors, Tensors]],
     scorer: tf.keras.Model,
     history: str | None,
+    finish: EntireSpace | None,
+    uncertainty: TaskUncertainty | None,
 ) -> tf.keras.Model:
     """The training graph: every unique item is encoded once and gathered where it is shown."""
     inputs = _renewed(item_tower.input) | _renewed(context_tower.input)
@@ -274,7 +299,18 @@ def _network(
             "history_mask": inputs[roles["mask"]],
         }
     fed |= {n: inputs[n] for n in scorer.input if n not in fed}
-    return tf.keras.Model(inputs, scorer(fed), name="ranker")
+    scores = scorer(fed)
+    if finish is not None:
+        scores = finish((scores, inputs[MASK]))
+    if uncertainty is not None:
+        scores = uncertainty(scores)
+    if isinstance(scores, dict):
+        # Keras names the figures of an output by its last layer.
+        keep = tf.keras.layers.Activation
+        scores = {
+            n: keep("linear", dtype=tf.float32, name=f"task_{n}")(s) for n, s in scores.items()
+        }
+    return tf.keras.Model(inputs, scores, name="ranker")
 
 
 def _renewed(inputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:

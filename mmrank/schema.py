@@ -19,7 +19,7 @@ from mmrank.outputs import UserError
 
 SCHEMA_FILE = "schema.yaml"
 SIDES = ("query", "user", "item", "pair", "label")
-LABELS = ("grade", "position", "click", "dwell", "purchase", "pseudo")
+LABELS = ("grade", "position", "click", "dwell", "cart", "purchase", "pseudo")
 
 
 class SchemaError(UserError):

@@ -12,6 +12,7 @@ from mmrank.data.batches import Batches, ListArrays
 from mmrank.models import MASK, SLOTS, RankingModel, history_names, present_name
 
 ITEM_CHUNK = 256
+SCORES = "scores"
 
 
 class ListScorer:
@@ -37,9 +38,21 @@ class ListScorer:
         self._fed = tuple(batch)
 
     def __call__(self, arrays: ListArrays) -> np.ndarray:
-        """Scores [rows] float32 in the order of the rows."""
+        """Scores [rows] float32 in the order of the rows, by the order of the tasks if several."""
+        return self.scores(self.raw(arrays))
+
+    def scores(self, raw: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Scores [rows] float32 of what `raw` gave."""
+        outputs = self._model.outputs
+        if outputs is None:
+            return raw[SCORES]
+        return outputs.scores({n: tf.constant(v) for n, v in raw.items()}).numpy()
+
+    def raw(self, arrays: ListArrays) -> dict[str, np.ndarray]:
+        """What the network gives for every row, [rows] float32 by task, `scores` without tasks."""
+        names = raw_names(self._model)
         if not len(arrays.candidates):
-            return np.zeros(0, np.float32)
+            return {n: np.zeros(0, np.float32) for n in names}
         used = self._used(arrays)
         table = {n: tf.constant(v) for n, v in self.encode(arrays, used).items()}
         place = np.zeros(max(int(used.max()) + 1, 1), np.int32)
@@ -53,15 +66,17 @@ class ListScorer:
             candidates=place[arrays.candidates],
             history=history,
         )
-        scores = np.zeros(len(arrays.candidates), np.float32)
+        scores = {n: np.zeros(len(arrays.candidates), np.float32) for n in names}
         for members, batch in Batches(lists, self._batch_lists, self._buckets).once():
             numbers = batch.pop("number")
             for slots in [SLOTS, *([history_names(history.name)["slots"]] if history else [])]:
                 batch[slots] = numbers[batch[slots]]
-            given = self._score(table, {n: tf.constant(batch[n]) for n in self._fed}).numpy()
-            for b, i in enumerate(members):
-                first, last = arrays.offsets[i], arrays.offsets[i + 1]
-                scores[first:last] = given[b, : last - first]
+            given = self._score(table, {n: tf.constant(batch[n]) for n in self._fed})
+            for name, tensor in by_name(self._model, given).items():
+                values = tensor.numpy()
+                for b, i in enumerate(members):
+                    first, last = arrays.offsets[i], arrays.offsets[i + 1]
+                    scores[name][first:last] = values[b, : last - first]
         return scores
 
     def encode(self, arrays: ListArrays, numbers: np.ndarray) -> dict[str, np.ndarray]:
@@ -81,8 +96,24 @@ class ListScorer:
             items.append(arrays.history.items)
         return np.unique(np.concatenate(items))
 
-    def _score_batch(self, table: dict[str, tf.Tensor], batch: dict[str, tf.Tensor]) -> tf.Tensor:
+    def _score_batch(
+        self, table: dict[str, tf.Tensor], batch: dict[str, tf.Tensor]
+    ) -> tf.Tensor | dict[str, tf.Tensor]:
         return score_with_table(self._model, table, batch)
+
+
+def raw_names(model: RankingModel) -> tuple[str, ...]:
+    """The names of a ranker's outputs: its tasks, or `scores` without any."""
+    return (SCORES,) if model.outputs is None else model.outputs.names
+
+
+def by_name(
+    model: RankingModel, given: tf.Tensor | Mapping[str, tf.Tensor]
+) -> dict[str, tf.Tensor]:
+    """What a scorer gave, by task, or as `scores` without tasks."""
+    if isinstance(given, Mapping):
+        return dict(given)
+    return {raw_names(model)[0]: given}
 
 
 def scored_inputs(model: RankingModel) -> dict[str, tf.TensorSpec]:
@@ -97,8 +128,8 @@ def _specs(tensors: Mapping[str, tf.Tensor]) -> dict[str, tf.TensorSpec]:
 
 def score_with_table(
     model: RankingModel, table: dict[str, tf.Tensor], batch: dict[str, tf.Tensor]
-) -> tf.Tensor:
-    """Scores [B, L] of candidates whose tokens stand in a table.
+) -> tf.Tensor | dict[str, tf.Tensor]:
+    """Scores [B, L] of candidates whose tokens stand in a table, by task if there are several.
 
     Args:
       model: The ranker.

@@ -55,6 +55,8 @@ class ListArrays:
       users: User numbers into the history [lists] int64, −1 for unknown.
       times: Seconds [lists] float64; NaN for a list without a time.
       history: The events, or None.
+      labels: What is known of every row by label name, [rows] float32, NaN where unknown.
+      weights: Weights of the rows in a task's loss by task name, [rows] float32, for some tasks.
     """
 
     items: Mapping[str, np.ndarray]
@@ -66,11 +68,23 @@ class ListArrays:
     users: np.ndarray
     times: np.ndarray
     history: HistoryArrays | None = None
+    labels: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    weights: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     @property
     def lengths(self) -> np.ndarray:
         """Candidates of every list, [lists]."""
         return np.diff(self.offsets)
+
+
+def label_name(label: str) -> str:
+    """The name of a label in a batch."""
+    return f"label_{label}"
+
+
+def weights_name(task: str) -> str:
+    """The name of a task's weights in a batch."""
+    return f"weights_{task}"
 
 
 def bucket_lengths(lengths: np.ndarray, buckets: Sequence[int]) -> np.ndarray:
@@ -93,7 +107,8 @@ class Batches:
       slots [B, L] int32: where each candidate stands among them; mask [B, L] bool;
       query and user features [B, ...], pair features [B, L, ...], each with NAME_present;
       HISTORY_slots, HISTORY_types [B, H] int32, HISTORY_ages [B, H] float32 days, HISTORY_mask;
-      grades [B, L] float32.
+      grades [B, L] float32;
+      label_NAME [B, L] float32, NaN where unknown, of the labels asked for; weights_TASK [B, L].
 
     Attributes:
       arrays: The lists.
@@ -105,6 +120,7 @@ class Batches:
         share items (the pages of one query, say), a batch of them encodes fewer.
       unique_items: Whether an item shown by several lists stands once; False repeats it for
         every slot, for measuring what it saves.
+      labels: Names of the labels that a batch holds beside the grades.
     """
 
     arrays: ListArrays
@@ -114,6 +130,7 @@ class Batches:
     seed: int = 0
     block: int = 1
     unique_items: bool = True
+    labels: Sequence[str] = ()
 
     def plan(self, epoch: int | None = None) -> list[np.ndarray]:
         """List numbers of every batch of a pass; an epoch gives a shuffled order of its own.
@@ -188,6 +205,10 @@ class Batches:
         batch["mask"] = mask
         batch["slots"] = _spread(slots[: mask.sum()], mask, np.int32)
         batch["grades"] = _spread(arrays.grades[at[mask]], mask, np.float32)
+        for name in self.labels:
+            batch[label_name(name)] = _spread(arrays.labels[name][at[mask]], mask, np.float32)
+        for task, weights in arrays.weights.items():
+            batch[weights_name(task)] = _spread(weights[at[mask]], mask, np.float32)
         if history is not None:
             batch |= self._history_inputs(members, events, seen, slots[mask.sum() :])
         return batch

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import tensorflow as tf
 
 from mmrank.ranking._library import layers
 from mmrank.ranking.list_context import ListContext
+from mmrank.ranking.multitask import make_towers
 from mmrank.schema import did_you_mean
 
 
@@ -60,9 +62,12 @@ class ListwiseHead(tf.keras.layers.Layer):
       attention_layers: Layers of TF-Ranking's attention across candidates, 1 or more.
       attention_heads, attention_width: Its shape.
       gru_units, gru_top, gru_bidirectional: As `ListContext` takes them.
+      tasks: Names of several tasks; the scores are then a mapping from task to [B, L]. With a GRU
+        each task has its own.
+      multitask, multitask_options: How tasks share the tower, as `make_towers` takes it.
 
     Raises:
-      ValueError: An unknown rank model, or a number below 1.
+      ValueError: An unknown rank model or way of sharing, or a number below 1.
 
     Source: Pasumarthi et al. 2020, "Permutation equivariant document interaction network";
     Qin et al. 2021, "Are neural rankers still outperformed by gradient boosted decision trees?";
@@ -81,6 +86,9 @@ class ListwiseHead(tf.keras.layers.Layer):
         gru_units: int = 64,
         gru_top: int | None = None,
         gru_bidirectional: bool = False,
+        tasks: tuple[str, ...] = (),
+        multitask: str = "shared_bottom",
+        multitask_options: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
@@ -94,6 +102,9 @@ class ListwiseHead(tf.keras.layers.Layer):
             "gru_units": gru_units,
             "gru_top": gru_top,
             "gru_bidirectional": gru_bidirectional,
+            "tasks": tuple(tasks),
+            "multitask": multitask,
+            "multitask_options": dict(multitask_options or {}),
         }
         parts = find_rank_model(rank_model)
         self.attention = self.context = None
@@ -106,6 +117,17 @@ class ListwiseHead(tf.keras.layers.Layer):
                 num_layers=attention_layers,
                 dropout=dropout,
             )
+        self.contexts: dict[str, ListContext] = {}
+        if tasks:
+            self.tower = make_towers(multitask, multitask_options or {}, tasks, hidden, dropout)
+            if parts.reads:
+                self.contexts = {
+                    task: ListContext(
+                        gru_units, gru_top, gru_bidirectional, dropout, name=f"list_context_{task}"
+                    )
+                    for task in tasks
+                }
+            return
         self.tower = layers.create_tower(
             list(hidden),
             output_units=1,
@@ -118,12 +140,19 @@ class ListwiseHead(tf.keras.layers.Layer):
                 gru_units, gru_top, gru_bidirectional, dropout, name="list_context"
             )
 
-    def call(self, inputs: tuple[tf.Tensor, tf.Tensor], training: bool | None = None) -> tf.Tensor:
+    def call(
+        self, inputs: tuple[tf.Tensor, tf.Tensor], training: bool | None = None
+    ) -> tf.Tensor | dict[str, tf.Tensor]:
         """Args: vectors [B, L, F]; mask [B, L] bool."""
         vectors, mask = inputs
         if self.attention is not None:
             seen = self.attention((vectors, mask), training=bool(training))
             vectors = tf.concat([vectors, tf.cast(seen, vectors.dtype)], -1)
+        if self.arguments["tasks"]:
+            by_task = self.tower(vectors, training=training)
+            for task, context in self.contexts.items():
+                by_task[task] += context((vectors, by_task[task], mask), training=training)
+            return {task: tf.where(mask, scores, 0.0) for task, scores in by_task.items()}
         scores = tf.cast(self.tower(vectors, training=training)[..., 0], tf.float32)
         if self.context is not None:
             scores += self.context((vectors, scores, mask), training=training)

@@ -50,7 +50,7 @@ def make_loss(
     options: Mapping[str, Any] | None = None,
     lambda_weight: str | None = None,
     lambda_options: Mapping[str, Any] | None = None,
-) -> tf.keras.losses.Loss:
+) -> MaskedLoss:
     """The loss of that name over labels [B, L] (−1 for padding) and scores [B, L].
 
     Args:
@@ -110,9 +110,31 @@ class MaskedLoss(tf.keras.losses.Loss):
         super().__init__(name=name)
         self._loss, self._by_length = loss, by_length
 
+    def __call__(
+        self, y_true: tf.Tensor, y_pred: tf.Tensor, sample_weight: tf.Tensor | None = None
+    ) -> tf.Tensor:
+        """The loss, a scalar.
+
+        Args:
+          y_true, y_pred: As for `call`.
+          sample_weight: Weights [B, L] of the candidates, as TF-Ranking takes them. A pointwise
+            loss weighs candidates, a pairwise one the better of two, a softmax the labels, and
+            any other listwise loss its lists by the weights of their labels. Sums are divided by
+            numbers of candidates, not by sums of weights.
+        """
+        if sample_weight is None:
+            return super().__call__(y_true, y_pred)
+        return tf.reduce_mean(self.per_list(y_true, y_pred, sample_weight))
+
     def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
         """Values [B] whose mean is the loss. Labels are −1 for padding."""
-        values = self._loss(y_true, y_pred[..., None] if self.name == ORDINAL else y_pred)
+        return self.per_list(y_true, y_pred)
+
+    def per_list(
+        self, y_true: tf.Tensor, y_pred: tf.Tensor, weights: tf.Tensor | None = None
+    ) -> tf.Tensor:
+        """Values [B] whose mean is the loss; `weights` as `sample_weight` of the loss."""
+        values = self._loss(y_true, y_pred[..., None] if self.name == ORDINAL else y_pred, weights)
         real = tf.cast(y_true >= 0, values.dtype)
         if self.name == LIST_MLE:
             # It places the padding last, each place at a cost of its own: log n! in all.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -15,19 +16,20 @@ from mmrank.build import (
     STATE_FILE,
     Run,
     build_features,
-    build_loss,
     build_model,
+    build_task_losses,
+    build_tasks,
     load_run,
 )
 from mmrank.config import Config, load_config, save_config
-from mmrank.data.batches import Batch, Batches
+from mmrank.data.batches import Batch, Batches, label_name, weights_name
 from mmrank.data.tables import DataError, Dataset
 from mmrank.features import Features
 from mmrank.models import RankingModel
 from mmrank.outputs import write_whole
-from mmrank.ranking.labels import masked_labels
 from mmrank.ranking.losses import DRAWING_LOSSES
 from mmrank.ranking.metrics import make_metric
+from mmrank.ranking.tasks import TaskSpec, labels_read
 from mmrank.schema import save_schema
 from mmrank.scoring import ListScorer
 from mmrank.training.callbacks import (
@@ -42,6 +44,7 @@ from mmrank.training.fine_tune import fine_tune, settings_by_feature
 from mmrank.training.memory import GIB, available_bytes, estimate_step_bytes
 from mmrank.training.optimizer import make_optimizer
 from mmrank.training.strategy import make_strategy
+from mmrank.training.targets import check_labels, for_selection, for_training, take_targets
 from mmrank.training.warm_start import as_table, warm_start
 
 INIT_FILE = "init_from.txt"
@@ -75,6 +78,8 @@ def train_run(
     for split in ("train", "valid"):
         if dataset.rows(split).empty:
             raise DataError(f"the dataset has no {split} list; a run needs some of each")
+    tasks = build_tasks(config)
+    check_labels(dataset, tasks, config.training.select_by)
     seed_everything(config)
     strategy = make_strategy(config.training.strategy)
     features = build_features(config, dataset.schema)
@@ -89,12 +94,13 @@ def train_run(
 
     items = features.item_arrays(dataset)
     batches = Batches(
-        features.arrays(dataset, dataset.rows("train"), items),
+        for_training(features.arrays(dataset, dataset.rows("train"), items), tasks),
         config.training.batch_lists,
         config.data.buckets,
         config.data.max_candidates,
         config.seed,
         config.training.block_lists,
+        labels=labels_read(tasks),
     )
     replicas = strategy.num_replicas_in_sync
     steps = config.training.steps_per_epoch or max(len(batches.plan(0)) // replicas, 1)
@@ -113,7 +119,12 @@ def train_run(
         )
         optimizer.build(model.network.trainable_variables)
         model.network.compile(
-            optimizer, loss=build_loss(config.training.loss), metrics=[make_metric("ndcg@10")]
+            optimizer,
+            loss=build_task_losses(config, model),
+            loss_weights={n: t.weight for n, t in config.training.tasks.items()}
+            if len(tasks) > 1
+            else None,
+            metrics=None if len(tasks) > 1 else [make_metric("ndcg@10")],
         )
         # As compiled: for float16 Keras wraps the optimizer, and its loss scale has to be kept too.
         checkpoint = tf.train.Checkpoint(network=model.network, optimizer=model.network.optimizer)
@@ -126,14 +137,16 @@ def train_run(
         logger.info("resumed after epoch %d", state.epoch)
     _tell_size(config, features, model, batches)
 
-    valid = features.arrays(dataset, dataset.rows("valid"), items)
+    valid = for_selection(
+        features.arrays(dataset, dataset.rows("valid"), items), tasks, config.training.select_by
+    )
     scorer = ListScorer(model, config.training.batch_lists, config.data.buckets)
     chief = _is_chief(strategy)
     epoch_end = EpochEnd(
         run, state, checkpoint, model.network, scorer, valid, config.training.patience, chief
     )
     callbacks: list[tf.keras.callbacks.Callback] = [
-        ReseedEpoch(config.seed, config.training.loss.name in DRAWING_LOSSES),
+        ReseedEpoch(config.seed, not DRAWING_LOSSES.isdisjoint(_loss_names(config))),
         Health(),
         epoch_end,
         Progress(
@@ -143,7 +156,7 @@ def train_run(
     if chief:
         callbacks.append(tf.keras.callbacks.TensorBoard(run / "logs", write_graph=False))
     model.network.fit(
-        training_dataset(strategy, batches, state.epoch * steps),
+        training_dataset(strategy, batches, state.epoch * steps, tasks),
         initial_epoch=state.epoch,
         epochs=config.training.epochs,
         steps_per_epoch=steps,
@@ -172,28 +185,41 @@ def seed_everything(config: Config) -> None:
 
 
 def training_dataset(
-    strategy: tf.distribute.Strategy, batches: Batches, start: int
+    strategy: tf.distribute.Strategy,
+    batches: Batches,
+    start: int,
+    tasks: Sequence[TaskSpec] = (),
 ) -> tf.distribute.DistributedDataset | tf.data.Dataset:
-    """Endless (inputs, labels) for Keras, one batch a replica and step.
+    """Endless (inputs, labels) or (inputs, labels, weights) for Keras, a batch a replica and step.
 
     Args:
       strategy: Each of its workers draws its own share.
       batches: The training batches.
       start: Steps already taken by every replica.
+      tasks: As for `batch_dataset`.
     """
 
     def of_worker(context: tf.distribute.InputContext) -> tf.data.Dataset:
         replicas = context.num_replicas_in_sync // context.num_input_pipelines
         shard = (context.input_pipeline_id, context.num_input_pipelines)
-        return batch_dataset(batches, start * replicas, shard).prefetch(2)
+        return batch_dataset(batches, start * replicas, shard, tasks).prefetch(2)
 
     if strategy.num_replicas_in_sync == 1:
         return of_worker(tf.distribute.InputContext())
     return strategy.distribute_datasets_from_function(of_worker)
 
 
-def batch_dataset(batches: Batches, start: int, shard: tuple[int, int]) -> tf.data.Dataset:
-    """A tf.data pipeline over `Batches.stream`: inputs and TF-Ranking labels."""
+def batch_dataset(
+    batches: Batches, start: int, shard: tuple[int, int], tasks: Sequence[TaskSpec] = ()
+) -> tf.data.Dataset:
+    """A tf.data pipeline over `Batches.stream`: inputs, TF-Ranking labels, perhaps weights.
+
+    Args:
+      batches: The batches; they hold the labels that the tasks read.
+      start: Batches of this worker already taken.
+      shard: As `Batches.stream` takes it.
+      tasks: With several, labels and weights are mappings by task; without any, labels are grades.
+    """
 
     def stream() -> Iterator[Batch]:
         yield from batches.stream(start, shard)
@@ -204,18 +230,26 @@ def batch_dataset(batches: Batches, start: int, shard: tuple[int, int]) -> tf.da
         for name, a in example.items()
     }
 
-    def with_labels(batch: dict[str, tf.Tensor]) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
-        labels = masked_labels(batch["grades"], batch["mask"])
-        return {n: t for n, t in batch.items() if n != "grades"}, labels
+    def with_labels(batch: dict[str, tf.Tensor]) -> tuple[Any, ...]:
+        targets, weights = take_targets(batch, tasks)
+        return (batch, targets) if weights is None else (batch, targets, weights)
 
     dataset = tf.data.Dataset.from_generator(stream, output_signature=signature)
     return dataset.map(with_labels)
+
+
+def _loss_names(config: Config) -> set[str]:
+    """The names of all losses that are learned."""
+    training = config.training
+    return {t.loss.name for t in training.tasks.values()} or {training.loss.name}
 
 
 def _rest(name: str, array: np.ndarray, batches: Batches) -> list[int | None]:
     """The dimensions after the first: the length of lists varies, all else is fixed."""
     arrays = batches.arrays
     listwise = {"mask", "slots", "grades", *arrays.pairs}
+    listwise |= {label_name(label) for label in batches.labels}
+    listwise |= {weights_name(task) for task in arrays.weights}
     if name in listwise:
         return [None, *array.shape[2:]]
     return list(array.shape[1:])

@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-SPARED = ("bias", "gamma", "beta", "absent")
+SPARED = ("bias", "gamma", "beta", "absent", "log_variance")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,0 +1,88 @@
+"""The labels that training learns and chooses by."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from mmrank.config import ConfigError
+from mmrank.data.batches import ListArrays, label_name, weights_name
+from mmrank.data.checks import as_numbers
+from mmrank.data.tables import DataError, Dataset
+from mmrank.models import MASK
+from mmrank.ranking.labels import masked_labels
+from mmrank.ranking.tasks import TaskSpec, labels_read
+from mmrank.schema import LABELS, did_you_mean
+
+logger = logging.getLogger(__name__)
+
+
+def check_labels(dataset: Dataset, tasks: Sequence[TaskSpec], select_by: str | None) -> None:
+    """Nothing, if the dataset has every label that the tasks and the selection read.
+
+    Raises:
+      ConfigError: `select_by` is no label.
+      DataError: A label that the schema does not name, or one without anything in it.
+    """
+    if select_by is not None and select_by not in LABELS:
+        raise ConfigError(
+            f"training.select_by: no label {select_by!r}{did_you_mean(select_by, LABELS)}"
+        )
+    schema, train = dataset.schema, dataset.rows("train")
+    columns = {f.name: f.column for f in schema.side("label")}
+    wanted = dict.fromkeys([*labels_read(tasks), *filter(None, [select_by])])
+    for label in wanted:
+        where = f"{dataset.folder / schema.lists.file}, column {columns.get(label, label)!r}"
+        if label not in columns:
+            raise DataError(
+                f"{where}: the config learns or selects by the label {label!r}, which the schema "
+                f"does not name; add the column and, under features, "
+                f"`- {{name: {label}, kind: number, side: label}}`, or drop the task"
+            )
+        values = as_numbers(train[columns[label]])
+        if not np.isfinite(values).any():
+            raise DataError(f"{where}: no training row has a {label}; fill it or drop the task")
+        if not (values > 0).any():
+            logger.warning("%s: no training row has a %s above 0", where, label)
+
+
+def for_training(arrays: ListArrays, tasks: Sequence[TaskSpec]) -> ListArrays:
+    """The lists with grades by which long ones are cut: what any task has a label above 0 for."""
+    if not tasks:
+        return arrays
+    known = [np.nan_to_num(arrays.labels[task.label]) > 0 for task in tasks]
+    return dataclasses.replace(arrays, grades=np.any(known, axis=0).astype(np.float32))
+
+
+def for_selection(
+    arrays: ListArrays, tasks: Sequence[TaskSpec], select_by: str | None
+) -> ListArrays:
+    """The lists with the grades that choose the best weights, dwell times as log(1 + seconds)."""
+    label = select_by or (tasks[0].label if tasks else None)
+    if label is None:
+        return arrays
+    values = np.nan_to_num(arrays.labels[label])
+    return dataclasses.replace(arrays, grades=np.log1p(values) if label == "dwell" else values)
+
+
+def take_targets(batch: dict[str, tf.Tensor], tasks: Sequence[TaskSpec]) -> tuple[Any, Any]:
+    """Labels and weights [B, L] of a batch, which are taken out of it; weights None if it has none.
+
+    With several tasks both are mappings by task; a task without weights is left out of them.
+    """
+    mask, grades = batch[MASK], batch.pop("grades")
+    if not tasks:
+        return masked_labels(grades, mask), None
+    values = {label: batch.pop(label_name(label)) for label in labels_read(tasks)}
+    targets = {task.name: task.targets(values, mask) for task in tasks}
+    given = [task.name for task in tasks if weights_name(task.name) in batch]
+    weights = {name: batch.pop(weights_name(name)) for name in given}
+    if len(tasks) == 1:
+        (task,) = tasks
+        return targets[task.name], weights.get(task.name)
+    return targets, weights or None
