@@ -19,6 +19,7 @@ from mmrank.data.media import open_media
 from mmrank.data.tables import Dataset
 from mmrank.encoders import HISTORY, KINDS, FeatureKind
 from mmrank.encoders.behavior import History
+from mmrank.encoders.collaborative import Collaborative
 from mmrank.encoders.frozen import Freezable, Frozen, Tower
 from mmrank.models import FeatureEncoder, present_name
 from mmrank.outputs import write_whole
@@ -34,7 +35,7 @@ class Features:
 
     Attributes:
       schema: The dataset's schema.
-      columns: The features that stand in a column, by name.
+      columns: The features that stand in a column, and collaborative scores, by name.
       history: The event history, or None.
     """
 
@@ -59,7 +60,10 @@ class Features:
         train = dataset.rows("train")
         groups: dict[str, list[FeatureKind]] = {}
         for kind in self.columns.values():
-            groups.setdefault(_shared_key(kind), []).append(kind)
+            if isinstance(kind, Collaborative):
+                kind.fit_rows(dataset, train)
+            else:
+                groups.setdefault(_shared_key(kind), []).append(kind)
         for members in groups.values():
             values = [k.corpus(self._training_values(k, dataset, train)) for k in members]
             first, *others = (k.core for k in members)
@@ -78,6 +82,12 @@ class Features:
         if kind.feature.side == "item":
             return dataset.catalog[kind.feature.column].iloc[train["_item"].to_numpy()]
         return train[kind.feature.column]
+
+    @property
+    def collaborative(self) -> Collaborative | None:
+        """The first feature of collaborative scores, or None."""
+        kinds = (k for k in self.columns.values() if isinstance(k, Collaborative))
+        return next(kinds, None)
 
     def item_arrays(self, dataset: Dataset) -> dict[str, np.ndarray]:
         """The item feature arrays [items, ...] of a whole catalogue, presence among them."""
@@ -132,7 +142,10 @@ class Features:
         media = open_media(dataset) if dataset.schema.media is not None else None
         arrays: dict[str, np.ndarray] = {}
         for kind in kinds:
-            values, present = kind.arrays(table[kind.feature.column], media)
+            if isinstance(kind, Collaborative):
+                values, present = kind.vectors(dataset, table)
+            else:
+                values, present = kind.arrays(table[kind.feature.column], media)
             arrays[kind.name], arrays[present_name(kind.name)] = values, present
         return arrays
 

@@ -21,6 +21,9 @@ SCHEMA_FILE = "schema.yaml"
 SIDES = ("query", "user", "item", "pair", "label")
 LABELS = ("grade", "position", "click", "dwell", "cart", "purchase", "pseudo")
 
+# Kinds that stand in no column: they are computed from the events before a list.
+COMPUTED = ("history", "collaborative")
+
 
 class SchemaError(UserError):
     """A schema that cannot be used; the message says where and how to mend it."""

@@ -13,7 +13,7 @@ from mmrank.data.findings import SHOWN, Finding, found, whole
 from mmrank.data.reviews import ReviewKeys, read_reviews
 from mmrank.data.tables import MISSING, as_ids, named_columns, seconds
 from mmrank.data.vectors import read_vector
-from mmrank.schema import SCHEMA_FILE, Feature, Schema, SchemaError, did_you_mean
+from mmrank.schema import COMPUTED, SCHEMA_FILE, Feature, Schema, SchemaError, did_you_mean
 
 # In seconds this is beyond the year 5000; in milliseconds it is 1973.
 _FAR_SECONDS = 1e11
@@ -153,7 +153,7 @@ def check_references(
 
 def check_feature(file: str, frame: pd.DataFrame, feature: Feature) -> Iterator[Finding]:
     """What is wrong with the values of one feature or label."""
-    if feature.column not in frame or feature.kind == "history":
+    if feature.column not in frame or feature.kind in COMPUTED:
         return
     values = frame[feature.column]
     column = feature.column

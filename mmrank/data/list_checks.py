@@ -17,7 +17,7 @@ from mmrank.data.checks import (
 )
 from mmrank.data.findings import Finding, found, whole
 from mmrank.data.tables import SPLITS, as_ids, hash_splits
-from mmrank.schema import Schema
+from mmrank.schema import COMPUTED, Schema
 
 
 def check_lists(
@@ -93,7 +93,8 @@ def _check_members(schema: Schema, lists: pd.DataFrame, ids: pd.Series) -> Itera
         "lists with fewer than two candidates",
         "add candidates or drop the list",
     )
-    same = {f.column: (f.side, True) for f in schema.side("query", "user") if f.kind != "history"}
+    asked = schema.side("query", "user")
+    same = {f.column: (f.side, True) for f in asked if f.kind not in COMPUTED}
     for column, what, fatal in (
         (names.user, "user", True),
         (names.split, "split", True),

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from mmrank.outputs import UserError
-from mmrank.schema import Schema, SchemaError, did_you_mean, load_schema
+from mmrank.schema import COMPUTED, Schema, SchemaError, did_you_mean, load_schema
 
 TABLES = ("catalog", "lists", "events")
 SPLITS = ("train", "valid", "test")
@@ -184,12 +184,14 @@ def named_columns(schema: Schema) -> Iterator[tuple[str, str, str]]:
                 yield table, column, f"{table}.{role}"
     for feature in schema.features:
         where = f"feature {feature.name}"
-        if feature.kind != "history":
+        if feature.kind not in COMPUTED:
             yield "catalog" if feature.side == "item" else "lists", feature.column, where
         elif schema.events is None:
-            raise SchemaError(f"{where}: a history needs an events table")
+            raise SchemaError(f"{where}: a feature of kind {feature.kind} needs an events table")
         elif schema.lists.user is None:
-            raise SchemaError(f"{where}: a history needs lists.user, the user's column")
+            raise SchemaError(
+                f"{where}: a feature of kind {feature.kind} needs lists.user, the user's column"
+            )
 
 
 def seconds(times: pd.Series) -> np.ndarray:

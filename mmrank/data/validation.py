@@ -37,6 +37,7 @@ KINDS: Mapping[str, Collection[str]] = {
     "video": ("item",),
     "audio": ("query", "item"),
     "history": ("user",),
+    "collaborative": ("pair",),
 }
 MEDIA = ("all", "sample", "none")
 

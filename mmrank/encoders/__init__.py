@@ -6,6 +6,7 @@ A new kind is one file and one entry in `KINDS`. A history is no column, so it s
 from mmrank.encoders.audio import Audio
 from mmrank.encoders.base import FeatureKind
 from mmrank.encoders.category import Category
+from mmrank.encoders.collaborative import Collaborative
 from mmrank.encoders.image import Image
 from mmrank.encoders.number import Number
 from mmrank.encoders.reviews import Reviews
@@ -24,5 +25,6 @@ KINDS: dict[str, type[FeatureKind]] = {
     "category": Category,
     "tags": Tags,
     "vector": Vector,
+    "collaborative": Collaborative,
 }
 HISTORY = "history"

@@ -88,7 +88,11 @@ class Vector(FeatureKind):
                 f"feature {self.name!r}: vectors of {' and '.join(map(str, sorted(lengths)))} "
                 "numbers; all must have as many"
             )
-        table = np.stack(known).astype(np.float64)
+        self.fit_table(np.stack(known))
+
+    def fit_table(self, table: np.ndarray) -> None:
+        """Learns mean and deviation of vectors [N, K], N at least 1."""
+        table = table.astype(np.float64)
         self.mean = table.mean(0).astype(np.float32)
         deviation = table.std(0)
         # A constant place, up to rounding, must not blow up the first value that differs.

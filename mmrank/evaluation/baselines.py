@@ -11,7 +11,11 @@ import bm25s
 import numpy as np
 import pandas as pd
 
-from mmrank.data.tables import Dataset
+from mmrank.collaborative.options import CollaborativeOptions
+from mmrank.collaborative.scorers import SCORERS
+from mmrank.collaborative.snapshots import AsOfScores
+from mmrank.data.as_of import count_before, list_times
+from mmrank.data.tables import DataError, Dataset
 from mmrank.data.words import tokens
 from mmrank.schema import Feature, Schema
 
@@ -28,7 +32,10 @@ _PLURALS = (
 
 
 def baseline_scores(
-    dataset: Dataset, rows: pd.DataFrame, names: Sequence[str]
+    dataset: Dataset,
+    rows: pd.DataFrame,
+    names: Sequence[str],
+    as_of: AsOfScores | None = None,
 ) -> dict[str, np.ndarray]:
     """The scores of the named baselines, float64 [rows] each, in the order of the names.
 
@@ -37,14 +44,24 @@ def baseline_scores(
     Args:
       dataset: The dataset.
       rows: Candidate rows of it, say `dataset.rows("test")`.
-      names: Names from `BASELINES`.
+      names: Names from `BASELINES` and from the collaborative `SCORERS`.
+      as_of: Collaborative scores of the dataset; None to make them with the default options.
 
     Raises:
-      ValueError: A name is not among `BASELINES`.
+      ValueError: A name is not known.
+      DataError: A collaborative scorer is asked for where there are no events or no shoppers.
     """
     check_names(names)
     scores = {}
+    collaborative = [name for name in names if name in SCORERS]
+    if collaborative:
+        if as_of is None:
+            as_of = _as_of(dataset)
+        together = as_of.scores(collaborative)
     for name in names:
+        if name in SCORERS:
+            scores[name] = _with_popularity(as_of, together[name], rows)
+            continue
         if name == "bm25" and (side := _side_without_words(dataset.schema)):
             logger.warning("bm25: left out, since the schema has no text of side %s", side)
             continue
@@ -66,8 +83,9 @@ def check_names(names: Sequence[str]) -> None:
       ValueError: The first that is not, with the known names.
     """
     for name in names:
-        if name not in BASELINES:
-            raise ValueError(f"unknown baseline {name!r}; known: {', '.join(BASELINES)}")
+        if name not in {*BASELINES, *SCORERS}:
+            known = ", ".join([*BASELINES, *SCORERS])
+            raise ValueError(f"unknown baseline {name!r}; known: {known}")
 
 
 def singular(word: str) -> str:
@@ -100,61 +118,6 @@ def _as_text(value: Any) -> str:
     return "" if pd.isna(value) else str(value)
 
 
-def count_before(
-    keys: np.ndarray, times: np.ndarray, at_keys: np.ndarray, at_times: np.ndarray
-) -> np.ndarray:
-    """How many events of a key lie strictly before a time.
-
-    Args:
-      keys: The events' keys, int64 [events].
-      times: The events' times in seconds, [events].
-      at_keys: The keys asked about, int64 [queries].
-      at_times: The times asked about in seconds, [queries]; infinity counts all events.
-
-    Returns:
-      int64 [queries].
-    """
-    key = np.concatenate([at_keys, keys])
-    time = np.concatenate([at_times, times])
-    is_event = np.repeat([False, True], [len(at_keys), len(keys)])
-    # At the same time a question stands before the events, so that it does not count them.
-    order = np.lexsort((is_event, time, key))
-    running = np.cumsum(is_event[order])
-    starts = np.flatnonzero(np.r_[True, np.diff(key[order]) != 0]) if len(order) else order
-    before_key = np.repeat(
-        running[starts] - is_event[order][starts], np.diff(np.r_[starts, len(order)])
-    )
-    counts = np.empty(len(order), dtype=np.int64)
-    counts[order] = running - before_key
-    return counts[: len(at_keys)]
-
-
-def training_end(dataset: Dataset) -> float:
-    """The time in seconds from which on an event is no training event; infinity if all are.
-
-    It is just after the last training list. Without training lists, as in a catalogue that the
-    model never saw, it is the time of the first list, and without times there is no end.
-    """
-    if dataset.schema.lists.time is None:
-        return np.inf
-    train = dataset.rows("train")["_time"].dropna()
-    if len(train):
-        return float(np.nextafter(train.max(), np.inf))
-    times = dataset.lists["_time"].dropna()
-    return float(times.min()) if len(times) else np.inf
-
-
-def list_times(dataset: Dataset, rows: pd.DataFrame) -> np.ndarray:
-    """Up to when events are known to each row's list, float64 seconds [rows].
-
-    A list's own time where it has one; otherwise the end of training.
-    """
-    if dataset.schema.lists.time is None:
-        return np.full(len(rows), np.inf)
-    times = rows["_time"].to_numpy(dtype=np.float64)
-    return np.where(np.isnan(times), training_end(dataset), times)
-
-
 def _random(dataset: Dataset, rows: pd.DataFrame) -> np.ndarray:
     """A fixed random score per row."""
     return np.random.default_rng(0).random(len(rows))
@@ -175,6 +138,25 @@ def _popularity(dataset: Dataset, rows: pd.DataFrame) -> np.ndarray:
     known = dataset.events["_item"].to_numpy(dtype=np.int64)
     times = dataset.events["_time"].to_numpy(dtype=np.float64)
     return count_before(known, times, items, list_times(dataset, rows)).astype(np.float64)
+
+
+def _as_of(dataset: Dataset) -> AsOfScores:
+    if dataset.events is None or dataset.schema.lists.user is None:
+        missing = "no events" if dataset.events is None else "no column lists.user"
+        raise DataError(
+            f"{dataset.folder}: the schema has {missing}, which a collaborative baseline "
+            f"({', '.join(SCORERS)}) needs; leave these baselines out"
+        )
+    return AsOfScores(dataset, CollaborativeOptions())
+
+
+def _with_popularity(
+    as_of: AsOfScores | None, scores: np.ndarray, rows: pd.DataFrame
+) -> np.ndarray:
+    """The scores of some rows; where a list has no history, the item's events before its time."""
+    assert as_of is not None
+    at = as_of.places(rows)
+    return np.where(as_of.user_events[at] > 0, scores[at], as_of.item_events[at])
 
 
 def _bm25(dataset: Dataset, rows: pd.DataFrame) -> np.ndarray:

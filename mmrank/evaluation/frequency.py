@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from mmrank.data.as_of import count_before, list_times, training_end
 from mmrank.data.tables import Dataset
-from mmrank.evaluation.baselines import count_before, list_times, training_end
 
 
 def training_counts(dataset: Dataset) -> np.ndarray:

@@ -202,5 +202,7 @@ def test_a_history_needs_events(tmp_path: pathlib.Path) -> None:
     write(tmp_path)
     without = {k: v for k, v in SCHEMA.items() if k != "events"}
     (tmp_path / "schema.yaml").write_text(yaml.safe_dump(without))
-    with pytest.raises(SchemaError, match="feature history: a history needs an events table"):
+    with pytest.raises(
+        SchemaError, match="feature history: a feature of kind history needs an events table"
+    ):
         load_dataset(tmp_path)

@@ -8,7 +8,8 @@ import pytest
 
 from mmrank.data.tables import Dataset
 from mmrank.data.words import tokens
-from mmrank.evaluation.baselines import baseline_scores, count_before, singular
+from mmrank.data.as_of import count_before
+from mmrank.evaluation.baselines import baseline_scores, singular
 
 Shop = Callable[..., Dataset]
 

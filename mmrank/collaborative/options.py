@@ -1,0 +1,66 @@
+"""Options of collaborative filtering, the same for baselines and for the ranker's feature."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+from mmrank.config import ConfigError
+
+
+@dataclasses.dataclass(frozen=True)
+class CollaborativeOptions:
+    """Options of the scorers.
+
+    Attributes:
+      scorers: Names of `mmrank.collaborative.scorers.SCORERS`.
+      snapshots: Times at which the item side is fitted anew: quantiles of the lists' times. A list
+        uses the latest one that is not after it.
+      weights: Weight of an event by its type, 1 where not given; 0 leaves the type out.
+      half_life_days: Age at which an event weighs half; null for no decay.
+      neighbours: Similar items kept for an item, or shoppers for a shopper.
+      shrinkage: Similarities of items seen together by few shoppers are shrunk: cosine ·
+        n / (n + shrinkage), n shoppers who met both.
+      shift: Of the positive PMI: pairs must be this many times likelier than chance.
+      factors: Width of item vectors (PMI, ALS, GMF).
+      confidence: Weight of an event over that of an item without one (ALS).
+      regularization: Of ALS.
+      epochs: Passes over the shoppers in each snapshot (GMF).
+      negatives: Items drawn for each event (GMF).
+      seed: Of every random start.
+    """
+
+    scorers: tuple[str, ...] = ("itemknn", "userknn", "pmi", "als", "gmf")
+    snapshots: int = 24
+    weights: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    half_life_days: float | None = None
+    neighbours: int = 100
+    shrinkage: float = 10.0
+    shift: float = 1.0
+    factors: int = 32
+    confidence: float = 5.0
+    regularization: float = 5.0
+    epochs: int = 10
+    negatives: int = 5
+    seed: int = 0
+
+    def check(self, where: str) -> None:
+        """Checks every number.
+
+        Raises:
+          ConfigError: One is out of its range.
+        """
+        for name in ("snapshots", "neighbours", "factors", "epochs", "negatives"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{where}: {name} {getattr(self, name)} is below 1")
+        for name in ("shrinkage", "confidence", "regularization"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"{where}: {name} {getattr(self, name)} is below 0")
+        if self.shift <= 0:
+            raise ConfigError(f"{where}: shift {self.shift} is not above 0")
+        if self.half_life_days is not None and self.half_life_days <= 0:
+            raise ConfigError(f"{where}: half_life_days {self.half_life_days} is not above 0")
+        for kind, weight in self.weights.items():
+            number = isinstance(weight, (int, float)) and not isinstance(weight, bool)
+            if not number or not 0 <= weight < float("inf"):
+                raise ConfigError(f"{where}: weights: {kind}: {weight!r} is no weight of 0 or more")

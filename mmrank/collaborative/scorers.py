@@ -1,0 +1,41 @@
+"""The collaborative scorers by name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mmrank.collaborative.als import AlternatingLeastSquares
+from mmrank.collaborative.base import Scorer
+from mmrank.collaborative.gmf import Gmf
+from mmrank.collaborative.itemknn import ItemNeighbours
+from mmrank.collaborative.options import CollaborativeOptions
+from mmrank.collaborative.pmi import PmiVectors
+from mmrank.collaborative.userknn import UserNeighbours
+from mmrank.config import ConfigError
+from mmrank.outputs import require_extra
+from mmrank.schema import did_you_mean
+
+SCORERS: dict[str, type[Scorer]] = {
+    "itemknn": ItemNeighbours,
+    "userknn": UserNeighbours,
+    "pmi": PmiVectors,
+    "als": AlternatingLeastSquares,
+    "gmf": Gmf,
+}
+
+
+def make_scorers(names: Sequence[str], options: CollaborativeOptions) -> dict[str, Scorer]:
+    """The named scorers, not fitted yet.
+
+    Raises:
+      ConfigError: A name is unknown, or there is none.
+      MissingExtra: A scorer's package is not installed.
+    """
+    if not names:
+        raise ConfigError(f"scorers: name at least one of {', '.join(SCORERS)}")
+    for name in names:
+        if name not in SCORERS:
+            raise ConfigError(f"scorers: unknown {name!r}{did_you_mean(name, SCORERS)}")
+    if "als" in names:
+        require_extra("the scorer als", "implicit", "collaborative")
+    return {name: SCORERS[name](options) for name in names}
