@@ -23,6 +23,7 @@ LAYERS = (
     "schema",
     "config",
     "data",
+    "collaborative",
     "encoders",
     "fusion",
     "ranking",
