@@ -23,6 +23,7 @@ LAYERS = (
     "schema",
     "config",
     "data",
+    "propensity",
     "collaborative",
     "encoders",
     "fusion",
@@ -170,7 +171,7 @@ def test_data_does_without_tensorflow() -> None:
     users = [
         module
         for module, names in imports().items()
-        if top(module) in ("lane", "schema", "config", "data", "")
+        if top(module) in ("lane", "schema", "config", "data", "propensity", "")
         and module != "mmrank.data.batches"
         and any(name.split(".")[0] in TENSORFLOW for name in names)
     ]
