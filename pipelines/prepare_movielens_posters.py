@@ -58,6 +58,7 @@ SCHEMA = Schema(
         Feature("popularity", "number", "pair", "popularity", {"log": True}),
         Feature("recent_popularity", "number", "pair", "recent_popularity", {"log": True}),
         Feature("mean_rating", "number", "pair", "mean_rating"),
+        Feature("collaborative", "collaborative", "pair", "collaborative"),
         Feature("grade", "number", "label", "grade"),
     ),
 )

@@ -16,7 +16,7 @@ from mmrank.data.vectors import read_vector
 from mmrank.schema import COMPUTED, SCHEMA_FILE, Feature, Schema, SchemaError, did_you_mean
 
 # In seconds this is beyond the year 5000; in milliseconds it is 1973.
-_FAR_SECONDS = 1e11
+FAR_SECONDS = 1e11
 
 
 def check_schema(schema: Schema, kinds: Mapping[str, Collection[str]]) -> Iterator[Finding]:
@@ -306,7 +306,7 @@ def check_times(
     yield from found(
         file,
         column,
-        np.abs(read) > _FAR_SECONDS,
+        np.abs(read) > FAR_SECONDS,
         times,
         "times that look like milliseconds",
         "divide them by 1000",

@@ -19,6 +19,7 @@ from mmrank.data.checks import (
     known_ids,
 )
 from mmrank.data.checks import texts as as_texts
+from mmrank.data.event_checks import check_event_times, count_events
 from mmrank.data.findings import Finding, whole
 from mmrank.data.list_checks import check_lists, split_column
 from mmrank.data.media_checks import check_media
@@ -50,9 +51,10 @@ class ValidationReport:
       name: The dataset's name.
       folder: Where it lies.
       findings: Everything found, in the order of the checks.
-      counts: items, lists, candidates, queries, users, events; `splits` with lists and candidates
-        of each; `media` with named, missing, checked and broken files of each feature whose values
-        are files; `empty_texts` with the number of empty values of each text or reviews feature.
+      counts: items, lists, candidates, queries, users, events; `without_events` with the items and
+        users of whom there is none; `splits` with lists and candidates of each; `media` with named,
+        missing, checked and broken files of each feature whose values are files; `empty_texts` with
+        the number of empty values of each text or reviews feature.
     """
 
     name: str
@@ -130,6 +132,7 @@ def validate_dataset(
         findings += check_lists(schema, frames["lists"], items)
     if "events" in frames:
         findings += check_events(schema, frames["events"], items)
+        findings += check_event_times(schema, frames["events"], frames.get("lists"))
     counts = _counts(schema, frames)
     findings += check_media(folder, schema, frames, kinds, media, counts["media"])
     return ValidationReport(schema.name, folder, tuple(findings), counts)
@@ -154,6 +157,8 @@ def _counts(schema: Schema, frames: Mapping[str, pd.DataFrame]) -> dict[str, Any
             counts["empty_texts"][feature.name] = int(as_texts(frame[feature.column]).eq("").sum())
         if feature.kind == "reviews" and frame is not None and feature.column in frame:
             counts["empty_texts"][feature.name] = empty_reviews(frame[feature.column], feature)
+    if "events" in frames:
+        counts["without_events"] = count_events(schema, frames["events"], frames)
     lists = frames.get("lists")
     if lists is None:
         return counts
@@ -179,6 +184,9 @@ def _counts(schema: Schema, frames: Mapping[str, pd.DataFrame]) -> dict[str, Any
 def _describe(counts: Mapping[str, Any]) -> Iterator[str]:
     plain = ("items", "lists", "candidates", "queries", "users", "events")
     yield "  " + ", ".join(f"{counts[k]:,} {k}" for k in plain if k in counts)
+    without = {k: n for k, n in counts.get("without_events", {}).items() if n}
+    if without:
+        yield "  without an event: " + ", ".join(f"{n:,} {what}" for what, n in without.items())
     for name, split in counts["splits"].items():
         yield f"  {name}: {split['lists']:,} lists, {split['candidates']:,} candidates"
     for name, files in counts["media"].items():

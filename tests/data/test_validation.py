@@ -125,6 +125,7 @@ def test_a_sound_shop_has_no_findings(tmp_path: pathlib.Path) -> None:
         "queries": 2,
         "users": 2,
         "events": 2,
+        "without_events": {"items": 2, "users": 0},
         "splits": {
             "train": {"lists": 1, "candidates": 2},
             "valid": {"lists": 1, "candidates": 2},
@@ -213,7 +214,7 @@ ERRORS: list[tuple[str, Change, list[str]]] = [
     ),
     (
         "a time that is none",
-        lambda _, f: f.update(events=f["events"].assign(time=["2024-01-01", "soon"])),
+        lambda _, f: f.update(events=f["events"].assign(time=["1970-01-01", "soon"])),
         ["events.parquet, column 'time': values that are not times [1: row 2: 'soon']", "ISO"],
     ),
     (
@@ -273,6 +274,14 @@ WARNINGS: list[tuple[str, Change, list[str]]] = [
         "times in milliseconds",
         lambda _, f: f.update(events=f["events"].assign(time=[1.7e12, 2.0])),
         ["events.parquet, column 'time': times that look like milliseconds [1: row 1", "by 1000"],
+    ),
+    (
+        "an event after the last list",
+        lambda _, f: f.update(events=f["events"].assign(time=[1.0, 30.0])),
+        [
+            "events.parquet, column 'time': events that are not before the last list",
+            "[1: row 2: 30.0]; nothing ever uses them",
+        ],
     ),
     (
         "an empty feature",
