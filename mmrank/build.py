@@ -13,6 +13,7 @@ import pandas as pd
 import tensorflow as tf
 
 from mmrank.config import (
+    CALIBRATION_FILE,
     CONFIG_FILE,
     FEATURES_FILE,
     STATE_FILE,
@@ -248,6 +249,11 @@ class Run:
         """Names of the item features, in the order of their tokens."""
         return self.model.modalities
 
+    @property
+    def outputs(self) -> TaskOutputs | None:
+        """What the outputs of its tasks mean; None for a ranker of grades alone."""
+        return self.model.outputs
+
     def has(self, dataset: Dataset, modality: str) -> np.ndarray:
         """Which items of a catalogue have an item feature, [items] bool."""
         return self.items(dataset)[present_name(modality)]
@@ -261,6 +267,33 @@ class Run:
         if self._kept.get("dataset") is not dataset:
             self._kept.update(dataset=dataset, items=self.fitted.item_arrays(dataset))
         return self._kept["items"]
+
+    def with_order(self, order: str) -> Run:
+        """The same run with another order of its tasks.
+
+        Raises:
+          ConfigError: The run has no several tasks, or the formula does not fit them.
+        """
+        model = dataclasses.replace(self.config.model, order=order)
+        config = dataclasses.replace(self.config, model=model)
+        before = self.model.outputs
+        try:
+            outputs = build_outputs(config, None if before is None else before.calibration)
+        except ValueError as error:
+            raise ConfigError(f"--order: {error}") from error
+        return dataclasses.replace(self._with_outputs(outputs), config=config)
+
+    def with_calibration(self, calibration: Mapping[str, tuple[float, float]]) -> Run:
+        """The same run with other calibrations of its tasks, as `TaskOutputs` takes them."""
+        assert self.model.outputs is not None
+        return self._with_outputs(
+            dataclasses.replace(self.model.outputs, calibration=dict(calibration))
+        )
+
+    def _with_outputs(self, outputs: TaskOutputs | None) -> Run:
+        model = dataclasses.replace(self.model, outputs=outputs)
+        kept = {n: v for n, v in self._kept.items() if n != "scorer"}
+        return dataclasses.replace(self, model=model, _kept=kept)
 
     def encode(self, dataset: Dataset, rows: pd.DataFrame) -> dict[str, np.ndarray]:
         """The tokens [N, M, D] and their presence [N, M] of the distinct items in some rows."""
@@ -292,6 +325,10 @@ class Run:
         arrays = without(self.fitted.arrays(dataset, rows, self.items(dataset)), drop)
         return self._scorer()(hide(arrays, hidden or {}))
 
+    def raw(self, dataset: Dataset, rows: pd.DataFrame) -> dict[str, np.ndarray]:
+        """What the network gives for some rows, [rows] by task; `scores` without tasks."""
+        return self._scorer().raw(self.fitted.arrays(dataset, rows, self.items(dataset)))
+
     def _scorer(self) -> ListScorer:
         if "scorer" not in self._kept:
             training, data = self.config.training, self.config.data
@@ -318,6 +355,10 @@ def load_run(folder: str | pathlib.Path) -> Run:
     state = json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))
     if state.get("best_weights") is None:
         raise ConfigError(f"{folder}: no epoch was finished yet; train on with --resume")
-    model = build_model(config, features)
+    calibration = None
+    if (folder / CALIBRATION_FILE).is_file():
+        plain = json.loads((folder / CALIBRATION_FILE).read_text(encoding="utf-8"))
+        calibration = {task: (float(a), float(b)) for task, (a, b) in plain.items()}
+    model = build_model(config, features, calibration)
     model.network.load_weights(folder / state["best_weights"]).expect_partial()
     return Run(folder, config, pathlib.Path(state["data"]), features, model)

@@ -20,6 +20,7 @@ from mmrank.schema import did_you_mean
 
 # What the folder of a run holds.
 CONFIG_FILE, FEATURES_FILE, STATE_FILE = "config.yaml", "features.json", "state.json"
+CALIBRATION_FILE = "calibration.json"
 T = TypeVar("T")
 
 
@@ -245,12 +246,15 @@ class Evaluation:
       baselines: Scorers compared on the same lists: random, popularity, bm25.
       no_relevant: What a list without a relevant item counts: skip, zero or one.
       relevant_grade: The lowest grade that counts as relevant for all metrics but NDCG.
+      calibration: How the tasks' chances are corrected on the validation lists: none, platt or
+        temperature.
     """
 
     split: str = "test"
     baselines: tuple[str, ...] = ("random", "popularity", "bm25")
     no_relevant: str = "skip"
     relevant_grade: float = 1.0
+    calibration: str = "none"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -29,8 +29,8 @@ EXAMPLE = """example:
   python -m mmrank.evaluate --run runs/fashion --drop image --json fashion-test.json
 
 Prints NDCG, MRR, MAP, precision, recall and ROC-AUC with bootstrap intervals, a paired test against
-every baseline, the slices that the data knows and what each feature weighs. --data may be a
-catalogue the model never saw.
+every baseline, the slices that the data knows and what each feature weighs; of a run with tasks
+also ROC-AUC, log-loss and calibration error of each. --data may be a catalogue the model never saw.
 """
 
 
@@ -103,6 +103,12 @@ def _parser() -> argparse.ArgumentParser:
         help="the lowest grade that is relevant to all metrics but NDCG (default: as in the run's "
         "config)",
     )
+    parser.add_argument(
+        "--order",
+        metavar="FORMULA",
+        help="how the run's tasks make one score, such as 'click^0.3 * purchase^0.7' (default: the "
+        "config's model.order)",
+    )
     parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="also write the figures")
     parser.add_argument("--force", action="store_true", help="let --json replace an existing file")
     return parser
@@ -126,6 +132,8 @@ def _prepare(args: argparse.Namespace) -> _Job:
     from mmrank.build import load_run
 
     run = load_run(args.run)
+    if args.order is not None:
+        run = run.with_order(args.order)
     for name in args.drop:
         if name not in run.features:
             known = ", ".join(run.features)
@@ -143,6 +151,8 @@ def _prepare(args: argparse.Namespace) -> _Job:
 
 
 def _run(args: argparse.Namespace, job: _Job) -> int:
+    from mmrank.evaluation.tasks import ranking_label, report_tasks
+
     scores = _model_scores(job.run, job.dataset, job.rows, job.drop)
     for name, other in job.against.items():
         _say(f"scoring {name}")
@@ -158,10 +168,14 @@ def _run(args: argparse.Namespace, job: _Job) -> int:
         job.rows,
         scores,
         split=args.split,
+        label=ranking_label(job.dataset, job.run.config),
         no_relevant=args.no_relevant,
         relevant_grade=relevant,
     )
     print(report.to_text())
+    tasks = report_tasks(job.dataset, job.rows, {"model": job.run, **job.against})
+    if tasks.figures:
+        print(tasks.to_text())
     _say("what each feature weighs")
     weights = modality_weights(job.run, job.dataset, job.rows)
     print(weights_table(weights))
@@ -172,6 +186,7 @@ def _run(args: argparse.Namespace, job: _Job) -> int:
             "data": str(job.folder),
             "dropped": list(job.drop),
             "features": [dataclasses.asdict(weight) for weight in weights],
+            "tasks": tasks.to_dict(),
         }
         text = json.dumps(about | report.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
         write_whole(args.json, text + "\n")

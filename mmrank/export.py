@@ -38,6 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(args: argparse.Namespace) -> None:
     run, dataset = _load(args.run, args.data)
+    if args.order is not None:
+        run = run.with_order(args.order)
     from mmrank.serving.export import export_run
 
     folder = export_run(run, args.out or args.run / "export", dataset)
@@ -60,6 +62,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--out", type=pathlib.Path, help="folder of the numbered exports (default: RUN/export)"
+    )
+    parser.add_argument(
+        "--order",
+        metavar="FORMULA",
+        help="how the run's tasks make one score, such as 'click^0.3 * purchase^0.7' (default: the "
+        "config's model.order)",
     )
     return parser
 

@@ -129,11 +129,7 @@ class Features:
                 else np.full(len(first), np.nan)
             ),
             history=history,
-            labels={
-                f.name: as_numbers(rows[f.column]).astype(np.float32)
-                for f in dataset.schema.side("label")
-                if f.column in rows
-            },
+            labels=row_labels(dataset.schema, rows),
         )
 
     def _of(
@@ -234,6 +230,15 @@ class Features:
             kind.restore(states[name])
         if self.history is not None:
             self.history.restore(states[self.history.name])
+
+
+def row_labels(schema: Schema, rows: pd.DataFrame) -> dict[str, np.ndarray]:
+    """What is known of some rows of the lists by label, [rows] float32, NaN where unknown."""
+    return {
+        f.name: as_numbers(rows[f.column]).astype(np.float32)
+        for f in schema.side("label")
+        if f.column in rows
+    }
 
 
 def make_features(

@@ -99,12 +99,16 @@ def _run(args: argparse.Namespace) -> None:
 
     # ---- training. TensorFlow takes seconds to import, so wrong input is told before.
     from mmrank.build import check_config
+    from mmrank.evaluation.calibration import calibrate, check_calibration
+    from mmrank.evaluation.tasks import ranking_label, report_tasks
     from mmrank.training.callbacks import State
     from mmrank.training.loop import train_run
 
     check_config(config)
+    check_calibration(config.evaluation.calibration)
     run.mkdir(parents=True, exist_ok=True)
     best = train_run(config, dataset, run, args.resume, args.init_from)
+    best = calibrate(best, dataset, config.evaluation.calibration)
     state = State.load(run / STATE_FILE)
     trained = time.monotonic()
 
@@ -121,17 +125,22 @@ def _run(args: argparse.Namespace) -> None:
         rows,
         scores,
         split=split,
+        label=ranking_label(dataset, config),
         no_relevant=config.evaluation.no_relevant,
         relevant_grade=config.evaluation.relevant_grade,
     )
+    tasks = report_tasks(dataset, rows, {"model": best})
     evaluated = time.monotonic()
     figures = {
         "seconds": {"training": trained - started, "evaluation": evaluated - trained},
         "validation_ndcg@10": state.best,
         "epochs": state.epoch,
+        "tasks": tasks.to_dict(),
     } | table.to_dict()
     write_whole(run / "metrics.json", json.dumps(figures, indent=2, ensure_ascii=False) + "\n")
     print(table.to_text())
+    if tasks.figures:
+        print(tasks.to_text())
 
     # ---- export
     from mmrank.serving.export import export_run

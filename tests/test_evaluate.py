@@ -30,6 +30,7 @@ class PriceRun:
 
     features = ("title", "price")
     config = Config()
+    outputs = None
     modalities = ("title", "price")
 
     def __init__(self, data: pathlib.Path):

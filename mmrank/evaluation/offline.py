@@ -32,6 +32,7 @@ def evaluate_scores(
     scores: Mapping[str, np.ndarray],
     *,
     split: str = "test",
+    label: str = "grade",
     metrics: Sequence[str] = DEFAULT_METRICS,
     no_relevant: str = "skip",
     relevant_grade: float = 1.0,
@@ -49,6 +50,7 @@ def evaluate_scores(
       scores: By scorer, finite scores in the order of the rows, [rows]. The first scorer is the
         model; the paired test compares it with every other one.
       split: What the rows are called in the report.
+      label: The label whose values are the grades; log(1 + seconds) for dwell.
       metrics: Names as in `mmrank.evaluation.metrics`.
       no_relevant: The convention for lists without a relevant item: skip, zero or one.
       relevant_grade: The lowest grade that counts as relevant for all metrics but NDCG.
@@ -61,16 +63,18 @@ def evaluate_scores(
     Raises:
       DataError: There are no rows, a list's rows do not stand together, a grade is negative or
         not finite, or a score is not finite.
-      SchemaError: The schema has no grade.
+      SchemaError: The schema has no such label.
       ValueError: No scorer, scores of the wrong shape, or an unknown metric or convention.
     """
     if not scores:
         raise ValueError("there are no scores to evaluate")
     schema = dataset.schema
-    column = schema.feature("grade").column
+    column = schema.feature(label).column
     if len(rows) == 0:
         raise DataError(f"{schema.lists.file}: the split {split!r} has no rows; choose another one")
     grades = _grades(schema.lists.file, rows[column])
+    if label == "dwell":
+        grades = np.log1p(grades)
     scores = {name: _checked(name, value, len(rows)) for name, value in scores.items()}
     ids = rows[schema.lists.list]
     offsets = list_offsets(ids)

@@ -77,8 +77,8 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """A mapping for `json.dumps(..., allow_nan=False)`; what is not defined is None."""
-        plain: dict[str, Any] = _plain(dataclasses.asdict(self))
-        return plain
+        mapping: dict[str, Any] = plain(dataclasses.asdict(self))
+        return mapping
 
     def to_text(self) -> str:
         """The report as plain text of at most 100 columns (unless names are very long)."""
@@ -125,7 +125,7 @@ class Report:
             ["p (paired)", *(_number(c.p_value, ".4f") for c in shown)],
             ["lists", *(f"{c.difference.lists:,}" for c in shown)],
         ]
-        return _table(columns)
+        return text_table(columns)
 
     def _slice_tables(self) -> Iterable[str]:
         shown = self.slices
@@ -152,7 +152,7 @@ class Report:
 
     def _exposure_table(self) -> str:
         shown = self.exposure.values()
-        return _table(
+        return text_table(
             [
                 [f"top {TOP}", *self.exposure],
                 ["coverage", *(f"{e.coverage:.1%}" for e in shown)],
@@ -163,11 +163,12 @@ class Report:
         )
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """The value for JSON, numbers that are not finite as None."""
     if isinstance(value, Mapping):
-        return {k: _plain(v) for k, v in value.items()}
+        return {k: plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(v) for v in value]
+        return [plain(v) for v in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
@@ -190,17 +191,17 @@ def _blocks(fixed: Sequence[Sequence[str]], columns: Sequence[Sequence[str]]) ->
     room: list[Sequence[str]] = []
     for column in columns:
         if room and _width([*fixed, *room, column]) > WIDTH:
-            tables.append(_table([*fixed, *room]))
+            tables.append(text_table([*fixed, *room]))
             room = []
         room.append(column)
-    return [*tables, _table([*fixed, *room])]
+    return [*tables, text_table([*fixed, *room])]
 
 
 def _width(columns: Sequence[Sequence[str]]) -> int:
     return sum(max(map(len, column)) + 2 for column in columns) - 2
 
 
-def _table(columns: Sequence[Sequence[str]]) -> str:
+def text_table(columns: Sequence[Sequence[str]]) -> str:
     """The columns aligned under their headings; the first to the left, the others to the right."""
     widths = [max(map(len, column)) for column in columns]
     lines = [

@@ -17,6 +17,7 @@ from tqdm import tqdm
 from mmrank.build import Run
 from mmrank.data.tables import DataError, Dataset
 from mmrank.features import Features
+from mmrank.ranking.task_outputs import TaskOutputs
 from mmrank.schema import did_you_mean, save_schema
 from mmrank.serving.graphs import Graphs, ranker_graphs
 from mmrank.serving.ranker import CARD, FORMAT, versions
@@ -60,7 +61,11 @@ def export_run(run: Run, out: pathlib.Path, dataset: Dataset) -> pathlib.Path:
         card_file = folder / CARD
         card_file.parent.mkdir()
         save_schema(run.fitted.schema, card_file.parent)
-        card = json.dumps(_card(run.fitted, len(dataset.item_ids)), indent=2, ensure_ascii=False)
+        card = json.dumps(
+            _card(run.fitted, len(dataset.item_ids)) | _tasks(run.model.outputs),
+            indent=2,
+            ensure_ascii=False,
+        )
         card_file.write_text(card + "\n", encoding="utf-8")
         final = out / str(max(versions(out), default=0) + 1)
         os.rename(folder, final)
@@ -115,4 +120,14 @@ def _card(features: Features, items: int) -> dict[str, Any]:
         "history": None
         if history is None
         else {"name": history.name, "length": history.options.length, "types": [*history.types]},
+    }
+
+
+def _tasks(outputs: TaskOutputs | None) -> dict[str, Any]:
+    """What `Ranker` has to know of the graph's outputs, as JSON."""
+    if outputs is None:
+        return {}
+    return {
+        "tasks": [task.name for task in outputs.tasks],
+        "order": None if outputs.order is None else outputs.order.text,
     }

@@ -22,12 +22,13 @@ class Graphs:
 
     Attributes:
       items: Item features [N, ...] → tokens [N, M, D] and present [N, M].
-      scores: As `score_with_table`: a table of items and a batch → scores [B, L].
+      scores: As `score_with_table`: a table of items and a batch → scores [B, L], by task if there
+        are several.
       preprocess: Raw values [N] → encoder inputs [N, ...], by feature.
     """
 
     items: Callable[[Tensors], dict[str, tf.Tensor]]
-    scores: Callable[[Tensors, Tensors], tf.Tensor]
+    scores: Callable[[Tensors, Tensors], tf.Tensor | dict[str, tf.Tensor]]
     preprocess: Mapping[str, Callable[[tf.Tensor], tf.Tensor]]
 
 

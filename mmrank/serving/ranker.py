@@ -13,10 +13,13 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_text  # noqa: F401 - registers the ops of the tokenizer in the graph
 
+from mmrank.ranking.order import Order, parse_order
 from mmrank.serving.request import Arrays, Column, Inputs, RankError, item_id
 
 CARD = pathlib.PurePath("assets.extra", "ranker.json")
 FORMAT = 1
+SCORES = "scores"
+SMALLEST = float(np.finfo(np.float32).tiny)  # of a chance that has a logarithm
 REMEDY = "export a run with `python -m mmrank.export --run RUN`"
 
 
@@ -28,11 +31,13 @@ class Ranked:
       index: Where it stood among the candidates given.
       item: The candidate as given: an item id, or a mapping of raw features.
       score: Its score; only differences within one list mean anything.
+      outputs: What each task says of it: a chance, seconds, or another value.
     """
 
     index: int
     item: Any
     score: float
+    outputs: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
 
 class Ranker:
@@ -41,10 +46,19 @@ class Ranker:
     Attributes:
       folder: The export it was read from.
       inputs: The features that it takes.
+      tasks: Names of its tasks, none if it scores by grades.
+      order: Another formula for the order than the export's, or None.
     """
 
-    def __init__(self, folder: pathlib.Path, inputs: Inputs, module: Any):
-        self.folder, self.inputs = folder, inputs
+    def __init__(
+        self,
+        folder: pathlib.Path,
+        inputs: Inputs,
+        module: Any,
+        tasks: Sequence[str] = (),
+        order: Order | None = None,
+    ):
+        self.folder, self.inputs, self.tasks, self.order = folder, inputs, tuple(tasks), order
         self._module = module
 
     @property
@@ -53,11 +67,16 @@ class Ranker:
         return self._module.signatures
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Ranker:
+    def load(cls, path: str | os.PathLike[str], order: str | None = None) -> Ranker:
         """The ranker in an export such as `RUN/export/1`, or the newest one in `RUN/export`.
 
+        Args:
+          path: The export, or the folder of the numbered exports.
+          order: A formula over the ranker's tasks, such as `click^0.1 * purchase`, in place of the
+            one that it was exported with.
+
         Raises:
-          RankError: There is no export of mmrank at `path`.
+          RankError: There is no export of mmrank at `path`, or `order` does not fit its tasks.
         """
         folder = _export_folder(pathlib.Path(path))
         if not (folder / CARD).is_file():
@@ -71,7 +90,9 @@ class Ranker:
         columns = {c["name"]: Column(**c) for c in card["features"]}
         history = card["history"]
         inputs = Inputs(columns, None if history is None else history["name"])
-        return cls(folder, inputs, tf.saved_model.load(str(folder)))
+        tasks = card.get("tasks", [])
+        chosen = None if order is None else _order(order, tasks, folder)
+        return cls(folder, inputs, tf.saved_model.load(str(folder)), tasks, chosen)
 
     def rank(
         self,
@@ -100,9 +121,15 @@ class Ranker:
             or of the wrong type.
         """
         listed = _listed(candidates)
-        scores = self.scores(query, listed, user, history, pairs)
+        outputs = self.outputs(query, listed, user, history, pairs)
+        scores = outputs.pop(SCORES)
         order = np.argsort(-scores, kind="stable")
-        return [Ranked(int(i), listed[i], float(scores[i])) for i in order]
+        return [
+            Ranked(
+                int(i), listed[i], float(scores[i]), {n: float(v[i]) for n, v in outputs.items()}
+            )
+            for i in order
+        ]
 
     def scores(
         self,
@@ -113,6 +140,21 @@ class Ranker:
         pairs: Sequence[Mapping[str, Any]] | None = None,
     ) -> np.ndarray:
         """Scores [candidates] float32 in the order given; arguments and errors as of `rank`."""
+        return self.outputs(query, candidates, user, history, pairs)[SCORES]
+
+    def outputs(
+        self,
+        query: str | bytes | os.PathLike[str] | Mapping[str, Any] | None = None,
+        candidates: Iterable[Any] = (),
+        user: Any = None,
+        history: Iterable[Any] | None = None,
+        pairs: Sequence[Mapping[str, Any]] | None = None,
+    ) -> dict[str, np.ndarray]:
+        """`scores` and each task's output by name, [candidates] float32 in the order given.
+
+        A task's output is a chance, or the seconds or other value that a regression learned.
+        Arguments and errors as of `rank`.
+        """
         listed = _listed(candidates)
         if pairs is not None and len(pairs) != len(listed):
             raise RankError(f"pairs: {len(pairs)} for {len(listed)} candidates; give one for each")
@@ -133,13 +175,26 @@ class Ranker:
         arrays |= {n: a[None] for n, a in per_candidate.items()}
         return self._run(signature, arrays)
 
-    def _run(self, signature: str, arrays: Arrays) -> np.ndarray:
+    def _run(self, signature: str, arrays: Arrays) -> dict[str, np.ndarray]:
         tensors = {
             # An empty array of objects would not be known for texts.
             n: tf.constant(a, tf.string if a.dtype == object else a.dtype)
             for n, a in arrays.items()
         }
-        return self.signatures[signature](**tensors)["scores"].numpy()[0]
+        given = self.signatures[signature](**tensors)
+        if self.order is not None:
+            logs = {n: tf.math.log(tf.maximum(given[n], SMALLEST)) for n in self.tasks}
+            given = {**given, SCORES: self.order.scores(logs)}
+        return {n: given[n].numpy()[0] for n in (SCORES, *self.tasks)}
+
+
+def _order(text: str, tasks: Sequence[str], folder: pathlib.Path) -> Order:
+    if len(tasks) < 2:
+        raise RankError(f"{folder}: order {text!r} combines several tasks, and it has {len(tasks)}")
+    try:
+        return parse_order(text, tasks)
+    except ValueError as error:
+        raise RankError(f"{folder}: {error}") from None
 
 
 def _listed(candidates: Iterable[Any]) -> list[Any]:

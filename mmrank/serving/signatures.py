@@ -1,6 +1,7 @@
 """The served ranker: raw values in, scores out, all tensors flat, named and dense.
 
-The four signatures, with B lists, L candidates, H events, N items, M modalities, width D:
+The four signatures, with B lists, L candidates, H events, N items, M modalities, width D; beside
+the scores stands an output [B, L] for each task, if the ranker has tasks:
 
     serving_default             raw features of query, shopper and every candidate → scores [B, L]
     rank_items                  item ids instead of raw item features              → scores [B, L]
@@ -22,6 +23,7 @@ import tensorflow as tf
 from mmrank.encoders import FeatureKind
 from mmrank.features import Features
 from mmrank.models import MASK, SLOTS, RankingModel, present_name
+from mmrank.scoring import SCORES, by_name
 from mmrank.serving.elwc import parse_lists
 from mmrank.serving.graphs import Graphs, Tensors, resources
 from mmrank.serving.raw import (
@@ -34,7 +36,7 @@ from mmrank.serving.raw import (
 
 # JSON knows no infinity, so padding gets a finite score below every real one.
 PADDED_SCORE = -1e9
-LIST_LENGTH, ITEMS, SCORES = "list_length", "items", "scores"
+LIST_LENGTH, ITEMS = "list_length", "items"
 DEFAULT, RANK_ITEMS, ENCODE_ITEMS = "serving_default", "rank_items", "encode_items"
 PREDICT = "tensorflow/serving/predict"
 
@@ -216,7 +218,10 @@ class ServedRanker(tf.Module):
         return {self._model.history_input(role): t for role, t in by_role.items()}
 
     def _score(self, inputs: Tensors, items: Tensors, mask: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Scores of candidates [B, L] whose tokens stand in row order in `items`."""
+        """Scores, and each task's output, of candidates whose tokens stand in row order in `items`.
+
+        All are [B, L]; of padding, scores are −1e9 and outputs 0.
+        """
         shape = tf.shape(mask)
         batch = {MASK: mask, SLOTS: tf.reshape(tf.range(tf.size(mask)), shape)}
         batch |= self._prepared(self._of("query", "user"), inputs)
@@ -236,8 +241,14 @@ class ServedRanker(tf.Module):
             items = {n: tf.concat([items[n], events[n]], 0) for n in events}
             at = tf.reshape(tf.range(tf.size(history[slots])), tf.shape(history[slots]))
             batch |= history | {slots: tf.size(mask) + at}
-        scores = self._graphs.scores(dict(items), batch)
-        return {SCORES: tf.where(mask, scores, PADDED_SCORE)}
+        raw = by_name(self._model, self._graphs.scores(dict(items), batch))
+        outputs = self._model.outputs
+        if outputs is None:
+            return {SCORES: tf.where(mask, raw[SCORES], PADDED_SCORE)}
+        return {
+            SCORES: tf.where(mask, outputs.scores(raw), PADDED_SCORE),
+            **{n: tf.where(mask, p, 0.0) for n, p in outputs.predictions(raw).items()},
+        }
 
 
 def _some(inputs: Tensors, lead: str) -> dict[str, tf.Tensor]:

@@ -19,6 +19,8 @@ from mmrank.data.batches import ListArrays, bucket_lengths
 from mmrank.outputs import UserError, write_whole
 from mmrank.ranking.labels import masked_labels
 from mmrank.ranking.metrics import make_metric
+from mmrank.ranking.task_metrics import task_figures
+from mmrank.ranking.task_outputs import TaskOutputs
 from mmrank.scoring import ListScorer
 
 logger = logging.getLogger(__name__)
@@ -186,6 +188,7 @@ class EpochEnd(tf.keras.callbacks.Callback):
       scorer, valid: Scores the validation lists.
       patience: Epochs without improvement before training stops.
       writes: Whether this worker writes the run's files.
+      outputs: What the outputs of the network's tasks mean, so that each has its own figures.
     """
 
     def __init__(
@@ -198,8 +201,10 @@ class EpochEnd(tf.keras.callbacks.Callback):
         valid: ListArrays,
         patience: int,
         writes: bool = True,
+        outputs: TaskOutputs | None = None,
     ):
         super().__init__()
+        self._outputs = outputs
         self._run, self._state, self._checkpoint = run, state, checkpoint
         self._network, self._scorer, self._valid = network, scorer, valid
         self._patience, self._writes = patience, writes
@@ -208,7 +213,8 @@ class EpochEnd(tf.keras.callbacks.Callback):
         self._metric = make_metric("ndcg@10")
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        scores = self._scorer(self._valid)
+        raw = self._scorer.raw(self._valid)
+        scores = self._scorer.scores(raw)
         if _all_tie(scores, self._valid):
             logger.warning(
                 "all candidates of every validation list tie: the model tells none apart. "
@@ -216,6 +222,11 @@ class EpochEnd(tf.keras.callbacks.Callback):
             )
         ndcg = validation_ndcg(scores, self._valid, self._metric)
         logs["val_ndcg_10"] = ndcg
+        by_task: dict[str, dict[str, float]] = {}
+        if self._outputs is not None:
+            by_task = task_figures(self._outputs, raw, self._valid.labels)
+        for task, figures in by_task.items():
+            logs |= {f"val_{task}_{n}": v for n, v in figures.items() if math.isfinite(v)}
         state = self._state
         old = (state.checkpoint, state.best_weights)
         state.epoch = epoch + 1
@@ -247,6 +258,9 @@ class EpochEnd(tf.keras.callbacks.Callback):
             "  (best)" if better else "",
             f"; stopped, no better for {state.waited} epochs" if stop else "",
         )
+        for task, figures in by_task.items():
+            told = "  ".join(f"{name} {value:.4f}" for name, value in figures.items())
+            logger.info("  %s: %s", task, told)
 
 
 def validation_ndcg(

@@ -143,7 +143,15 @@ def train_run(
     scorer = ListScorer(model, config.training.batch_lists, config.data.buckets)
     chief = _is_chief(strategy)
     epoch_end = EpochEnd(
-        run, state, checkpoint, model.network, scorer, valid, config.training.patience, chief
+        run,
+        state,
+        checkpoint,
+        model.network,
+        scorer,
+        valid,
+        config.training.patience,
+        chief,
+        model.outputs,
     )
     callbacks: list[tf.keras.callbacks.Callback] = [
         ReseedEpoch(config.seed, not DRAWING_LOSSES.isdisjoint(_loss_names(config))),

@@ -1,0 +1,283 @@
+"""How well a run's tasks fit their labels, overall and on items that training saw little of."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from mmrank.data.tables import Dataset
+from mmrank.evaluation.offline import list_offsets
+from mmrank.evaluation.report import plain, text_table
+from mmrank.evaluation.significance import LEVEL
+from mmrank.features import row_labels
+from mmrank.ranking.task_metrics import task_figures, task_truth
+from mmrank.ranking.task_outputs import TaskOutputs
+from mmrank.ranking.tasks import TaskSpec
+
+if TYPE_CHECKING:
+    from mmrank.build import Run
+    from mmrank.config import Config
+
+FEW = 5
+RESAMPLES = 200
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskFigures:
+    """The figures of one scorer on one task and part of the candidates.
+
+    Attributes:
+      task, label: The task, and the label that it is measured by.
+      part: `all`, or candidates by how many training rows of their item have the label.
+      scorer: Whose outputs are measured.
+      rows, positives: Candidates, and those whose label is above 0.
+      figures: auc, log_loss and ece of a chance, or rmse and mae of a value.
+    """
+
+    task: str
+    label: str
+    part: str
+    scorer: str
+    rows: int
+    positives: int
+    figures: Mapping[str, float]
+
+
+@dataclasses.dataclass(frozen=True)
+class AucDifference:
+    """The ROC-AUC of the first scorer minus that of another, on one task and part.
+
+    Attributes:
+      task, part, a, b: What is compared.
+      difference, low, high: The difference and its bootstrap interval over lists.
+    """
+
+    task: str
+    part: str
+    a: str
+    b: str
+    difference: float
+    low: float
+    high: float
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskReport:
+    """All figures of all tasks.
+
+    Attributes:
+      figures: By task, part and scorer.
+      differences: Of the first scorer to every other one.
+    """
+
+    figures: tuple[TaskFigures, ...]
+    differences: tuple[AucDifference, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """A mapping for `json.dumps(..., allow_nan=False)`; what is not defined is None."""
+        mapping: dict[str, Any] = plain(dataclasses.asdict(self))
+        return mapping
+
+    def to_text(self) -> str:
+        """The report as tables of plain text."""
+        names = {
+            "auc": "ROC-AUC",
+            "log_loss": "log-loss",
+            "ece": "ECE",
+            "rmse": "RMSE",
+            "mae": "MAE",
+        }
+        tables = []
+        for kinds in (("auc", "log_loss", "ece"), ("rmse", "mae")):
+            shown = [f for f in self.figures if set(kinds) == set(f.figures)]
+            if shown:
+                columns = [
+                    ["task", *(f.task for f in shown)],
+                    ["candidates", *(f.part for f in shown)],
+                    ["scorer", *(f.scorer for f in shown)],
+                    ["rows", *(f"{f.rows:,}" for f in shown)],
+                    ["positive", *(f"{f.positives:,}" for f in shown)],
+                ]
+                for kind in kinds:
+                    values = (f.figures[kind] for f in shown)
+                    columns.append([names[kind], *("-" if v != v else f"{v:.4f}" for v in values)])
+                tables.append(text_table(columns))
+        if self.differences:
+            told = self.differences
+            spans = (f"{d.difference:+.4f} [{d.low:+.4f} {d.high:+.4f}]" for d in told)
+            columns = [
+                ["task", *(d.task for d in told)],
+                ["candidates", *(d.part for d in told)],
+                ["compared", *(f"{d.a} - {d.b}" for d in told)],
+                ["ROC-AUC", *spans],
+            ]
+            tables.append(text_table(columns))
+        return "\n\n".join(tables) + "\n" if tables else ""
+
+
+def ranking_label(dataset: Dataset, config: Config) -> str:
+    """The label that orders are measured by: grade, or without one what weights are chosen by."""
+    if any(f.name == "grade" for f in dataset.schema.side("label")):
+        return "grade"
+    first = next(iter(config.training.tasks.items()), None)
+    task_label = None if first is None else first[1].label or first[0]
+    return config.training.select_by or task_label or "grade"
+
+
+def report_tasks(
+    dataset: Dataset, rows: pd.DataFrame, runs: Mapping[str, Run], seed: int = 0
+) -> TaskReport:
+    """The figures of some runs' tasks on the same candidates.
+
+    Args:
+      dataset: The dataset.
+      rows: Candidate rows of it, whole lists.
+      runs: By name; the first is compared with the others, task by task of the same name and
+        label. Runs without tasks, and tasks whose label the dataset lacks, are left out.
+      seed: Of the bootstrap.
+    """
+    with_tasks = {name: run.outputs for name, run in runs.items()}
+    outputs = {name: o for name, o in with_tasks.items() if o is not None}
+    raw = {name: runs[name].raw(dataset, rows) for name in outputs}
+    return task_report(dataset, rows, outputs, raw, seed)
+
+
+def task_report(
+    dataset: Dataset,
+    rows: pd.DataFrame,
+    outputs: Mapping[str, TaskOutputs],
+    raw: Mapping[str, Mapping[str, np.ndarray]],
+    seed: int = 0,
+) -> TaskReport:
+    """As `report_tasks`, of what networks gave.
+
+    Args:
+      outputs: By scorer, what its outputs mean.
+      raw: By scorer and task, what the network gave, [rows].
+    """
+    labels = row_labels(dataset.schema, rows)
+    offsets = list_offsets(rows[dataset.schema.lists.list])
+    figures: list[TaskFigures] = []
+    differences: list[AucDifference] = []
+    for task in _tasks(outputs, labels):
+        having = {
+            name: o
+            for name, o in outputs.items()
+            if any((t.name, t.label) == (task.name, task.label) for t in o.tasks)
+        }
+        truth, of_task = task_truth(task, labels)
+        for part, inside in _parts(dataset, rows, task).items():
+            kept = of_task & inside
+            if not kept.any():
+                continue
+            counts = int(kept.sum()), int((truth[kept] > 0).sum())
+            part_labels = {name: values[kept] for name, values in labels.items()}
+            chances = {}
+            for scorer, o in having.items():
+                given = {t.name: raw[scorer][t.name][kept] for t in o.tasks}
+                own = _only(o, task.name)
+                found = task_figures(own, given, part_labels)[task.name]
+                figures.append(TaskFigures(task.name, task.label, part, scorer, *counts, found))
+                chances[scorer] = np.zeros(len(rows))
+                chances[scorer][kept] = given[task.name]
+            if not task.is_value:
+                differences += _differences(
+                    task.name, part, truth > 0, chances, kept, offsets, seed
+                )
+    return TaskReport(tuple(figures), tuple(differences))
+
+
+def _tasks(
+    outputs: Mapping[str, TaskOutputs], labels: Mapping[str, np.ndarray]
+) -> Sequence[TaskSpec]:
+    """The first scorer's tasks first; of two with one name and label the first counts."""
+    every = [task for o in outputs.values() for task in o.tasks if set(task.labels) <= set(labels)]
+    return list({(task.name, task.label): task for task in reversed(every)}.values())[::-1]
+
+
+def _only(outputs: TaskOutputs, task: str) -> TaskOutputs:
+    kept = [t for t in outputs.tasks if t.name == task]
+    return dataclasses.replace(outputs, tasks=kept, order=None)
+
+
+def _parts(dataset: Dataset, rows: pd.DataFrame, task: TaskSpec) -> dict[str, np.ndarray]:
+    """Parts of the candidates, bool [rows], by how often training saw the label on their item."""
+    every = np.ones(len(rows), bool)
+    if task.is_value or task.label == "grade":
+        return {"all": every}
+    train = dataset.rows("train")
+    positive = row_labels(dataset.schema, train)[task.label] > 0
+    items = train["_item"].to_numpy()[positive]
+    seen = np.bincount(items, minlength=len(dataset.catalog))[rows["_item"].to_numpy()]
+    what = f"training {task.label}s"
+    return {
+        "all": every,
+        f"items without {what}": seen == 0,
+        f"items with 1 to {FEW} {what}": (seen > 0) & (seen <= FEW),
+        f"items with more {what}": seen > FEW,
+    }
+
+
+def _differences(
+    task: str,
+    part: str,
+    happened: np.ndarray,
+    logits: Mapping[str, np.ndarray],
+    kept: np.ndarray,
+    offsets: np.ndarray,
+    seed: int,
+) -> list[AucDifference]:
+    """The first scorer's ROC-AUC less the others', resampling whole lists."""
+    first, *others = logits
+    if not others or happened[kept].all() or not happened[kept].any():
+        return []
+    count = len(offsets) - 1
+    lists = np.repeat(np.arange(count), np.diff(offsets))[kept]
+    truth = happened[kept]
+    rng = np.random.default_rng(seed)
+    draws = [np.ones(count)]
+    while len(draws) <= RESAMPLES:
+        drawn = rng.multinomial(count, np.full(count, 1 / count)).astype(np.float64)
+        weight = drawn[lists]
+        if weight[truth].any() and weight[~truth].any():
+            draws.append(drawn)
+    values = {
+        name: weighted_aucs(truth, given[kept], (d[lists] for d in draws))
+        for name, given in logits.items()
+    }
+    tail = (1 - LEVEL) / 2
+    found = []
+    for other in others:
+        gain = values[first] - values[other]
+        low, high = np.quantile(gain[1:], [tail, 1 - tail])
+        found.append(
+            AucDifference(task, part, first, other, float(gain[0]), float(low), float(high))
+        )
+    return found
+
+
+def weighted_aucs(
+    happened: np.ndarray, logits: np.ndarray, draws: Iterable[np.ndarray]
+) -> np.ndarray:
+    """ROC-AUC under several weightings of the rows, [draws]; a tie counts half.
+
+    Args:
+      happened: [rows] bool, with some of each.
+      logits: [rows].
+      draws: Weights [rows] of each weighting.
+    """
+    order = np.argsort(logits, kind="stable")
+    happened = happened[order]
+    starts = np.flatnonzero(np.r_[True, np.diff(logits[order]) > 0])
+    areas = []
+    for weights in draws:
+        weights = weights[order]
+        positive = np.add.reduceat(np.where(happened, weights, 0.0), starts)
+        negative = np.add.reduceat(np.where(happened, 0.0, weights), starts)
+        below = np.cumsum(negative) - negative / 2
+        areas.append((positive @ below) / (positive.sum() * negative.sum()))
+    return np.array(areas)
