@@ -124,13 +124,13 @@ def ranking_model(
     own = _scorer(
         item_tower, context_tower, by_side["pair"], width, fusion, head, behavior, encoders
     )
-    finish = EntireSpace(given, name="entire_space") if given else None
+    finish = EntireSpace(given, dtype=tf.float32, name="entire_space") if given else None
     scorer = own
     if finish is not None:
         scorer = tf.keras.Model(own.input, finish((own.output, own.input[MASK])), name="chained")
     uncertainty = None
     if learn_task_weights:
-        uncertainty = TaskUncertainty(tuple(own.output), name="task_uncertainty")
+        uncertainty = TaskUncertainty(tuple(own.output), dtype=tf.float32, name="task_uncertainty")
 
     def towers(inputs: Tensors) -> tuple[Tensors, Tensors]:
         if share_batch_statistics(item.features, context.features):

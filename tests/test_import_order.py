@@ -32,6 +32,7 @@ LAYERS = (
     "models",
     "features",
     "scoring",
+    "goals",
     "build",
     "training",
     "pretrain",

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mmrank.build import build_loss, build_model
+from mmrank.build import build_model
 from mmrank.config import Config
 from mmrank.data.batches import Batch, Batches, ListArrays
 from mmrank.data.tables import Dataset, load_dataset
 from mmrank.features import Features, make_features
 from mmrank.fusion import FUSIONS
+from mmrank.goals import build_loss
 from mmrank.models import RankingModel, present_name, ranking_model
 from mmrank.ranking.labels import masked_labels
 from mmrank.schema import Schema, schema_from_dict

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from mmrank.data.tables import Dataset
+from mmrank.evaluation.auc import AucDifference, auc_differences
 from mmrank.evaluation.offline import list_offsets
 from mmrank.evaluation.report import plain, text_table
-from mmrank.evaluation.significance import LEVEL
 from mmrank.features import row_labels
 from mmrank.ranking.task_metrics import task_figures, task_truth
 from mmrank.ranking.task_outputs import TaskOutputs
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from mmrank.config import Config
 
 FEW = 5
-RESAMPLES = 200
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,24 +44,6 @@ class TaskFigures:
     rows: int
     positives: int
     figures: Mapping[str, float]
-
-
-@dataclasses.dataclass(frozen=True)
-class AucDifference:
-    """The ROC-AUC of the first scorer minus that of another, on one task and part.
-
-    Attributes:
-      task, part, a, b: What is compared.
-      difference, low, high: The difference and its bootstrap interval over lists.
-    """
-
-    task: str
-    part: str
-    a: str
-    b: str
-    difference: float
-    low: float
-    high: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -185,7 +166,7 @@ def task_report(
                 chances[scorer] = np.zeros(len(rows))
                 chances[scorer][kept] = given[task.name]
             if not task.is_value:
-                differences += _differences(
+                differences += auc_differences(
                     task.name, part, truth > 0, chances, kept, offsets, seed
                 )
     return TaskReport(tuple(figures), tuple(differences))
@@ -220,64 +201,3 @@ def _parts(dataset: Dataset, rows: pd.DataFrame, task: TaskSpec) -> dict[str, np
         f"items with 1 to {FEW} {what}": (seen > 0) & (seen <= FEW),
         f"items with more {what}": seen > FEW,
     }
-
-
-def _differences(
-    task: str,
-    part: str,
-    happened: np.ndarray,
-    logits: Mapping[str, np.ndarray],
-    kept: np.ndarray,
-    offsets: np.ndarray,
-    seed: int,
-) -> list[AucDifference]:
-    """The first scorer's ROC-AUC less the others', resampling whole lists."""
-    first, *others = logits
-    if not others or happened[kept].all() or not happened[kept].any():
-        return []
-    count = len(offsets) - 1
-    lists = np.repeat(np.arange(count), np.diff(offsets))[kept]
-    truth = happened[kept]
-    rng = np.random.default_rng(seed)
-    draws = [np.ones(count)]
-    while len(draws) <= RESAMPLES:
-        drawn = rng.multinomial(count, np.full(count, 1 / count)).astype(np.float64)
-        weight = drawn[lists]
-        if weight[truth].any() and weight[~truth].any():
-            draws.append(drawn)
-    values = {
-        name: weighted_aucs(truth, given[kept], (d[lists] for d in draws))
-        for name, given in logits.items()
-    }
-    tail = (1 - LEVEL) / 2
-    found = []
-    for other in others:
-        gain = values[first] - values[other]
-        low, high = np.quantile(gain[1:], [tail, 1 - tail])
-        found.append(
-            AucDifference(task, part, first, other, float(gain[0]), float(low), float(high))
-        )
-    return found
-
-
-def weighted_aucs(
-    happened: np.ndarray, logits: np.ndarray, draws: Iterable[np.ndarray]
-) -> np.ndarray:
-    """ROC-AUC under several weightings of the rows, [draws]; a tie counts half.
-
-    Args:
-      happened: [rows] bool, with some of each.
-      logits: [rows].
-      draws: Weights [rows] of each weighting.
-    """
-    order = np.argsort(logits, kind="stable")
-    happened = happened[order]
-    starts = np.flatnonzero(np.r_[True, np.diff(logits[order]) > 0])
-    areas = []
-    for weights in draws:
-        weights = weights[order]
-        positive = np.add.reduceat(np.where(happened, weights, 0.0), starts)
-        negative = np.add.reduceat(np.where(happened, 0.0, weights), starts)
-        below = np.cumsum(negative) - negative / 2
-        areas.append((positive @ below) / (positive.sum() * negative.sum()))
-    return np.array(areas)

@@ -17,14 +17,13 @@ from mmrank.build import (
     Run,
     build_features,
     build_model,
-    build_task_losses,
-    build_tasks,
     load_run,
 )
 from mmrank.config import Config, load_config, save_config
 from mmrank.data.batches import Batch, Batches, label_name, weights_name
 from mmrank.data.tables import DataError, Dataset
 from mmrank.features import Features
+from mmrank.goals import build_task_losses, build_tasks
 from mmrank.models import RankingModel
 from mmrank.outputs import write_whole
 from mmrank.ranking.losses import DRAWING_LOSSES

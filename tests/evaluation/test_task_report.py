@@ -7,7 +7,8 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from mmrank.data.tables import load_dataset
-from mmrank.evaluation.tasks import task_report, weighted_aucs
+from mmrank.evaluation.auc import weighted_aucs
+from mmrank.evaluation.tasks import task_report
 from mmrank.ranking.task_outputs import TaskOutputs
 from mmrank.ranking.tasks import TaskSpec
 

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mmrank.build import build_features, build_model, build_task_losses, check_config, load_run
+from mmrank.build import build_features, build_model, check_config, load_run
 from mmrank.config import Config, ConfigError, Loss, Multitask, Task
 from mmrank.data.batches import Batches
 from mmrank.data.tables import DataError
+from mmrank.goals import build_task_losses
 from mmrank.ranking.tasks import TaskSpec
 from mmrank.training.callbacks import Progress, State
 from mmrank.training.loop import batch_dataset, seed_everything, train_run
