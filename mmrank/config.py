@@ -213,6 +213,9 @@ class Training:
       task_weights: fixed, each task's own `weight`, or uncertainty, learned.
       select_by: The label whose validation NDCG@10 chooses the best weights. Null is the first
         task's, or `grade` without tasks.
+      popularity_weight: Rows weigh (1 + training events of the item)^−power, of mean 1 and capped;
+        0 for equal weights.
+      pseudo_weight: What rows weigh whose grade a ranker gave (the label `pseudo`).
       mixed_precision: float32, mixed_bfloat16 or mixed_float16.
       deterministic: Make every TensorFlow op deterministic (slower).
       fine_tune: How encoders learn, by feature name or by kind; without an entry, like the rest.
@@ -232,6 +235,8 @@ class Training:
     weight_decay: float = 1e-4
     clip_norm: float = 1.0
     patience: int = 3
+    popularity_weight: float = 0.0
+    pseudo_weight: float = 1.0
     mixed_precision: str = "float32"
     deterministic: bool = False
     fine_tune: Mapping[str, FineTune] = dataclasses.field(default_factory=dict)

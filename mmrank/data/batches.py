@@ -77,6 +77,10 @@ class ListArrays:
         return np.diff(self.offsets)
 
 
+# The task that there is where a config names none.
+GRADE_TASK = "grade"
+
+
 def label_name(label: str) -> str:
     """The name of a label in a batch."""
     return f"label_{label}"

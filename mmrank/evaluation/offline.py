@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from mmrank.data.frequency import counts_at_lists
 from mmrank.data.tables import DataError, Dataset
 from mmrank.evaluation.exposure import Exposure, exposure
-from mmrank.evaluation.frequency import counts_at_lists
 from mmrank.evaluation.metrics import DEFAULT_METRICS, per_list, rank
 from mmrank.evaluation.report import HEADLINE, Report, SliceReport
 from mmrank.evaluation.significance import (

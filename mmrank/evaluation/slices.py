@@ -16,12 +16,12 @@ import pandas as pd
 
 from mmrank.data.as_of import count_before, list_times
 from mmrank.data.blank import BLANK
+from mmrank.data.frequency import counts_at_lists, training_counts
 from mmrank.data.media import MediaStore, open_media
 from mmrank.data.probes import PROBES
 from mmrank.data.tables import Dataset
 from mmrank.data.words import tokens
 from mmrank.evaluation.baselines import text_of
-from mmrank.evaluation.frequency import counts_at_lists, training_counts
 
 HEAD_SHARE, TAIL_SHARE = 0.2, 0.5
 RARE_EVENTS = 5

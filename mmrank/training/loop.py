@@ -42,6 +42,7 @@ from mmrank.training.callbacks import (
 from mmrank.training.fine_tune import fine_tune, settings_by_feature
 from mmrank.training.memory import GIB, available_bytes, estimate_step_bytes
 from mmrank.training.optimizer import make_optimizer
+from mmrank.training.row_weights import training_weights, weighted
 from mmrank.training.strategy import make_strategy
 from mmrank.training.targets import check_labels, for_selection, for_training, take_targets
 from mmrank.training.warm_start import as_table, warm_start
@@ -92,8 +93,12 @@ def train_run(
         return load_run(run)
 
     items = features.item_arrays(dataset)
+    weights = training_weights(
+        dataset, config.training.popularity_weight, config.training.pseudo_weight
+    )
+    train = for_training(features.arrays(dataset, dataset.rows("train"), items), tasks)
     batches = Batches(
-        for_training(features.arrays(dataset, dataset.rows("train"), items), tasks),
+        weighted(train, tasks, weights),
         config.training.batch_lists,
         config.data.buckets,
         config.data.max_candidates,

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from mmrank.config import ConfigError
-from mmrank.data.batches import ListArrays, label_name, weights_name
+from mmrank.data.batches import GRADE_TASK, ListArrays, label_name, weights_name
 from mmrank.data.checks import as_numbers
 from mmrank.data.tables import DataError, Dataset
 from mmrank.models import MASK
@@ -77,7 +77,7 @@ def take_targets(batch: dict[str, tf.Tensor], tasks: Sequence[TaskSpec]) -> tupl
     """
     mask, grades = batch[MASK], batch.pop("grades")
     if not tasks:
-        return masked_labels(grades, mask), None
+        return masked_labels(grades, mask), batch.pop(weights_name(GRADE_TASK), None)
     values = {label: batch.pop(label_name(label)) for label in labels_read(tasks)}
     targets = {task.name: task.targets(values, mask) for task in tasks}
     given = [task.name for task in tasks if weights_name(task.name) in batch]

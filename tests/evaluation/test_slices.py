@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from mmrank.data.frequency import counts_at_lists, training_counts
 from mmrank.data.tables import DataError, Dataset, load_dataset
-from mmrank.evaluation.frequency import counts_at_lists, training_counts
 from mmrank.evaluation.slices import find_slices, query_length
 
 Shop = Callable[..., Dataset]
