@@ -217,7 +217,10 @@ def as_ids(column: pd.Series) -> pd.Series:
         whole = column.dropna() % 1 == 0
         if whole.all():
             column = column.astype("Int64")
-    return column.astype("string").astype(object)
+    # A text once for each id, not for each row: of a log this is most of the memory.
+    codes, ids = pd.factorize(column)
+    texts = np.array([*ids.astype("string"), pd.NA], dtype=object)
+    return pd.Series(texts[codes], column.index, dtype=object, name=column.name)
 
 
 def _number_lists(schema: Schema, lists: pd.DataFrame, numbers: pd.Series) -> pd.DataFrame:
@@ -247,12 +250,14 @@ def _number_lists(schema: Schema, lists: pd.DataFrame, numbers: pd.Series) -> pd
         added["_time"] = seconds(lists[schema.lists.time])
     lists = lists.assign(**added)
     first = pd.factorize(lists[schema.lists.list])[0]
-    return lists.iloc[np.argsort(first, kind="stable")].reset_index(drop=True)
+    if (np.diff(first) < 0).any():
+        lists = lists.iloc[np.argsort(first, kind="stable")]
+    return lists.reset_index(drop=True)
 
 
-def _splits(schema: Schema, lists: pd.DataFrame, list_ids: pd.Series) -> np.ndarray:
+def _splits(schema: Schema, lists: pd.DataFrame, list_ids: pd.Series) -> pd.Series:
     if schema.lists.split is not None:
-        split = lists[schema.lists.split].astype(object)
+        split = as_ids(lists[schema.lists.split])
         wrong = ~split.isin(SPLITS).to_numpy()
         if wrong.any():
             raise DataError(
@@ -264,8 +269,8 @@ def _splits(schema: Schema, lists: pd.DataFrame, list_ids: pd.Series) -> np.ndar
                     f"is not a split; use one of {', '.join(SPLITS)}",
                 )
             )
-        return split.to_numpy()
-    return hash_splits(list_ids)
+        return split
+    return pd.Series(hash_splits(list_ids), lists.index, dtype=object)
 
 
 def hash_splits(list_ids: pd.Series) -> np.ndarray:

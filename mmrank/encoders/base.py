@@ -138,5 +138,9 @@ class FeatureKind(abc.ABC):
 
 def texts(values: pd.Series) -> np.ndarray:
     """A column as an object array of texts; missing and blank values become the empty text."""
-    filled = values.astype("string").fillna("").str.strip(BLANK)
-    return filled.to_numpy(dtype=object)
+    if pd.api.types.infer_dtype(values, skipna=True) != "string":
+        return values.astype("string").fillna("").str.strip(BLANK).to_numpy(dtype=object)
+    # Of a log with few distinct texts, one object each.
+    codes, distinct = pd.factorize(values)
+    cleaned = distinct.astype("string").str.strip(BLANK)
+    return np.array([*cleaned, ""], dtype=object)[codes]

@@ -108,7 +108,8 @@ def string_lookup(
 
 def most_frequent(words: np.ndarray, options: Any) -> tuple[str, ...]:
     """The known words: frequent enough, the most frequent first, ties in alphabetical order."""
-    unique, counts = np.unique(words.astype(str), return_counts=True)
+    counted = pd.Series(words, dtype=object).value_counts()
+    unique, counts = counted.index.to_numpy().astype(str), counted.to_numpy()
     order = np.lexsort((unique, -counts))
     kept = [i for i in order if counts[i] >= options.min_count][: options.max_words]
     return tuple(str(unique[i]) for i in kept)

@@ -154,7 +154,8 @@ class Text(Freezable):
         if self.donor is not None:
             self.vocabulary = self.donor.vocabulary
         elif self.options.encoder == "bert":
-            unique = np.unique(texts(values).astype(str))
+            # Distinct ones first: a log repeats a query in every row.
+            unique = np.unique(texts(values.drop_duplicates()).astype(str))
             normal = self.normalizer()(tf.constant(unique, tf.string)).numpy()
             words = np.array([text.decode() for text in normal], object)
             self.vocabulary = word_pieces(words, self.options.vocabulary_size)
