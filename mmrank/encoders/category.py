@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 from collections.abc import Mapping
 from typing import Any
@@ -52,7 +53,7 @@ class Category(FeatureKind):
 
     def fit(self, values: pd.Series) -> None:
         words, present = self.read(values, None)
-        self.vocabulary = most_frequent(words[present], self.options)
+        self.vocabulary = most_frequent(collections.Counter(words[present]), self.options)
 
     def state(self) -> dict[str, Any]:
         return {"vocabulary": list(self.vocabulary)}
@@ -106,13 +107,10 @@ def string_lookup(
     return owner._lookup
 
 
-def most_frequent(words: np.ndarray, options: Any) -> tuple[str, ...]:
+def most_frequent(counts: Mapping[str, int], options: Any) -> tuple[str, ...]:
     """The known words: frequent enough, the most frequent first, ties in alphabetical order."""
-    counted = pd.Series(words, dtype=object).value_counts()
-    unique, counts = counted.index.to_numpy().astype(str), counted.to_numpy()
-    order = np.lexsort((unique, -counts))
-    kept = [i for i in order if counts[i] >= options.min_count][: options.max_words]
-    return tuple(str(unique[i]) for i in kept)
+    ordered = sorted(counts, key=lambda word: (-counts[word], word))
+    return tuple(w for w in ordered if counts[w] >= options.min_count)[: options.max_words]
 
 
 def _whole_numbers(values: pd.Series) -> pd.Series:

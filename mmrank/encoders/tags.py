@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 from collections.abc import Mapping
 from typing import Any
@@ -66,8 +67,11 @@ class Tags(FeatureKind):
 
     def fit(self, values: pd.Series) -> None:
         words, _ = self.read(values, None)
-        single = [w.strip() for text in words for w in text.split(self.options.separator)]
-        self.vocabulary = most_frequent(np.array([w for w in single if w]), self.options)
+        counts: collections.Counter[str] = collections.Counter()
+        for text, rows in collections.Counter(words).items():  # a log repeats an item's in each row
+            for word in filter(None, map(str.strip, text.split(self.options.separator))):
+                counts[word] += rows
+        self.vocabulary = most_frequent(counts, self.options)
 
     def state(self) -> dict[str, Any]:
         return {"vocabulary": list(self.vocabulary)}
