@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mmrank.collaborative.scorers import SCORERS
 from mmrank.data.tables import SPLITS, DataError, Dataset, load_dataset
 from mmrank.evaluation.baselines import BASELINES, baseline_scores, check_names
 from mmrank.evaluation.metrics import CONVENTIONS
@@ -73,7 +74,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--baselines",
         default=",".join(BASELINES),
-        help="names joined by commas, or '' for none (default: %(default)s)",
+        help="names joined by commas, or '' for none (default: %(default)s); of shops with events "
+        f"also {','.join(SCORERS)}, as of each list's time",
     )
     parser.add_argument(
         "--drop",
@@ -158,7 +160,9 @@ def _run(args: argparse.Namespace, job: _Job) -> int:
         _say(f"scoring {name}")
         scores[name] = other.score(job.dataset, job.rows)
     _say(f"scoring with baselines: {', '.join(job.baselines) or 'none'}")
-    scores.update(baseline_scores(job.dataset, job.rows, job.baselines))
+    scores.update(
+        baseline_scores(job.dataset, job.rows, job.baselines, job.run.fitted.as_of(job.dataset))
+    )
     _say("metrics, intervals and slices")
     relevant = args.relevant_grade
     if relevant is None:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mmrank.collaborative.snapshots import AsOfScores
 from mmrank.config import ConfigError
 from mmrank.data.batches import HistoryArrays, ListArrays
 from mmrank.data.checks import as_numbers
@@ -88,6 +89,11 @@ class Features:
         """The first feature of collaborative scores, or None."""
         kinds = (k for k in self.columns.values() if isinstance(k, Collaborative))
         return next(kinds, None)
+
+    def as_of(self, dataset: Dataset) -> AsOfScores | None:
+        """The collaborative scores of a dataset's lists; None without such a feature."""
+        kind = self.collaborative
+        return None if kind is None else kind.as_of(dataset)
 
     def item_arrays(self, dataset: Dataset) -> dict[str, np.ndarray]:
         """The item feature arrays [items, ...] of a whole catalogue, presence among them."""

@@ -119,7 +119,9 @@ def _run(args: argparse.Namespace) -> None:
         raise DataError(f"{folder}: the split {split!r} has no list; set evaluation.split")
     logger.info("scoring %s", split)
     scores = {"model": best.score(dataset, rows)}
-    scores |= baseline_scores(dataset, rows, config.evaluation.baselines)
+    scores |= baseline_scores(
+        dataset, rows, config.evaluation.baselines, best.fitted.as_of(dataset)
+    )
     table = evaluate_scores(
         dataset,
         rows,

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from mmrank.collaborative.options import CollaborativeOptions
-from mmrank.collaborative.scorers import SCORERS
+from mmrank.collaborative.scorers import SCORERS, make_scorers
 from mmrank.collaborative.snapshots import AsOfScores
 from mmrank.data.as_of import count_before, list_times
 from mmrank.data.tables import DataError, Dataset
@@ -81,11 +81,14 @@ def check_names(names: Sequence[str]) -> None:
 
     Raises:
       ValueError: The first that is not, with the known names.
+      MissingExtra: A collaborative one needs a package that is not installed.
     """
     for name in names:
         if name not in {*BASELINES, *SCORERS}:
             known = ", ".join([*BASELINES, *SCORERS])
             raise ValueError(f"unknown baseline {name!r}; known: {known}")
+    if collaborative := [name for name in names if name in SCORERS]:
+        make_scorers(collaborative, CollaborativeOptions())
 
 
 def singular(word: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import pathlib
 import shutil
@@ -15,6 +16,8 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from mmrank.build import Run
+from mmrank.collaborative.served import FILE as COLLABORATIVE
+from mmrank.collaborative.served import fit_served
 from mmrank.data.tables import DataError, Dataset
 from mmrank.features import Features
 from mmrank.ranking.task_outputs import TaskOutputs
@@ -24,6 +27,7 @@ from mmrank.serving.ranker import CARD, FORMAT, versions
 from mmrank.serving.signatures import ServedRanker
 
 CHUNK = 256
+logger = logging.getLogger(__name__)
 
 
 def export_run(run: Run, out: pathlib.Path, dataset: Dataset) -> pathlib.Path:
@@ -67,6 +71,7 @@ def export_run(run: Run, out: pathlib.Path, dataset: Dataset) -> pathlib.Path:
             ensure_ascii=False,
         )
         card_file.write_text(card + "\n", encoding="utf-8")
+        _save_scores(run.fitted, dataset, card_file.parent)
         final = out / str(max(versions(out), default=0) + 1)
         os.rename(folder, final)
     finally:
@@ -98,6 +103,20 @@ def catalogue_table(
         parts.append(graphs.items(chunk))
     parts.append(graphs.items({n: tf.constant(a) for n, a in absent.items()}))
     return {n: np.concatenate([p[n].numpy() for p in parts]) for n in ("tokens", "present")}
+
+
+def _save_scores(features: Features, dataset: Dataset, folder: pathlib.Path) -> None:
+    """Writes the collaborative scores that `Ranker` gives to candidates by id, if there are any."""
+    kind = features.collaborative
+    served = None if kind is None else fit_served(dataset, kind.options)
+    if served is not None:
+        served.save(folder / COLLABORATIVE)
+    elif kind is not None:
+        logger.warning(
+            "%s: no events, so clients have to send the feature %s themselves",
+            dataset.folder,
+            kind.name,
+        )
 
 
 def _card(features: Features, items: int) -> dict[str, Any]:

@@ -13,12 +13,15 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_text  # noqa: F401 - registers the ops of the tokenizer in the graph
 
+from mmrank.collaborative.served import FILE as COLLABORATIVE
+from mmrank.collaborative.served import ServedScores
 from mmrank.ranking.order import Order, parse_order
-from mmrank.serving.request import Arrays, Column, Inputs, RankError, item_id
+from mmrank.serving.request import Arrays, Column, Inputs, RankError, item_id, read_events
 
 CARD = pathlib.PurePath("assets.extra", "ranker.json")
 FORMAT = 1
 SCORES = "scores"
+COLLABORATIVE_KIND = "collaborative"
 SMALLEST = float(np.finfo(np.float32).tiny)  # of a chance that has a logarithm
 REMEDY = "export a run with `python -m mmrank.export --run RUN`"
 
@@ -48,6 +51,7 @@ class Ranker:
       inputs: The features that it takes.
       tasks: Names of its tasks, none if it scores by grades.
       order: Another formula for the order than the export's, or None.
+      collaborative: The collaborative scores of candidates given by id, or None.
     """
 
     def __init__(
@@ -57,8 +61,10 @@ class Ranker:
         module: Any,
         tasks: Sequence[str] = (),
         order: Order | None = None,
+        collaborative: ServedScores | None = None,
     ):
         self.folder, self.inputs, self.tasks, self.order = folder, inputs, tuple(tasks), order
+        self.collaborative = collaborative
         self._module = module
 
     @property
@@ -92,7 +98,10 @@ class Ranker:
         inputs = Inputs(columns, None if history is None else history["name"])
         tasks = card.get("tasks", [])
         chosen = None if order is None else _order(order, tasks, folder)
-        return cls(folder, inputs, tf.saved_model.load(str(folder)), tasks, chosen)
+        scores = folder / CARD.parent / COLLABORATIVE
+        collaborative = ServedScores.load(scores) if scores.is_file() else None
+        module = tf.saved_model.load(str(folder))
+        return cls(folder, inputs, module, tasks, chosen, collaborative)
 
     def rank(
         self,
@@ -160,7 +169,9 @@ class Ranker:
             raise RankError(f"pairs: {len(pairs)} for {len(listed)} candidates; give one for each")
         pairs = [{}] * len(listed) if pairs is None else pairs
         context = self.inputs.context("query", query) | self.inputs.context("user", user)
-        arrays = context | self.inputs.events(history)
+        events = None if history is None else list(history)
+        reads_history = self.inputs.history is not None or self.collaborative is None
+        arrays = context | self.inputs.events(events if reads_history else None)
         wheres = [f"candidate {i}" for i in range(len(listed))]
         if isinstance(listed[0], Mapping):
             rows = [{**c, **p} for c, p in zip(listed, pairs, strict=True)]
@@ -168,12 +179,23 @@ class Ranker:
             arrays["list_length"] = np.array([len(rows)], np.int32)
             signature = "serving_default"
         else:
-            per_candidate = self.inputs.rows(("pair",), pairs, wheres)
             ids = [item_id(c, w) for c, w in zip(listed, wheres, strict=True)]
+            pairs = self._with_scores(pairs, events, ids)
+            per_candidate = self.inputs.rows(("pair",), pairs, wheres)
             per_candidate["items"] = np.array(ids, object)
             signature = "rank_items"
         arrays |= {n: a[None] for n, a in per_candidate.items()}
         return self._run(signature, arrays)
+
+    def _with_scores(
+        self, pairs: Sequence[Mapping[str, Any]], events: list[Any] | None, ids: Sequence[str]
+    ) -> Sequence[Mapping[str, Any]]:
+        """The pairs' features with their collaborative scores, where the caller gives none."""
+        if self.collaborative is None or not events:
+            return pairs
+        vectors = self.collaborative.vectors(read_events(events), ids)
+        name = next(c.name for c in self.inputs.columns.values() if c.kind == COLLABORATIVE_KIND)
+        return [{name: v, **p} for v, p in zip(vectors, pairs, strict=True)]
 
     def _run(self, signature: str, arrays: Arrays) -> dict[str, np.ndarray]:
         tensors = {

@@ -165,7 +165,7 @@ class Inputs:
         Raises:
           RankError: An event is not of that form, or the export takes no history.
         """
-        events = [_event(e, f"history[{i}]") for i, e in enumerate(history or ())]
+        events = read_events(history)
         if self.history is None:
             if events:
                 raise RankError("this ranker reads no history; leave `history` out")
@@ -214,6 +214,15 @@ def item_id(value: Any, where: str) -> str:
     if value == "":
         raise RankError(f"{where}: the item id is empty")
     return _text(value)
+
+
+def read_events(history: Iterable[Any] | None) -> list[tuple[str, str, float]]:
+    """The item id, type and age in days of each event.
+
+    Raises:
+      RankError: An event is not of that form.
+    """
+    return [_event(e, f"history[{i}]") for i, e in enumerate(history or ())]
 
 
 def _event(event: Any, where: str) -> tuple[str, str, float]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -30,6 +29,7 @@ LISTS: dict[str, list[Any]] = {
     "grade": [1, 0, 1, 0, 0, 1, 0, 0, 1, 1, 0],
     "time": [20] * 2 + [50] * 3 + [70] * 2 + [70] * 2 + [80] * 2,
     "split": ["train"] * 5 + ["valid"] * 2 + ["test"] * 4,
+    "page_item": ["b"] * 2 + ["a"] * 3 + ["d"] * 2 + [None] * 4,
 }
 SCHEMA: dict[str, Any] = {
     "name": "four shoppers",
@@ -55,18 +55,14 @@ def matrix() -> sp.csr_matrix:
     return sp.csr_matrix(np.array(MET, float))
 
 
-@pytest.fixture
-def shop(tmp_path: pathlib.Path) -> Shop:
+@pytest.fixture(scope="session")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
     """Loads the shop, with other events or schema keys (None leaves a key out)."""
-    count = 0
 
     def load(
         events: Mapping[str, list[Any]] = EVENTS, changed: Mapping[str, Any] | None = None
     ) -> Dataset:
-        nonlocal count
-        count += 1
-        folder = tmp_path / f"shop{count}"
-        folder.mkdir()
+        folder = tmp_path_factory.mktemp("shop")
         items = list("abcde")
         pd.DataFrame({"item_id": items, "title": [f"thing {i}" for i in items]}).to_parquet(
             folder / "catalog.parquet"
