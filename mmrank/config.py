@@ -248,7 +248,8 @@ class Evaluation:
 
     Attributes:
       split: The split that the final table reports.
-      baselines: Scorers compared on the same lists: random, popularity, bm25.
+      baselines: Scorers compared on the same lists: random, popularity, bm25; with events also
+        itemknn, userknn, pmi, als and gmf.
       no_relevant: What a list without a relevant item counts: skip, zero or one.
       relevant_grade: The lowest grade that counts as relevant for all metrics but NDCG.
       calibration: How the tasks' chances are corrected on the validation lists: none, platt or

@@ -46,8 +46,10 @@ class Collaborative(Vector):
         make_scorers(self.options.scorers, self.options)
         self._known: AsOfScores | None = None
 
-    def as_of(self, dataset: Dataset) -> AsOfScores:
-        """The scores of a dataset; those of the last one are kept."""
+    def as_of(self, dataset: Dataset) -> AsOfScores | None:
+        """The scores of a dataset, None without events or shoppers; those of the last are kept."""
+        if dataset.events is None or dataset.schema.lists.user is None:
+            return None
         if self._known is None or self._known.dataset is not dataset:
             self._known = AsOfScores(dataset, self.options)
         return self._known
@@ -60,4 +62,8 @@ class Collaborative(Vector):
 
     def vectors(self, dataset: Dataset, rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
         """Vectors [N, scorers + 2] and presence [N] of some rows of the dataset's lists."""
-        return candidate_vectors(self.as_of(dataset), self.options.scorers, rows)
+        as_of = self.as_of(dataset)
+        if as_of is None:
+            length = len(self.options.scorers) + 2
+            return np.zeros([len(rows), length], np.float32), np.zeros(len(rows), bool)
+        return candidate_vectors(as_of, self.options.scorers, rows)
