@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+from typing import ClassVar
 
 import numpy as np
 import scipy.sparse as sp
 
 from mmrank.collaborative.options import CollaborativeOptions
+from mmrank.data.tables import Dataset
 
 BLOCK = 512
 
@@ -35,10 +37,18 @@ class Scorer(abc.ABC):
 
     The item side is fitted; a shopper is what the history says, so that a shopper who was not there
     when the scorer was fitted is served like any other.
+
+    Attributes:
+      scores_new_items: Whether an item without an event has a score that says something.
     """
+
+    scores_new_items: ClassVar[bool] = False
 
     def __init__(self, options: CollaborativeOptions):
         self.options = options
+
+    def know(self, dataset: Dataset) -> None:  # noqa: B027 - most need the matrix alone
+        """Takes what it needs of a dataset beside the matrix, before it is fitted."""
 
     @abc.abstractmethod
     def fit(self, matrix: sp.csr_matrix) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from mmrank.collaborative.als import AlternatingLeastSquares
 from mmrank.collaborative.base import Scorer
+from mmrank.collaborative.content import ContentFactors
 from mmrank.collaborative.gmf import Gmf
 from mmrank.collaborative.itemknn import ItemNeighbours
 from mmrank.collaborative.options import CollaborativeOptions
@@ -21,6 +22,7 @@ SCORERS: dict[str, type[Scorer]] = {
     "pmi": PmiVectors,
     "als": AlternatingLeastSquares,
     "gmf": Gmf,
+    "content": ContentFactors,
 }
 
 
@@ -36,6 +38,12 @@ def make_scorers(names: Sequence[str], options: CollaborativeOptions) -> dict[st
     for name in names:
         if name not in SCORERS:
             raise ConfigError(f"scorers: unknown {name!r}{did_you_mean(name, SCORERS)}")
-    if "als" in names:
-        require_extra("the scorer als", "implicit", "collaborative")
+    for name in names:
+        if issubclass(SCORERS[name], AlternatingLeastSquares):
+            require_extra(f"the scorer {name}", "implicit", "collaborative")
     return {name: SCORERS[name](options) for name in names}
+
+
+def score_new_items(names: Sequence[str]) -> bool:
+    """Whether any of the scorers says something of items without an event."""
+    return any(SCORERS[name].scores_new_items for name in names)

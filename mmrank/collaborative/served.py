@@ -14,7 +14,7 @@ import scipy.sparse as sp
 from mmrank.collaborative.base import Asked, Scorer
 from mmrank.collaborative.matrix import read_interactions
 from mmrank.collaborative.options import CollaborativeOptions
-from mmrank.collaborative.scorers import SCORERS, make_scorers
+from mmrank.collaborative.scorers import SCORERS, make_scorers, score_new_items
 from mmrank.collaborative.snapshots import known_shoppers
 from mmrank.collaborative.vectors import standardised
 from mmrank.data.as_of import training_end
@@ -73,7 +73,7 @@ class ServedScores:
                 columns[:, place] = standardised(scores, starts)
         counts = np.where(found, self.item_events[items], 0)
         columns[:, -2], columns[:, -1] = np.log1p(len(met)), np.log1p(counts)
-        known = counts > 0
+        known = (counts > 0) | (found & score_new_items(list(self.scorers)))
         there = known & bool(met)
         return [list(map(float, c)) if t else None for c, t in zip(columns, there, strict=True)]
 
@@ -129,6 +129,7 @@ def fit_served(dataset: Dataset, options: CollaborativeOptions) -> ServedScores 
     plain = CollaborativeOptions(**{name: getattr(options, name) for name in names})
     scorers = make_scorers(plain.scorers, plain)
     for scorer in scorers.values():
+        scorer.know(dataset)
         scorer.fit(matrix)
     counts = np.bincount(events.items[events.times < end], minlength=events.item_count)
     return ServedScores(scorers, dataset.item_ids.astype(str), counts, plain)

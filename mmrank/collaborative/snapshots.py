@@ -17,7 +17,7 @@ from tqdm import tqdm
 from mmrank.collaborative.base import Asked, Scorer
 from mmrank.collaborative.matrix import read_interactions
 from mmrank.collaborative.options import CollaborativeOptions
-from mmrank.collaborative.scorers import make_scorers
+from mmrank.collaborative.scorers import make_scorers, score_new_items
 from mmrank.data.as_of import count_before, list_times
 from mmrank.data.tables import Dataset
 
@@ -31,7 +31,7 @@ class AsOfScores:
 
     Attributes:
       usable: Rows [rows] of `dataset.lists` whose shopper has an event before the list, and whose
-        item any shopper has; where not, a score is 0.
+        item any shopper has, or a scorer that does without; where not, a score is 0.
       starts: Where each list begins, then the number of rows, [lists + 1].
       user_events, item_events: How many events of the shopper, and of the item, lie strictly
         before the list, [rows] int64.
@@ -55,7 +55,8 @@ class AsOfScores:
             events.items.astype(np.int64), events.times, self._items, self._times[self._list]
         )
         self.user_events = self._own_events()[self._list]
-        self.usable = (self.user_events > 0) & (self.item_events > 0)
+        known = (self.item_events > 0) | score_new_items(options.scorers)
+        self.usable = (self.user_events > 0) & known
         self._scores: dict[str, np.ndarray] = {}
 
     def _own_events(self) -> np.ndarray:
@@ -87,6 +88,8 @@ class AsOfScores:
         cuts = cut_times(self._times, self.options.snapshots)
         of_list = np.searchsorted(cuts, self._times, side="right") - 1
         scores = {name: np.zeros(len(self._items)) for name in scorers}
+        for scorer in scorers.values():
+            scorer.know(self.dataset)
         asked_lists = np.diff(self._histories.indptr) > 0
         work = tqdm(
             total=len(cuts) * len(scorers),

@@ -1,0 +1,79 @@
+"""Factors foretold from content: for new items, and only as far as few have met one."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from mmrank.collaborative.base import Asked
+from mmrank.collaborative.content import ContentFactors, topics, with_foretold
+from mmrank.collaborative.options import CollaborativeOptions
+from mmrank.collaborative.snapshots import AsOfScores
+
+
+def test_a_linear_map_is_found_and_mixed_in_by_the_number_who_met_an_item() -> None:
+    """A thousand items of factors 2 x, −x of content x; then three others met 0, 1 and 27 times."""
+    rng = np.random.default_rng(0)
+    content = rng.normal(size=[1003, 1])
+    truth = content @ np.array([[2.0, -1.0]])
+    met = np.array([*[50] * 1000, 0, 1, 27])
+    factors = truth.copy()
+    factors[1000:] = 7.0
+    given = with_foretold(factors.astype(np.float32), met, content)
+    own = np.array([0, 1 / 4, 27 / 30])[:, None]
+    np.testing.assert_allclose(given[1000:], own * 7 + (1 - own) * truth[1000:], atol=0.05)
+    np.testing.assert_allclose(given[:1000], truth[:1000], atol=0.05)
+
+
+def test_with_few_known_items_factors_stay_as_they_are() -> None:
+    factors = np.ones([6, 4], np.float32)
+    given = with_foretold(factors, np.array([9, 9, 9, 9, 0, 0]), np.ones([6, 2]))
+    np.testing.assert_array_equal(given, factors)
+
+
+def test_topics_tell_items_of_one_word_from_those_of_another() -> None:
+    bags = sp.csr_matrix(np.array([[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 1, 1], [0, 0, 1, 1.0]]))
+    found = topics(bags, 0)
+    similar = found @ found.T
+    assert similar[0, 1] > 0.9
+    assert similar[2, 3] > 0.9
+    assert abs(similar[0, 2]) < 1e-6
+
+
+def planted() -> tuple[sp.csr_matrix, np.ndarray]:
+    """Two tastes and two kinds of items, 30 of each, of which nobody met the last of each kind."""
+    rng = np.random.default_rng(1)
+    matrix = np.zeros([80, 60])
+    for shopper in range(80):
+        kind = shopper % 2
+        matrix[shopper, kind * 30 + rng.choice(29, 12, replace=False)] = 1
+    content = np.repeat([[1.0, 0.0], [0.0, 1.0]], 30, axis=0)
+    return sp.csr_matrix(matrix), content
+
+
+def test_an_item_nobody_met_is_scored_by_what_it_is() -> None:
+    pytest.importorskip("implicit")
+    matrix, content = planted()
+    scorer = ContentFactors(CollaborativeOptions(factors=4, regularization=0.1))
+    scorer._content = content
+    scorer.fit(matrix)
+    new = np.array([29, 59])  # one of each kind
+    for shopper in (0, 1):
+        asked = Asked(matrix[shopper : shopper + 1], np.array([-1]), np.zeros(2, int), new)
+        mine, other = scorer.score(asked)[[shopper % 2, 1 - shopper % 2]]
+        assert mine > 0.3
+        assert abs(other) < 0.1
+    again = ContentFactors(scorer.options)
+    again.restore(scorer.arrays())
+    np.testing.assert_array_equal(again.score(asked), scorer.score(asked))
+
+
+def test_new_items_are_there_for_this_scorer_alone(shop) -> None:
+    """e, which nobody met, is asked of u, who has a history, and of nobody."""
+    pytest.importorskip("implicit")
+    dataset = shop()
+    for names, there in ((("pmi",), False), (("pmi", "content"), True)):
+        as_of = AsOfScores(dataset, CollaborativeOptions(scorers=names, factors=2))
+        new = dataset.lists["item_id"] == "e"
+        assert as_of.usable[new.to_numpy()].tolist() == [there, False]
