@@ -27,9 +27,16 @@ from mmrank.data.tables import Dataset
 from mmrank.encoders.behavior import BehaviorAttention
 from mmrank.features import Features, make_features
 from mmrank.fusion import make_fusion
-from mmrank.goals import UNCERTAINTY, build_loss, build_outputs, check_task_weights
+from mmrank.goals import (
+    UNCERTAINTY,
+    build_loss,
+    build_outputs,
+    build_position_towers,
+    check_task_weights,
+)
 from mmrank.models import RankingModel, present_name, ranking_model
 from mmrank.ranking.heads import ListwiseHead, find_rank_model
+from mmrank.ranking.position_tower import FORMS
 from mmrank.ranking.task_outputs import TaskOutputs
 from mmrank.ranking.tasks import chains
 from mmrank.schema import Schema, did_you_mean, load_schema
@@ -48,6 +55,12 @@ def check_config(config: Config) -> None:
         outputs = build_outputs(config)
         build_head(config.model.head, config.model.multitask, outputs)
         check_task_weights(config)
+        build_position_towers(config.training.tasks)
+        if config.training.loss.name in FORMS and not config.training.tasks:
+            raise ValueError(
+                f"training.loss: {config.training.loss.name} learns from clicks and positions; "
+                "name it as the loss of a task, under training.tasks"
+            )
     except ValueError as error:
         raise ConfigError(str(error)) from error
 
@@ -80,6 +93,7 @@ def build_model(
         outputs=outputs,
         given=None if outputs is None else chains(outputs.tasks),
         learn_task_weights=config.training.task_weights == UNCERTAINTY,
+        position_towers=build_position_towers(config.training.tasks),
     )
 
 

@@ -153,6 +153,26 @@ class Loss:
 
 
 @dataclasses.dataclass(frozen=True)
+class PositionBias:
+    """How a task learns from clicks that the position of an item had a part in.
+
+    Attributes:
+      name: none; `tower`, a logit for each position that training adds and serving leaves out; or
+        `ipw`, clicks weighted by inverse propensity.
+      propensities: Table of `python -m mmrank.propensity` (ipw).
+      clip: Propensities below this count as this (ipw).
+      dropout: Share of the positions that training hides from the tower (tower).
+      behaviours: Ways to read a page, under mixture_em_loss (tower).
+    """
+
+    name: str = "none"
+    propensities: str | None = None
+    clip: float = 0.05
+    dropout: float = 0.1
+    behaviours: int = 2
+
+
+@dataclasses.dataclass(frozen=True)
 class Task:
     """One goal of the ranker, such as click or purchase.
 
@@ -164,6 +184,7 @@ class Task:
       among: A label: candidates of which it is not above 0 are no part of the task.
       given: Another task, without which this one cannot happen. The network then learns the chance
         of this one given that one, and their product is what the loss sees, on all candidates.
+      position_bias: See there.
     """
 
     label: str | None = None
@@ -172,6 +193,7 @@ class Task:
     transform: str | None = None
     among: str | None = None
     given: str | None = None
+    position_bias: PositionBias = PositionBias()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 
 import tensorflow as tf
 
-from mmrank.config import Config, Loss
+from mmrank.config import Config, Loss, Task
 from mmrank.models import RankingModel
 from mmrank.ranking.losses import MaskedLoss, make_loss
 from mmrank.ranking.order import parse_order
+from mmrank.ranking.position_tower import ADD, FORMS, PositionTower
 from mmrank.ranking.task_outputs import TaskOutputs
 from mmrank.ranking.tasks import LOG1P, NONE, TaskSpec, chains
 from mmrank.ranking.uncertainty import UncertainLoss
@@ -17,6 +18,16 @@ from mmrank.schema import did_you_mean
 
 UNCERTAINTY = "uncertainty"
 TASK_WEIGHTS = ("fixed", UNCERTAINTY)
+NO_BIAS, TOWER, IPW = POSITION_BIASES = ("none", "tower", "ipw")
+# Losses whose terms each belong to one click, so that a weight of the click is one of its term.
+IPW_LOSSES = (
+    "softmax_loss",
+    "sigmoid_cross_entropy_loss",
+    "mean_squared_loss",
+    "pairwise_hinge_loss",
+    "pairwise_logistic_loss",
+    "pairwise_soft_zero_one_loss",
+)
 
 
 def build_loss(loss: Loss) -> MaskedLoss:
@@ -40,6 +51,41 @@ def build_tasks(config: Config) -> tuple[TaskSpec, ...]:
         build_loss(task.loss)
     chains(tasks)
     return tuple(tasks)
+
+
+def build_position_towers(tasks: Mapping[str, Task]) -> dict[str, PositionTower]:
+    """The position towers by task, of those that have one.
+
+    Raises:
+      ValueError: A position bias that cannot be, or that does not fit the loss.
+    """
+    towers = {}
+    for name, task in tasks.items():
+        bias, loss = task.position_bias, task.loss.name
+        where = f"task {name!r}: position_bias"
+        if bias.name not in POSITION_BIASES:
+            raise ValueError(
+                f"{where}: unknown name {bias.name!r}{did_you_mean(bias.name, POSITION_BIASES)}"
+            )
+        if loss in FORMS and (bias.name != TOWER or len(tasks) > 1):
+            raise ValueError(
+                f"task {name!r}: {loss} needs logits of examination beside the scores: give it "
+                f"position_bias {{name: {TOWER}}}, and make it the only task"
+            )
+        if bias.name == TOWER:
+            form = FORMS.get(loss, ADD)
+            tower = PositionTower(form, bias.dropout, bias.behaviours, name=f"positions_{name}")
+            towers[name] = tower
+        if (bias.name == IPW) != (bias.propensities is not None):
+            raise ValueError(f"{where}: `propensities` goes with the name {IPW}, and only with it")
+        if bias.name == IPW and loss not in IPW_LOSSES:
+            raise ValueError(
+                f"{where}: {loss} cannot weigh clicks one by one; use one of "
+                f"{', '.join(IPW_LOSSES)}"
+            )
+        if not 0 < bias.clip <= 1:
+            raise ValueError(f"{where}: clip {bias.clip} is not above 0 and at most 1")
+    return towers
 
 
 def build_outputs(

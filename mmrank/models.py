@@ -18,11 +18,13 @@ from typing import Any
 
 import tensorflow as tf
 
+from mmrank.data.batches import label_name
 from mmrank.encoders.behavior import BehaviorAttention
 from mmrank.encoders.tokens import ModalityTokens
 from mmrank.fusion.base import Fusion
 from mmrank.ranking.entire_space import EntireSpace
 from mmrank.ranking.heads import ListwiseHead
+from mmrank.ranking.position_tower import PositionTower
 from mmrank.ranking.task_outputs import TaskOutputs
 from mmrank.ranking.uncertainty import TaskUncertainty
 from mmrank.towers import (
@@ -94,6 +96,7 @@ def ranking_model(
     outputs: TaskOutputs | None = None,
     given: Mapping[str, str] | None = None,
     learn_task_weights: bool = False,
+    position_towers: Mapping[str, PositionTower] | None = None,
 ) -> RankingModel:
     """The ranker over some features.
 
@@ -107,6 +110,7 @@ def ranking_model(
       outputs: What the outputs of its tasks mean; None for scores on grades.
       given: By task, the one without which it cannot happen, as `EntireSpace` takes it.
       learn_task_weights: Whether the network holds the tasks' uncertainties.
+      position_towers: By task, what positions add to its logits in the network, and there alone.
 
     Raises:
       ValueError: No feature is of side item, or two inputs would bear one name.
@@ -140,7 +144,9 @@ def ranking_model(
             context_tower({n: inputs[n] for n in context_tower.input}),
         )
 
-    network = _network(item_tower, context_tower, towers, own, history, finish, uncertainty)
+    network = _network(
+        item_tower, context_tower, towers, own, history, finish, uncertainty, position_towers or {}
+    )
     return RankingModel(
         item_tower,
         context_tower,
@@ -158,7 +164,7 @@ def ranking_model(
 def _check_inputs(features: Sequence[FeatureEncoder], history: str | None) -> None:
     """Every input of the graphs has a name of its own; one shared would feed both silently."""
     taken = {SLOTS, MASK, "grades", "tokens", "present", "contexts", "contexts_present"}
-    taken |= set(history_names("history").values()) | {"history_tokens"}
+    taken |= set(history_names("history").values()) | {"history_tokens", label_name("position")}
     if history is not None:
         taken |= set(history_names(history).values())
     for feature in features:
@@ -271,6 +277,7 @@ def _network(
     history: str | None,
     finish: EntireSpace | None,
     uncertainty: TaskUncertainty | None,
+    position_towers: Mapping[str, PositionTower],
 ) -> tf.keras.Model:
     """The training graph: every unique item is encoded once and gathered where it is shown."""
     inputs = _renewed(item_tower.input) | _renewed(context_tower.input)
@@ -300,6 +307,15 @@ def _network(
         }
     fed |= {n: inputs[n] for n in scorer.input if n not in fed}
     scores = scorer(fed)
+    if position_towers:
+        name = label_name("position")
+        inputs[name] = tf.keras.Input((None,), dtype=tf.float32, name=name)
+        if isinstance(scores, dict):
+            biased = {n: t((scores[n], inputs[name])) for n, t in position_towers.items()}
+            scores = scores | biased
+        else:
+            (tower,) = position_towers.values()
+            scores = tower((scores, inputs[name]))
     if finish is not None:
         scores = finish((scores, inputs[MASK]))
     if uncertainty is not None:

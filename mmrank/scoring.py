@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import tensorflow as tf
 
-from mmrank.data.batches import Batches, ListArrays
+from mmrank.data.batches import Batches, ListArrays, label_name
 from mmrank.models import MASK, SLOTS, RankingModel, history_names, present_name
 
 ITEM_CHUNK = 256
@@ -118,7 +118,8 @@ def by_name(
 
 def scored_inputs(model: RankingModel) -> dict[str, tf.TensorSpec]:
     """The inputs that `score_with_table` takes, for any number of lists, candidates and events."""
-    inputs = {n: t for n, t in model.network.input.items() if n not in model.item_tower.input}
+    left_out = {*model.item_tower.input, label_name("position")}
+    inputs = {n: t for n, t in model.network.input.items() if n not in left_out}
     return _specs(inputs)
 
 

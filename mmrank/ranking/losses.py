@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Mapping
 from typing import Any
@@ -28,6 +29,11 @@ DRAWING_LOSSES = frozenset(
         "coupled_rankdistil_loss",
     }
 )
+# Losses over logits of examination and relevance, or of several models, see `PositionTower`.
+EM_LOSSES: dict[str, type[tf.keras.losses.Loss]] = {
+    "click_em_loss": losses.ClickEMLoss,
+    "mixture_em_loss": losses.MixtureEMLoss,
+}
 # TF-Ranking multiplies these weights of pairs by the padded length of the list.
 _BY_LENGTH = frozenset(
     {
@@ -41,7 +47,7 @@ ORDINAL, LIST_MLE = "ordinal_loss", "list_mle_loss"
 
 
 def loss_names() -> tuple[str, ...]:
-    """The names of all losses, as TF-Ranking lists them."""
+    """The names of the losses over scores, as TF-Ranking lists them."""
     return tuple(sorted(losses.RankingLossKey.all_keys()))
 
 
@@ -54,7 +60,7 @@ def make_loss(
     """The loss of that name over labels [B, L] (−1 for padding) and scores [B, L].
 
     Args:
-      name: One of `loss_names()`.
+      name: One of `loss_names()` or of `EM_LOSSES`, whose scores are [B, L, 2] or [B, L, M].
       options: Its further arguments, such as `temperature`.
       lambda_weight: One of `LAMBDA_WEIGHTS`; only pairwise and some listwise losses take one.
       lambda_options: Its arguments, such as `topn`.
@@ -62,12 +68,15 @@ def make_loss(
     Raises:
       ValueError: An unknown name, or an option that the loss does not take.
     """
-    if name not in loss_names():
-        raise ValueError(f"unknown loss {name!r}; known: {', '.join(loss_names())}")
+    known = (*loss_names(), *EM_LOSSES)
+    if name not in known:
+        raise ValueError(f"unknown loss {name!r}; known: {', '.join(known)}")
     # A candidate has one score, so that its ordinal loss has one threshold: grade 1 and more.
     required = {"ordinal_size": 1} if name == ORDINAL else {}
     # TF-Ranking swallows any argument, so a mistyped one would go unnoticed.
-    taken = _arguments(type(losses.get(name, **required)))
+    taken = _arguments(EM_LOSSES.get(name) or type(losses.get(name, **required)))
+    if name in EM_LOSSES:  # they know these words, and make nothing of them
+        taken -= {"lambda_weight", "temperature"}
     _only_known(options, taken - {"lambda_weight", "ordinal_size"}, f"loss {name}")
     arguments: dict[str, Any] = {**required, **(options or {})}
     if lambda_weight is not None:
@@ -85,7 +94,8 @@ def make_loss(
     elif lambda_options:
         raise ValueError(f"loss {name}: lambda_options without a lambda_weight")
     try:
-        inner = losses.get(name, reduction=tf.keras.losses.Reduction.NONE, **arguments)
+        make = EM_LOSSES.get(name) or functools.partial(losses.get, name)
+        inner = make(reduction=tf.keras.losses.Reduction.NONE, **arguments)
     except (TypeError, ValueError) as error:
         raise ValueError(f"loss {name}: {error}") from error
     return MaskedLoss(inner, name, by_length=lambda_weight in _BY_LENGTH)

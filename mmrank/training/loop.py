@@ -42,6 +42,7 @@ from mmrank.training.callbacks import (
 from mmrank.training.fine_tune import fine_tune, settings_by_feature
 from mmrank.training.memory import GIB, available_bytes, estimate_step_bytes
 from mmrank.training.optimizer import make_optimizer
+from mmrank.training.position_bias import check_positions, positions_read, propensity_weighted
 from mmrank.training.row_weights import training_weights, weighted
 from mmrank.training.strategy import make_strategy
 from mmrank.training.targets import check_labels, for_selection, for_training, take_targets
@@ -80,6 +81,7 @@ def train_run(
             raise DataError(f"the dataset has no {split} list; a run needs some of each")
     tasks = build_tasks(config)
     check_labels(dataset, tasks, config.training.select_by)
+    check_positions(dataset, config.training.tasks)
     seed_everything(config)
     strategy = make_strategy(config.training.strategy)
     features = build_features(config, dataset.schema)
@@ -97,6 +99,7 @@ def train_run(
         dataset, config.training.popularity_weight, config.training.pseudo_weight
     )
     train = for_training(features.arrays(dataset, dataset.rows("train"), items), tasks)
+    train = propensity_weighted(train, config.training.tasks)
     batches = Batches(
         weighted(train, tasks, weights),
         config.training.batch_lists,
@@ -104,7 +107,7 @@ def train_run(
         config.data.max_candidates,
         config.seed,
         config.training.block_lists,
-        labels=labels_read(tasks),
+        labels=(*labels_read(tasks), *positions_read(config.training.tasks)),
     )
     replicas = strategy.num_replicas_in_sync
     steps = config.training.steps_per_epoch or max(len(batches.plan(0)) // replicas, 1)
@@ -128,7 +131,7 @@ def train_run(
             loss_weights={n: t.weight for n, t in config.training.tasks.items()}
             if len(tasks) > 1
             else None,
-            metrics=None if len(tasks) > 1 else [make_metric("ndcg@10")],
+            metrics=[make_metric("ndcg@10")] if _gives_scores(model) else None,
         )
         # As compiled: for float16 Keras wraps the optimizer, and its loss scale has to be kept too.
         checkpoint = tf.train.Checkpoint(network=model.network, optimizer=model.network.optimizer)
@@ -185,6 +188,12 @@ def train_run(
     trained = Run(run, config, dataset.folder.resolve(), features, model)
     trained.keep(dataset, items, scorer)
     return trained
+
+
+def _gives_scores(model: RankingModel) -> bool:
+    """Whether training sees one score a candidate, and neither several tasks nor EM logits."""
+    output = model.network.output
+    return not isinstance(output, dict) and output.shape.rank == 2
 
 
 def seed_everything(config: Config) -> None:
