@@ -38,6 +38,10 @@ def _run(arguments: argparse.Namespace) -> None:
             progress=bar.update,
             clips=arguments.clips,
             sounds=arguments.sounds,
+            eta=arguments.eta,
+            sales_weight=arguments.sales_weight,
+            randomised=arguments.randomised,
+            match=arguments.match,
         )
     print(f"{arguments.out}\n{summary}")
     print(f"next: python -m mmrank.train --config configs/quickstart.yaml --data {arguments.out}")
@@ -86,6 +90,33 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SHARE",
         help="share of the items with a recording; queries then ask for sounds that only "
         "recordings tell (0 to 1; default 0: no sounds)",
+    )
+    parser.add_argument(
+        "--eta",
+        type=float,
+        default=0.8,
+        metavar="E",
+        help="position k of a page is looked at with a chance of k^-E (default 0.8)",
+    )
+    parser.add_argument(
+        "--sales-weight",
+        type=float,
+        default=0.2,
+        metavar="W",
+        help="how much sales weigh in the order of the logged pages; 1 and more shows bestsellers "
+        "first, whatever was asked for (default 0.2)",
+    )
+    parser.add_argument(
+        "--randomised",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="share of the pages in random order, told by a column `randomised` (default 0)",
+    )
+    parser.add_argument(
+        "--match",
+        action="store_true",
+        help="log what the ranker counted of the query's words as a feature of the pair",
     )
     return parser
 

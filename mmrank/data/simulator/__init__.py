@@ -12,7 +12,7 @@ import pandas as pd
 from mmrank.data.simulator.clicks import ClickModel
 from mmrank.data.simulator.clips import write_clips
 from mmrank.data.simulator.hidden import MOTION, SOUND, with_hidden
-from mmrank.data.simulator.logs import LONGEST, make_log
+from mmrank.data.simulator.logs import LONGEST, LoggingRanker, make_log
 from mmrank.data.simulator.photos import photo_states
 from mmrank.data.simulator.products import make_products
 from mmrank.data.simulator.queries import make_queries
@@ -24,6 +24,7 @@ from mmrank.outputs import OutputError, UserError, new_folder
 from mmrank.schema import Feature
 
 MIN_ITEMS, MIN_QUERIES, MIN_USERS = 2 * LONGEST, 10, 1
+MAX_WEIGHT = 10.0
 
 __all__ = ["OutputError", "Summary", "simulate"]
 
@@ -38,6 +39,10 @@ def simulate(
     *,
     clips: float = 0.0,
     sounds: float = 0.0,
+    eta: float = ClickModel.eta,
+    sales_weight: float = LoggingRanker.sales,
+    randomised: float = 0.0,
+    match: bool = False,
 ) -> Summary:
     """A summary of the simulated shop that is written into `out`.
 
@@ -57,6 +62,9 @@ def simulate(
         blink, which nothing but their clips tells and many queries ask for.
       sounds: Share of the items that have a recording, 0 to 1. Above 0, products hum, beep, ring or
         rustle, likewise.
+      eta: Severity of the position bias: position k is looked at with a chance of k^−eta.
+      sales_weight, randomised, match: Of the ranker that ordered the logged pages, see
+        `LoggingRanker`.
 
     Returns:
       The figures of the shop.
@@ -70,12 +78,18 @@ def simulate(
     for name, value in arguments.items():
         if value < least[name]:
             raise UserError(f"{name} is {value}, but must be at least {least[name]}")
-    for name, share in {"clips": clips, "sounds": sounds}.items():
+    for name, share in {"clips": clips, "sounds": sounds, "randomised": randomised}.items():
         if not 0 <= share <= 1:
             raise UserError(f"{name} is {share}, but must be from 0 to 1")
         if share:
             arguments[name] = share
-    model = ClickModel()
+    for name, weight in {"eta": eta, "sales_weight": sales_weight}.items():
+        if not 0 <= weight <= MAX_WEIGHT:
+            raise UserError(f"{name} is {weight}, but must be from 0 to {MAX_WEIGHT}")
+    if sales_weight != LoggingRanker.sales:
+        arguments["sales_weight"] = sales_weight
+    model = ClickModel(eta=eta)
+    ranker = LoggingRanker(sales_weight, randomised, match)
     with new_folder(pathlib.Path(out)) as folder:
         # A stream of chance of its own for each part: more shoppers leave the products as they are.
         streams = [np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(9)]
@@ -97,7 +111,9 @@ def simulate(
             )
             hidden.append((Feature("sound", "audio", "item", "sound"), write))
         past = past_events(shoppers, products, streams[4])
-        lists, caused = make_log(queries, products, shoppers, asked, model, streams[5], progress)
+        lists, caused = make_log(
+            queries, products, shoppers, asked, model, streams[5], progress, ranker
+        )
         events = pd.concat([past, caused], ignore_index=True)
         write_dataset(folder, products, states, asked, lists, events, streams[6], progress, hidden)
         write_simulation(folder, arguments, model)

@@ -18,8 +18,26 @@ from mmrank.data.simulator.shoppers import Shoppers, appeal
 SHORTEST, LONGEST = 10, 30
 # Share of a page, by how an item relates to the query; what a group lacks the next ones fill.
 SHARES = {"holds all": 0.20, "same type": 0.50, "near miss": 0.15, "other": 0.15}
+MATCH, RANDOMISED = "match", "randomised"  # columns that are there on request
 FRESH_DAYS, FRESH_BOOST = 14, 2.0  # the shop shows what has just arrived more often
 TRAIN_UNTIL, VALID_UNTIL = 0.8, 0.9  # of the lists in the order of time
+
+
+@dataclasses.dataclass(frozen=True)
+class LoggingRanker:
+    """How the shop orders its pages: what it counts, and what it leaves to chance.
+
+    Attributes:
+      sales: Weight of the logarithm of the sales; the words of the query weigh 1 or 2 in all. A
+        large one makes a shop that shows its bestsellers first, whatever was asked for.
+      randomised: Share of the pages whose items stand in random order, told by a column
+        `randomised`; 0 for no such page and column.
+      match: Whether the lists have a column `match`: what the ranker counted of the query's words.
+    """
+
+    sales: float = 0.2
+    randomised: float = 0.0
+    match: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +57,7 @@ def make_log(
     model: ClickModel,
     rng: np.random.Generator,
     progress: Callable[[int], object] = lambda pages: None,
+    ranker: LoggingRanker = LoggingRanker(),  # noqa: B008, it is frozen
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The rows of the logged lists and the events that they caused.
 
@@ -50,10 +69,12 @@ def make_log(
       model: How shoppers examine, click and buy.
       rng: Source of chance.
       progress: Called with 1 after each page.
+      ranker: How the pages are ordered.
 
     Returns:
       lists: A row per candidate with list, query, user, item (numbers), position (from 1), grade,
-        click, dwell, purchase, time and split, in the order of time and position.
+        click, dwell, purchase, time and split, in the order of time and position; those of the
+        ranker's own columns that it has.
       events: user, item (numbers), event_type and time; each later than its page.
     """
     times = np.sort(rng.integers(LOG_START, LOG_END, count))
@@ -64,14 +85,15 @@ def make_log(
         ["train", "valid"],
         "test",
     )
-    shown, seen, events = [], [], []
+    shown, told, seen, events = [], [], [], []
     for number in range(count):
         page = _Page(int(asked[number]), int(users[number]), int(times[number]))
-        items = _shown(page, products, queries, rng)
+        items, match, shuffled = _shown(page, products, queries, rng, ranker)
         grade = _grades(page, items, products, shoppers, queries)
         position = np.arange(1, len(items) + 1)
         click, dwell, bought = model.visit(position, grade, rng)
         shown.append(items)
+        told.append((match, np.full(len(items), int(shuffled))))
         seen.append((position, grade, click.astype(np.int64), dwell, bought.astype(np.int64)))
         events.extend(_events(page, items, position, click, dwell, bought))
         progress(1)
@@ -88,16 +110,27 @@ def make_log(
         | {name: np.concatenate(parts) for name, parts in zip(names, columns, strict=True)}
         | {"time": times[page_of], "split": splits[page_of]}
     )
+    wanted = {MATCH: ranker.match, RANDOMISED: ranker.randomised > 0}
+    for name, parts in zip(wanted, zip(*told, strict=True), strict=True):
+        if wanted[name]:
+            lists[name] = np.concatenate(parts)
     return lists, pd.DataFrame(events, columns=["user", "item", "event_type", "time"])
 
 
 def _shown(
-    page: _Page, products: Products, queries: Queries, rng: np.random.Generator
-) -> np.ndarray:
+    page: _Page,
+    products: Products,
+    queries: Queries,
+    rng: np.random.Generator,
+    ranker: LoggingRanker,
+) -> tuple[np.ndarray, np.ndarray, bool]:
     """The item numbers on a page, best first as the logging ranker sees it.
 
     The ranker is mediocre: it counts the words of the query that the item's texts bear, adds the
     logarithm of the sales, and much noise. It sees no photo and no taste.
+
+    Returns:
+      Item numbers, what it counted of the words, and whether the order is random instead.
     """
     wanted = queries.wanted[page.query]
     named = wanted >= 0
@@ -111,8 +144,11 @@ def _shown(
     told = (same & products.type_named)[items].astype(float)
     if named.any():
         told += (agree & products.named[:, named])[items].mean(axis=1)
-    score = told + 0.2 * np.log1p(products.sales[items]) + rng.normal(0, 1.0, len(items))
-    return items[np.argsort(-score, kind="stable")]
+    noise = rng.normal(0, 1.0, len(items))
+    score = told + ranker.sales * np.log1p(products.sales[items]) + noise
+    shuffled = ranker.randomised > 0 and bool(rng.random() < ranker.randomised)
+    order = rng.permutation(len(items)) if shuffled else np.argsort(-score, kind="stable")
+    return items[order], told[order], shuffled
 
 
 def _candidates(

@@ -13,7 +13,7 @@ import yaml
 
 from mmrank.data.simulator import world
 from mmrank.data.simulator.clicks import ClickModel
-from mmrank.data.simulator.logs import LONGEST
+from mmrank.data.simulator.logs import LONGEST, MATCH, RANDOMISED
 from mmrank.data.simulator.photos import write_photos
 from mmrank.data.simulator.products import Products
 from mmrank.data.simulator.queries import Queries
@@ -24,11 +24,12 @@ SIMULATION_FILE = "simulation.yaml"
 HiddenMedia = tuple[Feature, Callable[[zipfile.ZipFile], list[str | None]]]
 
 
-def shop_schema(hidden: Sequence[Feature] = ()) -> Schema:
+def shop_schema(hidden: Sequence[Feature] = (), match: bool = False) -> Schema:
     """The schema of a simulated shop. No truth is among its features but the labels.
 
     Args:
       hidden: Features that the shop has beside the usual ones.
+      match: Whether what the logging ranker counted of the words is a feature of the pair.
     """
     features = [
         Feature("query", "text", "query", "query"),
@@ -44,6 +45,7 @@ def shop_schema(hidden: Sequence[Feature] = ()) -> Schema:
         Feature("tags", "tags", "item", "tags", {"separator": "|"}),
         Feature("user", "category", "user", "user_id"),
         Feature("history", "history", "user", "history"),
+        *([Feature(MATCH, "number", "pair", MATCH)] if match else []),
     ]
     labels = ("grade", "position", "click", "dwell", "purchase")
     return Schema(
@@ -116,6 +118,7 @@ def write_dataset(
             name: lists[name].to_numpy()
             for name in ("grade", "position", "click", "dwell", "purchase", "time", "split")
         }
+        | {name: lists[name].to_numpy() for name in (MATCH, RANDOMISED) if name in lists}
     ).to_parquet(folder / "lists.parquet", index=False)
     pd.DataFrame(
         {
@@ -125,7 +128,7 @@ def write_dataset(
             "time": events["time"].to_numpy(),
         }
     ).to_parquet(folder / "events.parquet", index=False)
-    save_schema(shop_schema([feature for feature, _ in hidden]), folder)
+    save_schema(shop_schema([feature for feature, _ in hidden], MATCH in lists), folder)
 
 
 def write_simulation(folder: pathlib.Path, arguments: dict[str, float], model: ClickModel) -> None:
