@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 EXAMPLE = """example:
   python -m mmrank.evaluate --run runs/fashion --drop image --json fashion-test.json
+  python -m mmrank.evaluate --run runs/tasks --order 'click * purchase'
 
 Prints NDCG, MRR, MAP, precision, recall and ROC-AUC with bootstrap intervals, a paired test against
 every baseline, the slices that the data knows and what each feature weighs; of a run with tasks

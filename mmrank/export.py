@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 EXAMPLE = """example:
   python -m mmrank.export --run runs/fashion
+  python -m mmrank.export --run runs/tasks --order 'click * purchase'
 
 Writes the next free number, such as runs/fashion/export/2, which TensorFlow Serving and
 mmrank.Ranker.load read. --data names the catalogue whose items can be ranked by id; it may be one

@@ -99,11 +99,12 @@ def test_resuming_keeps_the_learned_weights(config, shop, whole, tmp_path, monke
         tf.train.load_checkpoint(str(f / str(s.checkpoint)))
         for f, s in ((tmp_path, one), (whole.folder, other))
     )
-    names = [n for n in wanted.get_variable_to_shape_map() if "log_variances" in n]
-    # The value and two moments of each.
-    assert len(names) >= 3 * len(TASKS)
+    names = [n for n in wanted.get_variable_to_shape_map() if "OBJECT_GRAPH" not in n]
+    assert sum("log_variance" in name for name in names) == len(TASKS)
     for name in names:
-        np.testing.assert_allclose(given.get_tensor(name), wanted.get_tensor(name), atol=1e-6)
+        np.testing.assert_allclose(
+            given.get_tensor(name), wanted.get_tensor(name), atol=2e-5, err_msg=name
+        )
 
 
 def batches(config: Config, shop, labels: tuple[str, ...]) -> Batches:
@@ -167,7 +168,8 @@ def test_weights_reach_the_loss(config, shop):
     tasks = model.outputs.tasks
     targets, _ = take_targets(batch, tasks)
     weights = {"click": tf.random.uniform(tf.shape(batch["mask"]), seed=1)}
-    given = model.network.test_on_batch(batch, targets, weights, return_dict=True)
+    fed = tf.data.Dataset.from_tensors((batch, targets, weights))
+    given = model.network.evaluate(fed, verbose=0, return_dict=True)
     raw = model.network(batch)
     expected = 0.0
     for name, factor in (("click", 3.0), ("purchase", 1.0)):
