@@ -31,6 +31,7 @@ class PriceRun:
     features = ("title", "price")
     config = Config()
     outputs = None
+    fitted = types.SimpleNamespace(as_of=lambda dataset: None)
     modalities = ("title", "price")
 
     def __init__(self, data: pathlib.Path):

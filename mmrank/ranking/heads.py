@@ -158,5 +158,10 @@ class ListwiseHead(tf.keras.layers.Layer):
             scores += self.context((vectors, scores, mask), training=training)
         return tf.where(mask, scores, 0.0)
 
+    def last_layers(self) -> list[tf.keras.layers.Dense]:
+        """The layers that give the scores, one for each task in their order."""
+        towers = self.tower.towers.values() if self.arguments["tasks"] else [self.tower]
+        return [tower.layers[-1] for tower in towers]
+
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | self.arguments

@@ -86,7 +86,7 @@ class Progress(tf.keras.callbacks.Callback):
         spent = time.monotonic() - self._start
         left = spent / self._done * (self._steps * (self._epochs - self._first) - self._done)
         return (
-            f"loss {logs['loss']:.4f}  ndcg@10 {logs.get('ndcg_10', math.nan):.4f}  "
+            f"loss {logs['loss']:.4f}{_ndcg(logs, '  ndcg@10')}  "
             f"{self._done * self._lists / spent:.1f} lists/s  {left / 60:.1f} min left"
         )
 
@@ -250,10 +250,10 @@ class EpochEnd(tf.keras.callbacks.Callback):
                 if name is not None and name != new:
                     _remove(self._run, name)
         logger.info(
-            "epoch %d  loss %.4f  ndcg@10 train %.4f  validation %.4f%s%s",
+            "epoch %d  loss %.4f%s  ndcg@10 validation %.4f%s%s",
             epoch + 1,
             logs["loss"],
-            logs.get("ndcg_10", math.nan),
+            _ndcg(logs, "  ndcg@10 train"),
             ndcg,
             "  (best)" if better else "",
             f"; stopped, no better for {state.waited} epochs" if stop else "",
@@ -261,6 +261,11 @@ class EpochEnd(tf.keras.callbacks.Callback):
         for task, figures in by_task.items():
             told = "  ".join(f"{name} {value:.4f}" for name, value in figures.items())
             logger.info("  %s: %s", task, told)
+
+
+def _ndcg(logs: Any, name: str) -> str:
+    """The training figure under its name, nothing where several tasks have none."""
+    return f"{name} {logs['ndcg_10']:.4f}" if "ndcg_10" in logs else ""
 
 
 def validation_ndcg(

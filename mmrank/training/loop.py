@@ -31,6 +31,7 @@ from mmrank.ranking.metrics import make_metric
 from mmrank.ranking.tasks import TaskSpec, labels_read
 from mmrank.schema import save_schema
 from mmrank.scoring import ListScorer
+from mmrank.training.base_rates import start_at_base_rates
 from mmrank.training.callbacks import (
     EpochEnd,
     Health,
@@ -135,6 +136,8 @@ def train_run(
         )
         # As compiled: for float16 Keras wraps the optimizer, and its loss scale has to be kept too.
         checkpoint = tf.train.Checkpoint(network=model.network, optimizer=model.network.optimizer)
+    if tasks:
+        start_at_base_rates(model, tasks, train)
     if source is not None:
         moved = as_table(warm_start(model, features, source.model, source.fitted))
         logger.info("weights from %s\n%s", source.folder, moved)

@@ -12,8 +12,9 @@ from mmrank.build import build_features, build_model, check_config, load_run
 from mmrank.config import Config, ConfigError, Loss, Multitask, Task
 from mmrank.data.batches import Batches
 from mmrank.data.tables import DataError
-from mmrank.goals import build_task_losses
+from mmrank.goals import build_task_losses, build_tasks
 from mmrank.ranking.tasks import TaskSpec
+from mmrank.training.base_rates import base_outputs, start_at_base_rates
 from mmrank.training.callbacks import Progress, State
 from mmrank.training.loop import batch_dataset, seed_everything, train_run
 from mmrank.training.targets import check_labels, for_selection, for_training, take_targets
@@ -178,6 +179,28 @@ def test_weights_reach_the_loss(config, shop):
         weight = weights[name].numpy() if name in weights else np.ones_like(x)
         expected += factor * (cross * weight)[real].sum() / real.sum()
     assert given["loss"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_tasks_start_at_their_base_rates(config, shop):
+    """Counts in the table: k + 1 of n + 2, a purchase among the clicked."""
+    arrays = batches(config, shop, ()).arrays
+    rows = shop.rows("train")
+    clicks = rows[rows["click"] > 0]
+    tasks = build_tasks(config)
+    expected = {
+        "click": np.log((len(clicks) + 1) / (len(rows) - len(clicks) + 1)),
+        "purchase": np.log((clicks["purchase"].sum() + 1) / ((clicks["purchase"] == 0).sum() + 1)),
+        "dwell": np.log1p(clicks["dwell"].to_numpy(float)).mean(),
+    }
+    assert base_outputs(tasks, arrays) == pytest.approx(expected, rel=1e-5)
+    assert base_outputs((TaskSpec("rank", "grade", "softmax_loss"),), arrays) == {}
+    features = build_features(config, shop.schema)
+    features.fit(shop)
+    model = build_model(config, features)
+    start_at_base_rates(model, tasks, arrays)
+    towers = model.scorer.get_layer("head").tower.towers
+    for name, value in expected.items():
+        assert float(towers[name].layers[-1].bias[0]) == pytest.approx(value, rel=1e-5)
 
 
 def test_long_lists_keep_what_any_task_has_a_label_for(config, shop):
