@@ -19,7 +19,7 @@ class CollaborativeOptions:
       weights: Weight of an event by its type, 1 where not given; 0 leaves the type out.
       half_life_days: Age at which an event weighs half; null for no decay.
       neighbours: Similar items kept for an item, or shoppers for a shopper.
-      shrinkage: Similarities of items seen together by few shoppers are shrunk: cosine ·
+      shrinkage: Similarities of items met together by few shoppers are shrunk: cosine or PMI ·
         n / (n + shrinkage), n shoppers who met both.
       shift: Of the positive PMI: pairs must be this many times likelier than chance.
       factors: Width of item vectors (PMI, ALS, GMF).

@@ -14,6 +14,7 @@ from mmrank.config import ConfigError, from_mapping
 from mmrank.schema import Feature
 
 DAY = 86_400.0
+NEGATIVES = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,6 +27,8 @@ class HistoryOptions:
       dropout: On the attention weights.
       event_dropout: Share of events forgotten in training, as if they had not happened.
       age_steps: Buckets of the age of an event, on a logarithmic scale.
+      collaborative_weight: Weight of a collaborative loss beside the ranking loss: affinities
+        learn to tell the shopper's own events from those of other lists of the batch.
     """
 
     length: int = 20
@@ -33,6 +36,7 @@ class HistoryOptions:
     dropout: float = 0.1
     event_dropout: float = 0.1
     age_steps: int = 16
+    collaborative_weight: float = 0.0
 
 
 class History:
@@ -49,6 +53,9 @@ class History:
         self.feature = feature
         self.options = from_mapping(HistoryOptions, {**feature.options, **options}, where)
         self.types: tuple[str, ...] = ()
+        weight = self.options.collaborative_weight
+        if not 0 <= weight < float("inf"):
+            raise ConfigError(f"{where}: collaborative_weight {weight} is below 0 or infinite")
 
     @property
     def name(self) -> str:
@@ -84,6 +91,7 @@ class History:
             age_steps=self.options.age_steps,
             dropout=self.options.dropout,
             event_dropout=self.options.event_dropout,
+            collaborative_weight=self.options.collaborative_weight,
             name=f"{self.name}_encoder",
         )
 
@@ -107,6 +115,7 @@ class BehaviorAttention(tf.keras.layers.Layer):
       age_steps: Buckets of age; bucket = floor(1.5 · log2(1 + hours)), capped.
       dropout: On the attention weights.
       event_dropout: Share of events forgotten in training; the latest one is kept.
+      collaborative_weight: Weight of `collaborative_loss`, which training adds to the model's loss.
 
     Source: Zhou et al. 2018, "Deep Interest Network" (candidate attends to history); Vaswani et
     al. 2017 (the attention itself); Kabbur et al. 2013, "FISM", equation 2 (the affinities).
@@ -121,6 +130,7 @@ class BehaviorAttention(tf.keras.layers.Layer):
         age_steps: int,
         dropout: float,
         event_dropout: float = 0.0,
+        collaborative_weight: float = 0.0,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
@@ -131,6 +141,7 @@ class BehaviorAttention(tf.keras.layers.Layer):
             "age_steps": age_steps,
             "dropout": dropout,
             "event_dropout": event_dropout,
+            "collaborative_weight": collaborative_weight,
         }
         self.forget = tf.keras.layers.Dropout(event_dropout)
         self.age_steps = age_steps
@@ -150,6 +161,10 @@ class BehaviorAttention(tf.keras.layers.Layer):
         # Its random generator must be there before training, to be seeded at every epoch.
         self.forget.build(input_shape)
         self.query = self.add_weight("query", [1, 1, self.arguments["width"]])
+        if self.arguments["collaborative_weight"]:
+            heads = self.arguments["heads"]
+            self.output_weight = self.add_weight("output_weight", [heads], initializer="ones")
+            self.output_bias = self.add_weight("output_bias", [], initializer="zeros")
         super().build(input_shape)
 
     def call(
@@ -173,10 +188,57 @@ class BehaviorAttention(tf.keras.layers.Layer):
         weight = 1.0 + self.type_weight(types) + self.age_weight(bucket)
         weight *= tf.cast(mask, weight.dtype)[..., None]
         count = tf.reduce_sum(tf.cast(mask, weight.dtype), 1)
-        profile = tf.einsum("bhnk,bhn->bnk", self.liked(items), weight)
-        profile /= tf.sqrt(tf.maximum(count, 1.0))[:, None, None]
+        liked = self.liked(items) * weight[..., None]
+        profile = tf.reduce_sum(liked, 1) / tf.sqrt(tf.maximum(count, 1.0))[:, None, None]
         affinity = tf.einsum("blnk,bnk->bln", self.offered(candidates), profile)
+        if training and self.arguments["collaborative_weight"]:
+            loss = collaborative_loss(
+                liked, self.offered(items), mask, self.output_weight, self.output_bias
+            )
+            self.add_loss(self.arguments["collaborative_weight"] * loss)
         return target, pooled[:, 0], affinity
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | self.arguments
+
+
+def collaborative_loss(
+    liked: tf.Tensor, offered: tf.Tensor, mask: tf.Tensor, weight: tf.Tensor, bias: tf.Tensor
+) -> tf.Tensor:
+    """The mean log-loss, a scalar float32, of telling own events from those of other lists.
+
+    The logit of an event is h · (p ⊙ q) + b: p is the sum of the shopper's `liked` vectors over the
+    root of their number, without the event itself where it is an own one, q the event's `offered`
+    vector, h one weight a head. Drawn negatives are the events of the next lists of the batch; one
+    of the same shopper may be among them.
+
+    Masking: events that the mask leaves out, and lists without two events, take no part.
+
+    Args:
+      liked: What each event adds to the shopper [B, H, heads, K], zeros under the mask.
+      offered: What each event's item is as a candidate [B, H, heads, K].
+      mask: Events that are there, [B, H] bool.
+      weight: h [heads].
+      bias: b, a scalar.
+
+    Source: He et al. 2017, "Neural collaborative filtering", equations 7 to 9.
+    """
+    liked, offered = tf.cast(liked, tf.float32), tf.cast(offered, tf.float32)
+    count = tf.reduce_sum(tf.cast(mask, tf.float32), 1)
+    total = tf.reduce_sum(liked, 1)
+    rest = (total[:, None] - liked) / tf.sqrt(tf.maximum(count - 1.0, 1.0))[:, None, None, None]
+    shopper = total / tf.sqrt(tf.maximum(count, 1.0))[:, None, None]
+    weight, bias = tf.cast(weight, tf.float32), tf.cast(bias, tf.float32)
+    known = (count >= 2.0)[:, None]
+    logits = [tf.einsum("bhnk,bhnk,n->bh", rest, offered, weight) + bias]
+    labels, used = [tf.ones_like(logits[0])], [mask & known]
+    for step in range(1, NEGATIVES + 1):
+        others = tf.roll(offered, -step, 0)
+        logits.append(tf.einsum("bnk,bhnk,n->bh", shopper, others, weight) + bias)
+        labels.append(tf.zeros_like(logits[0]))
+        # Rolled round to itself, a list is no other.
+        other = tf.shape(mask)[0] > step
+        used.append(tf.roll(mask, -step, 0) & known & other)
+    each = tf.nn.sigmoid_cross_entropy_with_logits(tf.stack(labels), tf.stack(logits))
+    counted = tf.cast(tf.stack(used), tf.float32)
+    return tf.reduce_sum(each * counted) / tf.maximum(tf.reduce_sum(counted), 1.0)

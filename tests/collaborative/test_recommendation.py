@@ -31,7 +31,7 @@ CONFIG = {
         "width": 8,
         "encoders": {
             "collaborative": {"scorers": SCORERS, "snapshots": 2, "factors": 2},
-            "history": {"length": 4, "heads": 1},
+            "history": {"length": 4, "heads": 1, "collaborative_weight": 0.5},
         },
         "head": {"hidden": [8]},
     },

@@ -78,24 +78,23 @@ def test_shifted_positive_pmi_by_its_formula(matrix: sp.csr_matrix) -> None:
     expected = np.zeros([5, 5])
     for (i, j), n in together.items():
         chance = margin[i] * smooth[j] / sum(smooth)
-        expected[i, j] = max(log(n / chance) - log(1.2), 0.0)
+        expected[i, j] = max(log(n / chance) * n / (n + 0.5) - log(1.2), 0.0)
     assert (expected > 0).any()
     assert expected[A, C] == 0  # seen together less often than that
     assert total == 10
-    found = shifted_positive_pmi(matrix, 1.2).toarray()
+    found = shifted_positive_pmi(matrix, 1.2, 0.5).toarray()
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
 def test_pmi_scores_are_dot_products_with_the_mean_of_the_history(matrix: sp.csr_matrix) -> None:
-    scorer = PmiVectors(CollaborativeOptions(factors=2, shift=0.8))
+    scorer = PmiVectors(CollaborativeOptions(factors=2, shift=0.8, shrinkage=0.0))
     scorer.fit(matrix)
-    vectors = scorer.arrays()["vectors"]
-    left, values, _ = np.linalg.svd(shifted_positive_pmi(matrix, 0.8).toarray())
-    best = left[:, :2] * np.sqrt(values[:2])
-    # Vectors are known up to the signs of the axes, which dot products do not see.
-    np.testing.assert_allclose(vectors @ vectors.T, best @ best.T, atol=1e-5)
+    words, contexts = scorer.arrays()["words"], scorer.arrays()["contexts"]
+    left, values, right = np.linalg.svd(shifted_positive_pmi(matrix, 0.8).toarray())
+    nearest = left[:, :2] * values[:2] @ right[:2]
+    np.testing.assert_allclose(words @ contexts.T, nearest, atol=1e-5)
     found = scorer.score(asked([[1, 3, 0, 0, 0]]))
-    expected = [(1 * vectors[A] + 3 * vectors[B]) / 4 @ vectors[i] for i in range(5)]
+    expected = [(1 * words[A] + 3 * words[B]) / 4 @ contexts[i] for i in range(5)]
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from mmrank.config import ConfigError
-from mmrank.encoders.behavior import BehaviorAttention, History
+from mmrank.encoders.behavior import BehaviorAttention, History, collaborative_loss
 from mmrank.schema import Feature
 
 LISTS, LENGTH, EVENTS, WIDTH, TYPES, HEADS, STEPS = 2, 3, 6, 8, 3, 2, 12
@@ -169,3 +169,55 @@ def test_a_history_stands_on_the_side_of_the_shopper():
 def test_config_makes_the_same_layer():
     made = layer(event_dropout=0.25)
     assert BehaviorAttention.from_config(made.get_config()).get_config() == made.get_config()
+
+
+def test_collaborative_loss_equals_plain_loops() -> None:
+    generator = np.random.default_rng(0)
+    lists, events, heads, width = 3, 4, 2, 3
+    mask = np.array([[1, 1, 1, 0], [1, 1, 0, 0], [1, 0, 0, 0]], bool)
+    liked = generator.normal(size=(lists, events, heads, width)) * mask[..., None, None]
+    offered = generator.normal(size=(lists, events, heads, width))
+    h, bias = np.array([0.5, -1.0]), 0.2
+    losses = []
+    for b in (0, 1):  # the third list has one event alone
+        own = [e for e in range(events) if mask[b, e]]
+        for e in own:
+            p = sum(liked[b, o] for o in own if o != e) / np.sqrt(len(own) - 1)
+            logit = sum(h[n] * p[n] @ offered[b, e, n] for n in range(heads)) + bias
+            losses.append(np.log1p(np.exp(-logit)))
+        p = sum(liked[b, o] for o in own) / np.sqrt(len(own))
+        for other in ((b + 1) % lists, (b + 2) % lists):  # two others, whatever the number drawn
+            for e in np.flatnonzero(mask[other]):
+                logit = sum(h[n] * p[n] @ offered[other, e, n] for n in range(heads)) + bias
+                losses.append(np.log1p(np.exp(logit)))
+    given = [tf.constant(a, tf.float32) for a in (liked, offered)]
+    found = collaborative_loss(*given, tf.constant(mask), tf.constant(h), tf.constant(bias))
+    np.testing.assert_allclose(found, np.mean(losses), rtol=1e-5)
+
+
+def test_the_collaborative_loss_stands_beside_the_ranking_loss_in_training_alone() -> None:
+    generator = np.random.default_rng(1)
+    candidates, events = (generator.normal(size=(3, n, 8)).astype(np.float32) for n in (2, 5))
+    inputs = (
+        *(candidates, events, np.zeros([3, 5], np.int32), np.ones([3, 5], np.float32)),
+        np.ones([3, 5], bool),
+    )
+    for weight in (0.0, 0.5, 1.0):
+        tf.keras.utils.set_random_seed(0)
+        layer = BehaviorAttention(
+            8, types=2, heads=2, age_steps=4, dropout=0.0, collaborative_weight=weight
+        )
+        layer(inputs, training=False)
+        assert layer.losses == []
+        with tf.GradientTape() as tape:
+            layer(inputs, training=True)
+            total = tf.add_n(layer.losses) if weight else tf.constant(0.0)
+        if not weight:
+            assert layer.losses == []
+            continue
+        assert float(total) > 0
+        gradients = tape.gradient(total, [*layer.offered.weights, *layer.liked.weights])
+        assert all(np.isfinite(g).all() and np.any(g) for g in gradients)
+        if weight == 0.5:
+            half = float(total)
+    np.testing.assert_allclose(float(total), 2 * half, rtol=1e-5)
