@@ -1,0 +1,290 @@
+"""A prepared dataset of a shop's own log: a list for each result page that was shown.
+
+    python -m pipelines.prepare_logs --log FILE --catalog FILE --out DIR --feature title:text ...
+
+The log has a row for each item of each page: the page, the item, the position from 1, whether it
+was clicked, and where known the query, the shopper, the time, the dwell time in seconds, cart and
+purchase.
+
+- A grade is the deepest step: 0 shown, 1 clicked, 2 put into the cart, 3 bought. It carries the
+  bias of the positions; `training.tasks` learns from clicks and corrects for it.
+- Lists are divided by time: the latest for the test, those before for validation. Without a time
+  they are divided by a hash of the list.
+- Clicks, carts and purchases become events for histories, at the page's time, the latter two after
+  the dwell time. A list sees what is strictly before its own time.
+- A page with fewer than two items is left out and counted. Any other row that cannot be used ends
+  it with file, column, row and remedy: what a log says wrongly, only its owner can mend.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import pathlib
+import sys
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from mmrank.data.tables import DataError, as_ids, offenders, read_table, seconds
+from mmrank.data.validation import validate_dataset
+from mmrank.outputs import exit_code, new_folder
+from mmrank.schema import (
+    Catalog,
+    Events,
+    Feature,
+    Lists,
+    Schema,
+    did_you_mean,
+    save_schema,
+)
+
+STEPS = ("click", "cart", "purchase")
+NUMBERS = ("position", "click", "dwell", "cart", "purchase")
+NEEDED = ("list", "item", "position", "click")
+TEXTS = ("list", "item", "query", "user")
+TEST_SHARE, VALID_SHARE = 0.1, 0.1
+EXAMPLE = """example:
+  python -m pipelines.prepare_logs --log pages.parquet --catalog products.csv --out data/shop \\
+      --list search_id --item sku --query terms --position rank --click clicked --time at \\
+      --feature title:text --feature price:number --feature brand:category
+
+A feature is COLUMN:KIND for a column of the catalogue, COLUMN:KIND:pair (or query, user) for one
+of the log. Then: python -m mmrank.propensity --data data/shop --out propensities.csv
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Columns:
+    """The log's columns by what they hold; None for what it has not."""
+
+    list: str = "list_id"
+    item: str = "item_id"
+    position: str = "position"
+    click: str = "click"
+    query: str | None = None
+    user: str | None = None
+    time: str | None = None
+    dwell: str | None = None
+    cart: str | None = None
+    purchase: str | None = None
+
+    def named(self) -> dict[str, str]:
+        """The columns that there are, by what they hold."""
+        return {k: v for k, v in dataclasses.asdict(self).items() if v is not None}
+
+
+def read_pages(file: pathlib.Path, columns: Columns, others: Sequence[str] = ()) -> pd.DataFrame:
+    """The log's rows under the names of `Columns`, by time, page and position.
+
+    Args:
+      file: .parquet, .csv, .tsv or .jsonl.
+      columns: What its columns hold.
+      others: Further columns to keep.
+
+    Raises:
+      DataError: The file, a column or a value cannot be used.
+    """
+    named = columns.named()
+    raw = read_table(file, texts=[named[role] for role in TEXTS if role in named])
+    for column in [*named.values(), *others]:
+        if column not in raw:
+            raise DataError(f"{file}: no column {column!r}{did_you_mean(column, raw.columns)}")
+    rows = pd.DataFrame({role: raw[column] for role, column in named.items()})
+    rows = rows.join(raw[[c for c in others if c not in rows]])
+
+    def refuse(role: str, wrong: np.ndarray, what: str) -> None:
+        if wrong.any():
+            raise DataError(offenders(str(file), named[role], wrong, raw[named[role]], what))
+
+    for role in ("list", "item"):
+        rows[role] = as_ids(rows[role])
+        refuse(role, rows[role].isna().to_numpy(), f"no {role}; fill it or drop the row")
+    for role in NUMBERS:
+        if role in rows:
+            numbers = pd.to_numeric(rows[role], errors="coerce").to_numpy(float, na_value=np.nan)
+            if role == "position":
+                wrong = ~((numbers >= 1) & (numbers == np.floor(numbers)))
+                refuse(role, wrong, "is not a position; count whole numbers from 1")
+            elif role == "dwell":  # empty without a click
+                numbers = np.where(rows[role].isna(), 0.0, numbers)
+                refuse(role, ~(numbers >= 0), "is not a dwell time; give seconds, at least 0")
+            else:
+                refuse(role, ~(numbers >= 0), "is not a number; put 1 for yes and 0 for no")
+            rows[role] = numbers
+    if "time" in rows:
+        rows["time"] = seconds(rows["time"])
+        what = "is not a time; use seconds since 1970 or an ISO date"
+        refuse("time", rows["time"].isna().to_numpy(), what)
+    if "user" in rows:
+        rows["user"] = as_ids(rows["user"])
+    repeated = rows.duplicated(["list", "position"]).to_numpy()
+    refuse("position", repeated, "stands twice in its list; give every item a position of its own")
+    repeated = rows.duplicated(["list", "item"]).to_numpy()
+    refuse("item", repeated, "stands twice in its list; keep the row of the first position")
+    for role in ("query", "user", "time"):
+        if role in rows:
+            first = rows.groupby("list", sort=False)[role].transform("first")
+            differs = ~((rows[role] == first) | (rows[role].isna() & first.isna())).to_numpy()
+            refuse(role, differs, "differs within its list; a list is one page of one search")
+    order = [c for c in ("time", "list", "position") if c in rows]
+    return rows.sort_values(order, kind="stable").reset_index(drop=True)
+
+
+def split_by_time(lists: pd.Series, times: pd.Series) -> np.ndarray:
+    """The split of each row: by the time of its list the last 10% test, 10% before valid.
+
+    Args:
+      lists, times: List id and its time, [rows].
+    """
+    first = times.groupby(lists, sort=False).first().sort_values(kind="stable")
+    place = np.arange(len(first)) / len(first)
+    names = np.select(
+        [place >= 1 - TEST_SHARE, place >= 1 - TEST_SHARE - VALID_SHARE], ["test", "valid"], "train"
+    )
+    return pd.Series(names, index=first.index)[lists].to_numpy()
+
+
+def events_of(rows: pd.DataFrame) -> pd.DataFrame:
+    """The events of clicks, carts and purchases: user_id, item_id, event_type and time.
+
+    Args:
+      rows: As `read_pages` gives them, with user and time.
+    """
+    dwell = rows.get("dwell", 0.0)
+    parts = []
+    for role, kind in zip(STEPS, ("view", "cart", "purchase"), strict=True):
+        if role in rows:
+            time = rows["time"] if role == "click" else rows["time"] + dwell
+            done = (rows[role] > 0) & rows["user"].notna()
+            part = {"user_id": rows["user"], "item_id": rows["item"], "time": time}
+            parts.append(pd.DataFrame(part)[done].assign(event_type=kind))
+    events = pd.concat(parts, ignore_index=True)
+    return events.sort_values("time", kind="stable")[["user_id", "item_id", "event_type", "time"]]
+
+
+def prepare(
+    log: pathlib.Path,
+    catalog: pathlib.Path,
+    out: pathlib.Path,
+    columns: Columns,
+    features: Sequence[Feature],
+    catalog_item: str = "item_id",
+) -> None:
+    """Writes the prepared dataset of a log to the new folder `out` and prints a summary.
+
+    Args:
+      log, catalog: The tables; only read.
+      out: Folder to make.
+      columns: What the log's columns hold.
+      features: Of items, queries, shoppers and pairs, but for query text and labels.
+      catalog_item: The catalogue's column of item ids.
+
+    Raises:
+      DataError: The log or the catalogue cannot be used.
+      OutputError: `out` holds something.
+    """
+    others = [f.column for f in features if f.side != "item"]
+    rows = read_pages(log, columns, others)
+    size = rows.groupby("list")["item"].transform("size")
+    short = rows.loc[size < 2, "list"].nunique()
+    rows = rows[size >= 2].reset_index(drop=True)
+    if rows.empty:
+        raise DataError(f"{log}: no page has two items or more, so there is nothing to rank")
+    items = read_table(catalog, texts=[catalog_item])
+    if catalog_item not in items:
+        near = did_you_mean(catalog_item, items.columns)
+        raise DataError(f"{catalog}: no column {catalog_item!r}{near}; name it with --catalog-item")
+    schema = _schema(rows, features, catalog_item)
+    steps = [(rows[role] > 0) * level for level, role in enumerate(STEPS, 1) if role in rows]
+    rows["grade"] = np.max(steps, axis=0)
+    if "time" in rows:
+        rows["split"] = split_by_time(rows["list"], rows["time"])
+    with new_folder(out) as folder:
+        items.to_parquet(folder / schema.catalog.file, index=False)
+        rows.to_parquet(folder / schema.lists.file, index=False)
+        if schema.events is not None:
+            events_of(rows).to_parquet(folder / schema.events.file, index=False)
+        save_schema(schema, folder)
+        validate_dataset(folder).raise_if_errors()
+    clicks = int((rows["click"] > 0).sum())
+    print(
+        f"{rows['list'].nunique():,} lists, {len(rows):,} rows, {clicks:,} clicks; "
+        f"{short:,} pages with fewer than two items left out\nwritten to {out}. Next:\n"
+        f"  python -m mmrank.propensity --data {out} --out propensities.csv"
+    )
+
+
+def _schema(rows: pd.DataFrame, features: Sequence[Feature], catalog_item: str) -> Schema:
+    known = [
+        *([Feature("query", "text", "query", "query")] if "query" in rows else []),
+        *features,
+        *(
+            Feature(role, "number", "label", role)
+            for role in ("grade", *NUMBERS)
+            if role == "grade" or role in rows
+        ),
+    ]
+    told = "user" in rows and "time" in rows
+    return Schema(
+        name="log",
+        catalog=Catalog(item=catalog_item),
+        lists=Lists(
+            list="list",
+            item="item",
+            user="user" if "user" in rows else None,
+            time="time" if "time" in rows else None,
+            split="split" if "time" in rows else None,
+        ),
+        events=Events() if told else None,
+        features=tuple(known),
+    )
+
+
+def _feature(text: str) -> Feature:
+    column, _, rest = text.partition(":")
+    kind, _, side = rest.partition(":")
+    if not column.isidentifier() or not kind or side not in ("", "item", "pair", "query", "user"):
+        raise DataError(
+            f"--feature {text!r}: write COLUMN:KIND, such as title:text, or COLUMN:KIND:SIDE"
+        )
+    return Feature(column, kind, side or "item", column)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The exit code of the command line: 0, 2 for wrong input, 130 after Ctrl-C."""
+    parser = argparse.ArgumentParser(
+        prog="python -m pipelines.prepare_logs",
+        description="Makes a prepared dataset of a log of result pages.",
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--log", type=pathlib.Path, required=True, metavar="FILE")
+    parser.add_argument("--catalog", type=pathlib.Path, required=True, metavar="FILE")
+    parser.add_argument("--out", type=pathlib.Path, required=True, metavar="DIR")
+    parser.add_argument("--catalog-item", default="item_id", metavar="COLUMN")
+    for field in dataclasses.fields(Columns):
+        told = f"default {field.default}" if field.name in NEEDED else "default: none"
+        parser.add_argument(
+            f"--{field.name}", default=field.default, metavar="COLUMN", help=f"in the log; {told}"
+        )
+    parser.add_argument(
+        "--feature", action="append", default=[], metavar="COLUMN:KIND", help="see the example"
+    )
+    args = parser.parse_args(argv)
+    columns = Columns(**{f.name: getattr(args, f.name) for f in dataclasses.fields(Columns)})
+    return exit_code(
+        lambda: prepare(
+            args.log,
+            args.catalog,
+            args.out,
+            columns,
+            [_feature(text) for text in args.feature],
+            args.catalog_item,
+        )
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,119 @@
+"""Lists from a log: grades, splits by time, events, and rows that cannot be used."""
+
+from __future__ import annotations
+
+import pathlib
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mmrank.data.tables import load_dataset
+from pipelines.prepare_logs import main
+
+OPTIONS = {
+    "list": "search",
+    "item": "sku",
+    "position": "rank",
+    "click": "clicked",
+    "query": "terms",
+    "user": "shopper",
+    "time": "at",
+    "dwell": "stay",
+    "cart": "carted",
+    "purchase": "bought",
+}
+
+
+def pages(count: int) -> pd.DataFrame:
+    """Pages of three items a minute apart, written latest first; the second is clicked."""
+    page = np.repeat(np.arange(count)[::-1], 3)
+    rank = np.tile([3, 1, 2], count)
+    clicked = (rank == 2).astype(int)
+    return pd.DataFrame(
+        {
+            "search": page,
+            "sku": np.array(["007", "a", "b"])[(rank + page) % 3],
+            "rank": rank,
+            "clicked": clicked,
+            "terms": "red",
+            "shopper": np.where(page % 2 == 0, "u", ""),
+            "at": 1_000_000 + 60 * page,
+            "stay": np.where(clicked == 1, 12.5, np.nan),
+            "carted": clicked * (page % 3 == 0),
+            "bought": clicked * (page % 6 == 0),
+        }
+    )
+
+
+def run(folder: pathlib.Path, log: pd.DataFrame, *more: str, **options: str) -> int:
+    log.to_csv(folder / "log.csv", index=False)
+    catalog = pd.DataFrame({"id": ["007", "a", "b"], "title": ["x", "y", "z"]})
+    catalog.to_csv(folder / "products.csv", index=False)
+    command = ["--log", str(folder / "log.csv"), "--catalog", str(folder / "products.csv")]
+    command += ["--out", str(folder / "out"), "--catalog-item", "id", "--feature", "title:text"]
+    for role, column in {**OPTIONS, **options}.items():
+        command += [f"--{role}", column]
+    return main([*command, *more])
+
+
+def test_a_log_becomes_a_dataset(
+    tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = pd.concat([pages(20), pages(1).head(1).assign(search=99)])
+    assert run(tmp_path, log) == 0
+    assert "20 lists, 60 rows, 20 clicks; 1 pages with fewer" in capsys.readouterr().out
+    data = load_dataset(tmp_path / "out")
+    rows = data.lists
+    assert rows["list"].tolist() == [str(p) for p in range(20) for _ in range(3)]  # by time
+    assert rows["position"].tolist() == [1, 2, 3] * 20
+    deepest = [3 if p % 6 == 0 else 2 if p % 3 == 0 else 1 for p in range(20)]
+    assert rows["grade"].tolist() == [g for d in deepest for g in (0, d, 0)]
+    assert rows["_split"].tolist() == ["train"] * 48 + ["valid"] * 6 + ["test"] * 6
+    names = {f.name for f in data.schema.side("label")}
+    assert names == {"grade", "position", "click", "dwell", "cart", "purchase"}
+    events = data.events
+    assert events is not None
+    # Shopper u has the even pages: 10 clicks, 4 carts (0, 6, 12, 18), as many purchases.
+    assert events["event_type"].value_counts().to_dict() == {"view": 10, "cart": 4, "purchase": 4}
+    at = events.set_index(["event_type", "time"])
+    assert ("view", 1_000_000.0) in at.index
+    assert ("purchase", 1_000_012.5) in at.index  # after the dwell time
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"rank": 0},
+            "column 'rank': 12 value(s), row 1: 0, row 2: 0, row 3: 0: is not a position",
+        ),
+        (
+            {"clicked": "yes"},
+            "column 'clicked': 12 value(s), row 1: 'yes', row 2: 'yes'",
+        ),
+        ({"rank": 1}, "row 2: 1, row 3: 1, row 5: 1: stands twice in its list"),
+        ({"sku": "a"}, "column 'sku'"),
+        ({"at": "soon"}, "is not a time"),
+        ({"stay": -1}, "is not a dwell time"),
+        ({"search": None}, "no list"),
+        ({"terms": list("abcdefghijkl")}, "differs within its list"),
+        ({"sku": ["007", "a", "c"] * 4}, "'c'"),  # the catalogue lacks it
+    ],
+)
+def test_bad_rows(
+    tmp_path: pathlib.Path,
+    capsys: pytest.CaptureFixture[str],
+    change: dict[str, object],
+    message: str,
+) -> None:
+    assert run(tmp_path, pages(4).assign(**change)) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_bad_arguments(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(tmp_path, pages(4), click="clickd") == 2
+    assert "did you mean 'clicked'" in capsys.readouterr().err
+    assert run(tmp_path, pages(4), "--feature", "title") == 2
+    assert "COLUMN:KIND" in capsys.readouterr().err
