@@ -6,9 +6,9 @@ from math import log
 import numpy as np
 import pytest
 
+from mmrank.data.as_of import count_before
 from mmrank.data.tables import Dataset
 from mmrank.data.words import tokens
-from mmrank.data.as_of import count_before
 from mmrank.evaluation.baselines import baseline_scores, singular
 
 Shop = Callable[..., Dataset]
