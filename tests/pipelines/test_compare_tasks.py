@@ -16,11 +16,11 @@ CONFIG = pathlib.Path(__file__).parents[2] / "configs" / "shop_tasks.yaml"
 
 
 def test_lists_are_divided_by_time():
-    """Ten lists of two rows each: four train, one chooses, five test; no list is torn apart."""
+    """Ten lists of two rows each: six train, one chooses, three test; no list is torn apart."""
     times = [90, 10, 20, 30, 80, 40, 50, 60, 70, 100]
     lists = pd.DataFrame({"list_id": [f"L{i}" for i in range(10)] * 2, "time": times * 2})
     given = dict(zip(lists["list_id"], split_by_time(lists), strict=True))
-    expected = {"train": ["L1", "L2", "L3", "L5"], "valid": ["L6"]}
+    expected = {"train": ["L1", "L2", "L3", "L5", "L6", "L7"], "valid": ["L8"]}
     for name, ids in given.items():
         split = next((s for s, members in expected.items() if name in members), "test")
         assert ids == split
