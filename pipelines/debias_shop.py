@@ -54,7 +54,7 @@ CLIP = 0.03
 EXAMPLE = """example:
   python -m pipelines.debias_shop --out runs/debias
 
-Two cores: about eight minutes. OUT holds the shop, propensities-METHOD.csv, propensities.png, a run
+Two cores: about six minutes. OUT holds the shop, propensities-METHOD.csv, propensities.png, a run
 for each model, report.md and report.json.
 """
 

@@ -111,8 +111,7 @@ def test_the_tower_learns_and_serving_knows_no_position(towered, shop, tmp_path)
     )
     loaded = load_run(towered.folder)
     np.testing.assert_allclose(loaded.score(shop, rows), towered.score(shop, rows), rtol=1e-5)
-    export_run(towered, tmp_path / "export")
-    served = tf.saved_model.load(str(next((tmp_path / "export").iterdir())))
+    served = tf.saved_model.load(str(export_run(towered, tmp_path / "export", shop)))
     for signature in served.signatures.values():
         assert not any("position" in name for name in signature.structured_input_signature[1])
 
