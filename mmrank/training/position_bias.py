@@ -25,8 +25,11 @@ def positions_read(tasks: Mapping[str, Task]) -> tuple[str, ...]:
 def check_positions(dataset: Dataset, tasks: Mapping[str, Task]) -> None:
     """Nothing, if every training row has the position that some task's bias is told by.
 
+    Tables of propensities are read once here, so that a wrong one is told before anything slow.
+
     Raises:
-      DataError: The schema names no position, or a training row has none from 1.
+      DataError: The schema names no position, a training row has none from 1, or a table of
+        propensities cannot be read.
     """
     wanting = [name for name, t in tasks.items() if t.position_bias.name != "none"]
     if not wanting:
@@ -43,6 +46,9 @@ def check_positions(dataset: Dataset, tasks: Mapping[str, Task]) -> None:
     if wrong.any():
         what = f"{where}, counted from 1; fill it or drop the list"
         raise DataError(offenders(schema.lists.file, column, wrong, rows[column], what))
+    for task in tasks.values():
+        if task.position_bias.propensities is not None:
+            read_propensities(pathlib.Path(task.position_bias.propensities))
 
 
 def propensity_weighted(arrays: ListArrays, tasks: Mapping[str, Task]) -> ListArrays:

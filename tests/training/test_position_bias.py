@@ -182,3 +182,14 @@ def test_rows_without_a_position(shop) -> None:
     with pytest.raises(DataError, match="name: position"):
         check_positions(bare, tasks)
     check_positions(bare, {"click": Task()})
+
+
+def test_a_wrong_table_is_told_before_anything_is_read(shop, tmp_path: pathlib.Path) -> None:
+    def ipw(file: str) -> dict[str, Task]:
+        return {"click": Task(position_bias=PositionBias(name="ipw", propensities=file))}
+
+    check_positions(shop, ipw(table(tmp_path, 1.0, 0.5)))
+    with pytest.raises(DataError, match="none.csv"):
+        check_positions(shop, ipw(str(tmp_path / "none.csv")))
+    with pytest.raises(DataError, match="column 'propensity'"):
+        check_positions(shop, ipw(table(tmp_path, 1.0, 0.0)))
