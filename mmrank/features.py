@@ -17,6 +17,7 @@ from mmrank.config import ConfigError
 from mmrank.data.batches import HistoryArrays, ListArrays
 from mmrank.data.checks import as_numbers
 from mmrank.data.media import open_media
+from mmrank.data.runs import run_starts
 from mmrank.data.tables import Dataset
 from mmrank.encoders import HISTORY, KINDS, FeatureKind
 from mmrank.encoders.behavior import History
@@ -112,10 +113,9 @@ class Features:
           rows: Some lists' rows of `dataset.lists`, a list's rows together.
           items: What `item_arrays` gave for this dataset, to save doing it again.
         """
-        ids = rows[dataset.schema.lists.list].to_numpy()
-        starts = np.flatnonzero(np.r_[True, ids[1:] != ids[:-1]]) if len(ids) else np.zeros(0, int)
+        starts = run_starts(rows[dataset.schema.lists.list].to_numpy())
         first = rows.iloc[starts]
-        grade = next((f for f in dataset.schema.side("label") if f.name == "grade"), None)
+        grade = dataset.schema.label("grade")
         history, users = self._history(dataset, first)
         return ListArrays(
             items=self.item_arrays(dataset) if items is None else items,

@@ -11,13 +11,13 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from mmrank.data.checks import as_numbers
 from mmrank.data.probes import PROBES
 from mmrank.data.tables import DataError, Dataset, load_dataset
 from mmrank.evaluation.confidence import Threshold, find_thresholds, given_grades
 from mmrank.outputs import exit_code, log_progress, new_folder, refuse_filled
-from mmrank.schema import Feature, Schema, save_schema
+from mmrank.schema import PSEUDO, Feature, Schema, save_schema
 
-PSEUDO = "pseudo"
 LISTS_FILE = "lists.parquet"
 ADDED = ("_item", "_split", "_time")
 EXAMPLE = """\
@@ -80,18 +80,20 @@ def _run(args: argparse.Namespace) -> None:
     if PSEUDO in dataset.lists:
         raise DataError(f"{dataset.schema.lists.file}: has grades of a ranker already ({PSEUDO!r})")
 
-    judged = dataset.lists[np.isfinite(_grades(dataset.lists, column))]
+    judged = dataset.lists[np.isfinite(as_numbers(dataset.lists[column]))]
     valid = judged[judged["_split"] == "valid"]
     if valid.empty:
         raise DataError(f"{dataset.folder}: no validation list to calibrate by")
-    thresholds = find_thresholds(run.score(dataset, valid), _grades(valid, column), args.confidence)
+    thresholds = find_thresholds(
+        run.score(dataset, valid), as_numbers(valid[column]), args.confidence
+    )
     if not thresholds:
         raise DataError(
             f"no score of the {len(valid):,} validation rows reaches a precision of "
             f"{args.confidence:g}; lower --confidence, or judge more"
         )
     asked = with_unjudged(dataset, args.add, args.seed)
-    unjudged = ~np.isfinite(_grades(asked, column))
+    unjudged = ~np.isfinite(as_numbers(asked[column]))
     grades = given_grades(run.score(dataset, asked)[unjudged], thresholds)
     new = asked[unjudged].assign(**{column: grades, PSEUDO: 1})[np.isfinite(grades)]
     _write(dataset, pd.concat([judged.assign(**{PSEUDO: 0}), new]), args.out)
@@ -137,10 +139,6 @@ def with_unjudged(dataset: Dataset, add: int, seed: int) -> pd.DataFrame:
     )
     together = pd.concat([rows.assign(_of=number), more.assign(_of=of_list)], ignore_index=True)
     return together.sort_values("_of", kind="stable").drop(columns="_of").reset_index(drop=True)
-
-
-def _grades(rows: pd.DataFrame, column: str) -> np.ndarray:
-    return pd.to_numeric(rows[column], errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
 
 
 def _write(dataset: Dataset, lists: pd.DataFrame, out: pathlib.Path) -> None:

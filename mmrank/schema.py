@@ -19,7 +19,8 @@ from mmrank.outputs import UserError
 
 SCHEMA_FILE = "schema.yaml"
 SIDES = ("query", "user", "item", "pair", "label")
-LABELS = ("grade", "position", "click", "dwell", "cart", "purchase", "pseudo")
+PSEUDO = "pseudo"  # marks rows whose grade is that of a ranker
+LABELS = ("grade", "position", "click", "dwell", "cart", "purchase", PSEUDO)
 
 # Kinds that stand in no column: they are computed from the events before a list.
 COMPUTED = ("history", "collaborative")
@@ -113,6 +114,10 @@ class Schema:
                 return feature
         known = [f.name for f in self.features]
         raise SchemaError(f"no feature {name!r} in the schema{did_you_mean(name, known)}")
+
+    def label(self, name: str) -> Feature | None:
+        """The label of that name; None for a schema without."""
+        return next((f for f in self.side("label") if f.name == name), None)
 
     def to_dict(self) -> dict[str, Any]:
         """A plain mapping that `schema_from_dict` reads back to an equal schema."""

@@ -36,6 +36,7 @@ from mmrank.outputs import (
     require_extra,
     write_whole,
 )
+from mmrank.propensity import METHODS
 from mmrank.propensity.estimate import Propensities, estimate
 from mmrank.propensity.log import ClickLog, read_log
 from mmrank.propensity.plot import plot_propensities
@@ -49,7 +50,6 @@ ITEMS, USERS, SEED = 600, 400, 7
 # one page in ten is in random order. The simulator's milder defaults leave little bias to mend.
 ETA, SALES_WEIGHT, RANDOMISED = 1.0, 1.0, 0.1
 POSITIONS = 15
-METHODS = ("harvest", "em", "regression_em", "random")
 CLIP = 0.03
 EXAMPLE = """example:
   python -m pipelines.debias_shop --out runs/debias

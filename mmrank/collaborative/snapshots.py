@@ -19,6 +19,7 @@ from mmrank.collaborative.matrix import read_interactions
 from mmrank.collaborative.options import CollaborativeOptions
 from mmrank.collaborative.scorers import make_scorers, score_new_items
 from mmrank.data.as_of import count_before, list_times
+from mmrank.data.runs import run_starts
 from mmrank.data.tables import Dataset
 
 
@@ -42,7 +43,7 @@ class AsOfScores:
         self.dataset, self.options = dataset, options
         self.interactions = read_interactions(dataset, options.weights, options.half_life_days)
         rows = dataset.lists
-        starts = list_starts(rows[dataset.schema.lists.list])
+        starts = run_starts(rows[dataset.schema.lists.list].to_numpy())
         first = rows.iloc[starts]
         self.starts = np.r_[starts, len(rows)]
         self._list = np.repeat(np.arange(len(starts)), np.diff(self.starts))
@@ -140,11 +141,3 @@ def cut_times(times: np.ndarray, count: int) -> np.ndarray:
     """
     ordered = np.sort(times)
     return np.unique(ordered[(np.arange(count) * len(ordered)) // count]) if len(ordered) else times
-
-
-def list_starts(ids: pd.Series) -> np.ndarray:
-    """The first row of every list, int64 [lists]; a list's rows stand together."""
-    values = ids.to_numpy()
-    if not len(values):
-        return np.zeros(0, np.int64)
-    return np.flatnonzero(np.r_[True, values[1:] != values[:-1]])

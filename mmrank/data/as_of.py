@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from mmrank.data.runs import run_starts
 from mmrank.data.tables import Dataset
 
 
@@ -28,7 +29,7 @@ def count_before(
     # At the same time a question stands before the events, so that it does not count them.
     order = np.lexsort((is_event, time, key))
     running = np.cumsum(is_event[order])
-    starts = np.flatnonzero(np.r_[True, np.diff(key[order]) != 0]) if len(order) else order
+    starts = run_starts(key[order])
     before_key = np.repeat(
         running[starts] - is_event[order][starts], np.diff(np.r_[starts, len(order)])
     )

@@ -139,9 +139,10 @@ def _check_splits_and_grades(schema: Schema, lists: pd.DataFrame) -> Iterator[Fi
                 f"there is nothing to {use}",
                 fatal=False,
             )
-    column = next((f.column for f in schema.side("label") if f.name == "grade"), None)
-    if column is None or column not in lists or not len(lists):
+    feature = schema.label("grade")
+    if feature is None or feature.column not in lists or not len(lists):
         return
+    column = feature.column
     grades = as_numbers(lists[column])
     train = (split == "train").to_numpy()
     if not (grades[train] > 0).any():

@@ -102,7 +102,7 @@ class TaskReport:
 
 def ranking_label(dataset: Dataset, config: Config) -> str:
     """The label that orders are measured by: grade, or without one what weights are chosen by."""
-    if any(f.name == "grade" for f in dataset.schema.side("label")):
+    if dataset.schema.label("grade") is not None:
         return "grade"
     first = next(iter(config.training.tasks.items()), None)
     task_label = None if first is None else first[1].label or first[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.sparse.csgraph import connected_components
 
+from mmrank.data.runs import run_starts
 from mmrank.data.tables import DataError
 from mmrank.propensity.log import ClickLog, Estimator
 
@@ -60,7 +61,7 @@ class Harvest(Estimator):
 
 def _two_of_a_kind(groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """All ordered pairs of different indices with an equal value in a sorted array."""
-    starts = np.flatnonzero(np.r_[True, groups[1:] != groups[:-1]]) if len(groups) else groups
+    starts = run_starts(groups)
     sizes = np.diff(np.r_[starts, len(groups)])
     size = np.repeat(sizes, sizes)
     first = np.repeat(np.arange(len(groups)), size)

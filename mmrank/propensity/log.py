@@ -139,7 +139,7 @@ def read_log(
 
 
 def _label(schema: Schema, rows: pd.DataFrame, name: str) -> np.ndarray:
-    feature = next((f for f in schema.side("label") if f.name == name), None)
+    feature = schema.label(name)
     if feature is None:
         raise DataError(
             f"schema.yaml: no label {name!r}; add `{{name: {name}, kind: number, side: label}}` "

@@ -35,17 +35,19 @@ def check_positions(dataset: Dataset, tasks: Mapping[str, Task]) -> None:
     if not wanting:
         return
     schema, rows = dataset.schema, dataset.rows("train")
-    column = next((f.column for f in schema.side("label") if f.name == POSITION), None)
+    feature = schema.label(POSITION)
     where = f"task {wanting[0]!r}: position_bias needs the position of every row"
-    if column is None:
+    if feature is None:
         raise DataError(
             f"{schema.lists.file}: {where}; add the column and, under features, "
             f"`- {{name: {POSITION}, kind: number, side: label}}`"
         )
-    wrong = ~(as_numbers(rows[column]) >= 1)
+    wrong = ~(as_numbers(rows[feature.column]) >= 1)
     if wrong.any():
         what = f"{where}, counted from 1; fill it or drop the list"
-        raise DataError(offenders(schema.lists.file, column, wrong, rows[column], what))
+        raise DataError(
+            offenders(schema.lists.file, feature.column, wrong, rows[feature.column], what)
+        )
     for task in tasks.values():
         if task.position_bias.propensities is not None:
             read_propensities(pathlib.Path(task.position_bias.propensities))

@@ -13,8 +13,7 @@ from mmrank.data.frequency import training_counts
 from mmrank.data.tables import DataError, Dataset
 from mmrank.data.tail_weights import tail_weights
 from mmrank.ranking.tasks import TaskSpec
-
-PSEUDO = "pseudo"
+from mmrank.schema import PSEUDO
 
 
 def training_weights(
@@ -39,14 +38,14 @@ def training_weights(
     if popularity_weight:
         weights *= tail_weights(training_counts(dataset)[rows["_item"]], popularity_weight)
     if pseudo_weight != 1:
-        column = next((f.column for f in dataset.schema.side("label") if f.name == PSEUDO), None)
-        if column is None:
+        feature = dataset.schema.label(PSEUDO)
+        if feature is None:
             raise DataError(
                 f"{dataset.schema.lists.file}: training.pseudo_weight is {pseudo_weight:g}, but "
                 "the schema names no label 'pseudo'; leave it out, or make such grades with "
                 "`python -m mmrank.pseudo_label`"
             )
-        given = rows[column].to_numpy(dtype=np.float64, na_value=0.0) > 0
+        given = rows[feature.column].to_numpy(dtype=np.float64, na_value=0.0) > 0
         weights *= np.where(given, np.float32(pseudo_weight), np.float32(1))
     return None if (weights == 1).all() else weights
 

@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 import pandas as pd
 
+from mmrank.data.runs import run_starts
 from mmrank.data.simulator.grades import MAX_GRADE
 
 
@@ -89,7 +90,7 @@ def mean_ndcg(list_of: np.ndarray, grade: np.ndarray, cutoff: int = 10) -> tuple
       with the gain 2^grade − 1.
     """
     random, logged = [], []
-    starts = np.flatnonzero(np.r_[True, list_of[1:] != list_of[:-1]])
+    starts = run_starts(list_of)
     for grades in np.split(grade, starts[1:]):
         gain = 2.0**grades - 1
         if not gain.any():
