@@ -22,6 +22,7 @@ from mmrank.data.tables import DataError, Dataset
 from mmrank.features import Features
 from mmrank.ranking.task_outputs import TaskOutputs
 from mmrank.schema import did_you_mean, save_schema
+from mmrank.serving.fingerprint import item_fingerprint
 from mmrank.serving.graphs import Graphs, ranker_graphs
 from mmrank.serving.ranker import CARD, FORMAT, versions
 from mmrank.serving.signatures import ServedRanker
@@ -66,7 +67,9 @@ def export_run(run: Run, out: pathlib.Path, dataset: Dataset) -> pathlib.Path:
         card_file.parent.mkdir()
         save_schema(run.fitted.schema, card_file.parent)
         card = json.dumps(
-            _card(run.fitted, len(dataset.item_ids)) | _tasks(run.model.outputs),
+            _card(run.fitted, len(dataset.item_ids))
+            | {"fingerprint": item_fingerprint(run.model, run.fitted)}
+            | _tasks(run.model.outputs),
             indent=2,
             ensure_ascii=False,
         )
