@@ -1,0 +1,1 @@
+"""The local server: TensorFlow Serving's API, a friendly /rank, and what guards and watches it."""
