@@ -37,6 +37,7 @@ LAYERS = (
     "training",
     "pretrain",
     "evaluation",
+    "compression",
     "serving",
 )
 FORBIDDEN = {("evaluation", "training")}  # below, and yet not to be known

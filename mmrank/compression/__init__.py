@@ -1,0 +1,1 @@
+"""Smaller rankers: stored item tokens of fewer bits, and weights pruned, clustered or quantised."""
