@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from mmrank.data.batches import Batches, ListArrays, label_name
-from mmrank.models import MASK, SLOTS, RankingModel, history_names, present_name
+from mmrank.models import SLOTS, RankingModel, history_names, present_name
 
 ITEM_CHUNK = 256
 SCORES = "scores"
@@ -137,13 +137,9 @@ def score_with_table(
       table: tokens [N, M, D] and present [N, M].
       batch: As `Batches` makes it, without item features; its slots are rows of the table.
     """
-    context = model.context_tower({n: batch[n] for n in model.context_tower.input}, training=False)
-    fed = {
+    fed = encoded_contexts(model, batch) | {
         "tokens": tf.gather(table["tokens"], batch[SLOTS]),
         "present": tf.gather(table["present"], batch[SLOTS]),
-        "contexts": context["contexts"],
-        "contexts_present": context["present"],
-        MASK: batch[MASK],
     }
     for name in model.scorer.input:
         if name in fed:
@@ -155,6 +151,17 @@ def score_with_table(
         else:
             fed[name] = batch[name]
     return model.scorer(fed, training=False)
+
+
+def encoded_contexts(model: RankingModel, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """The scorer's inputs contexts [B, C, D] and contexts_present [B, C] of query and shopper.
+
+    Args:
+      model: The ranker.
+      batch: The inputs of its context tower, among others.
+    """
+    context = model.context_tower({n: batch[n] for n in model.context_tower.input}, training=False)
+    return {"contexts": context["contexts"], "contexts_present": context["present"]}
 
 
 def hide(arrays: ListArrays, hidden: Mapping[str, np.ndarray]) -> ListArrays:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import tensorflow as tf
 import tensorflow_hub
@@ -11,7 +12,7 @@ import tensorflow_hub
 from mmrank.encoders import FeatureKind
 from mmrank.features import Features
 from mmrank.models import RankingModel
-from mmrank.scoring import score_with_table
+from mmrank.scoring import encoded_contexts
 
 Tensors = Mapping[str, tf.Tensor]
 
@@ -22,20 +23,20 @@ class Graphs:
 
     Attributes:
       items: Item features [N, ...] → tokens [N, M, D] and present [N, M].
-      scores: As `score_with_table`: a table of items and a batch → scores [B, L], by task if there
-        are several.
+      contexts: Features of query and shopper → contexts [B, C, D] and contexts_present [B, C].
+      scorer: The scorer's inputs → scores [B, L], by task if there are several.
       preprocess: Raw values [N] → encoder inputs [N, ...], by feature.
     """
 
     items: Callable[[Tensors], dict[str, tf.Tensor]]
-    scores: Callable[[Tensors, Tensors], tf.Tensor | dict[str, tf.Tensor]]
+    contexts: Callable[[Tensors], dict[str, tf.Tensor]]
+    scorer: Callable[[Tensors], tf.Tensor | dict[str, tf.Tensor]]
     preprocess: Mapping[str, Callable[[tf.Tensor], tf.Tensor]]
 
 
 def ranker_graphs(model: RankingModel, features: Features) -> Graphs:
     """The graphs of a ranker over fitted features."""
-    tower = model.item_tower
-    specs = {n: tf.TensorSpec(t.shape, t.dtype, n) for n, t in tower.input.items()}
+    tower, scorer = model.item_tower, model.scorer
     by_key: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {}
     preprocess = {}
     for kind in features.columns.values():
@@ -44,10 +45,17 @@ def ranker_graphs(model: RankingModel, features: Features) -> Graphs:
             by_key[key] = kind.traced_preprocess()
         preprocess[kind.name] = by_key[key]
     return Graphs(
-        items=tf.function(lambda inputs: tower(inputs, training=False), input_signature=[specs]),
-        scores=tf.function(lambda table, batch: score_with_table(model, table, batch)),
+        items=_traced(lambda inputs: tower(inputs, training=False), tower),
+        contexts=_traced(lambda inputs: encoded_contexts(model, inputs), model.context_tower),
+        scorer=_traced(lambda inputs: scorer(inputs, training=False), scorer),
         preprocess=preprocess,
     )
+
+
+def _traced(function: Callable[[Tensors], Any], of: tf.keras.Model) -> Callable[[Tensors], Any]:
+    """A function of a Keras model's inputs as one graph, whatever their sizes."""
+    specs = {n: tf.TensorSpec(t.shape, t.dtype, n) for n, t in of.input.items()}
+    return tf.function(function, input_signature=[specs])
 
 
 def resources(kinds: Iterable[FeatureKind], model: RankingModel) -> list[tf.Module]:

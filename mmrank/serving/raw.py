@@ -43,6 +43,17 @@ def history_specs(history: str | None) -> list[tf.TensorSpec]:
     return [tf.TensorSpec([None, None], d, f"{history}_{r}") for r, d in HISTORY_DTYPES.items()]
 
 
+def stored_history_specs(history: str | None, modalities: int, width: int) -> list[tf.TensorSpec]:
+    """The inputs [B, H] of a history whose items are given by their tokens."""
+    if history is None:
+        return []
+    return [
+        tf.TensorSpec([None, None, modalities, width], tf.float32, f"{history}_tokens"),
+        tf.TensorSpec([None, None], tf.bool, f"{history}_known"),
+        *(s for s in history_specs(history) if s.name != f"{history}_items"),
+    ]
+
+
 def check_names(specs: Sequence[tf.TensorSpec]) -> None:
     """Checks that every input has a name of its own.
 

@@ -1,11 +1,14 @@
 """The served ranker: raw values in, scores out, all tensors flat, named and dense.
 
-The four signatures, with B lists, L candidates, H events, N items, M modalities, width D; beside
+The signatures, with B lists, L candidates, H events, N items, M modalities, width D; beside
 the scores stands an output [B, L] for each task, if the ranker has tasks:
 
     serving_default             raw features of query, shopper and every candidate → scores [B, L]
     rank_items                  item ids instead of raw item features              → scores [B, L]
     encode_items                raw features of items [N]    → tokens, present, embedding [N, ...]
+    encode_queries              raw features of query and shopper [B]   → contexts, contexts_present
+    lookup_items                item ids [N]                            → tokens, present, known
+    rank_embeddings             what these give instead of raw features and ids    → scores [B, L]
     tensorflow/serving/predict  serialized ExampleListWithContext [B]              → scores [B, L]
 
 A feature NAME comes as one raw scalar a value (an image as its file's bytes) with a flag
@@ -15,29 +18,24 @@ number that is not finite counts as absent whatever its flag says.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
 
 from mmrank.encoders import FeatureKind
 from mmrank.features import Features
-from mmrank.models import MASK, SLOTS, RankingModel, present_name
-from mmrank.scoring import SCORES, by_name
+from mmrank.models import RankingModel, present_name
 from mmrank.serving.elwc import parse_lists
 from mmrank.serving.graphs import Graphs, Tensors, resources
-from mmrank.serving.raw import (
-    check_names,
-    cleaned,
-    column_specs,
-    history_specs,
-    id_lookup,
-)
+from mmrank.serving.lists import ServedLists
+from mmrank.serving.raw import check_names, column_specs, history_specs, stored_history_specs
+from mmrank.serving.stored import StoredItems
 
-# JSON knows no infinity, so padding gets a finite score below every real one.
-PADDED_SCORE = -1e9
 LIST_LENGTH, ITEMS = "list_length", "items"
 DEFAULT, RANK_ITEMS, ENCODE_ITEMS = "serving_default", "rank_items", "encode_items"
+ENCODE_QUERIES, LOOKUP_ITEMS = "encode_queries", "lookup_items"
+RANK_EMBEDDINGS = "rank_embeddings"
 PREDICT = "tensorflow/serving/predict"
 
 
@@ -66,17 +64,12 @@ class ServedRanker(tf.Module):
     ):
         super().__init__(name="mmrank")
         self._model, self._features, self._graphs = model, features, graphs
-        self.unknown = len(ids)
-        self.tokens = tf.Variable(table["tokens"], trainable=False, name="item_tokens")
-        self.present = tf.Variable(table["present"], trainable=False, name="item_present")
-        self.item_rows = id_lookup(ids, range(len(ids)), default=len(ids))
-        if features.history is not None:
-            types = features.history.types
-            self.event_types = id_lookup(types, range(1, len(types) + 1), default=0)
+        self.items = StoredItems(ids, table)
+        self.lists = ServedLists(model, features, graphs)
         # The graphs are closed over; what they hold has to be tracked to be saved. The Keras
         # models themselves would be saved with every call traced once more.
         self.weights = list(model.network.weights)
-        for specs in (self.raw_inputs(), self.id_inputs()):
+        for specs in (self.raw_inputs(), self.id_inputs(), self.embedding_inputs()):
             check_names(specs)
 
     def signatures(self) -> dict[str, tf.types.experimental.ConcreteFunction]:
@@ -91,8 +84,12 @@ class ServedRanker(tf.Module):
             DEFAULT: rank_raw,
             RANK_ITEMS: _concrete(self.rank_items, self.id_inputs()),
             ENCODE_ITEMS: _concrete(self.encode_items, self.item_inputs()),
+            LOOKUP_ITEMS: _concrete(self.lookup_items, [tf.TensorSpec([None], tf.string, ITEMS)]),
+            RANK_EMBEDDINGS: _concrete(self.rank_embeddings, self.embedding_inputs()),
             PREDICT: _concrete(rank_lists, serialized),
         }
+        if self.context_inputs():
+            functions[ENCODE_QUERIES] = _concrete(self.encode_queries, self.context_inputs())
         # Only now, since a feature may make its lookup table when it is first traced.
         self.resources = resources(self._features.columns.values(), self._model)
         return functions
@@ -113,6 +110,30 @@ class ServedRanker(tf.Module):
             *history_specs(self._model.history),
             *column_specs(self._of("pair"), [None, None]),
             tf.TensorSpec([None, None], tf.string, ITEMS),
+        ]
+
+    def context_inputs(self) -> list[tf.TensorSpec]:
+        """The inputs of `encode_queries`; none for a ranker that reads no query and no shopper."""
+        return column_specs(self._of("query", "user"), [None])
+
+    def embedding_inputs(self) -> list[tf.TensorSpec]:
+        """The inputs of `rank_embeddings`."""
+        scorer = self._model.scorer.input
+        modalities, width = scorer["tokens"].shape[2:]
+        contexts = []
+        if self.context_inputs():
+            shape = scorer["contexts"].shape
+            contexts = [
+                tf.TensorSpec(shape, tf.float32, "contexts"),
+                tf.TensorSpec(shape[:2], tf.bool, "contexts_present"),
+            ]
+        return [
+            *contexts,
+            *stored_history_specs(self._model.history, modalities, width),
+            *column_specs(self._of("pair"), [None, None]),
+            tf.TensorSpec([None, None, modalities, width], tf.float32, "tokens"),
+            tf.TensorSpec([None, None, modalities], tf.bool, "present"),
+            tf.TensorSpec([None], tf.int32, LIST_LENGTH),
         ]
 
     def item_inputs(self) -> list[tf.TensorSpec]:
@@ -138,7 +159,12 @@ class ServedRanker(tf.Module):
             flat[kind.name] = tf.reshape(inputs[kind.name], [-1])
             there = inputs[present_name(kind.name)] & mask  # padding is not worth decoding
             flat[present_name(kind.name)] = tf.reshape(there, [-1])
-        return self._score(inputs, self._encode(flat), mask)
+        tokens, present = self._encode(flat)
+        shape, each = tf.shape(mask), tokens.shape[1:]
+        tokens = tf.reshape(tokens, tf.concat([shape, each], 0))
+        present = tf.reshape(present, tf.concat([shape, each[:1]], 0))
+        contexts = self.lists.contexts(inputs, mask)
+        return self.lists.scores(contexts, inputs, (tokens, present), self._history(inputs), mask)
 
     def rank_items(self, inputs: Tensors) -> dict[str, tf.Tensor]:
         """Scores [B, L] of candidates given by their ids.
@@ -149,8 +175,58 @@ class ServedRanker(tf.Module):
             which nothing is known.
         """
         inputs = _some(inputs, ITEMS)
-        known = self._stored(self.item_rows.lookup(inputs[ITEMS]))
-        return self._score(inputs, known, inputs[ITEMS] != "")
+        mask = inputs[ITEMS] != ""
+        rows, _ = self.items.rows(inputs[ITEMS])
+        contexts = self.lists.contexts(inputs, mask)
+        items = self.items.gather(rows)
+        return self.lists.scores(contexts, inputs, items, self._history(inputs), mask)
+
+    def rank_embeddings(self, inputs: Tensors) -> dict[str, tf.Tensor]:
+        """Scores [B, L] of candidates given by their tokens, as `rank_items` gives by their ids.
+
+        Args:
+          inputs: contexts [B, C, D] float32 and contexts_present [B, C] as `encode_queries` gives
+            them; pair features [B, L], each with its flag; tokens [B, L, M, D] float32 and present
+            [B, L, M] as `lookup_items` or `encode_items` give them; list_length [B] int32; of a
+            history HISTORY_tokens [B, H, M, D] float32, HISTORY_known [B, H] bool, HISTORY_types
+            [B, H] string and HISTORY_ages [B, H] float32 days, oldest event first.
+
+        Masking: padding, events that are not known and the tokens of absent modalities change no
+          score, whatever is given for them. Padding has the score −1e9.
+        """
+        inputs = _some(inputs, "present")
+        mask = tf.sequence_mask(inputs[LIST_LENGTH], tf.shape(inputs["present"])[1])
+        present = inputs["present"] & mask[..., None]
+        tokens = tf.where(present[..., None], inputs["tokens"], self.items.absent)
+        history: dict[str, tf.Tensor] = {}
+        name = self._model.history
+        if name is not None:
+            events = inputs[f"{name}_tokens"]
+            history = self.lists.history(inputs, inputs[f"{name}_known"], events)
+        if self.context_inputs():
+            contexts = {n: inputs[n] for n in ("contexts", "contexts_present")}
+        else:
+            contexts = self.lists.contexts(inputs, mask)
+        return self.lists.scores(contexts, inputs, (tokens, present), history, mask)
+
+    def encode_queries(self, inputs: Tensors) -> dict[str, tf.Tensor]:
+        """Contexts [B, C, D] float32 and contexts_present [B, C] of query and user features [B].
+
+        There is one context for the query and one for the shopper, as far as these have features.
+        """
+        lead = inputs[self._of("query", "user")[0].name]
+        return self.lists.contexts(inputs, tf.ones([tf.size(lead), 1], tf.bool))
+
+    def lookup_items(self, inputs: Tensors) -> dict[str, tf.Tensor]:
+        """Embeddings of items of the catalogue given by their ids [N].
+
+        Returns:
+          tokens [N, M, D] float32, present [N, M] bool, and known [N] bool. An unknown id has the
+          tokens of an item of which nothing is known.
+        """
+        rows, known = self.items.rows(inputs[ITEMS])
+        tokens, present = self.items.gather(rows)
+        return {"tokens": tokens, "present": present, "known": known}
 
     def encode_items(self, inputs: Tensors) -> dict[str, tf.Tensor]:
         """Embeddings of items given by their raw features [N].
@@ -159,8 +235,7 @@ class ServedRanker(tf.Module):
           tokens [N, M, D] float32 and present [N, M] bool, one token a modality; embedding
           [N, D], the mean over the present tokens, zeros where none is present.
         """
-        encoded = self._encode(_some(inputs, self._of("item")[0].name))
-        tokens, present = tf.cast(encoded["tokens"], tf.float32), encoded["present"]
+        tokens, present = self._encode(_some(inputs, self._of("item")[0].name))
         weight = tf.cast(present, tf.float32)[..., None]
         mean = tf.reduce_sum(tokens * weight, 1) / tf.maximum(tf.reduce_sum(weight, 1), 1.0)
         return {"tokens": tokens, "present": present, "embedding": mean}
@@ -173,82 +248,21 @@ class ServedRanker(tf.Module):
     def _of(self, *sides: str) -> list[FeatureKind]:
         return self._features.of_side(*sides)
 
-    def _encode(self, inputs: Tensors) -> dict[str, tf.Tensor]:
-        """Tokens and presence of items [N], N at least 1."""
-        return self._graphs.items(self._prepared(self._of("item"), inputs))
-
-    def _prepared(self, kinds: Iterable[FeatureKind], inputs: Tensors) -> dict[str, tf.Tensor]:
-        """Encoder inputs [N, ...] and presence [N] of raw features [N]."""
-        fed = {}
-        for kind in kinds:
-            raw, present = cleaned(kind, inputs[kind.name], inputs[present_name(kind.name)])
-            fed[kind.name] = self._graphs.preprocess[kind.name](raw)
-            fed[present_name(kind.name)] = present
-        return fed
-
-    def _stored(self, rows: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Tokens [N, M, D] and presence [N, M] of rows of the stored table, flattened to [N]."""
-        rows = tf.reshape(rows, [-1])
-        return {"tokens": tf.gather(self.tokens, rows), "present": tf.gather(self.present, rows)}
+    def _encode(self, inputs: Tensors) -> tuple[tf.Tensor, tf.Tensor]:
+        """Tokens [N, M, D] float32 and presence [N, M] of raw items [N], N at least 1."""
+        encoded = self._graphs.items(self.lists.prepared(self._of("item"), inputs))
+        return tf.cast(encoded["tokens"], tf.float32), encoded["present"]
 
     def _history(self, inputs: Tensors) -> dict[str, tf.Tensor]:
-        """The model's history inputs [B, length]: the latest events whose item is known."""
-        history = self._features.history
-        if history is None:
+        """The history as `ServedLists.scores` takes it, of events on items of the catalogue."""
+        name = self._model.history
+        if name is None:
             return {}
-        items = inputs[f"{history.name}_items"]
-        rows = self.item_rows.lookup(items)
-        known = (items != "") & (rows < self.unknown)
-        types = self.event_types.lookup(inputs[f"{history.name}_types"])
-        ages = inputs[f"{history.name}_ages"]
-        ages = tf.where(tf.math.is_finite(ages), ages, 0.0)
-        length = history.options.length
-
-        def latest(values: tf.Tensor) -> tf.Tensor:
-            events = tf.ragged.boolean_mask(values, known)[:, -length:]
-            return events.to_tensor(shape=[None, length])
-
-        count = tf.reduce_sum(tf.cast(known, tf.int32), -1)
-        by_role = {
-            "slots": latest(rows),
-            "types": latest(types),
-            "ages": latest(ages),
-            "mask": tf.sequence_mask(count, length),
-        }
-        return {self._model.history_input(role): t for role, t in by_role.items()}
-
-    def _score(self, inputs: Tensors, items: Tensors, mask: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Scores, and each task's output, of candidates whose tokens stand in row order in `items`.
-
-        All are [B, L]; of padding, scores are −1e9 and outputs 0.
-        """
-        shape = tf.shape(mask)
-        batch = {MASK: mask, SLOTS: tf.reshape(tf.range(tf.size(mask)), shape)}
-        batch |= self._prepared(self._of("query", "user"), inputs)
-        for kind in self._of("pair"):
-            flag = present_name(kind.name)
-            flat = {kind.name: inputs[kind.name], flag: inputs[flag] & mask}
-            flat = self._prepared([kind], {n: tf.reshape(t, [-1]) for n, t in flat.items()})
-            for name, value in flat.items():
-                rest = value.shape[1:]
-                spread = tf.reshape(value, tf.concat([shape, rest], 0))
-                batch[name] = tf.ensure_shape(spread, [None, None, *rest])
-        history = self._history(inputs)
-        if history:
-            # The table of this request: its candidates, then its events.
-            slots = self._model.history_input("slots")
-            events = self._stored(history[slots])
-            items = {n: tf.concat([items[n], events[n]], 0) for n in events}
-            at = tf.reshape(tf.range(tf.size(history[slots])), tf.shape(history[slots]))
-            batch |= history | {slots: tf.size(mask) + at}
-        raw = by_name(self._model, self._graphs.scores(dict(items), batch))
-        outputs = self._model.outputs
-        if outputs is None:
-            return {SCORES: tf.where(mask, raw[SCORES], PADDED_SCORE)}
-        return {
-            SCORES: tf.where(mask, outputs.scores(raw), PADDED_SCORE),
-            **{n: tf.where(mask, p, 0.0) for n, p in outputs.predictions(raw).items()},
-        }
+        # No id is padding, even were an item of the catalogue called by the empty text.
+        rows, known = self.items.rows(inputs[f"{name}_items"])
+        known &= inputs[f"{name}_items"] != ""
+        history = self.lists.history(inputs, known, rows)
+        return history | {"events": self.items.gather(history["events"])[0]}
 
 
 def _some(inputs: Tensors, lead: str) -> dict[str, tf.Tensor]:

@@ -164,10 +164,20 @@ def test_names_shapes_and_dtypes(signatures: Mapping[str, Any]) -> None:
         "serving_default": context | pair | items(2) | {"list_length": ("int32", 1)},
         "rank_items": context | pair | {"items": ("string", 2)},
         "encode_items": items(1),
+        "lookup_items": {"items": ("string", 1)},
+        "encode_queries": {n: t for n, t in context.items() if not n.startswith("history_")},
         PREDICT: {"inputs": ("string", 1)},
     }
+    inputs["rank_embeddings"] = pair | {
+        "contexts": ("float32", 3), "contexts_present": ("bool", 2),
+        "tokens": ("float32", 4), "present": ("bool", 3), "list_length": ("int32", 1),
+        "history_tokens": ("float32", 4), "history_known": ("bool", 2),
+        "history_types": ("string", 2), "history_ages": ("float32", 2),
+    }  # fmt: skip
     outputs = {name: {"scores": 2} for name in inputs}
     outputs["encode_items"] = {"tokens": 3, "present": 2, "embedding": 2}
+    outputs["lookup_items"] = {"tokens": 3, "present": 2, "known": 1}
+    outputs["encode_queries"] = {"contexts": 3, "contexts_present": 2}
     assert set(signatures) == set(inputs)
     for name, function in signatures.items():
         specs = function.structured_input_signature[1]

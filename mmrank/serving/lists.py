@@ -1,0 +1,124 @@
+"""Lists scored in the graph of an export: contexts, the history, and the scores of candidates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import tensorflow as tf
+
+from mmrank.encoders import FeatureKind
+from mmrank.features import Features
+from mmrank.models import MASK, RankingModel, present_name
+from mmrank.scoring import SCORES, by_name
+from mmrank.serving.graphs import Graphs, Tensors
+from mmrank.serving.raw import cleaned, id_lookup
+
+# JSON knows no infinity, so padding gets a finite score below every real one.
+PADDED_SCORE = -1e9
+
+
+class ServedLists(tf.Module):
+    """The parts of a ranker that run at a request, over raw values.
+
+    Args:
+      model: The ranker.
+      features: Its fitted features.
+      graphs: The model's `ranker_graphs`.
+    """
+
+    def __init__(self, model: RankingModel, features: Features, graphs: Graphs):
+        super().__init__(name="served_lists")
+        self._model, self._features, self._graphs = model, features, graphs
+        if features.history is not None:
+            types = features.history.types
+            self.event_types = id_lookup(types, range(1, len(types) + 1), default=0)
+
+    def prepared(self, kinds: Iterable[FeatureKind], inputs: Tensors) -> dict[str, tf.Tensor]:
+        """Encoder inputs [N, ...] and presence [N] of raw features [N]."""
+        fed = {}
+        for kind in kinds:
+            raw, present = cleaned(kind, inputs[kind.name], inputs[present_name(kind.name)])
+            fed[kind.name] = self._graphs.preprocess[kind.name](raw)
+            fed[present_name(kind.name)] = present
+        return fed
+
+    def contexts(self, inputs: Tensors, mask: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Contexts [B, C, D] float32 and contexts_present [B, C] of query and user features [B].
+
+        The mask [B, L] counts the lists where there is no such feature.
+        """
+        kinds = self._features.of_side("query", "user")
+        contexts = self._graphs.contexts({MASK: mask} | self.prepared(kinds, inputs))
+        return contexts | {"contexts": tf.cast(contexts["contexts"], tf.float32)}
+
+    def history(self, inputs: Tensors, known: tf.Tensor, events: tf.Tensor) -> dict[str, tf.Tensor]:
+        """The latest events whose item is known, [B, length] by role: events, types, ages, mask.
+
+        Args:
+          inputs: HISTORY_types [B, H] string and HISTORY_ages [B, H] float32.
+          known: Whether an event's item is known [B, H] bool; padding is not.
+          events: What stands for the items [B, H, ...]; zeros stand where there are fewer.
+        """
+        history = self._features.history
+        assert history is not None
+        length = history.options.length
+
+        def latest(values: tf.Tensor) -> tf.Tensor:
+            kept = tf.ragged.boolean_mask(values, known)[:, -length:]
+            return kept.to_tensor(shape=[None, length, *values.shape[2:]])
+
+        ages = inputs[f"{history.name}_ages"]
+        return {
+            "events": latest(events),
+            "types": latest(self.event_types.lookup(inputs[f"{history.name}_types"])),
+            "ages": latest(tf.where(tf.math.is_finite(ages), ages, 0.0)),
+            "mask": tf.sequence_mask(tf.reduce_sum(tf.cast(known, tf.int32), -1), length),
+        }
+
+    def scores(
+        self,
+        contexts: Tensors,
+        pairs: Tensors,
+        items: tuple[tf.Tensor, tf.Tensor],
+        history: Tensors,
+        mask: tf.Tensor,
+    ) -> dict[str, tf.Tensor]:
+        """Scores, and each task's output, [B, L]; of padding, scores are −1e9 and outputs 0.
+
+        Args:
+          contexts: As `contexts` gives them.
+          pairs: Raw query-item features [B, L] and their flags.
+          items: Tokens [B, L, M, D] and presence [B, L, M] of the candidates.
+          history: As `history` gives it, with the tokens [B, length, M, D] of its events; empty
+            for a ranker without.
+          mask: [B, L], False for padding.
+        """
+        tokens, present = items
+        fed = {MASK: mask, "tokens": tokens, "present": present} | dict(contexts)
+        fed |= self._pairs(pairs, mask)
+        if history:
+            fed["history_tokens"] = history["events"]
+            fed |= {f"history_{role}": history[role] for role in ("types", "ages", "mask")}
+        # Towers and scorer may compute in bfloat16, which no client knows.
+        fed = {n: tf.cast(fed[n], t.dtype) for n, t in self._model.scorer.input.items()}
+        raw = by_name(self._model, self._graphs.scorer(fed))
+        outputs = self._model.outputs
+        if outputs is None:
+            return {SCORES: tf.where(mask, raw[SCORES], PADDED_SCORE)}
+        return {
+            SCORES: tf.where(mask, outputs.scores(raw), PADDED_SCORE),
+            **{n: tf.where(mask, p, 0.0) for n, p in outputs.predictions(raw).items()},
+        }
+
+    def _pairs(self, inputs: Tensors, mask: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Encoder inputs [B, L, ...] and presence [B, L] of query-item features."""
+        shape, fed = tf.shape(mask), {}
+        for kind in self._features.of_side("pair"):
+            flag = present_name(kind.name)
+            flat = {kind.name: inputs[kind.name], flag: inputs[flag] & mask}
+            flat = self.prepared([kind], {n: tf.reshape(t, [-1]) for n, t in flat.items()})
+            for name, value in flat.items():
+                rest = value.shape[1:]
+                spread = tf.reshape(value, tf.concat([shape, rest], 0))
+                fed[name] = tf.ensure_shape(spread, [None, None, *rest])
+        return fed

@@ -1,0 +1,43 @@
+"""The encoded catalogue inside an export: tokens and presence of its items by their ids."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from mmrank.serving.raw import id_lookup
+
+
+class StoredItems(tf.Module):
+    """Tokens [N + 1, M, D] and presence [N + 1, M] of N items and of one that nothing is known of.
+
+    Attributes:
+      absent: Tokens [M, D] float32 of the item without anything: what stands in a modality's place
+        where it is absent.
+
+    Args:
+      ids: Item ids [N], unique texts.
+      table: tokens [N + 1, M, D] and present [N + 1, M] of these items; the last row is that of
+        an item with nothing present, which stands for every unknown id.
+    """
+
+    def __init__(self, ids: Sequence[str], table: Mapping[str, np.ndarray]):
+        super().__init__(name="stored_items")
+        self._unknown = len(ids)
+        self._rows = id_lookup(ids, range(len(ids)), default=len(ids))
+        self.tokens = tf.Variable(table["tokens"], trainable=False, name="item_tokens")
+        self.present = tf.Variable(table["present"], trainable=False, name="item_present")
+        absent = np.asarray(table["tokens"][-1], np.float32)
+        self.absent = tf.Variable(absent, trainable=False, name="absent_tokens")
+
+    def rows(self, ids: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """The rows int32 of some ids, and whether each is known, of the ids' shape."""
+        rows = self._rows.lookup(ids)
+        return rows, rows < self._unknown
+
+    def gather(self, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Tokens [..., M, D] float32 and presence [..., M] bool of some rows [...]."""
+        tokens = tf.cast(tf.gather(self.tokens, rows), tf.float32)
+        return tokens, tf.gather(self.present, rows)
