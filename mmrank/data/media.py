@@ -13,10 +13,10 @@ from collections.abc import Iterator
 
 from PIL import Image
 
+from mmrank.data.image_bounds import MAX_PIXELS, image_problem
 from mmrank.data.tables import DataError, Dataset
 
 MAX_BYTES = 64 * 2**20
-MAX_PIXELS = 50_000_000
 # What `tf.io.decode_image` reads. MPO is a JPEG with more pictures behind it, as phones write it.
 DECODABLE = ("JPEG", "MPO", "PNG", "GIF", "BMP")
 
@@ -140,6 +140,9 @@ def probe_image(data: bytes, max_pixels: int = MAX_PIXELS) -> str | None:
     """
     if not data:
         return "empty file"
+    costly = image_problem(data, max_pixels)
+    if costly is not None:
+        return costly
     try:
         with warnings.catch_warnings():
             # Pillow warns of what it takes for a bomb; the bound below is the stricter one.

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from mmrank.data.media import MAX_BYTES, MAX_PIXELS
+from mmrank.data.image_bounds import MAX_PIXELS
+from mmrank.data.media import MAX_BYTES
 from mmrank.data.tables import DataError
 
 MAX_SECONDS = 600

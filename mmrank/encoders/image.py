@@ -30,6 +30,7 @@ from mmrank.encoders.donor import (
     taken_options,
 )
 from mmrank.encoders.frozen import Freezable
+from mmrank.encoders.image_bounds import bounded
 
 SCALED = "EfficientNet"
 SMALLEST = 32  # pixels; Keras refuses less
@@ -220,8 +221,11 @@ def decode_image(data: tf.Tensor, height: int, width: int) -> tf.Tensor:
 
     The photo is scaled to fit and the rest padded with white, as shops photograph, so that its
     proportions stay.
+
+    Raises:
+      InvalidArgumentError: When run on a file that cannot be decoded, or only at too high a cost.
     """
-    pixels = tf.io.decode_image(data, channels=3, expand_animations=False)
+    pixels = tf.io.decode_image(bounded(data), channels=3, expand_animations=False)
     pixels.set_shape([None, None, 3])
     shape = tf.cast(tf.shape(pixels)[:2], tf.float32)
     scale = tf.reduce_min(tf.constant([height, width], tf.float32) / shape)

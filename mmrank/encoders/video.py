@@ -23,6 +23,7 @@ from mmrank.encoders.base import texts
 from mmrank.encoders.frames import FrameAttention, HubClips
 from mmrank.encoders.frozen import Freezable
 from mmrank.encoders.image import NETWORKS, SCALED, SMALLEST, ImageOptions, image_tower
+from mmrank.encoders.image_bounds import bounded
 from mmrank.schema import did_you_mean
 
 CHUNK = 64
@@ -194,7 +195,7 @@ def decode_strip(data: tf.Tensor, name: str, frames: int, height: int, width: in
     Raises:
       InvalidArgumentError: When run on an image of another shape; `name` stands in the message.
     """
-    pixels = tf.io.decode_image(data, channels=3, expand_animations=False)
+    pixels = tf.io.decode_image(bounded(data), channels=3, expand_animations=False)
     pixels.set_shape([None, None, 3])
     tall, wide = tf.shape(pixels)[0], tf.shape(pixels)[1]
     fits = (wide == width) & (tall % height == 0) & (tall > 0) & (tall <= frames * height)

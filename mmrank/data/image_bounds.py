@@ -1,0 +1,110 @@
+"""What decoding an image file would cost, read from its headers: nothing is decoded."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+
+MAX_PIXELS = 50_000_000
+# A progressive JPEG is as costly as it has scans, each over the whole image. Encoders write about
+# ten, and phones put a preview and a second picture behind the first.
+MAX_SCANS = 100
+SCAN = b"\xff\xda"
+# Markers of JPEG that begin a frame and so bear its size: SOF0 to SOF15 but DHT, JPG and DAC.
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_BARE = frozenset(range(0xD0, 0xDA)) | {0x01}  # without a length: RST, SOI, EOI and TEM
+
+
+def image_problem(data: bytes, max_pixels: int = MAX_PIXELS) -> str | None:
+    """None for a file whose decoding is bounded, else the reason in a few words.
+
+    A file that is no image passes: a decoder refuses it at no cost.
+
+    Args:
+      data: The file's bytes.
+      max_pixels: Bound on `declared_pixels`.
+    """
+    pixels = declared_pixels(data)
+    if pixels > max_pixels:
+        return f"too large: {pixels / 1e6:.0f} megapixels"
+    if data[:2] == b"\xff\xd8" and data.count(SCAN) > MAX_SCANS:
+        return f"too costly: a JPEG of more than {MAX_SCANS} scans"
+    return None
+
+
+def declared_pixels(data: bytes) -> int:
+    """The pixels that a decoder of a JPEG, PNG, GIF or BMP would hold; 0 where no header says.
+
+    Of a GIF all frames count, since they are all decoded before the first is taken.
+    """
+    for magic, reader in _READERS.items():
+        if data.startswith(magic):
+            try:
+                return reader(data)
+            except (struct.error, IndexError):
+                return 0  # ends within its headers, as its decoder will say
+    return 0
+
+
+def _png(data: bytes) -> int:
+    width, height = struct.unpack_from(">II", data, 16)
+    return width * height
+
+
+def _bmp(data: bytes) -> int:
+    width, height = struct.unpack_from("<ii", data, 18)
+    return abs(width * height)
+
+
+def _jpeg(data: bytes) -> int:
+    at, pixels = 2, 0
+    while at < len(data):
+        at = data.find(b"\xff", at)
+        if at < 0:
+            break
+        marker = data[at + 1]
+        if marker in (0xFF, 0x00):  # filling
+            at += 1
+        elif marker in _BARE:
+            at += 2
+        elif marker == SCAN[1]:
+            break
+        else:
+            if marker in _FRAMES:
+                height, width = struct.unpack_from(">HH", data, at + 5)
+                pixels = max(pixels, height * width)
+            at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    return pixels
+
+
+def _gif(data: bytes) -> int:
+    at = 13 + _palette(data[10])
+    total = tallest = widest = 0
+    while at < len(data) and data[at] in (0x21, 0x2C):
+        if data[at] == 0x21:  # an extension: its label, then blocks
+            at += 2
+        else:
+            width, height = struct.unpack_from("<HH", data, at + 5)
+            total, widest, tallest = (
+                total + width * height,
+                max(widest, width),
+                max(tallest, height),
+            )
+            at += 11 + _palette(data[at + 9])
+        while at < len(data) and data[at]:
+            at += 1 + data[at]
+        at += 1
+    return max(total, tallest * widest)
+
+
+def _palette(flags: int) -> int:
+    """Bytes of the colour table that a GIF's flags announce."""
+    return 6 << (flags & 7) if flags & 0x80 else 0
+
+
+_READERS: dict[bytes, Callable[[bytes], int]] = {
+    b"\xff\xd8": _jpeg,
+    b"\x89PNG": _png,
+    b"GIF8": _gif,
+    b"BM": _bmp,
+}

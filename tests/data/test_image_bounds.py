@@ -1,0 +1,82 @@
+"""What an image would cost to decode, from hand-made headers and from Pillow's files."""
+
+from __future__ import annotations
+
+import io
+import struct
+
+import pytest
+from PIL import Image
+
+from mmrank.data.image_bounds import declared_pixels, image_problem
+from mmrank.data.media import probe_image
+
+EOI = b"\xff\xd9"
+
+
+def encoded(form: str, width: int = 30, height: int = 20, **options: object) -> bytes:
+    file = io.BytesIO()
+    Image.new("L" if form == "GIF" else "RGB", (width, height), 7).save(file, form, **options)
+    return file.getvalue()
+
+
+def gif(*frames: tuple[int, int], palette: bool = False) -> bytes:
+    """A GIF of frames that hold no pixel but declare some, each behind a comment."""
+    head = b"GIF89a" + struct.pack("<HHBBB", 1, 1, 0x81 if palette else 0, 0, 0)
+    head += bytes(12 if palette else 0)  # 2^(1 + 1) colours
+    comment = b"\x21\xfe\x03abc\x02de\x00"
+    body = b"".join(
+        comment + b"\x2c" + struct.pack("<HHHHB", 0, 0, w, h, 0x80) + bytes(6) + b"\x02\x01\x44\x00"
+        for w, h in frames
+    )
+    return head + body + b"\x3b"
+
+
+def jpeg(width: int, height: int, scans: int = 1) -> bytes:
+    """A JPEG's markers, with a length that says 0xFFDA inside a comment."""
+    comment = b"\xff\xfe" + struct.pack(">H", 6) + b"abcd"
+    frame = b"\xff\xff\xc2" + struct.pack(">HBHHB", 8, 8, height, width, 0)  # one byte of filling
+    return b"\xff\xd8" + comment + frame + b"\xff\xda\x00\x02\x2c" * scans + EOI
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "GIF", "BMP"])
+def test_what_pillow_writes_is_read(form: str) -> None:
+    assert declared_pixels(encoded(form)) == 600
+    assert image_problem(encoded(form)) is None
+
+
+def test_all_frames_of_a_gif_count() -> None:
+    assert declared_pixels(gif((10, 20), (30, 5))) == 600  # the frame that holds both is 30 x 20
+    assert declared_pixels(gif((10, 20), (10, 20), (10, 21))) == 610
+    assert declared_pixels(gif((7, 3), palette=True)) == 21
+    moving = [Image.new("L", (8, 8), grey) for grey in (0, 99, 200)]
+    file = io.BytesIO()
+    moving[0].save(file, "GIF", save_all=True, append_images=moving[1:])
+    assert declared_pixels(file.getvalue()) == 3 * 64
+
+
+def test_a_bomb_is_told_by_its_header() -> None:
+    png = bytearray(encoded("PNG"))
+    png[16:24] = struct.pack(">II", 60_000, 60_000)
+    for data in (bytes(png), gif((60_000, 60_000)), jpeg(60_000, 60_000)):
+        assert image_problem(data) == "too large: 3600 megapixels"
+        assert probe_image(data) == "too large: 3600 megapixels"
+    frames = gif(*[(4000, 4000)] * 4)
+    assert image_problem(frames) == "too large: 64 megapixels"
+
+
+def test_a_jpeg_of_many_scans_is_refused() -> None:
+    assert image_problem(jpeg(10, 10, scans=100)) is None
+    assert image_problem(jpeg(10, 10, scans=101)) == "too costly: a JPEG of more than 100 scans"
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "GIF", "BMP"])
+def test_a_file_cut_anywhere_raises_nothing(form: str) -> None:
+    data = encoded(form)
+    for end in range(min(len(data), 700)):
+        assert 0 <= declared_pixels(data[:end]) <= 600
+
+
+@pytest.mark.parametrize("data", [b"", b"RIFF..WEBP", b"<svg>", b"GIF8", b"\xff\xd8\xff"])
+def test_what_is_no_image_declares_nothing(data: bytes) -> None:
+    assert declared_pixels(data) == 0
