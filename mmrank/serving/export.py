@@ -18,26 +18,30 @@ from tqdm import tqdm
 from mmrank.build import Run
 from mmrank.collaborative.served import FILE as COLLABORATIVE
 from mmrank.collaborative.served import fit_served
+from mmrank.compression.item_table import FULL
 from mmrank.data.tables import DataError, Dataset
 from mmrank.features import Features
 from mmrank.ranking.task_outputs import TaskOutputs
 from mmrank.schema import did_you_mean, save_schema
+from mmrank.serving.card import CARD, FORMAT
 from mmrank.serving.fingerprint import item_fingerprint
 from mmrank.serving.graphs import Graphs, ranker_graphs
-from mmrank.serving.ranker import CARD, FORMAT, versions
+from mmrank.serving.ranker import versions
 from mmrank.serving.signatures import ServedRanker
 
 CHUNK = 256
 logger = logging.getLogger(__name__)
 
 
-def export_run(run: Run, out: pathlib.Path, dataset: Dataset) -> pathlib.Path:
+def export_run(run: Run, out: pathlib.Path, dataset: Dataset, storage: str = FULL) -> pathlib.Path:
     """The folder OUT/N of the exported ranker, N one above the highest number there.
 
     Args:
       run: A trained ranker.
       out: Folder of the numbered exports; made if it is not there.
       dataset: The catalogue whose items can be ranked by id.
+      storage: How the tokens of its items are kept, a name of
+        `mmrank.compression.item_table.STORAGES`.
 
     Raises:
       NotADirectoryError: `out` is a file.
@@ -56,7 +60,7 @@ def export_run(run: Run, out: pathlib.Path, dataset: Dataset) -> pathlib.Path:
             )
     graphs = ranker_graphs(run.model, run.fitted)
     table = catalogue_table(graphs, run.fitted, run.items(dataset))
-    served = ServedRanker(run.model, run.fitted, list(dataset.item_ids), table, graphs)
+    served = ServedRanker(run.model, run.fitted, list(dataset.item_ids), table, graphs, storage)
     out.mkdir(parents=True, exist_ok=True)
     # A server that watches `out` looks at numbers alone, and a rename shows it all at once.
     partial = pathlib.Path(tempfile.mkdtemp(prefix=".partial-", dir=out))

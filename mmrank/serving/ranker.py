@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,17 +12,12 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_text  # noqa: F401 - registers the ops of the tokenizer in the graph
 
-from mmrank.collaborative.served import FILE as COLLABORATIVE
-from mmrank.collaborative.served import ServedScores
 from mmrank.ranking.order import Order, parse_order
-from mmrank.serving.request import Arrays, Column, Inputs, RankError, item_id, read_events
+from mmrank.serving.card import REMEDY, Card, read_card
+from mmrank.serving.request import Arrays, Inputs, RankError, item_id
 
-CARD = pathlib.PurePath("assets.extra", "ranker.json")
-FORMAT = 1
 SCORES = "scores"
-COLLABORATIVE_KIND = "collaborative"
 SMALLEST = float(np.finfo(np.float32).tiny)  # of a chance that has a logarithm
-REMEDY = "export a run with `python -m mmrank.export --run RUN`"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,24 +42,23 @@ class Ranker:
 
     Attributes:
       folder: The export it was read from.
-      inputs: The features that it takes.
-      tasks: Names of its tasks, none if it scores by grades.
+      card: What the export says of itself.
       order: Another formula for the order than the export's, or None.
-      collaborative: The collaborative scores of candidates given by id, or None.
     """
 
-    def __init__(
-        self,
-        folder: pathlib.Path,
-        inputs: Inputs,
-        module: Any,
-        tasks: Sequence[str] = (),
-        order: Order | None = None,
-        collaborative: ServedScores | None = None,
-    ):
-        self.folder, self.inputs, self.tasks, self.order = folder, inputs, tuple(tasks), order
-        self.collaborative = collaborative
+    def __init__(self, folder: pathlib.Path, card: Card, module: Any, order: Order | None = None):
+        self.folder, self.card, self.order = folder, card, order
         self._module = module
+
+    @property
+    def inputs(self) -> Inputs:
+        """The features that it takes."""
+        return self.card.inputs
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Names of its tasks, none if it scores by grades."""
+        return self.card.tasks
 
     @property
     def signatures(self) -> Mapping[str, Any]:
@@ -85,23 +78,9 @@ class Ranker:
           RankError: There is no export of mmrank at `path`, or `order` does not fit its tasks.
         """
         folder = _export_folder(pathlib.Path(path))
-        if not (folder / CARD).is_file():
-            raise RankError(f"{folder}: no {CARD}, so mmrank did not write it; {REMEDY}")
-        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
-        if card.get("format") != FORMAT:
-            raise RankError(
-                f"{folder}: in format {card.get('format')}, while this mmrank reads {FORMAT}; "
-                f"{REMEDY}"
-            )
-        columns = {c["name"]: Column(**c) for c in card["features"]}
-        history = card["history"]
-        inputs = Inputs(columns, None if history is None else history["name"])
-        tasks = card.get("tasks", [])
-        chosen = None if order is None else _order(order, tasks, folder)
-        scores = folder / CARD.parent / COLLABORATIVE
-        collaborative = ServedScores.load(scores) if scores.is_file() else None
-        module = tf.saved_model.load(str(folder))
-        return cls(folder, inputs, module, tasks, chosen, collaborative)
+        card = read_card(folder)
+        chosen = None if order is None else _order(order, card.tasks, folder)
+        return cls(folder, card, tf.saved_model.load(str(folder)), chosen)
 
     def rank(
         self,
@@ -170,7 +149,7 @@ class Ranker:
         pairs = [{}] * len(listed) if pairs is None else pairs
         context = self.inputs.context("query", query) | self.inputs.context("user", user)
         events = None if history is None else list(history)
-        reads_history = self.inputs.history is not None or self.collaborative is None
+        reads_history = self.inputs.history is not None or self.card.collaborative is None
         arrays = context | self.inputs.events(events if reads_history else None)
         wheres = [f"candidate {i}" for i in range(len(listed))]
         if isinstance(listed[0], Mapping):
@@ -180,22 +159,12 @@ class Ranker:
             signature = "serving_default"
         else:
             ids = [item_id(c, w) for c, w in zip(listed, wheres, strict=True)]
-            pairs = self._with_scores(pairs, events, ids)
+            pairs = self.card.with_scores(pairs, events, ids)
             per_candidate = self.inputs.rows(("pair",), pairs, wheres)
             per_candidate["items"] = np.array(ids, object)
             signature = "rank_items"
         arrays |= {n: a[None] for n, a in per_candidate.items()}
         return self._run(signature, arrays)
-
-    def _with_scores(
-        self, pairs: Sequence[Mapping[str, Any]], events: list[Any] | None, ids: Sequence[str]
-    ) -> Sequence[Mapping[str, Any]]:
-        """The pairs' features with their collaborative scores, where the caller gives none."""
-        if self.collaborative is None or not events:
-            return pairs
-        vectors = self.collaborative.vectors(read_events(events), ids)
-        name = next(c.name for c in self.inputs.columns.values() if c.kind == COLLABORATIVE_KIND)
-        return [{name: v, **p} for v, p in zip(vectors, pairs, strict=True)]
 
     def _run(self, signature: str, arrays: Arrays) -> dict[str, np.ndarray]:
         tensors = {

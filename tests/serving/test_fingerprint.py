@@ -12,7 +12,8 @@ from mmrank.serving.fingerprint import item_fingerprint
 
 def test_it_is_the_same_for_the_same_item_tower_alone(run: Run) -> None:
     before = item_fingerprint(run.model, run.fitted)
-    assert len(before) == 16 and int(before, 16) >= 0
+    assert len(before) == 16
+    assert int(before, 16) >= 0
     head = run.model.scorer.trainable_weights[-1]
     head.assign_add(head * 0 + 1.0)
     try:

@@ -1,0 +1,62 @@
+"""How item vectors are kept and looked up: the section `embeddings` of a server's config."""
+
+from __future__ import annotations
+
+import dataclasses
+import urllib.parse
+
+from mmrank.config import ConfigError
+
+PASSWORD_VARIABLE = "MMRANK_REDIS_PASSWORD"
+SCHEMES = ("redis", "rediss", "unix")
+
+
+@dataclasses.dataclass(frozen=True)
+class EmbeddingOptions:
+    """Where item vectors come from.
+
+    Attributes:
+      redis: Address such as redis://127.0.0.1:6379/0 (rediss for TLS), its password in the
+        environment variable MMRANK_REDIS_PASSWORD; null takes them from the export's table alone.
+      prefix: Start of every key in Redis.
+      timeout_ms: Longest wait for Redis, connecting and answering each.
+      failures: Failures in a row after which Redis is left alone for `pause_s`.
+      pause_s, longest_pause_s: Seconds of the first such pause, and of the longest; it doubles.
+      cached_items: Items of Redis whose vectors are kept in memory.
+      cached_queries: Queries whose embeddings are kept in memory.
+    """
+
+    redis: str | None = None
+    prefix: str = "mmrank"
+    timeout_ms: float = 50.0
+    failures: int = 3
+    pause_s: float = 1.0
+    longest_pause_s: float = 30.0
+    cached_items: int = 50_000
+    cached_queries: int = 10_000
+
+    def __post_init__(self) -> None:
+        for name in ("timeout_ms", "failures", "pause_s", "cached_items", "cached_queries"):
+            if getattr(self, name) <= 0:
+                raise ConfigError(f"embeddings: {name} is {getattr(self, name)}; give more than 0")
+        if self.longest_pause_s < self.pause_s:
+            raise ConfigError(
+                f"embeddings: longest_pause_s is {self.longest_pause_s}; give pause_s "
+                f"({self.pause_s}) or more"
+            )
+        if self.redis is not None:
+            _check_address(self.redis)
+
+
+def _check_address(address: str) -> None:
+    parts = urllib.parse.urlsplit(address)
+    if parts.scheme not in SCHEMES:
+        raise ConfigError(
+            f"embeddings: redis is {address.partition('@')[2] or address!r}; write it as "
+            "redis://HOST:PORT/NUMBER"
+        )
+    if parts.password is not None:
+        raise ConfigError(
+            f"embeddings: redis holds a password; put it into the environment as "
+            f"{PASSWORD_VARIABLE} and leave it out of the address"
+        )
