@@ -24,7 +24,6 @@ from mmrank.features import Features
 from mmrank.ranking.task_outputs import TaskOutputs
 from mmrank.schema import did_you_mean, save_schema
 from mmrank.serving.card import CARD, FORMAT
-from mmrank.serving.card import CARD, FORMAT
 from mmrank.serving.fingerprint import item_fingerprint
 from mmrank.serving.graphs import Graphs, ranker_graphs
 from mmrank.serving.ranker import versions
