@@ -60,23 +60,38 @@ class Features:
         Features that share an encoder are fitted on the values of all of them.
         """
         train = dataset.rows("train")
-        groups: dict[str, list[FeatureKind]] = {}
+        values = {}
         for kind in self.columns.values():
             if isinstance(kind, Collaborative):
                 kind.fit_rows(dataset, train)
             else:
-                groups.setdefault(_shared_key(kind), []).append(kind)
-        for members in groups.values():
-            values = [k.corpus(self._training_values(k, dataset, train)) for k in members]
-            first, *others = (k.core for k in members)
-            first.fit(pd.concat(values))
-            for other in others:
-                other.restore(first.state())
+                values[kind.name] = self._training_values(kind, dataset, train)
+        types = None
         if self.history is not None:
             assert dataset.events is not None
             assert dataset.schema.events is not None
             column = dataset.schema.events.type
-            self.history.fit(None if column is None else dataset.events[column])
+            types = None if column is None else dataset.events[column]
+        self.fit_values(values, types)
+
+    def fit_values(self, values: Mapping[str, pd.Series], types: pd.Series | None) -> None:
+        """Fits features on values of theirs, a value for each candidate.
+
+        Args:
+          values: Columns by feature; one that is left out is fitted elsewhere.
+          types: Types of events, for the history; None for events without.
+        """
+        groups: dict[str, list[FeatureKind]] = {}
+        for name in values:
+            groups.setdefault(_shared_key(self.columns[name]), []).append(self.columns[name])
+        for members in groups.values():
+            read = [k.corpus(values[k.name]) for k in members]
+            first, *others = (k.core for k in members)
+            first.fit(pd.concat(read))
+            for other in others:
+                other.restore(first.state())
+        if self.history is not None:
+            self.history.fit(types)
 
     def _training_values(
         self, kind: FeatureKind, dataset: Dataset, train: pd.DataFrame
@@ -116,7 +131,7 @@ class Features:
         starts = run_starts(rows[dataset.schema.lists.list].to_numpy())
         first = rows.iloc[starts]
         grade = dataset.schema.label("grade")
-        history, users = self._history(dataset, first)
+        history, users = self.history_arrays(dataset, first)
         return ListArrays(
             items=self.item_arrays(dataset) if items is None else items,
             contexts=self._of(self.of_side("query", "user"), first, dataset),
@@ -151,9 +166,17 @@ class Features:
             arrays[kind.name], arrays[present_name(kind.name)] = values, present
         return arrays
 
-    def _history(
+    def history_arrays(
         self, dataset: Dataset, first: pd.DataFrame
     ) -> tuple[HistoryArrays | None, np.ndarray]:
+        """All events of a dataset, and each list's user number among them, [lists] int64.
+
+        Without a history feature the events are None; an unknown shopper's number is −1.
+
+        Args:
+          dataset: The dataset.
+          first: One row of each list.
+        """
         nobody = np.full(len(first), -1, np.int64)
         if self.history is None:
             return None, nobody

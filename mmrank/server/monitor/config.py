@@ -1,0 +1,42 @@
+"""The section `monitoring` of the server's config."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+
+@dataclasses.dataclass(frozen=True)
+class Drift:
+    """When requests count as unlike the training data.
+
+    Attributes:
+      window_minutes: Requests of this long a time are compared.
+      min_requests: A feature is judged only if so many requests of the window held it.
+      threshold: Population stability index above which the alert fires.
+      features: Thresholds of single features, by name.
+    """
+
+    window_minutes: float = 60.0
+    min_requests: int = 300
+    threshold: float = 0.25
+    features: Mapping[str, float] = dataclasses.field(default_factory=dict)
+
+    def limit(self, feature: str) -> float:
+        """The threshold of a feature."""
+        return float(self.features.get(feature, self.threshold))
+
+
+@dataclasses.dataclass(frozen=True)
+class Monitoring:
+    """What the server tells of itself.
+
+    Attributes:
+      drift: See there.
+      log_level: debug, info, warning or error.
+      log_requests: Whether every request gets a line; without, only those that fail.
+    """
+
+    drift: Drift = Drift()
+    log_level: str = "info"
+    log_requests: bool = True

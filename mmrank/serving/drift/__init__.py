@@ -1,0 +1,1 @@
+"""Whether requests look like the training data: population stability by feature."""

@@ -1,0 +1,83 @@
+"""The values of a dataset's lists as requests would hold them, and their spread."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+
+from mmrank.data.runs import run_starts
+from mmrank.data.tables import Dataset
+from mmrank.encoders import FeatureKind
+from mmrank.encoders.base import texts
+from mmrank.encoders.collaborative import Collaborative
+from mmrank.features import Features
+from mmrank.serving.drift.bins import Bins, fit_bins
+from mmrank.serving.drift.reference import Reference
+
+# Enough for shares of a percent; more would only take time.
+MAX_ROWS = 50_000
+
+
+def training_reference(features: Features, dataset: Dataset) -> Reference | None:
+    """The spread of a dataset's training lists; None if it has none.
+
+    Args:
+      features: The fitted features. Those marked as collaborative scores are not watched.
+      dataset: The dataset that they were fitted on.
+    """
+    bins: list[Bins] = []
+    for name, values, present in samples(features, dataset, "train"):
+        feature = features.schema.feature(name)
+        column = features.columns.get(name)
+        separator = None if column is None else column.separator
+        personal = feature.side == "user"
+        bins += fit_bins(name, feature.kind, values, present, separator, personal)
+    return Reference(bins) if bins else None
+
+
+def samples(
+    features: Features, dataset: Dataset, split: str
+) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """Each feature's name, raw values [N] and flags in the lists of a split, as requests hold them.
+
+    Query and shopper count once a list, items and pairs once a candidate; of many rows every
+    n-th is taken. A history's value is its number of events.
+    """
+    rows = dataset.rows(split)
+    if not len(rows):
+        return
+    starts = run_starts(rows[dataset.schema.lists.list].to_numpy())
+    first, candidates = rows.iloc[_thin(starts)], rows.iloc[_thin(np.arange(len(rows)))]
+    for kind in features.columns.values():
+        if isinstance(kind, Collaborative):
+            continue
+        if kind.feature.side == "item":
+            values, present = _read(kind, dataset.catalog[kind.feature.column])
+            at = candidates["_item"].to_numpy()
+            yield kind.name, values[at], present[at]
+        else:
+            table = candidates if kind.feature.side == "pair" else first
+            yield kind.name, *_read(kind, table[kind.feature.column])
+    if features.history is not None:
+        history, users = features.history_arrays(dataset, first)
+        assert history is not None
+        whole = dataclasses.replace(history, length=len(history.items))
+        times = first["_time"].to_numpy(np.float64) if "_time" in first else [np.nan] * len(first)
+        past = [whole.before(int(u), float(t)) for u, t in zip(users, times, strict=True)]
+        counts = np.array([events.stop - events.start for events in past], np.float32)
+        yield features.history.name, counts, counts > 0
+
+
+def _read(kind: FeatureKind, column: pd.Series) -> tuple[np.ndarray, np.ndarray]:
+    """Raw values and flags; of files only their names, since nothing but presence is counted."""
+    if kind.is_media:
+        names = texts(column)
+        return names, names != ""
+    return kind.read(column, None)
+
+
+def _thin(rows: np.ndarray) -> np.ndarray:
+    return rows[:: -(-len(rows) // MAX_ROWS)]
