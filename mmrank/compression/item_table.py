@@ -25,7 +25,7 @@ class FullTokens(tf.Module):
         self.stored = tf.Variable(tokens, trainable=False, name="item_tokens")
 
     def gather(self, rows: tf.Tensor) -> tf.Tensor:
-        """Tokens [R, M, D] of some rows [R], in the dtype that they had before."""
+        """Tokens [..., M, D] of some rows [...], in the dtype that they had before."""
         return tf.gather(self.stored, rows)
 
 
@@ -39,7 +39,7 @@ class Float16Tokens(tf.Module):
         self.stored = tf.Variable(half, trainable=False, name="item_tokens")
 
     def gather(self, rows: tf.Tensor) -> tf.Tensor:
-        """Tokens [R, M, D] of some rows [R], in the dtype that they had before."""
+        """Tokens [..., M, D] of some rows [...], in the dtype that they had before."""
         return tf.cast(tf.gather(self.stored, rows), self.dtype)
 
 
@@ -63,7 +63,7 @@ class Int8Tokens(tf.Module):
         self.scale = tf.Variable(scale, trainable=False, name="item_scales")
 
     def gather(self, rows: tf.Tensor) -> tf.Tensor:
-        """Tokens [R, M, D] of some rows [R], in the dtype that they had before."""
+        """Tokens [..., M, D] of some rows [...], in the dtype that they had before."""
         steps = tf.cast(tf.gather(self.stored, rows), tf.float32)
         return tf.cast(steps * tf.gather(self.scale, rows), self.dtype)
 
@@ -94,5 +94,5 @@ class ItemTable(tf.Module):
         self.present = tf.Variable(table["present"], trainable=False, name="item_present")
 
     def gather(self, rows: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Tokens [R, M, D] and present [R, M] of some rows [R] int32."""
+        """Tokens [..., M, D] and present [..., M] of some rows [...]."""
         return {"tokens": self.tokens.gather(rows), "present": tf.gather(self.present, rows)}

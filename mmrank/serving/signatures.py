@@ -23,6 +23,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import tensorflow as tf
 
+from mmrank.compression.item_table import FULL
 from mmrank.encoders import FeatureKind
 from mmrank.features import Features
 from mmrank.models import RankingModel, present_name
@@ -49,6 +50,7 @@ class ServedRanker(tf.Module):
       table: tokens [N + 1, M, D] and present [N + 1, M] of these items; the last row is that of
         an item with nothing present, which stands for every unknown id.
       graphs: The model's `ranker_graphs`.
+      storage: How the table keeps its tokens, as `StoredItems` takes it.
 
     Raises:
       SchemaError: A feature's name is taken by another input of a signature.
@@ -61,10 +63,11 @@ class ServedRanker(tf.Module):
         ids: Sequence[str],
         table: Mapping[str, np.ndarray],
         graphs: Graphs,
+        storage: str = FULL,
     ):
         super().__init__(name="mmrank")
         self._model, self._features, self._graphs = model, features, graphs
-        self.items = StoredItems(ids, table)
+        self.items = StoredItems(ids, table, storage)
         self.lists = ServedLists(model, features, graphs)
         # The graphs are closed over; what they hold has to be tracked to be saved. The Keras
         # models themselves would be saved with every call traced once more.

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import tensorflow as tf
 
+from mmrank.compression.item_table import FULL, ItemTable
 from mmrank.serving.raw import id_lookup
 
 
@@ -21,15 +22,16 @@ class StoredItems(tf.Module):
       ids: Item ids [N], unique texts.
       table: tokens [N + 1, M, D] and present [N + 1, M] of these items; the last row is that of
         an item with nothing present, which stands for every unknown id.
+      storage: How the tokens are kept, a name of `mmrank.compression.item_table.STORAGES`.
     """
 
-    def __init__(self, ids: Sequence[str], table: Mapping[str, np.ndarray]):
+    def __init__(self, ids: Sequence[str], table: Mapping[str, np.ndarray], storage: str = FULL):
         super().__init__(name="stored_items")
         self._unknown = len(ids)
         self._rows = id_lookup(ids, range(len(ids)), default=len(ids))
-        self.tokens = tf.Variable(table["tokens"], trainable=False, name="item_tokens")
-        self.present = tf.Variable(table["present"], trainable=False, name="item_present")
-        absent = np.asarray(table["tokens"][-1], np.float32)
+        self._table = ItemTable(table, storage)
+        # As it is read back, so that an absent modality is one vector wherever it comes from.
+        absent, _ = self.gather(tf.constant(len(ids)))
         self.absent = tf.Variable(absent, trainable=False, name="absent_tokens")
 
     def rows(self, ids: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -39,5 +41,5 @@ class StoredItems(tf.Module):
 
     def gather(self, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Tokens [..., M, D] float32 and presence [..., M] bool of some rows [...]."""
-        tokens = tf.cast(tf.gather(self.tokens, rows), tf.float32)
-        return tokens, tf.gather(self.present, rows)
+        stored = self._table.gather(rows)
+        return tf.cast(stored["tokens"], tf.float32), stored["present"]
