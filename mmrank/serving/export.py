@@ -19,7 +19,6 @@ from mmrank.build import Run
 from mmrank.collaborative.served import FILE as COLLABORATIVE
 from mmrank.collaborative.served import fit_served
 from mmrank.compression.item_table import FULL
-from mmrank.compression.item_table import FULL
 from mmrank.data.tables import DataError, Dataset
 from mmrank.features import Features
 from mmrank.ranking.task_outputs import TaskOutputs
