@@ -24,6 +24,7 @@ from mmrank.features import Features
 from mmrank.ranking.task_outputs import TaskOutputs
 from mmrank.schema import did_you_mean, save_schema
 from mmrank.serving.card import CARD, FORMAT
+from mmrank.serving.drift.training import save_reference
 from mmrank.serving.fingerprint import item_fingerprint
 from mmrank.serving.graphs import Graphs, ranker_graphs
 from mmrank.serving.ranker import versions
@@ -79,6 +80,7 @@ def export_run(run: Run, out: pathlib.Path, dataset: Dataset, storage: str = FUL
         )
         card_file.write_text(card + "\n", encoding="utf-8")
         _save_scores(run.fitted, dataset, card_file.parent)
+        save_reference(run, dataset, card_file.parent)
         final = out / str(max(versions(out), default=0) + 1)
         os.rename(folder, final)
     finally:

@@ -42,4 +42,5 @@ class Reference:
 
 
 def _bins(plain: Mapping[str, Any]) -> Bins:
-    return Bins(**{n: tuple(v) if isinstance(v, list) else v for n, v in plain.items()})
+    fields: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in plain.items()}
+    return Bins(**fields)

@@ -3,22 +3,45 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
+import pathlib
 from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
 
+from mmrank.build import Run
 from mmrank.data.runs import run_starts
-from mmrank.data.tables import Dataset
+from mmrank.data.tables import Dataset, load_dataset
 from mmrank.encoders import FeatureKind
 from mmrank.encoders.base import texts
 from mmrank.encoders.collaborative import Collaborative
 from mmrank.features import Features
+from mmrank.schema import SCHEMA_FILE
 from mmrank.serving.drift.bins import Bins, fit_bins
-from mmrank.serving.drift.reference import Reference
+from mmrank.serving.drift.reference import FILE, Reference
 
 # Enough for shares of a percent; more would only take time.
 MAX_ROWS = 50_000
+logger = logging.getLogger(__name__)
+
+
+def save_reference(run: Run, dataset: Dataset, folder: pathlib.Path) -> None:
+    """Writes the spread of a run's training lists; a warning instead if they are gone.
+
+    Args:
+      run: A trained ranker.
+      dataset: A dataset at hand, which may be another than the one it was trained on.
+      folder: Where the file goes.
+    """
+    trained: Dataset | None = dataset
+    if dataset.folder.resolve() != run.data.resolve():
+        trained = load_dataset(run.data) if (run.data / SCHEMA_FILE).is_file() else None
+    reference = None if trained is None else training_reference(run.fitted, trained)
+    if reference is None:
+        logger.warning("%s: no training lists, so a server cannot tell drift from them", run.data)
+    else:
+        reference.save(folder / FILE)
 
 
 def training_reference(features: Features, dataset: Dataset) -> Reference | None:
