@@ -90,6 +90,7 @@ class Schema:
       catalog, lists, events: The tables; `events` is None for a shop without behaviour.
       features: Every feature and label in the order of the file.
       media: A folder or a zip archive with the media files, relative to the schema's folder.
+      sensitive: Columns of any table that are never read: no feature and no id may be one.
     """
 
     name: str
@@ -98,6 +99,7 @@ class Schema:
     events: Events | None
     features: tuple[Feature, ...]
     media: str | None = None
+    sensitive: tuple[str, ...] = ()
 
     def side(self, *sides: str) -> tuple[Feature, ...]:
         """The features of these sides, in the schema's order."""
@@ -124,6 +126,8 @@ class Schema:
         plain: dict[str, Any] = {"name": self.name}
         if self.media is not None:
             plain["media"] = self.media
+        if self.sensitive:
+            plain["sensitive"] = list(self.sensitive)
         for table in ("catalog", "lists", "events"):
             value = getattr(self, table)
             if value is not None:
@@ -191,7 +195,8 @@ def schema_from_dict(plain: Any) -> Schema:
     """
     if not isinstance(plain, Mapping):
         raise SchemaError("a schema is a mapping with the keys name, catalog, lists, features")
-    _only_known(plain, ("name", "media", "catalog", "lists", "events", "features"), "schema")
+    known = ("name", "media", "sensitive", "catalog", "lists", "events", "features")
+    _only_known(plain, known, "schema")
     if not plain.get("features"):
         raise SchemaError("features: the schema names no feature; list at least one of side item")
     if not isinstance(plain["features"], list):
@@ -201,15 +206,21 @@ def schema_from_dict(plain: Any) -> Schema:
         raise SchemaError(f"media: expected a text, got {media!r}")
     features = tuple(_feature(entry, i) for i, entry in enumerate(plain["features"]))
     _check_names(features)
+    sensitive = plain.get("sensitive", [])
+    if not isinstance(sensitive, list) or not all(isinstance(c, str) for c in sensitive):
+        raise SchemaError(f"sensitive: expected a list of columns, got {sensitive!r}")
     events = plain.get("events")
-    return Schema(
+    schema = Schema(
         name=str(plain.get("name", "dataset")),
         catalog=_table(Catalog, plain.get("catalog"), "catalog"),
         lists=_table(Lists, plain.get("lists"), "lists"),
         events=None if events is None else _table(Events, events, "events"),
         features=features,
         media=media,
+        sensitive=tuple(sensitive),
     )
+    _check_sensitive(schema)
+    return schema
 
 
 def _table(kind: type, plain: Any, where: str) -> Any:
@@ -259,6 +270,21 @@ def _check_names(features: tuple[Feature, ...]) -> None:
         seen.add(feature.name)
     if not any(f.side == "item" for f in features):
         raise SchemaError("features: none is of side item, so there is nothing to rank by")
+
+
+def _check_sensitive(schema: Schema) -> None:
+    used = {f.column: f"feature {f.name}" for f in schema.features if f.kind not in COMPUTED}
+    for name in ("catalog", "lists", "events"):
+        table = getattr(schema, name)
+        for field in dataclasses.fields(table) if table is not None else ():
+            if field.name != "file":
+                used[getattr(table, field.name)] = f"{name}.{field.name}"
+    for column in schema.sensitive:
+        if column in used:
+            raise SchemaError(
+                f"sensitive: the column {column!r} is read as {used[column]}; take it off the list "
+                "or leave that out (user ids can be kept as pseudonyms, see docs/threats.md)"
+            )
 
 
 def _only_known(plain: Mapping[str, Any], known: Iterable[str], where: str) -> None:

@@ -132,3 +132,16 @@ def test_did_you_mean() -> None:
     assert did_you_mean("tilte", ["title", "photo"]) == "; did you mean 'title'?"
     assert did_you_mean("zzz", ["title", "photo"]) == "; known: photo, title"
     assert did_you_mean("zzz", []) == ""
+
+
+def test_sensitive_columns_are_kept_and_are_no_feature(tmp_path: pathlib.Path) -> None:
+    plain = {"features": [TITLE], "sensitive": ["email", "cost"]}
+    schema = schema_from_dict(plain)
+    assert schema.sensitive == ("email", "cost")
+    save_schema(schema, tmp_path)
+    assert load_schema(tmp_path) == schema
+    for column, use in (("title", "feature title"), ("list_id", "lists.list")):
+        with pytest.raises(SchemaError, match=f"the column '{column}' is read as {use}"):
+            schema_from_dict(plain | {"sensitive": [column]})
+    with pytest.raises(SchemaError, match="expected a list of columns"):
+        schema_from_dict(plain | {"sensitive": "email"})

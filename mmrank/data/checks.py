@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import pathlib
 from collections.abc import Collection, Iterator, Mapping
 
 import numpy as np
@@ -11,7 +12,7 @@ import pandas as pd
 
 from mmrank.data.findings import SHOWN, Finding, found, whole
 from mmrank.data.reviews import ReviewKeys, read_reviews
-from mmrank.data.tables import MISSING, as_ids, named_columns, seconds
+from mmrank.data.tables import MISSING, as_ids, columns_of, named_columns, seconds
 from mmrank.data.vectors import read_vector
 from mmrank.schema import COMPUTED, SCHEMA_FILE, Feature, Schema, SchemaError, did_you_mean
 
@@ -64,6 +65,21 @@ def check_columns(schema: Schema, frames: Mapping[str, pd.DataFrame]) -> Iterato
                 f"{did_you_mean(column, map(str, frames[table].columns))}",
                 "add the column or mend the schema",
             )
+
+
+def check_sensitive(
+    folder: pathlib.Path, schema: Schema, frames: Mapping[str, pd.DataFrame]
+) -> Iterator[Finding]:
+    """Sensitive columns that no table has: a misspelt one would be read after all."""
+    if not schema.sensitive:
+        return
+    files = [getattr(schema, table).file for table in frames]
+    there = {column for file in files for column in columns_of(folder / file)}
+    for column in schema.sensitive:
+        if column not in there:
+            near = did_you_mean(column, there)
+            what = f"sensitive names the column {column!r}, which no table has{near}"
+            yield whole(SCHEMA_FILE, None, what, "mend the name or take it off the list")
 
 
 def check_catalog(schema: Schema, catalog: pd.DataFrame) -> Iterator[Finding]:

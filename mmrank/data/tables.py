@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 
 from mmrank.outputs import UserError
 from mmrank.schema import COMPUTED, Schema, SchemaError, did_you_mean, load_schema
@@ -85,9 +86,9 @@ def load_dataset(folder: str | pathlib.Path) -> Dataset:
                 "is a duplicated item id; keep one row per item",
             )
         )
-    lists = _number_lists(schema, lists, numbers)
+    lists = number_lists(schema, lists, numbers)
     if events is not None:
-        events = _number_events(schema, events, numbers)
+        events = number_events(schema, events, numbers)
     return Dataset(folder, schema, catalog, lists, events)
 
 
@@ -101,10 +102,13 @@ def read_one(folder: pathlib.Path, schema: Schema, table: str) -> pd.DataFrame |
     if place is None:
         return None
     ids = [getattr(place, role, None) for role in ("item", "list", "user")]
-    return read_table(folder / place.file, texts=[name for name in ids if name is not None])
+    texts = [name for name in ids if name is not None]
+    return read_table(folder / place.file, texts, schema.sensitive)
 
 
-def read_table(path: pathlib.Path, texts: Collection[str] = ()) -> pd.DataFrame:
+def read_table(
+    path: pathlib.Path, texts: Collection[str] = (), without: Collection[str] = ()
+) -> pd.DataFrame:
     """The rows of a .parquet, .csv, .tsv or .jsonl file (the latter three may be gzipped).
 
     Columns of a .csv or .tsv become numbers where no text is lost by it: `007` stays `007`. Only
@@ -113,6 +117,7 @@ def read_table(path: pathlib.Path, texts: Collection[str] = ()) -> pd.DataFrame:
     Args:
       path: The file.
       texts: Columns of a .csv or .tsv that stay text whatever they hold, such as ids.
+      without: Columns that are left out, if there are such.
 
     Raises:
       DataError: The file is missing, of unknown type, or cannot be read.
@@ -125,7 +130,8 @@ def read_table(path: pathlib.Path, texts: Collection[str] = ()) -> pd.DataFrame:
     suffix = suffixes[-1] if suffixes else ""
     try:
         if suffix == ".parquet":
-            return pd.read_parquet(path)
+            wanted = None if not without else [n for n in columns_of(path) if n not in without]
+            return pd.read_parquet(path, columns=wanted)
         if suffix in (".csv", ".tsv"):
             frame = pd.read_csv(
                 path,
@@ -133,13 +139,25 @@ def read_table(path: pathlib.Path, texts: Collection[str] = ()) -> pd.DataFrame:
                 dtype=str,
                 keep_default_na=False,
                 na_values=[""],
+                usecols=lambda name: name not in without,
             )
             return frame.apply(lambda c: c if c.name in texts else _numbers_where_faithful(c))
         if suffix == ".jsonl":
-            return pd.read_json(path, lines=True, dtype=False, convert_dates=False)
+            frame = pd.read_json(path, lines=True, dtype=False, convert_dates=False)
+            return frame.drop(columns=[c for c in without if c in frame])
     except (ValueError, OSError) as error:
         raise DataError(f"{path}: cannot be read as {suffix}: {error}") from error
     raise DataError(f"{path}: unknown file type {suffix!r}; known: .parquet, .csv, .tsv, .jsonl")
+
+
+def columns_of(path: pathlib.Path) -> list[str]:
+    """The names of a table's columns, without reading more than its beginning."""
+    suffixes = [s for s in path.suffixes if s != ".gz"]
+    if suffixes[-1:] == [".parquet"]:
+        return list(pq.read_schema(path).names)
+    if suffixes[-1:] == [".jsonl"]:
+        return [*map(str, pd.read_json(path, lines=True, nrows=1).columns)]
+    return [*pd.read_csv(path, sep="\t" if suffixes[-1:] == [".tsv"] else ",", nrows=0).columns]
 
 
 def _numbers_where_faithful(column: pd.Series) -> pd.Series:
@@ -223,7 +241,17 @@ def as_ids(column: pd.Series) -> pd.Series:
     return pd.Series(texts[codes], column.index, dtype=object, name=column.name)
 
 
-def _number_lists(schema: Schema, lists: pd.DataFrame, numbers: pd.Series) -> pd.DataFrame:
+def number_lists(schema: Schema, lists: pd.DataFrame, numbers: pd.Series) -> pd.DataFrame:
+    """The rows of lists as `Dataset.lists` has them, a list's rows together in their order.
+
+    Args:
+      schema: The dataset's schema.
+      lists: Some lists' rows, from row 0 on or indexed by their number in the file.
+      numbers: Item numbers by item id.
+
+    Raises:
+      DataError: An item is not in the catalogue, or a split is none.
+    """
     items = as_ids(lists[schema.lists.item])
     number = numbers.reindex(items).to_numpy()
     unknown = np.isnan(number.astype(np.float64))
@@ -281,7 +309,12 @@ def hash_splits(list_ids: pd.Series) -> np.ndarray:
     return names[np.array(digits, dtype=np.int64)[codes]]
 
 
-def _number_events(schema: Schema, events: pd.DataFrame, numbers: pd.Series) -> pd.DataFrame:
+def number_events(schema: Schema, events: pd.DataFrame, numbers: pd.Series) -> pd.DataFrame:
+    """The events as `Dataset.events` has them; arguments as of `number_lists`.
+
+    Raises:
+      DataError: A time cannot be read.
+    """
     assert schema.events is not None
     items = as_ids(events[schema.events.item])
     number = numbers.reindex(items).fillna(-1).to_numpy().astype(np.int32)
@@ -304,8 +337,8 @@ def _number_events(schema: Schema, events: pd.DataFrame, numbers: pd.Series) -> 
 def offenders(file: str, column: str, wrong: np.ndarray, values: pd.Series, what: str) -> str:
     """One line: file, column, the first offending rows with their values, and what is wrong.
 
-    Rows are counted from 1, the header left out.
+    Rows are counted from 1, the header left out, by the index of `values`.
     """
     rows = np.flatnonzero(wrong)
-    shown = ", ".join(f"row {r + 1}: {values.iloc[r]!r}" for r in rows[:3])
+    shown = ", ".join(f"row {values.index[r] + 1}: {values.iloc[r]!r}" for r in rows[:3])
     return f"{file}, column {column!r}: {len(rows)} value(s), {shown}: {what}"

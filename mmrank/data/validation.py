@@ -15,6 +15,7 @@ from mmrank.data.checks import (
     check_columns,
     check_events,
     check_schema,
+    check_sensitive,
     empty_reviews,
     known_ids,
 )
@@ -125,6 +126,7 @@ def validate_dataset(
                 frames[table] = frame
     findings += check_schema(schema, kinds)
     findings += check_columns(schema, frames)
+    findings += check_sensitive(folder, schema, frames)
     items = _catalog_ids(schema, frames)
     if "catalog" in frames:
         findings += check_catalog(schema, frames["catalog"])

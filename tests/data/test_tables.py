@@ -14,11 +14,13 @@ import yaml
 from mmrank.data.tables import (
     DataError,
     Dataset,
+    columns_of,
     hash_splits,
     load_dataset,
     read_table,
     seconds,
 )
+from mmrank.data.validation import validate_dataset
 from mmrank.schema import SchemaError
 
 SCHEMA = {
@@ -206,3 +208,33 @@ def test_a_history_needs_events(tmp_path: pathlib.Path) -> None:
         SchemaError, match="feature history: a feature of kind history needs an events table"
     ):
         load_dataset(tmp_path)
+
+
+@pytest.mark.parametrize("ending", ["parquet", "csv", "tsv", "jsonl", "csv.gz"])
+def test_sensitive_columns_are_not_read(tmp_path: pathlib.Path, ending: str) -> None:
+    frame = pd.DataFrame({"sku": ["a"], "email": ["a@b.c"], "price": [1.5]})
+    file = tmp_path / f"t.{ending}"
+    if ending == "parquet":
+        frame.to_parquet(file, index=False)
+    elif ending == "jsonl":
+        frame.to_json(file, orient="records", lines=True)
+    else:
+        frame.to_csv(file, sep="\t" if ending == "tsv" else ",", index=False)
+    assert columns_of(file) == ["sku", "email", "price"]
+    assert list(read_table(file, without=["email", "phone"])) == ["sku", "price"]
+    assert list(read_table(file)) == ["sku", "email", "price"]
+
+
+def test_a_dataset_lacks_its_sensitive_columns(tmp_path: pathlib.Path) -> None:
+    folder = write(tmp_path)
+
+    def mark(column: str) -> None:
+        marked = yaml.safe_dump(SCHEMA | {"sensitive": [column]})
+        (folder / "schema.yaml").write_text(marked, encoding="utf-8")
+
+    mark("price")
+    assert "price" not in load_dataset(folder).catalog
+    assert "sensitive" not in str(validate_dataset(folder))
+    mark("prise")
+    found = "sensitive names the column 'prise', which no table has; did you mean 'price'?"
+    assert found in str(validate_dataset(folder))
