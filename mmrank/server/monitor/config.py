@@ -12,12 +12,14 @@ class Drift:
 
     Attributes:
       window_minutes: Requests of this long a time are compared.
+      per_second: Requests of a second whose features are looked at, at most.
       min_requests: A feature is judged only if so many requests of the window held it.
       threshold: Population stability index above which the alert fires.
       features: Thresholds of single features, by name.
     """
 
     window_minutes: float = 60.0
+    per_second: float = 50.0
     min_requests: int = 300
     threshold: float = 0.25
     features: Mapping[str, float] = dataclasses.field(default_factory=dict)
