@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -13,6 +13,7 @@ from mmrank.models import SLOTS, RankingModel, history_names, present_name
 
 ITEM_CHUNK = 256
 SCORES = "scores"
+Tensors = Mapping[str, tf.Tensor]
 
 
 class ListScorer:
@@ -22,20 +23,25 @@ class ListScorer:
       model: The ranker.
       batch_lists: Lists scored at a time.
       buckets: Padded list lengths.
+      encode: In place of the item tower: its inputs → tokens [N, M, D] and present [N, M].
+      score: In place of `score_with_table`: a table and a batch → scores [B, L], by task if there
+        are several.
     """
 
-    def __init__(self, model: RankingModel, batch_lists: int, buckets: Sequence[int]):
+    def __init__(
+        self,
+        model: RankingModel,
+        batch_lists: int,
+        buckets: Sequence[int],
+        encode: Callable[[Tensors], Tensors] | None = None,
+        score: Callable[[Tensors, Tensors], tf.Tensor | Tensors] | None = None,
+    ):
         self._model, self._batch_lists, self._buckets = model, batch_lists, buckets
         # Traced right here: Keras runs callbacks in the scope of the strategy, and a hub model that
         # is traced there reads placeholders for its variables.
-        self._encode = tf.function(
-            lambda x: model.item_tower(x, training=False),
-            input_signature=[_specs(model.item_tower.input)],
-        ).get_concrete_function()
-        table, batch = _specs(model.item_tower.output), scored_inputs(model)
-        score = tf.function(self._score_batch, input_signature=[table, batch])
-        self._score = score.get_concrete_function()
-        self._fed = tuple(batch)
+        self._encode = encode or _traced_tower(model)
+        self._score = score or _traced_scores(model)
+        self._fed = tuple(scored_inputs(model))
 
     def __call__(self, arrays: ListArrays) -> np.ndarray:
         """Scores [rows] float32 in the order of the rows, by the order of the tasks if several."""
@@ -96,10 +102,21 @@ class ListScorer:
             items.append(arrays.history.items)
         return np.unique(np.concatenate(items))
 
-    def _score_batch(
-        self, table: dict[str, tf.Tensor], batch: dict[str, tf.Tensor]
-    ) -> tf.Tensor | dict[str, tf.Tensor]:
-        return score_with_table(self._model, table, batch)
+
+def _traced_tower(model: RankingModel) -> Callable[[Tensors], Tensors]:
+    """The item tower as one graph."""
+    return tf.function(
+        lambda x: model.item_tower(x, training=False),
+        input_signature=[_specs(model.item_tower.input)],
+    ).get_concrete_function()
+
+
+def _traced_scores(model: RankingModel) -> Callable[[Tensors, Tensors], tf.Tensor | Tensors]:
+    """`score_with_table` as one graph."""
+    return tf.function(
+        lambda table, batch: score_with_table(model, table, batch),
+        input_signature=[_specs(model.item_tower.output), scored_inputs(model)],
+    ).get_concrete_function()
 
 
 def raw_names(model: RankingModel) -> tuple[str, ...]:
