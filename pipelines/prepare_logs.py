@@ -22,12 +22,13 @@ import argparse
 import dataclasses
 import pathlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import pandas as pd
 
-from mmrank.data.tables import DataError, as_ids, offenders, read_table, seconds
+from mmrank.data.pseudonyms import VARIABLE, Pseudonyms
+from mmrank.data.tables import DataError, as_ids, columns_of, offenders, read_table, seconds
 from mmrank.data.validation import validate_dataset
 from mmrank.outputs import exit_code, new_folder
 from mmrank.schema import (
@@ -74,20 +75,48 @@ class Columns:
         """The columns that there are, by what they hold."""
         return {k: v for k, v in dataclasses.asdict(self).items() if v is not None}
 
+    def texts(self) -> list[str]:
+        """The columns that hold texts."""
+        named = self.named()
+        return [named[role] for role in TEXTS if role in named]
 
-def read_pages(file: pathlib.Path, columns: Columns, others: Sequence[str] = ()) -> pd.DataFrame:
+
+def read_pages(
+    file: pathlib.Path,
+    columns: Columns,
+    others: Sequence[str] = (),
+    without: Sequence[str] = (),
+) -> pd.DataFrame:
     """The log's rows under the names of `Columns`, by time, page and position.
 
     Args:
       file: .parquet, .csv, .tsv or .jsonl.
       columns: What its columns hold.
       others: Further columns to keep.
+      without: Columns that are not read.
 
     Raises:
       DataError: The file, a column or a value cannot be used.
     """
+    raw = read_table(file, columns.texts(), without)
+    return clean_pages(raw, file, columns, others).reset_index(drop=True)
+
+
+def clean_pages(
+    raw: pd.DataFrame, file: pathlib.Path, columns: Columns, others: Sequence[str] = ()
+) -> pd.DataFrame:
+    """As `read_pages`, of some pages' rows; the index stays with its row.
+
+    Args:
+      raw: Rows of the log, all rows of every page in it, indexed by their number in the file.
+      file: Where they were read, for messages.
+      columns: What its columns hold.
+      others: Further columns to keep.
+
+    Raises:
+      DataError: A column or a value cannot be used.
+    """
     named = columns.named()
-    raw = read_table(file, texts=[named[role] for role in TEXTS if role in named])
     for column in [*named.values(), *others]:
         if column not in raw:
             raise DataError(f"{file}: no column {column!r}{did_you_mean(column, raw.columns)}")
@@ -129,7 +158,16 @@ def read_pages(file: pathlib.Path, columns: Columns, others: Sequence[str] = ())
             differs = ~((rows[role] == first) | (rows[role].isna() & first.isna())).to_numpy()
             refuse(role, differs, "differs within its list; a list is one page of one search")
     order = [c for c in ("time", "list", "position") if c in rows]
-    return rows.sort_values(order, kind="stable").reset_index(drop=True)
+    return rows.sort_values(order, kind="stable")
+
+
+def graded_pages(rows: pd.DataFrame) -> tuple[pd.DataFrame, int]:
+    """The rows of pages with two items or more and their grades, and how many pages have fewer."""
+    size = rows.groupby("list")["item"].transform("size")
+    short = rows.loc[size < 2, "list"].nunique()
+    rows = rows[size >= 2]
+    steps = [(rows[role] > 0) * level for level, role in enumerate(STEPS, 1) if role in rows]
+    return rows.assign(grade=np.max(steps, axis=0)), short
 
 
 def split_by_time(lists: pd.Series, times: pd.Series) -> np.ndarray:
@@ -149,9 +187,17 @@ def split_by_time(lists: pd.Series, times: pd.Series) -> np.ndarray:
 def events_of(rows: pd.DataFrame) -> pd.DataFrame:
     """The events of clicks, carts and purchases: user_id, item_id, event_type and time.
 
+    Events of one time stand by step, then as the rows do.
+
     Args:
       rows: As `read_pages` gives them, with user and time.
     """
+    events = event_rows(rows).sort_values("time", kind="stable", ignore_index=True)
+    return events[["user_id", "item_id", "event_type", "time"]]
+
+
+def event_rows(rows: pd.DataFrame) -> pd.DataFrame:
+    """As `events_of`, step by step and not yet by time; the index is the step, then the row's."""
     dwell = rows.get("dwell", 0.0)
     parts = []
     for role, kind in zip(STEPS, ("view", "cart", "purchase"), strict=True):
@@ -160,8 +206,7 @@ def events_of(rows: pd.DataFrame) -> pd.DataFrame:
             done = (rows[role] > 0) & rows["user"].notna()
             part = {"user_id": rows["user"], "item_id": rows["item"], "time": time}
             parts.append(pd.DataFrame(part)[done].assign(event_type=kind))
-    events = pd.concat(parts, ignore_index=True)
-    return events.sort_values("time", kind="stable")[["user_id", "item_id", "event_type", "time"]]
+    return pd.concat(parts, keys=range(len(parts)))
 
 
 def prepare(
@@ -171,6 +216,8 @@ def prepare(
     columns: Columns,
     features: Sequence[Feature],
     catalog_item: str = "item_id",
+    sensitive: Sequence[str] = (),
+    pseudonyms: Pseudonyms | None = None,
 ) -> None:
     """Writes the prepared dataset of a log to the new folder `out` and prints a summary.
 
@@ -180,25 +227,26 @@ def prepare(
       columns: What the log's columns hold.
       features: Of items, queries, shoppers and pairs, but for query text and labels.
       catalog_item: The catalogue's column of item ids.
+      sensitive: Columns of either table that are not read.
+      pseudonyms: Stand in place of the shoppers' ids.
 
     Raises:
       DataError: The log or the catalogue cannot be used.
       OutputError: `out` holds something.
     """
     others = [f.column for f in features if f.side != "item"]
-    rows = read_pages(log, columns, others)
-    size = rows.groupby("list")["item"].transform("size")
-    short = rows.loc[size < 2, "list"].nunique()
-    rows = rows[size >= 2].reset_index(drop=True)
+    check_sensitive(sensitive, (log, catalog))
+    rows, short = graded_pages(read_pages(log, columns, others, sensitive))
+    rows = rows.reset_index(drop=True)
+    if pseudonyms is not None and "user" in rows:
+        rows["user"] = rows["user"].map(pseudonyms.of, na_action="ignore")
     if rows.empty:
         raise DataError(f"{log}: no page has two items or more, so there is nothing to rank")
-    items = read_table(catalog, texts=[catalog_item])
+    items = read_table(catalog, [catalog_item], sensitive)
     if catalog_item not in items:
         near = did_you_mean(catalog_item, items.columns)
         raise DataError(f"{catalog}: no column {catalog_item!r}{near}; name it with --catalog-item")
-    schema = _schema(rows, features, catalog_item)
-    steps = [(rows[role] > 0) * level for level, role in enumerate(STEPS, 1) if role in rows]
-    rows["grade"] = np.max(steps, axis=0)
+    schema = log_schema(rows, features, catalog_item)
     if "time" in rows:
         rows["split"] = split_by_time(rows["list"], rows["time"])
     with new_folder(out) as folder:
@@ -216,7 +264,27 @@ def prepare(
     )
 
 
-def _schema(rows: pd.DataFrame, features: Sequence[Feature], catalog_item: str) -> Schema:
+def check_sensitive(columns: Sequence[str], files: Sequence[pathlib.Path]) -> None:
+    """Nothing, if every one of these columns is in one of the tables.
+
+    Raises:
+      DataError: One is not; it may be misspelt, and then be read.
+    """
+    known = {column for file in files if file.is_file() for column in columns_of(file)}
+    for column in columns:
+        if column not in known:
+            near = did_you_mean(column, known)
+            raise DataError(f"--sensitive {column!r}: neither table has it{near}")
+
+
+def log_schema(rows: Collection[str], features: Sequence[Feature], catalog_item: str) -> Schema:
+    """The schema of a log's prepared dataset.
+
+    Args:
+      rows: The columns of its rows, under the names of `Columns`.
+      features: As of `prepare`.
+      catalog_item: The catalogue's column of item ids.
+    """
     known = [
         *([Feature("query", "text", "query", "query")] if "query" in rows else []),
         *features,
@@ -242,7 +310,12 @@ def _schema(rows: pd.DataFrame, features: Sequence[Feature], catalog_item: str) 
     )
 
 
-def _feature(text: str) -> Feature:
+def read_feature(text: str) -> Feature:
+    """The feature that COLUMN:KIND or COLUMN:KIND:SIDE means.
+
+    Raises:
+      DataError: It is neither.
+    """
     column, _, rest = text.partition(":")
     kind, _, side = rest.partition(":")
     if not column.isidentifier() or not kind or side not in ("", "item", "pair", "query", "user"):
@@ -250,6 +323,38 @@ def _feature(text: str) -> Feature:
             f"--feature {text!r}: write COLUMN:KIND, such as title:text, or COLUMN:KIND:SIDE"
         )
     return Feature(column, kind, side or "item", column)
+
+
+def add_log_arguments(parser: argparse.ArgumentParser, required: bool) -> None:
+    """Adds what names a log, its columns and its catalogue."""
+    parser.add_argument("--log", type=pathlib.Path, required=required, metavar="FILE")
+    parser.add_argument("--catalog", type=pathlib.Path, required=required, metavar="FILE")
+    parser.add_argument("--catalog-item", default="item_id", metavar="COLUMN")
+    for field in dataclasses.fields(Columns):
+        told = f"default {field.default}" if field.name in NEEDED else "default: none"
+        parser.add_argument(
+            f"--{field.name}", default=field.default, metavar="COLUMN", help=f"in the log; {told}"
+        )
+    parser.add_argument(
+        "--feature", action="append", default=[], metavar="COLUMN:KIND", help="see the example"
+    )
+    parser.add_argument(
+        "--sensitive",
+        action="append",
+        default=[],
+        metavar="COLUMN",
+        help="of either table, not to be read",
+    )
+    parser.add_argument(
+        "--pseudonyms",
+        action="store_true",
+        help=f"write keyed hashes in place of shoppers' ids; the key stands in {VARIABLE}",
+    )
+
+
+def log_columns(args: argparse.Namespace) -> Columns:
+    """The log's columns as the arguments of `add_log_arguments` name them."""
+    return Columns(**{f.name: getattr(args, f.name) for f in dataclasses.fields(Columns)})
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -260,28 +365,20 @@ def main(argv: list[str] | None = None) -> int:
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--log", type=pathlib.Path, required=True, metavar="FILE")
-    parser.add_argument("--catalog", type=pathlib.Path, required=True, metavar="FILE")
+    add_log_arguments(parser, required=True)
     parser.add_argument("--out", type=pathlib.Path, required=True, metavar="DIR")
-    parser.add_argument("--catalog-item", default="item_id", metavar="COLUMN")
-    for field in dataclasses.fields(Columns):
-        told = f"default {field.default}" if field.name in NEEDED else "default: none"
-        parser.add_argument(
-            f"--{field.name}", default=field.default, metavar="COLUMN", help=f"in the log; {told}"
-        )
-    parser.add_argument(
-        "--feature", action="append", default=[], metavar="COLUMN:KIND", help="see the example"
-    )
     args = parser.parse_args(argv)
-    columns = Columns(**{f.name: getattr(args, f.name) for f in dataclasses.fields(Columns)})
+    columns = log_columns(args)
     return exit_code(
         lambda: prepare(
             args.log,
             args.catalog,
             args.out,
             columns,
-            [_feature(text) for text in args.feature],
+            [read_feature(text) for text in args.feature],
             args.catalog_item,
+            args.sensitive,
+            Pseudonyms.from_environment() if args.pseudonyms else None,
         )
     )
 

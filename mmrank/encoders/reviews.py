@@ -63,11 +63,17 @@ class Reviews(FeatureKind):
     An encoder takes one tensor, so a review's two numbers stand behind its text: token ids,
     age and votes in one row of int32, or three strings where the encoder reads strings. Both are
     whole numbers, −1 where not known.
+
+    Attributes:
+      now: The latest time of the column, for whoever reads it in parts; None takes that of what
+        is read.
     """
 
     sides = frozenset({"item"})
     raw_dtype = tf.string
     Options = ReviewsOptions
+
+    now: float | None = None
 
     def __init__(self, feature: Feature, options: Mapping[str, Any]):
         super().__init__(feature, options)
@@ -99,10 +105,14 @@ class Reviews(FeatureKind):
 
     def read(self, values: pd.Series, media: MediaStore | None) -> tuple[np.ndarray, np.ndarray]:
         cells = self._cells(values)
-        now = newest_time(cells)
+        now = newest_time(cells) if self.now is None else self.now
         packed = [pack(cell, self.options.max_reviews, now) for cell in cells]
         raw = np.array(packed, dtype=object)
         return raw, raw != ""
+
+    def newest(self, values: pd.Series) -> float | None:
+        """The time of the latest review of a column, in seconds since 1970; None without times."""
+        return newest_time(self._cells(values))
 
     def _cells(self, values: pd.Series) -> list[list[Review]]:
         cells = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import pathlib
 
 import numpy as np
@@ -117,3 +118,24 @@ def test_bad_arguments(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str
     assert "did you mean 'clicked'" in capsys.readouterr().err
     assert run(tmp_path, pages(4), "--feature", "title") == 2
     assert "COLUMN:KIND" in capsys.readouterr().err
+
+
+def test_sensitive_columns_and_user_ids_stay_behind(
+    tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = bytes(range(32))
+    monkeypatch.setenv("MMRANK_PSEUDONYM_KEYS", f"a1:{key.hex()}")
+    log = pages(20).assign(email="who@example.org")
+    options = ["--feature", "email:category:query", "--pseudonyms", "--sensitive"]
+    assert run(tmp_path, log, *options, "emai") == 2
+    assert "neither table has it; did you mean 'email'?" in capsys.readouterr().err
+    assert run(tmp_path, log, *options, "email") == 2
+    assert "no column 'email'" in capsys.readouterr().err
+    assert run(tmp_path, log, "--pseudonyms", "--sensitive", "email") == 0
+    written = b"".join(p.read_bytes() for p in (tmp_path / "out").rglob("*") if p.is_file())
+    assert b"example.org" not in written
+    pseudonym = hmac.new(key, b"mmrank user id\0u", "sha256").hexdigest()[:32]
+    data = load_dataset(tmp_path / "out")
+    assert data.events is not None
+    assert set(data.events["user_id"]) == {f"a1.{pseudonym}"}
+    assert set(data.lists["user"].dropna()) == {f"a1.{pseudonym}"}
