@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # has to stand before TensorFlow is imported
 
@@ -67,3 +74,68 @@ def tiny_config() -> Config:
         },
         "tiny",
     )
+
+
+class RedisProcess:
+    """A Redis of a test's own on a free port of the loopback, in memory alone.
+
+    Attributes:
+      address: Where clients reach it; the same after `start`.
+    """
+
+    def __init__(self, program: str, folder: pathlib.Path):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.address = f"redis://127.0.0.1:{self.port}/0"
+        self._command = [
+            program, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "",
+            "--appendonly", "no", "--dir", str(folder), "--logfile", "redis.log",
+        ]  # fmt: skip
+        self.start()
+
+    def start(self) -> None:
+        """Starts it, empty, and waits until it takes connections."""
+        self._process = subprocess.Popen(self._command)
+
+        def answers() -> bool:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port)):
+                return True
+            return False
+
+        self.until(answers)
+
+    def stop(self) -> None:
+        """Ends it without a farewell, as a crash does; nothing if it has ended."""
+        self._process.kill()
+        self._process.wait(10)
+
+    @contextlib.contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Takes connections in the block, and answers none."""
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
+
+    @staticmethod
+    def until(true: Callable[[], bool], seconds: float = 10.0) -> None:
+        """Waits for a condition."""
+        end = time.monotonic() + seconds
+        while not true():
+            assert time.monotonic() < end, "it did not come about in time"
+            time.sleep(0.02)
+
+
+@pytest.fixture
+def redis_server(tmp_path: pathlib.Path) -> Iterator[RedisProcess]:
+    """An empty Redis, which the test may stop and start."""
+    program = shutil.which("redis-server")
+    if program is None:
+        pytest.skip("no redis-server; apt-get install redis-server")
+    server = RedisProcess(program, tmp_path)
+    try:
+        yield server
+    finally:
+        server.stop()

@@ -14,7 +14,9 @@ import tensorflow_text  # noqa: F401 - registers the ops of the tokenizer in the
 
 from mmrank.ranking.order import Order, parse_order
 from mmrank.serving.card import REMEDY, Card, read_card
+from mmrank.serving.checksums import verify_checksums
 from mmrank.serving.request import Arrays, Inputs, RankError, item_id
+from mmrank.serving.versions import versions
 
 SCORES = "scores"
 SMALLEST = float(np.finfo(np.float32).tiny)  # of a chance that has a logarithm
@@ -66,18 +68,24 @@ class Ranker:
         return self._module.signatures
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], order: str | None = None) -> Ranker:
+    def load(
+        cls, path: str | os.PathLike[str], order: str | None = None, verify: bool = False
+    ) -> Ranker:
         """The ranker in an export such as `RUN/export/1`, or the newest one in `RUN/export`.
 
         Args:
           path: The export, or the folder of the numbered exports.
           order: A formula over the ranker's tasks, such as `click^0.1 * purchase`, in place of the
             one that it was exported with.
+          verify: Whether to read every file first and compare it with the list of checksums.
 
         Raises:
           RankError: There is no export of mmrank at `path`, or `order` does not fit its tasks.
+          ChecksumError: With `verify`, a file is not what was exported.
         """
         folder = _export_folder(pathlib.Path(path))
+        if verify:
+            verify_checksums(folder)
         card = read_card(folder)
         chosen = None if order is None else _order(order, card.tasks, folder)
         return cls(folder, card, tf.saved_model.load(str(folder)), chosen)
@@ -164,15 +172,27 @@ class Ranker:
             per_candidate["items"] = np.array(ids, object)
             signature = "rank_items"
         arrays |= {n: a[None] for n, a in per_candidate.items()}
-        return self._run(signature, arrays)
+        return self._scored(signature, arrays)
 
-    def _run(self, signature: str, arrays: Arrays) -> dict[str, np.ndarray]:
+    def run(self, signature: str, arrays: Arrays) -> dict[str, np.ndarray]:
+        """The outputs of one signature by name.
+
+        Args:
+          signature: Its name.
+          arrays: Its inputs by name, texts as arrays of objects.
+        """
+        return {n: t.numpy() for n, t in self._given(signature, arrays).items()}
+
+    def _given(self, signature: str, arrays: Arrays) -> Mapping[str, tf.Tensor]:
         tensors = {
             # An empty array of objects would not be known for texts.
             n: tf.constant(a, tf.string if a.dtype == object else a.dtype)
             for n, a in arrays.items()
         }
-        given = self.signatures[signature](**tensors)
+        return self.signatures[signature](**tensors)
+
+    def _scored(self, signature: str, arrays: Arrays) -> dict[str, np.ndarray]:
+        given = self._given(signature, arrays)
         if self.order is not None:
             logs = {n: tf.math.log(tf.maximum(given[n], SMALLEST)) for n in self.tasks}
             given = {**given, SCORES: self.order.scores(logs)}
@@ -202,12 +222,6 @@ def _listed(candidates: Iterable[Any]) -> list[Any]:
             "item id; give all of one sort in one call"
         )
     return listed
-
-
-def versions(out: pathlib.Path) -> list[int]:
-    """The numbers of the exports in a folder, in ascending order."""
-    names = [p.name for p in out.iterdir()]
-    return sorted(int(name) for name in names if name.isascii() and name.isdigit())
 
 
 def _export_folder(path: pathlib.Path) -> pathlib.Path:

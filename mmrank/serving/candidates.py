@@ -1,0 +1,87 @@
+"""The candidates of a request, each an id, a product, or both, read feature by feature."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from mmrank.schema import did_you_mean
+from mmrank.serving.card import Card
+from mmrank.serving.request import Arrays, Inputs, RankError, item_id
+
+ITEM = "item"
+
+
+@dataclasses.dataclass(frozen=True)
+class Candidates:
+    """L candidates of one list.
+
+    Attributes:
+      ids: [L] texts, empty for a product without one.
+      products: Raw item features of each, None for a bare id.
+      pairs: Query-item features of each.
+    """
+
+    ids: tuple[str, ...]
+    products: Sequence[Mapping[str, Any] | None]
+    pairs: Sequence[Mapping[str, Any]]
+
+
+def read_candidates(card: Card, candidates: Iterable[Any]) -> Candidates:
+    """The candidates of a request.
+
+    Args:
+      card: Of the export.
+      candidates: For each its item id, or a mapping of its item and query-item features. Such a
+        product may have its id under `item` (unless a feature is called so): its vectors are then
+        looked up, and its features are used if they cannot be.
+
+    Raises:
+      RankError: There is none, or one is of another form or has an unknown feature.
+    """
+    if isinstance(candidates, (str, bytes, Mapping)):
+        raise RankError(f"candidates: expected a list, got one {type(candidates).__name__}")
+    listed = list(candidates)
+    if not listed:
+        raise RankError("candidates: there is none; give at least one")
+    of_item, of_pair = set(card.names("item")), set(card.names("pair"))
+    ids: list[str] = []
+    products: list[Mapping[str, Any] | None] = []
+    pairs: list[Mapping[str, Any]] = []
+    for i, candidate in enumerate(listed):
+        if not isinstance(candidate, Mapping):
+            ids.append(item_id(candidate, f"candidate {i}"))
+            products.append(None)
+            pairs.append({})
+            continue
+        known = ITEM not in of_item and candidate.get(ITEM) is not None
+        ids.append(item_id(candidate[ITEM], f"candidate {i}") if known else "")
+        for name in candidate:
+            if name not in of_item and name not in of_pair and name != ITEM:
+                near = did_you_mean(str(name), sorted(of_item | of_pair))
+                raise RankError(f"candidate {i}: the ranker knows no feature {name!r} here{near}")
+        product = {n: v for n, v in candidate.items() if n in of_item}
+        products.append(product if product or not known else None)
+        pairs.append({n: v for n, v in candidate.items() if n in of_pair})
+    return Candidates(tuple(ids), products, pairs)
+
+
+def rows(
+    inputs: Inputs, side: str, values: Sequence[Mapping[str, Any]], at: Iterable[int]
+) -> Arrays:
+    """The features [N] of one side, with their flags, of the candidates at some places.
+
+    Raises:
+      RankError: A value does not fit.
+    """
+    if any(values):
+        return inputs.rows((side,), values, [f"candidate {i}" for i in at])
+    arrays: Arrays = {}
+    for column in inputs.columns.values():
+        if column.side == side:
+            one = column.arrays([None])
+            arrays |= {n: np.repeat(a, len(values), 0) for n, a in one.items()}
+    return arrays

@@ -1,0 +1,68 @@
+"""The stores of one server: one Redis, one breaker, and a cache for every model in use."""
+
+from __future__ import annotations
+
+import weakref
+from typing import TYPE_CHECKING
+
+from mmrank.serving.embeddings.base import StoreError
+from mmrank.serving.embeddings.breaker import Breaker
+from mmrank.serving.embeddings.cache import VectorCache
+from mmrank.serving.embeddings.layered import ExportedItems, LayeredStore, Lookup
+from mmrank.serving.embeddings.options import EmbeddingOptions
+from mmrank.serving.embeddings.packed import Packing
+from mmrank.serving.embeddings.redis_store import RedisStore, connect
+
+if TYPE_CHECKING:
+    import redis
+
+
+class EmbeddingStores:
+    """Makes the store of each model. Models of one fingerprint share what is cached.
+
+    Args:
+      options: Where item vectors come from.
+
+    Raises:
+      MissingExtra: A package of the extra `serving` is not installed.
+    """
+
+    def __init__(self, options: EmbeddingOptions):
+        self.options = options
+        self.breaker = Breaker(options.failures, options.pause_s, options.longest_pause_s)
+        self._caches: weakref.WeakValueDictionary[str, VectorCache] = weakref.WeakValueDictionary()
+        self._client: redis.Redis | None = None
+        if options.redis is not None:
+            self._client = connect(options.redis, options.timeout_ms)
+
+    def of_model(self, fingerprint: str, lookup: Lookup) -> LayeredStore:
+        """The store of a model's items.
+
+        Args:
+          fingerprint: Its `item_fingerprint`.
+          lookup: Runs `lookup_items` of its export.
+
+        Raises:
+          StoreError: Vectors are to come from Redis, and the model has no fingerprint.
+        """
+        exported = ExportedItems(lookup)
+        if self._client is None:
+            return LayeredStore(exported)
+        if not fingerprint:
+            raise StoreError(
+                "embeddings: the export has no fingerprint, by which Redis tells models apart; "
+                "export the run anew"
+            )
+        modalities, width = exported.absent_tokens.shape
+        cache = self._caches.get(fingerprint)
+        if cache is None:
+            cache = VectorCache(self.options.cached_items, modalities, width)
+            self._caches[fingerprint] = cache
+        packing = Packing(modalities, width)
+        remote = RedisStore(self._client, self.options.prefix, fingerprint, packing, self.breaker)
+        return LayeredStore(exported, remote, cache)
+
+    def close(self) -> None:
+        """Ends the connections."""
+        if self._client is not None:
+            self._client.close()

@@ -1,0 +1,70 @@
+"""The embeddings of queries and shoppers asked for latest, by what was asked."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from mmrank.outputs import require_extra
+
+Arrays = dict[str, np.ndarray]
+CONTEXTS = ("contexts", "contexts_present")
+
+
+class QueryCache:
+    """Contexts of one model, encoded once while they are remembered; safe among threads.
+
+    The same model gives the same contexts for the same features, so they never grow old. What was
+    asked is kept as a hash alone.
+
+    Args:
+      capacity: Queries it holds.
+      encode: Runs `encode_queries`: query and user features [B] with flags → contexts.
+
+    Raises:
+      MissingExtra: The package cachetools is not installed.
+    """
+
+    def __init__(self, capacity: int, encode: Callable[[Arrays], Mapping[str, np.ndarray]]):
+        require_extra("caching embeddings", "cachetools", "serving")
+        from cachetools import LRUCache
+
+        self._encode, self._lock = encode, threading.Lock()
+        self._kept: LRUCache = LRUCache(capacity)
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def get(self, rows: Sequence[Arrays]) -> tuple[Arrays, np.ndarray]:
+        """Contexts [B, C, D] and contexts_present [B, C] of queries, and which were kept [B] bool.
+
+        Args:
+          rows: For each query its features [1] with their flags.
+        """
+        keys = [_key(row) for row in rows]
+        with self._lock:
+            found = {key: self._kept[key] for key in keys if key in self._kept}
+        missing = {key: row for key, row in zip(keys, rows, strict=True) if key not in found}
+        if missing:
+            names = rows[0].keys()
+            batch = {n: np.concatenate([row[n] for row in missing.values()]) for n in names}
+            encoded = self._encode(batch)
+            for i, key in enumerate(missing):
+                found[key] = tuple(encoded[n][i] for n in CONTEXTS)
+            with self._lock:
+                self._kept.update({key: found[key] for key in missing})
+        contexts = {n: np.stack([found[key][i] for key in keys]) for i, n in enumerate(CONTEXTS)}
+        return contexts, np.array([key not in missing for key in keys])
+
+
+def _key(row: Arrays) -> bytes:
+    digest = hashlib.blake2b(digest_size=16)
+    for name in sorted(row):
+        value = row[name][0]
+        raw = value if isinstance(value, bytes) else str(value).encode()
+        digest.update(f"{name}:{len(raw)}:".encode())
+        digest.update(raw)
+    return digest.digest()

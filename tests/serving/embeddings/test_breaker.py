@@ -1,0 +1,68 @@
+"""When a store is asked and when it is left alone."""
+
+from __future__ import annotations
+
+from mmrank.serving.embeddings.breaker import Breaker
+
+
+class Clock:
+    """Seconds that a test moves on."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_it_opens_after_failures_in_a_row_alone() -> None:
+    breaker = Breaker(3, 1.0, 8.0, Clock())
+    for report in (breaker.failure, breaker.failure, breaker.success, breaker.failure):
+        report()
+    breaker.failure()
+    assert breaker.allow()
+    assert not breaker.open
+    breaker.failure()
+    assert breaker.open
+    assert not breaker.allow()
+
+
+def test_one_probe_after_each_pause_and_pauses_double() -> None:
+    clock = Clock()
+    breaker = Breaker(1, 1.0, 5.0, clock)
+    breaker.failure()
+    for pause in (1.0, 2.0, 4.0, 5.0, 5.0):
+        clock.now += pause - 0.01
+        assert not breaker.allow()
+        clock.now += 0.01
+        assert breaker.allow()
+        assert not breaker.allow()  # the others wait for the probe
+        breaker.failure()
+
+
+def test_a_probe_that_succeeds_closes_it_and_forgets_the_pauses() -> None:
+    clock = Clock()
+    breaker = Breaker(1, 1.0, 8.0, clock)
+    breaker.failure()
+    clock.now = 1.0
+    assert breaker.allow()
+    breaker.failure()
+    clock.now = 3.0
+    assert breaker.allow()
+    breaker.success()
+    assert breaker.allow()
+    assert breaker.allow()
+    breaker.failure()
+    clock.now = 3.99
+    assert not breaker.allow()
+    clock.now = 4.0
+    assert breaker.allow()
+
+
+def test_a_probe_that_never_reports_is_not_waited_for_for_ever() -> None:
+    clock = Clock()
+    breaker = Breaker(1, 1.0, 8.0, clock)
+    breaker.failure()
+    clock.now = 1.0
+    assert breaker.allow()
+    clock.now = 2.0
+    assert breaker.allow()

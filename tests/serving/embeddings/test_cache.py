@@ -1,0 +1,102 @@
+"""Vectors and query embeddings kept in memory."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mmrank.serving.embeddings.base import ItemVectors
+from mmrank.serving.embeddings.cache import VectorCache
+from mmrank.serving.embeddings.queries import QueryCache
+
+
+def vectors(*values: float) -> ItemVectors:
+    """One item a value, everywhere in its tokens [1, 2]; not known where it is below zero."""
+    numbers = np.array(values, np.float32)
+    tokens = np.repeat(numbers[:, None, None], 2, 2)
+    return ItemVectors(tokens, numbers[:, None] > 1, numbers >= 0)
+
+
+def test_the_least_recently_used_are_forgotten_and_their_room_is_reused() -> None:
+    cache = VectorCache(3, 1, 2)
+    cache.put(["a", "b", "c"], vectors(1, 2, 3))
+    cache.get(["a"])
+    cache.put(["d", "no"], vectors(4, -1))
+    found = cache.get(["a", "b", "c", "d", "no"])
+    assert found.known.tolist() == [True, False, True, True, False]
+    assert found.tokens[[0, 2, 3], 0, 0].tolist() == [1, 3, 4]
+    assert found.present[[0, 2, 3], 0].tolist() == [False, True, True]
+    assert len(cache) == 3
+
+
+def test_it_stays_right_under_any_order_of_use() -> None:
+    # Against a plain model: a list of ids from the least to the most recently used.
+    generator = np.random.default_rng(0)
+    cache, model = VectorCache(7, 1, 2), {}
+    for _ in range(400):
+        names = [f"i{n}" for n in generator.integers(0, 20, 3)]
+        if generator.random() < 0.5:
+            found = cache.get(names)
+            for i, name in enumerate(names):
+                assert found.known[i] == (name in model)
+                if name in model:
+                    model[name] = model.pop(name)
+                    assert found.tokens[i, 0, 0] == model[name]
+        else:
+            values = generator.integers(0, 99, 3)
+            cache.put(names, vectors(*values))
+            for name, value in zip(names, values, strict=True):
+                model.pop(name, None)
+                model[name] = value
+                if len(model) > 7:
+                    del model[next(iter(model))]
+
+
+class Encoder:
+    """Stands in for `encode_queries`: the length of the text, and how often it was asked."""
+
+    def __init__(self) -> None:
+        self.batches: list[int] = []
+
+    def __call__(self, rows: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        self.batches.append(len(rows["query"]))
+        lengths = np.array([len(t) for t in rows["query"]], np.float32)
+        return {
+            "contexts": lengths[:, None, None],
+            "contexts_present": rows["query_present"][:, None],
+        }
+
+
+def asked(text: str, present: bool = True) -> dict[str, np.ndarray]:
+    return {"query": np.array([text], object), "query_present": np.array([present])}
+
+
+def test_each_query_is_encoded_once() -> None:
+    encoder = Encoder()
+    cache = QueryCache(10, encoder)
+    contexts, kept = cache.get([asked("red"), asked("green"), asked("red")])
+    assert contexts["contexts"][:, 0, 0].tolist() == [3, 5, 3]
+    assert encoder.batches == [2]
+    assert not kept.any()
+    contexts, kept = cache.get([asked("green"), asked("green", False), asked("blue")])
+    assert contexts["contexts"][:, 0, 0].tolist() == [5, 5, 4]
+    assert contexts["contexts_present"][:, 0].tolist() == [True, False, True]
+    assert kept.tolist() == [True, False, False]
+    assert encoder.batches == [2, 2]
+
+
+def test_queries_are_not_kept_in_the_clear_and_not_without_bound() -> None:
+    cache = QueryCache(2, Encoder())
+    for text in ("one", "two", "three"):
+        cache.get([asked(text)])
+    assert len(cache) == 2
+    assert "three" not in repr(vars(cache))
+    assert b"three" not in repr(vars(cache)).encode()
+
+
+def test_features_that_run_together_alike_are_told_apart() -> None:
+    cache = QueryCache(9, Encoder())
+    one = asked("ab") | {"more": np.array(["c"], object)}
+    other = asked("a") | {"more": np.array(["bc"], object)}
+    cache.get([one])
+    _, kept = cache.get([other])
+    assert not kept[0]

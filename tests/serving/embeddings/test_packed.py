@@ -1,0 +1,53 @@
+"""Item vectors as bytes."""
+
+from __future__ import annotations
+
+import struct
+
+import numpy as np
+import pytest
+
+from mmrank.serving.embeddings.packed import Packing
+
+TOKENS = np.array([[[1.5, -2.0], [0.25, 3.0]], [[0.0, 1.0], [-1.0, 8.0]]], np.float32)
+PRESENT = np.array([[True, False], [True, True]])
+
+
+def test_a_row_is_a_type_the_presence_and_the_numbers() -> None:
+    row = Packing(2, 2).pack(TOKENS, PRESENT, "float32")[0]
+    assert row == struct.pack("<BBB4f", 1, 1, 0, 1.5, -2.0, 0.25, 3.0)
+    half = Packing(2, 2).pack(TOKENS, PRESENT, "float16")[1]
+    assert half == struct.pack("<BBB4e", 2, 1, 1, 0.0, 1.0, -1.0, 8.0)
+
+
+def test_rows_of_both_types_come_back_side_by_side() -> None:
+    packing = Packing(2, 2)
+    single, half = (packing.pack(TOKENS, PRESENT, d) for d in ("float32", "float16"))
+    found = packing.unpack([half[1], None, single[0]])
+    assert found.known.tolist() == [True, False, True]
+    np.testing.assert_array_equal(found.tokens[[0, 2]], TOKENS[[1, 0]])
+    np.testing.assert_array_equal(found.present[[0, 2]], PRESENT[[1, 0]])
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        b"",
+        b"\x01",
+        struct.pack("<BBB4f", 3, 1, 0, 1, 1, 1, 1),
+        struct.pack("<BBB5f", 1, 1, 0, 1, 1, 1, 1, 1),
+        struct.pack("<BBB4f", 1, 7, 0, 1, 1, 1, 1),
+        struct.pack("<BBB4f", 1, 1, 0, 1, float("nan"), 1, 1),
+        struct.pack("<BBB4f", 2, 1, 0, 1, 1, 1, 1),
+    ],
+)
+def test_what_is_no_row_is_not_known(broken: bytes) -> None:
+    packing = Packing(2, 2)
+    found = packing.unpack([broken, packing.pack(TOKENS, PRESENT, "float32")[0]])
+    assert found.known.tolist() == [False, True]
+    assert np.isfinite(found.tokens).all()
+
+
+def test_what_float16_cannot_hold_is_refused() -> None:
+    with pytest.raises(ValueError, match="float16"):
+        Packing(2, 2).pack(TOKENS * 1e5, PRESENT, "float16")

@@ -1,0 +1,147 @@
+"""Vectors from a Redis of the test's own, through an outage and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mmrank.config import ConfigError
+from mmrank.serving.embeddings.base import StoreError
+from mmrank.serving.embeddings.opened import EmbeddingStores
+from mmrank.serving.embeddings.options import PASSWORD_VARIABLE, EmbeddingOptions
+from mmrank.serving.embeddings.packed import Packing
+from mmrank.serving.embeddings.redis_store import connect, item_key
+
+MODEL = "0123456789abcdef"
+
+
+def lookup(ids: np.ndarray) -> Mapping[str, np.ndarray]:
+    """An export's table of one item, `own`, of two modalities of width 2; absent tokens are 7."""
+    known = ids == "own"
+    tokens = np.where(known[:, None, None], 9.0, np.full([len(ids), 2, 2], 7.0))
+    return {
+        "tokens": tokens.astype(np.float32),
+        "present": np.repeat(known[:, None], 2, 1),
+        "known": known,
+    }
+
+
+def fill(address: str, items: Mapping[str, float], model: str = MODEL) -> None:
+    """Puts items in, each of one number, with the first modality alone."""
+    packing = Packing(2, 2)
+    for item, value in items.items():
+        tokens = np.full([1, 2, 2], value, np.float32)
+        (row,) = packing.pack(tokens, np.array([[True, False]]), "float32")
+        connect(address, 1000).set(item_key("mmrank", model, item), row)
+
+
+def stores(address: str, **options: float) -> EmbeddingStores:
+    settings = {"timeout_ms": 500.0, "failures": 2, "pause_s": 0.05, **options}
+    return EmbeddingStores(EmbeddingOptions(redis=address, **settings))
+
+
+def values(found: Any) -> list[float]:
+    return found.vectors.tokens[:, 0, 0].tolist()
+
+
+def test_each_item_comes_from_the_nearest_place(redis_server: Any) -> None:
+    fill(redis_server.address, {"a": 1.0, "b": 2.0})
+    store = stores(redis_server.address).of_model(MODEL, lookup)
+    store.get(["a"])
+    found = store.get(["b", "a", "own", "", "nobody"])
+    assert found.sources.tolist() == ["redis", "cache", "export", "unknown", "unknown"]
+    assert values(found) == [2.0, 1.0, 9.0, 7.0, 7.0]
+    assert found.vectors.known.tolist() == [True, True, True, False, False]
+    assert found.vectors.present.tolist() == [
+        [True, False],
+        [True, False],
+        [True, True],
+        [False, False],
+        [False, False],
+    ]
+    assert not found.away
+
+
+def test_vectors_of_another_model_are_not_seen(redis_server: Any) -> None:
+    other = "f" * 16
+    fill(redis_server.address, {"a": 1.0})
+    fill(redis_server.address, {"a": 5.0, "c": 6.0}, other)
+    both = stores(redis_server.address)
+    assert values(both.of_model(MODEL, lookup).get(["a", "c"])) == [1.0, 7.0]
+    assert values(both.of_model(other, lookup).get(["a", "c"])) == [5.0, 6.0]
+
+
+def test_an_outage_is_gone_through_and_its_end_noticed(redis_server: Any) -> None:
+    fill(redis_server.address, {"a": 1.0, "b": 2.0})
+    opened = stores(redis_server.address)
+    store = opened.of_model(MODEL, lookup)
+    store.get(["a"])
+    redis_server.stop()
+    for _ in range(4):
+        found = store.get(["a", "b", "own"])
+        assert found.sources.tolist() == ["cache", "unknown", "export"]
+        assert values(found) == [1.0, 7.0, 9.0]
+        assert found.away
+    assert opened.breaker.open
+    # What memory and the export have is no reason to ask.
+    assert not store.get(["a"]).away
+    redis_server.start()
+    fill(redis_server.address, {"b": 2.0})
+    redis_server.until(lambda: not store.get(["b"]).away)
+    assert store.get(["a", "b"]).sources.tolist() == ["cache", "cache"]
+    assert not opened.breaker.open
+
+
+def test_one_that_does_not_answer_in_time_is_away(redis_server: Any) -> None:
+    store = stores(redis_server.address, timeout_ms=50.0).of_model(MODEL, lookup)
+    with redis_server.frozen():
+        assert store.get(["a"]).away
+
+
+def test_rows_of_another_form_count_as_unknown_and_are_told_once(
+    redis_server: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    connect(redis_server.address, 1000).set(item_key("mmrank", MODEL, "a"), b"junk")
+    store = stores(redis_server.address).of_model(MODEL, lookup)
+    assert store.get(["a"]).sources.tolist() == ["unknown"]
+    assert store.get(["a"]).sources.tolist() == ["unknown"]
+    told = [r for r in caplog.records if "load_redis" in r.getMessage()]
+    assert len(told) == 1
+
+
+def test_a_password_comes_from_the_environment_alone(
+    redis_server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect(redis_server.address, 1000).config_set("requirepass", "secret")
+    fresh = stores(redis_server.address).of_model(MODEL, lookup)
+    assert fresh.get(["a"]).away
+    monkeypatch.setenv(PASSWORD_VARIABLE, "secret")
+    assert not stores(redis_server.address).of_model(MODEL, lookup).get(["a"]).away
+    with pytest.raises(ConfigError, match=PASSWORD_VARIABLE):
+        EmbeddingOptions(redis="redis://:secret@127.0.0.1:6379/0")
+
+
+def test_models_of_one_fingerprint_share_what_is_cached(redis_server: Any) -> None:
+    fill(redis_server.address, {"a": 1.0})
+    opened = stores(redis_server.address)
+    first = opened.of_model(MODEL, lookup)
+    first.get(["a"])
+    assert opened.of_model(MODEL, lookup).get(["a"]).sources.tolist() == ["cache"]
+    with pytest.raises(StoreError, match="fingerprint"):
+        opened.of_model("", lookup)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"redis": "localhost:6379"}, "redis://HOST"),
+        ({"timeout_ms": 0}, "timeout_ms"),
+        ({"pause_s": 60.0}, "longest_pause_s"),
+    ],
+)
+def test_options_that_cannot_work_are_refused(wrong: dict[str, Any], told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        EmbeddingOptions(**wrong)

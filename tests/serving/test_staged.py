@@ -1,0 +1,190 @@
+"""Ranking in steps from stores of item vectors gives what ranking at once gives."""
+
+from __future__ import annotations
+
+import pathlib
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mmrank.build import Run
+from mmrank.serving.embeddings.opened import EmbeddingStores
+from mmrank.serving.embeddings.options import EmbeddingOptions
+from mmrank.serving.embeddings.packed import Packing
+from mmrank.serving.embeddings.redis_store import connect, item_key
+from mmrank.serving.ranker import Ranker
+from mmrank.serving.request import RankError
+from mmrank.serving.shares import shares_of
+from mmrank.serving.staged import StagedRanker
+
+Inputs = dict[str, np.ndarray]
+NEW = {"title": "Linen summer dress", "price": 49.0}
+
+
+@pytest.fixture(scope="module")
+def staged(exported: pathlib.Path) -> StagedRanker:
+    return StagedRanker.load(exported)
+
+
+@pytest.fixture(scope="module")
+def asked(id_request: Inputs) -> dict[str, Any]:
+    """The longest list as a client would ask for it."""
+    at = int((id_request["items"] != "").sum(1).argmax())
+    events = zip(*(id_request[f"history_{r}"][at] for r in ("items", "types", "ages")), strict=True)
+    items = [item for item in id_request["items"][at] if item]
+    return {
+        "query": id_request["query"][at],
+        "user": id_request["user"][at],
+        "history": [event for event in events if event[0]],
+        "candidates": items,
+        "pairs": [{"overlap": float(v)} for v in id_request["overlap"][at][: len(items)]],
+    }
+
+
+def steps(asked: dict[str, Any], **changed: Any) -> dict[str, Any]:
+    """The request as `StagedRanker.rank` takes it: an id and pair features are one product."""
+    both = zip(asked["candidates"], asked["pairs"], strict=True)
+    products = [{"item": item, **pair} for item, pair in both]
+    kept = {n: asked[n] for n in ("query", "user", "history")}
+    return {**kept, "candidates": products, **changed}
+
+
+def same(got: np.ndarray, want: np.ndarray) -> None:
+    np.testing.assert_allclose(got, want, rtol=0, atol=1e-5)
+
+
+def test_ids_rank_as_they_do_at_once(
+    staged: StagedRanker, ranker: Ranker, asked: dict[str, Any]
+) -> None:
+    want = ranker.scores(**asked)
+    got = staged.rank(**steps(asked))
+    same(got.scores, want)
+    assert np.ptp(want) > 1e-3
+    assert (np.diff(got.scores[got.order]) <= 0).all()
+    assert got.ids == tuple(asked["candidates"])
+    assert set(got.sources) == {"export"}
+    assert not got.away
+
+
+def test_products_and_ids_may_be_mixed(
+    staged: StagedRanker, ranker: Ranker, asked: dict[str, Any]
+) -> None:
+    ids = asked["candidates"][:3]
+    mixed = [ids[0], NEW, ids[1], {"item": "no such item"}, {"item": "unheard of", **NEW}]
+    got = staged.rank("red", mixed)
+    assert got.sources.tolist() == ["export", "encoded", "export", "unknown", "encoded"]
+    assert got.ids == (ids[0], "", ids[1], "no such item", "unheard of")
+    assert got.scores[1] == pytest.approx(got.scores[4], abs=1e-5)
+    # A list of new products alone can be had at once too.
+    other = {"title": "Blue mug", "tags": ["kitchen", "mug"]}
+    same(staged.rank("red", [NEW, other]).scores, ranker.scores("red", [NEW, other]))
+
+
+def test_a_known_id_is_looked_up_whatever_else_is_said(
+    staged: StagedRanker, asked: dict[str, Any]
+) -> None:
+    ids = asked["candidates"][:2]
+    plain = staged.rank("red", ids).scores
+    same(staged.rank("red", [{"item": ids[0], **NEW}, ids[1]]).scores, plain)
+
+
+def test_a_query_is_encoded_once(ranker: Ranker, asked: dict[str, Any]) -> None:
+    fresh = StagedRanker.over(ranker.card, ranker.run, EmbeddingStores(EmbeddingOptions()))
+    assert fresh.rank(**steps(asked)).remembered is False
+    again = fresh.rank(**steps(asked, candidates=asked["candidates"][:2]))
+    assert again.remembered is True
+    assert fresh.rank(**steps(asked, user="somebody else")).remembered is False
+
+
+def test_shares_are_what_the_scores_lose_without_each(
+    staged: StagedRanker, ranker: Ranker, run: Run, asked: dict[str, Any]
+) -> None:
+    got = staged.rank(**steps(asked), explain=True)
+    want = ranker.scores(**asked)
+    same(got.scores, want)
+    assert got.shares is not None
+    assert set(got.shares.names) == {*run.modalities, "query", "user", "overlap", "history"}
+    # Those that the request itself can leave out, by leaving them out.
+    for name, less in (
+        ("query", {**asked, "query": None}),
+        ("history", {**asked, "history": None}),
+        ("overlap", {**asked, "pairs": None}),
+    ):
+        without = ranker.scores(**less)
+        effect = (want - want.mean()) - (without - without.mean())
+        at = got.shares.names.index(name)
+        np.testing.assert_allclose(got.shares.effects[at], effect, rtol=0, atol=3e-5)
+        assert np.abs(effect).max() > 1e-4
+    assert got.shares.overall.sum() == pytest.approx(1)
+
+
+def test_an_items_modality_is_taken_from_every_candidate(staged: StagedRanker) -> None:
+    products = [NEW, {"title": "Blue mug", "price": 9.0, "brand": "Nordic"}, {"price": 3.0}]
+    got = staged.rank("red", products, explain=True)
+    bare = [{n: v for n, v in p.items() if n != "title"} for p in products]
+    without = staged.rank("red", bare).scores
+    effect = (got.scores - got.scores.mean()) - (without - without.mean())
+    assert got.shares is not None
+    assert set(got.shares.names) == {"title", "price", "brand", "query"}
+    title = got.shares.names.index("title")
+    np.testing.assert_allclose(got.shares.effects[title], effect, rtol=0, atol=3e-5)
+    assert got.absent["title"] == pytest.approx(1 / 3)
+    assert got.absent["photo"] == 1.0
+
+
+def test_shares_by_hand() -> None:
+    scores = np.array([3.0, 1.0])  # from the mean: 1, −1
+    without = np.array([[5.0, 5.0], [9.0, 8.0], [7.0, 5.0]])  # 0, 0; .5, −.5; 1, −1
+    got = shares_of(["a", "b", "c"], scores, without)
+    np.testing.assert_allclose(got.effects, [[1, -1], [0.5, -0.5], [0, 0]])
+    np.testing.assert_allclose(got.shares, [[2 / 3, 2 / 3], [1 / 3, 1 / 3], [0, 0]])
+    np.testing.assert_allclose(got.overall, [2 / 3, 1 / 3, 0])
+    alone = shares_of(["a"], np.array([3.0]), np.array([[1.0]]))
+    np.testing.assert_array_equal(alone.shares, [[0.0]])
+    np.testing.assert_array_equal(alone.overall, [0.0])
+
+
+@pytest.mark.parametrize(
+    ("candidates", "told"),
+    [
+        ([], "at least one"),
+        ("P1", "expected a list"),
+        ([{"titel": "x"}], "'titel'"),
+        ([{"query": "x"}], "'query'"),
+        ([None], "candidate 0"),
+        (["a", {"item": 1.5}], "candidate 1"),
+        ([{"price": "cheap"}], "candidate 0: price"),
+        (["P1", {"item": ""}], "empty"),
+    ],
+)
+def test_wrong_candidates_are_told(staged: StagedRanker, candidates: Any, told: str) -> None:
+    with pytest.raises(RankError, match=told):
+        staged.rank("red", candidates)
+
+
+def test_redis_first_and_what_is_left_while_it_is_away(
+    redis_server: Any, ranker: Ranker, asked: dict[str, Any]
+) -> None:
+    ids = asked["candidates"][:3]
+    table = ranker.run("lookup_items", {"items": np.array(ids, object)})
+    packing = Packing(*table["tokens"].shape[1:])
+    # In Redis alone: the vectors of the first item, under the names of new ones.
+    rows = packing.pack(table["tokens"][[0, 0]], table["present"][[0, 0]], "float32")
+    client = connect(redis_server.address, 1000)
+    for name, row in zip(("grown", "late"), rows, strict=True):
+        client.set(item_key("mmrank", ranker.card.fingerprint, name), row)
+    options = EmbeddingOptions(redis=redis_server.address, timeout_ms=500)
+    staged = StagedRanker.over(ranker.card, ranker.run, EmbeddingStores(options))
+
+    here = staged.rank("red", ["grown", *ids[1:], NEW])
+    same(here.scores, staged.rank("red", [ids[0], *ids[1:], NEW]).scores)
+    assert here.sources.tolist() == ["redis", "export", "export", "encoded"]
+
+    redis_server.stop()
+    # Remembered, in the export, told by the request, and nothing at all: never an error.
+    gone = staged.rank("red", ["grown", ids[1], {"item": "late", **NEW}, "late"])
+    assert gone.away
+    assert gone.sources.tolist() == ["cache", "export", "encoded", "unknown"]
+    plain = StagedRanker.over(ranker.card, ranker.run, EmbeddingStores(EmbeddingOptions()))
+    same(gone.scores, plain.rank("red", [ids[0], ids[1], NEW, {"item": "late"}]).scores)
