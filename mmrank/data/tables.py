@@ -131,7 +131,7 @@ def read_table(
     try:
         if suffix == ".parquet":
             wanted = None if not without else [n for n in columns_of(path) if n not in without]
-            return pd.read_parquet(path, columns=wanted)
+            return pd.read_parquet(path, columns=wanted).reset_index(drop=True)
         if suffix in (".csv", ".tsv"):
             frame = pd.read_csv(
                 path,
