@@ -34,6 +34,8 @@ SHARES = [0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 0.999]
 PADDING = -1e8  # signatures give −1e9 to padding, which is no candidate
 UNKNOWN = "unknown"
 END = "END"
+# What runs a model. Status and metadata are asked for by every probe, and would hide its failures.
+CALLS = ("predict", "classify", "regress", "multiinference", "rank")
 # TensorFlow Serving's states of a version.
 STATES = ("START", "LOADING", "AVAILABLE", "UNLOADING", END)
 FeatureHook = Callable[[str, np.ndarray, np.ndarray], None]
@@ -149,8 +151,9 @@ class Metrics:
           entrypoint: REST or GRPC.
         """
         name, number = self._known(model), "" if version is None else str(version)
-        self._count.add((name, status))
-        self._latency.observe((name, method, entrypoint), seconds * MICROSECONDS)
+        if method.lower() in CALLS:
+            self._count.add((name, status))
+            self._latency.observe((name, method, entrypoint), seconds * MICROSECONDS)
         self._by_version.add((name, number, method, status))
         self._seconds.observe((name, number, method), seconds)
 

@@ -49,6 +49,13 @@ def test_requests_under_tensorflow_servings_names(metrics: Metrics) -> None:
     assert page[key("mmrank_requests_total", **by_version)] == 1
 
 
+def test_probes_are_no_requests_of_the_model(metrics: Metrics) -> None:
+    metrics.request("shop", None, "status", "OK", 0.001)
+    page = read(metrics)
+    assert not [k for k in page if k[0].startswith(":tensorflow:serving:request")]
+    assert [k for k in page if k[0] == "mmrank_requests_total"]
+
+
 def test_names_that_clients_make_up_are_one(metrics: Metrics) -> None:
     for i in range(50):
         metrics.request(f"no-such-{i}", None, "predict", "NOT_FOUND", 0.001)
