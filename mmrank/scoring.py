@@ -154,7 +154,21 @@ def score_with_table(
       table: tokens [N, M, D] and present [N, M].
       batch: As `Batches` makes it, without item features; its slots are rows of the table.
     """
-    fed = encoded_contexts(model, batch) | {
+    contexts = encoded_contexts(model, batch)
+    return model.scorer(scorer_inputs(model, table, batch, contexts), training=False)
+
+
+def scorer_inputs(
+    model: RankingModel, table: Tensors, batch: Tensors, contexts: Tensors
+) -> dict[str, tf.Tensor]:
+    """What the scorer takes, of a table of items, a batch and its contexts.
+
+    Args:
+      model: The ranker.
+      table, batch: As for `score_with_table`.
+      contexts: As `encoded_contexts` gives them.
+    """
+    fed = dict(contexts) | {
         "tokens": tf.gather(table["tokens"], batch[SLOTS]),
         "present": tf.gather(table["present"], batch[SLOTS]),
     }
@@ -167,7 +181,7 @@ def score_with_table(
             fed[name] = batch[model.history_input(name.removeprefix("history_"))]
         else:
             fed[name] = batch[name]
-    return model.scorer(fed, training=False)
+    return fed
 
 
 def encoded_contexts(model: RankingModel, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:

@@ -1,0 +1,128 @@
+"""The towers and the scorer for TensorFlow Lite, with weights of 8 bits, and their use.
+
+The three files stand for the three graphs of `mmrank.models.RankingModel`, preprocessing left out:
+
+    items.tflite      encoder inputs of items [N, ...]           → tokens [N, M, D], present [N, M]
+    contexts.tflite   encoder inputs of query and shopper [B, ...] → contexts, contexts_present
+    scores.tflite     these, tokens of candidates and history    → scores [B, L], or one by task
+"""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from mmrank.models import RankingModel
+from mmrank.outputs import UserError
+from mmrank.scoring import by_name, encoded_contexts, scorer_inputs
+
+ITEMS, CONTEXTS, SCORES = "items", "contexts", "scores"
+SUFFIX = ".tflite"
+FOLDER = pathlib.PurePath("assets.extra", "lite")
+Tensors = Mapping[str, tf.Tensor]
+
+
+class LiteError(UserError):
+    """A ranker that TensorFlow Lite cannot hold."""
+
+
+def write_lite(model: RankingModel, folder: pathlib.Path) -> None:
+    """Writes the three files, weights quantised by dynamic range.
+
+    Weight matrices are kept as int8; where it pays, activations are quantised as they come.
+    Operations that TensorFlow Lite lacks need its `select TF ops`, which the Python interpreter of
+    TensorFlow has built in.
+
+    Args:
+      model: The ranker.
+      folder: Made by this.
+
+    Raises:
+      LiteError: A graph that TensorFlow Lite cannot convert, such as one that takes texts.
+    """
+    parts: dict[str, tuple[tf.keras.Model, Callable[[Tensors], Tensors]]] = {
+        ITEMS: (model.item_tower, lambda x: model.item_tower(x, training=False)),
+        CONTEXTS: (model.context_tower, lambda x: encoded_contexts(model, x)),
+        SCORES: (model.scorer, lambda x: by_name(model, model.scorer(x, training=False))),
+    }
+    folder.mkdir(parents=True)
+    for name, (keras_model, function) in parts.items():
+        (folder / f"{name}{SUFFIX}").write_bytes(_converted(name, keras_model, function))
+
+
+def _converted(
+    name: str, keras_model: tf.keras.Model, function: Callable[[Tensors], Tensors]
+) -> bytes:
+    """The TensorFlow Lite model of a function of a Keras model's inputs."""
+    specs = {n: tf.TensorSpec(t.shape, t.dtype, n) for n, t in keras_model.input.items()}
+    texts = [n for n, spec in specs.items() if spec.dtype == tf.string]
+    if texts:
+        raise LiteError(
+            f"dynamic_range: the encoder of {', '.join(texts)} takes texts, which TensorFlow Lite "
+            "does not; leave dynamic_range out, or train with model.encoders.text.encoder bert"
+        )
+    traced = tf.function(lambda **inputs: function(inputs)).get_concrete_function(**specs)
+    # Given the Keras model, the converter would have every call of every layer traced again.
+    holder = tf.Module()
+    holder.weights = list(keras_model.weights)
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([traced], holder)
+    converter.target_spec.supported_ops = [
+        tf.lite.OpsSet.TFLITE_BUILTINS,
+        tf.lite.OpsSet.SELECT_TF_OPS,
+    ]
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    try:
+        return converter.convert()
+    except Exception as error:  # the converter raises several kinds, RuntimeError among them
+        said = str(error).strip().splitlines() or [type(error).__name__]
+        raise LiteError(
+            f"dynamic_range: TensorFlow Lite cannot convert the graph of {name}: {said[0]}; "
+            "leave dynamic_range out"
+        ) from error
+
+
+class LiteRanker:
+    """The three files in use: what `mmrank.scoring.ListScorer` takes as `encode` and `score`.
+
+    Args:
+      model: The ranker that they were written from; only its names are read.
+      folder: As `write_lite` made it.
+      threads: Of each interpreter.
+    """
+
+    def __init__(self, model: RankingModel, folder: pathlib.Path, threads: int = 1):
+        self._model = model
+        self._run = {
+            n: _Runner(folder / f"{n}{SUFFIX}", threads) for n in (ITEMS, CONTEXTS, SCORES)
+        }
+
+    def encode(self, inputs: Tensors) -> dict[str, tf.Tensor]:
+        """Tokens [N, M, D] and present [N, M] of items' encoder inputs [N, ...]."""
+        return self._run[ITEMS](inputs)
+
+    def score(self, table: Tensors, batch: Tensors) -> dict[str, tf.Tensor]:
+        """Scores [B, L] by task; arguments as of `mmrank.scoring.score_with_table`."""
+        contexts = self._run[CONTEXTS](batch)
+        return self._run[SCORES](scorer_inputs(self._model, table, batch, contexts))
+
+
+class _Runner:
+    """One file as a function of named tensors of any size.
+
+    Args:
+      file: The TensorFlow Lite model.
+      threads: Of the interpreter.
+    """
+
+    def __init__(self, file: pathlib.Path, threads: int):
+        self._interpreter = tf.lite.Interpreter(str(file), num_threads=threads)
+        self._function: Any = self._interpreter.get_signature_runner()
+        self._names = self._function.get_input_details()
+
+    def __call__(self, inputs: Tensors) -> dict[str, tf.Tensor]:
+        given = self._function(**{n: np.asarray(inputs[n]) for n in self._names})
+        return {n: tf.constant(v) for n, v in given.items()}

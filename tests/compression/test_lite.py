@@ -1,0 +1,52 @@
+"""TensorFlow Lite: the ranker's scores, within what eight bits leave."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from mmrank.build import build_features, build_model
+from mmrank.compression.lite import LiteRanker, write_lite
+from mmrank.config import Config
+from mmrank.data.tables import load_dataset
+from mmrank.scoring import ListScorer
+
+
+@pytest.fixture(scope="module")
+def config(tiny_config: Config) -> Config:
+    """Without what takes long to convert."""
+    drop = ("photo", "title", "description", "tags")
+    head = dataclasses.replace(tiny_config.model.head, hidden=(32,), attention_layers=0)
+    model = dataclasses.replace(tiny_config.model, drop=drop, head=head)
+    return dataclasses.replace(tiny_config, model=model)
+
+
+@pytest.mark.slow
+def test_scores_are_those_of_the_ranker_but_for_eight_bits(
+    config: Config, tiny_shop: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    dataset = load_dataset(tiny_shop)
+    features = build_features(config, dataset.schema)
+    features.fit(dataset)
+    tf.keras.utils.set_random_seed(4)
+    model = build_model(config, features)
+    arrays = features.arrays(dataset, dataset.rows("valid"))
+    scorer = ListScorer(model, 4, config.data.buckets)
+    write_lite(model, tmp_path / "lite")
+    lite = LiteRanker(model, tmp_path / "lite")
+    small = ListScorer(model, 4, config.data.buckets, lite.encode, lite.score)
+
+    exact, quantised = scorer(arrays), small(arrays)
+    assert not np.array_equal(exact, quantised)
+    assert np.abs(exact - quantised).max() < 0.1 * exact.std()
+    # Some weights are eight bits indeed.
+    kept = {
+        str(detail["dtype"])
+        for file in (tmp_path / "lite").iterdir()
+        for detail in tf.lite.Interpreter(str(file)).get_tensor_details()
+    }
+    assert str(np.int8) in kept
