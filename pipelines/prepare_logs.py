@@ -75,10 +75,11 @@ class Columns:
         """The columns that there are, by what they hold."""
         return {k: v for k, v in dataclasses.asdict(self).items() if v is not None}
 
-    def texts(self) -> list[str]:
-        """The columns that hold texts."""
-        named = self.named()
-        return [named[role] for role in TEXTS if role in named]
+
+def text_columns(columns: Columns) -> list[str]:
+    """The log's columns that hold texts."""
+    named = columns.named()
+    return [named[role] for role in TEXTS if role in named]
 
 
 def read_pages(
@@ -98,7 +99,7 @@ def read_pages(
     Raises:
       DataError: The file, a column or a value cannot be used.
     """
-    raw = read_table(file, columns.texts(), without)
+    raw = read_table(file, text_columns(columns), without)
     return clean_pages(raw, file, columns, others).reset_index(drop=True)
 
 
