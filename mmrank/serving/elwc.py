@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from tensorflow_serving.apis import input_pb2
 
 from mmrank.encoders import FeatureKind
 from mmrank.models import present_name
@@ -51,6 +53,42 @@ def parse_lists(
         inputs[f"{history}_types"] = parsed[f"{history}_types"].to_tensor("", shape=shape)
         inputs[f"{history}_ages"] = parsed[f"{history}_ages"].to_tensor(0.0, shape=shape)
     return inputs
+
+
+def serialize_list(
+    inputs: Mapping[str, np.ndarray], columns: Sequence[FeatureKind], history: str | None
+) -> bytes:
+    """One list as the message that `parse_lists` reads, without what is absent.
+
+    Args:
+      inputs: Query and user features [1], item and pair features [1, L], each with its flag, and
+        the lists [1, H] of the history.
+      columns: Every feature that stands in a column.
+      history: Name of the history feature, or None.
+    """
+    message = input_pb2.ExampleListWithContext()
+    for kind in columns:
+        value, present = inputs[kind.name][0], inputs[present_name(kind.name)][0]
+        if kind.feature.side in ("query", "user"):
+            _put(message.context, kind.name, [value] if present else [])
+            continue
+        while len(message.examples) < len(value):
+            message.examples.add()
+        for i, example in enumerate(message.examples):
+            _put(example, kind.name, [value[i]] if present[i] else [])
+    for spec in history_specs(history):
+        _put(message.context, spec.name, inputs[spec.name][0])
+    return message.SerializeToString()
+
+
+def _put(example: Any, name: str, values: Iterable[Any]) -> None:
+    for value in values:
+        feature = example.features.feature[name]
+        if isinstance(value, (str, bytes)):
+            text = value.encode() if isinstance(value, str) else value
+            feature.bytes_list.value.append(text)
+        else:
+            feature.float_list.value.append(float(value))
 
 
 def _scalar(values: tf.RaggedTensor, kind: FeatureKind) -> tf.Tensor:

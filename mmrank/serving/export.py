@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import pathlib
-import shutil
-import tempfile
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,12 +20,16 @@ from mmrank.data.tables import DataError, Dataset
 from mmrank.features import Features
 from mmrank.ranking.task_outputs import TaskOutputs
 from mmrank.schema import did_you_mean, save_schema
+from mmrank.serving.batching import write_batching
 from mmrank.serving.card import CARD, FORMAT
 from mmrank.serving.drift.training import save_reference
 from mmrank.serving.fingerprint import item_fingerprint
 from mmrank.serving.graphs import Graphs, ranker_graphs
-from mmrank.serving.ranker import versions
+from mmrank.serving.model_card import write_model_card
+from mmrank.serving.samples import Samples
 from mmrank.serving.signatures import ServedRanker
+from mmrank.serving.versions import write_version
+from mmrank.serving.warmup import write_warm_up
 
 CHUNK = 256
 logger = logging.getLogger(__name__)
@@ -62,30 +63,31 @@ def export_run(run: Run, out: pathlib.Path, dataset: Dataset, storage: str = FUL
     graphs = ranker_graphs(run.model, run.fitted)
     table = catalogue_table(graphs, run.fitted, run.items(dataset))
     served = ServedRanker(run.model, run.fitted, list(dataset.item_ids), table, graphs, storage)
-    out.mkdir(parents=True, exist_ok=True)
-    # A server that watches `out` looks at numbers alone, and a rename shows it all at once.
-    partial = pathlib.Path(tempfile.mkdtemp(prefix=".partial-", dir=out))
-    try:
-        folder = partial / "export"
-        tf.saved_model.save(served, str(folder), signatures=served.signatures())
+    functions = served.signatures()
+    fitted, buckets = run.fitted, run.config.data.buckets
+
+    def fill(folder: pathlib.Path) -> None:
+        tf.saved_model.save(served, str(folder), signatures=functions)
         card_file = folder / CARD
         card_file.parent.mkdir()
-        save_schema(run.fitted.schema, card_file.parent)
+        save_schema(fitted.schema, card_file.parent)
         card = json.dumps(
-            _card(run.fitted, len(dataset.item_ids))
-            | {"fingerprint": item_fingerprint(run.model, run.fitted)}
+            _card(fitted, len(dataset.item_ids))
+            | {"fingerprint": item_fingerprint(run.model, fitted), "buckets": buckets}
             | _tasks(run.model.outputs),
             indent=2,
             ensure_ascii=False,
         )
         card_file.write_text(card + "\n", encoding="utf-8")
-        _save_scores(run.fitted, dataset, card_file.parent)
+        _save_scores(fitted, dataset, card_file.parent)
         save_reference(run, dataset, card_file.parent)
-        final = out / str(max(versions(out), default=0) + 1)
-        os.rename(folder, final)
-    finally:
-        shutil.rmtree(partial)
-    return final
+        write_model_card(folder, run, dataset)
+        write_batching(folder)
+        columns = list(fitted.columns.values())
+        samples = map(Samples(fitted, dataset).of, buckets)
+        write_warm_up(folder, samples, functions, columns, run.model.history)
+
+    return write_version(out, fill)
 
 
 def catalogue_table(

@@ -1,0 +1,143 @@
+"""What an export holds beside its graph: warm-up, batching parameters, model card, checksums."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pathlib
+import re
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
+
+from mmrank.build import Run
+from mmrank.data.tables import Dataset
+from mmrank.serving.batching import BATCHING
+from mmrank.serving.checksums import verify_checksums
+from mmrank.serving.model_card import CARD_JSON, CARD_TEXT, as_markdown, model_card
+from mmrank.serving.ranker import Ranker
+from mmrank.serving.warmup import WARM_UP
+
+RANKING = ("serving_default", "rank_items", "rank_embeddings", "tensorflow/serving/predict")
+
+
+@pytest.fixture(scope="module")
+def requests(exported: pathlib.Path) -> list[predict_pb2.PredictRequest]:
+    records = tf.data.TFRecordDataset(str(exported / WARM_UP)).as_numpy_iterator()
+    logs = [prediction_log_pb2.PredictionLog.FromString(r) for r in records]
+    assert all(log.WhichOneof("log_type") == "predict_log" for log in logs)
+    return [log.predict_log.request for log in logs]
+
+
+def test_every_bucket_warms_every_signature(
+    requests: list[predict_pb2.PredictRequest], run: Run, signatures: Mapping[str, Any]
+) -> None:
+    buckets = run.config.data.buckets
+    assert len(requests) <= 1000
+    widths = {name: set() for name in RANKING}
+    for request in requests:
+        name = request.model_spec.signature_name
+        inputs = {n: tf.constant(tf.make_ndarray(p)) for n, p in request.inputs.items()}
+        outputs = signatures[name](**inputs)
+        if name in RANKING:
+            scores = outputs["scores"].numpy()
+            assert scores.shape[0] == 1
+            assert (np.isfinite(scores) & (scores > -1e8)).all()  # no candidate is padding
+            widths[name].add(scores.shape[1])
+    assert all(seen == set(buckets) for seen in widths.values())
+    assert {r.model_spec.signature_name for r in requests} == set(signatures)
+
+
+def test_warm_up_requests_hold_the_shops_values_and_no_shopper(
+    requests: list[predict_pb2.PredictRequest], dataset: Dataset
+) -> None:
+    asked, titles, flags, pasts = set(), set(), Counter(), []
+    for request in requests:
+        if request.model_spec.signature_name != "serving_default":
+            continue
+        arrays = {n: tf.make_ndarray(p) for n, p in request.inputs.items()}
+        asked |= {q.decode() for q in arrays["query"]}
+        titles |= {t.decode() for t in arrays["title"].ravel()}
+        flags.update({n: int(v.sum()) for n, v in arrays.items() if n.endswith("_present")})
+        pasts.append([i.decode() for i in arrays["history_items"][0]])
+    assert asked <= set(dataset.lists["query"])
+    assert titles - {""} <= {t.strip() for t in dataset.catalog["title"].dropna()}
+    assert all(flags[f"{n}_present"] for n in ("query", "user", "title", "photo", "price"))
+    assert dataset.events is not None
+    for _, events in dataset.events.groupby("user_id"):
+        own = list(events["item_id"])
+        assert all(past != own[i : i + len(past)] for past in pasts for i in range(len(own)))
+
+
+def test_batching_parameters_never_pad(exported: pathlib.Path) -> None:
+    text = (exported / BATCHING).read_text("utf-8")
+    assert "pad_variable_length_inputs" not in re.sub("#.*", "", text)
+    sizes = [int(n) for n in re.findall(r"^allowed_batch_sizes: (\d+)$", text, re.MULTILINE)]
+    (most,) = re.findall(r"^max_batch_size \{ value: (\d+) \}$", text, re.MULTILINE)
+    assert sizes == sorted(set(sizes))
+    assert sizes[-1] == int(most) >= 1000  # ids of one lookup
+
+
+def test_the_list_of_checksums_is_whole(exported: pathlib.Path) -> None:
+    verify_checksums(exported)
+
+
+def test_the_card_of_a_run_without_figures_says_so(
+    exported: pathlib.Path, run: Run, dataset: Dataset
+) -> None:
+    card = json.loads((exported / CARD_JSON).read_text("utf-8"))
+    assert card["figures"] is None
+    assert any("no figures" in limit for limit in card["limits"])
+    names = {f["name"]: f["side"] for f in card["model"]["features"]}
+    assert names["photo"] == "item"
+    assert names["history"] == "user"
+    assert card["data"]["items"] == len(dataset.catalog)
+    assert card["data"]["lists"]["train"] == dataset.rows("train")["list_id"].nunique()
+    assert card["versions"]["tensorflow"] == tf.__version__
+    assert (exported / CARD_TEXT).read_text("utf-8") == as_markdown(card)
+    # Where files lay is nobody's business.
+    assert str(dataset.folder) not in json.dumps(card)
+
+
+def test_the_card_has_the_figures_of_the_run(
+    run: Run, dataset: Dataset, tmp_path: pathlib.Path
+) -> None:
+    figure = {"mean": 0.61256, "low": 0.5, "high": 0.75, "lists": 12}
+    figures = {
+        "dataset": "shop", "split": "test", "lists": 12, "rows": 99, "no_relevant": "zero",
+        "level": 0.9, "metrics": {"model": {"ndcg@10": figure}, "random": {"mrr": figure}},
+        "slices": [{"name": "cold items", "metrics": {"model": {"ndcg@10": figure}}}],
+    }  # fmt: skip
+    (tmp_path / "metrics.json").write_text(json.dumps(figures))
+    other = dataclasses.replace(run, folder=tmp_path, data=tmp_path)
+    card = model_card(other, dataset)
+    text = as_markdown(card)
+    for line in (
+        "## Figures, with 90% intervals",
+        "| all lists | 0.613 (0.500–0.750) | – | – | – |",
+        "| cold items | 0.613 (0.500–0.750) | – | – | – |",
+        "| random | – | 0.613 (0.500–0.750) | – | – |",
+    ):
+        assert line in text.splitlines()
+    assert "lists without a relevant item are counted as 0." in text
+    assert "not the one that the ranker was trained on" in text
+
+
+def test_a_copy_cut_short_is_refused_on_demand(
+    exported: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    copy = tmp_path / "1"
+    for file in exported.rglob("*"):
+        target = copy / file.relative_to(exported)
+        if file.is_file():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(file.read_bytes())
+    (copy / "assets.extra" / "schema.yaml").write_text("name: another\n")
+    with pytest.raises(ValueError, match=r"schema\.yaml: not the bytes that were exported"):
+        Ranker.load(copy, verify=True)
+    assert Ranker.load(copy).folder == copy

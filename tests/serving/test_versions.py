@@ -1,0 +1,102 @@
+"""Numbered folders appear whole, whatever happens to the process that writes them."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import pathlib
+import signal
+
+import pytest
+
+from mmrank.serving.checksums import CHECKSUMS, ChecksumError, verify_checksums
+from mmrank.serving.versions import versions, write_version
+
+
+def fill(folder: pathlib.Path) -> None:
+    (folder / "assets.extra").mkdir(parents=True)
+    (folder / "variables").mkdir()
+    (folder / "saved_model.pb").write_bytes(b"graph")
+    (folder / "variables" / "data").write_bytes(bytes(3_000_000))
+
+
+def half_filled(folder: pathlib.Path) -> None:
+    fill(folder)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_numbers_count_up(tmp_path: pathlib.Path) -> None:
+    out = tmp_path / "a" / "exports"
+    for number in (1, 2):
+        assert write_version(out, fill) == out / str(number)
+    (out / "7").mkdir()
+    assert write_version(out, fill) == out / "8"
+    assert versions(out) == [1, 2, 7, 8]
+    assert {p.name for p in out.iterdir()} == {"1", "2", "7", "8"}
+
+
+def test_a_number_taken_meanwhile_is_passed_over(tmp_path: pathlib.Path) -> None:
+    def slow(folder: pathlib.Path) -> None:
+        fill(folder)
+        assert write_version(tmp_path, fill).name == "1"  # which also spares a folder in the making
+
+    assert write_version(tmp_path, slow).name == "2"
+    for number in (1, 2):
+        verify_checksums(tmp_path / str(number))
+
+
+def test_a_killed_export_leaves_nothing_for_long(tmp_path: pathlib.Path) -> None:
+    killed = multiprocessing.get_context("fork").Process(
+        target=write_version, args=(tmp_path, half_filled)
+    )
+    killed.start()
+    killed.join(30)
+    assert killed.exitcode == -signal.SIGKILL
+    (left,) = tmp_path.iterdir()
+    assert versions(tmp_path) == []
+    assert left.name.startswith(".")
+    assert (left / "export" / "saved_model.pb").is_file()
+    assert write_version(tmp_path, fill) == tmp_path / "1"
+    assert [p.name for p in tmp_path.iterdir()] == ["1"]
+
+
+def test_an_error_leaves_nothing(tmp_path: pathlib.Path) -> None:
+    def broken(folder: pathlib.Path) -> None:
+        fill(folder)
+        raise RuntimeError("no space left")
+
+    with pytest.raises(RuntimeError):
+        write_version(tmp_path, broken)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_checksums_are_those_of_sha256sum(tmp_path: pathlib.Path) -> None:
+    folder = write_version(tmp_path, fill)
+    # The digest of "graph" by sha256sum.
+    digest = "eef93e1d14482804277fca0172464032d1a4fdbcc338524059fa1e861454ad4d"
+    lines = (folder / CHECKSUMS).read_text("utf-8").splitlines()
+    assert lines[0] == f"{digest}  saved_model.pb"
+    assert [line.split("  ")[1] for line in lines] == ["saved_model.pb", "variables/data"]
+
+
+def test_whatever_is_altered_is_told(tmp_path: pathlib.Path) -> None:
+    folder = write_version(tmp_path, fill)
+    data = folder / "variables" / "data"
+    verify_checksums(folder)
+    data.write_bytes(data.read_bytes()[:-1] + b"\x01")
+    with pytest.raises(ChecksumError, match=r"variables/data: not the bytes"):
+        verify_checksums(folder)
+    data.unlink()
+    with pytest.raises(ChecksumError, match=r"variables/data: missing"):
+        verify_checksums(folder)
+    data.write_bytes(bytes(3_000_000))
+    verify_checksums(folder)
+    (folder / "added").touch()
+    with pytest.raises(ChecksumError, match=r"added: not in"):
+        verify_checksums(folder)
+    (folder / CHECKSUMS).write_text("gibberish\n")
+    with pytest.raises(ChecksumError, match=r"sha256:1: no checksum"):
+        verify_checksums(folder)
+    (folder / CHECKSUMS).unlink()
+    with pytest.raises(ChecksumError, match="cannot be checked"):
+        verify_checksums(folder)
