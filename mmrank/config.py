@@ -57,6 +57,10 @@ class Data:
       max_candidates: Training lists are cut to this many candidates, relevant ones kept first.
       cache: Folder in which the embeddings of frozen encoders are kept for other runs: `auto` for
         mmrank/embeddings in XDG_CACHE_HOME or ~/.cache; null keeps them in memory.
+      records: Folder with TFRecord shards of the training lists, which are then not read from the
+        dataset's tables.
+      window_lists: Neighbouring lists of a shard that are in memory, and shuffled, together.
+      fit_lists: Lists of the shards that vocabularies and means are fitted on, evenly from all.
     """
 
     path: str | None = None
@@ -64,6 +68,9 @@ class Data:
     buckets: tuple[int, ...] = (8, 16, 32, 64, 128, 256)
     max_candidates: int = 256
     cache: str | None = "auto"
+    records: str | None = None
+    window_lists: int = 512
+    fit_lists: int = 100_000
 
 
 @dataclasses.dataclass(frozen=True)

@@ -107,7 +107,12 @@ def _run(args: argparse.Namespace) -> None:
     check_config(config)
     check_calibration(config.evaluation.calibration)
     run.mkdir(parents=True, exist_ok=True)
-    best = train_run(config, dataset, run, args.resume, args.init_from)
+    lists = None
+    if config.data.records is not None:
+        from mmrank.records.source import RecordLists
+
+        lists = RecordLists(config, dataset, run)
+    best = train_run(config, dataset, run, args.resume, args.init_from, lists)
     best = calibrate(best, dataset, config.evaluation.calibration)
     state = State.load(run / STATE_FILE)
     trained = time.monotonic()

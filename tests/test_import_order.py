@@ -39,6 +39,7 @@ LAYERS = (
     "evaluation",
     "compression",
     "serving",
+    "records",
 )
 FORBIDDEN = {("evaluation", "training")}  # below, and yet not to be known
 TENSORFLOW = {

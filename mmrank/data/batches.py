@@ -102,6 +102,12 @@ def bucket_lengths(lengths: np.ndarray, buckets: Sequence[int]) -> np.ndarray:
     return np.where(at < len(edges), edges[np.minimum(at, len(edges) - 1)], beyond)
 
 
+def count_batches(padded: np.ndarray, batch_lists: int) -> int:
+    """How many batches lists of these padded lengths make, those of one length together."""
+    counts = np.unique(padded, return_counts=True)[1]
+    return int(np.ceil(counts / batch_lists).sum())
+
+
 @dataclasses.dataclass(frozen=True)
 class Batches:
     """The batches of some lists.
@@ -136,16 +142,46 @@ class Batches:
     unique_items: bool = True
     labels: Sequence[str] = ()
 
+    @property
+    def lengths(self) -> np.ndarray:
+        """Candidates of every list after the cut, [lists]."""
+        lengths = self.arrays.lengths
+        return lengths if self.max_candidates is None else np.minimum(lengths, self.max_candidates)
+
+    @property
+    def per_pass(self) -> int:
+        """Batches of a pass, the same number in every epoch."""
+        return count_batches(bucket_lengths(self.lengths, self.buckets), self.batch_lists)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Lists, and candidates after the cut."""
+        return len(self.lengths), int(self.lengths.sum())
+
+    @property
+    def sample(self) -> ListArrays:
+        """Lists to start from: all of them."""
+        return self.arrays
+
+    @property
+    def listwise(self) -> frozenset[str]:
+        """Names of what a batch holds by candidate, [B, L, ...]."""
+        labels = (label_name(label) for label in self.labels)
+        weights = (weights_name(task) for task in self.arrays.weights)
+        return frozenset(["mask", "slots", "grades", *self.arrays.pairs, *labels, *weights])
+
+    def largest(self) -> Batch:
+        """The batch of the most candidates."""
+        lengths = self.lengths
+        return self.make(max(self.plan(0), key=lambda members: lengths[members].sum()))
+
     def plan(self, epoch: int | None = None) -> list[np.ndarray]:
         """List numbers of every batch of a pass; an epoch gives a shuffled order of its own.
 
         Lists of one padded length are batched together; the number of batches is the same in
         every epoch.
         """
-        lengths = self.arrays.lengths
-        if self.max_candidates is not None:
-            lengths = np.minimum(lengths, self.max_candidates)
-        padded = bucket_lengths(lengths, self.buckets)
+        padded = bucket_lengths(self.lengths, self.buckets)
         generator = None if epoch is None else np.random.default_rng([self.seed, epoch])
         batches = []
         for length in np.unique(padded):
@@ -167,7 +203,7 @@ class Batches:
           shard: (index, count): this worker's share; step s of it is batch s · count + index.
         """
         index, count = shard
-        per_pass = len(self.plan(0))
+        per_pass = self.per_pass
         epoch, plan = -1, []
         at = start * count + index
         while True:

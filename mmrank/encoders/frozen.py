@@ -10,7 +10,7 @@ import abc
 import functools
 import logging
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, cast
 
 import numpy as np
@@ -181,13 +181,21 @@ class Frozen(FeatureKind):
 
         The embeddings are rows of memory-mapped files, read when they are asked for.
         """
-        facts = self.facts()
-        folder = None if self.cache is None else self.cache / key_of(facts)
-        store = EmbeddingCache(folder, self.width, facts)
+        store = self.store()
         known = len(store)
         rows, names = pd.factorize(texts(values))  # a photo of many lists is read once
+        column = pd.Series(names, dtype=object)
+        starts = tqdm(
+            range(0, len(column), READ_ROWS),
+            desc=f"embedding {self.name}",
+            unit_scale=READ_ROWS,
+            unit=" values",
+            disable=None,
+            leave=False,
+        )
+        chunks = (self.inner.fetch(column.iloc[at : at + READ_ROWS], media) for at in starts)
         try:
-            hashes = self._hashes(pd.Series(names, dtype=object), media, store)
+            hashes = self._hashes(chunks, store)
         finally:
             store.flush()  # a pass that is interrupted goes on from here
         places = [hashes[row] for row in rows]
@@ -197,30 +205,34 @@ class Frozen(FeatureKind):
         # Only rows, shape and dtype are asked of it, as of an array.
         return cast(np.ndarray, embeddings), present
 
-    def _hashes(
-        self, values: pd.Series, media: MediaStore | None, store: EmbeddingCache
-    ) -> list[bytes]:
-        """The hashes of distinct values, their embeddings in the store; ABSENT where unusable."""
+    def store(self) -> EmbeddingCache:
+        """Where embeddings of this encoder are kept, with those of earlier runs."""
+        facts = self.facts()
+        folder = None if self.cache is None else self.cache / key_of(facts)
+        return EmbeddingCache(folder, self.width, facts)
+
+    def stored(self, raw: np.ndarray, store: EmbeddingCache) -> tuple[np.ndarray, np.ndarray]:
+        """Embeddings [N, D'] and presence [N] of raw values [N], those not in the store added."""
+        hashes = self._hashes([raw], store)
+        return store.rows(hashes)[:], np.array([key != ABSENT for key in hashes], bool)
+
+    def _hashes(self, chunks: Iterable[np.ndarray], store: EmbeddingCache) -> list[bytes]:
+        """The hashes of raw values, their embeddings in the store; ABSENT where unusable."""
         hashes: list[bytes] = []
         waiting: dict[bytes, Any] = {}
-        with tqdm(
-            total=len(values), desc=f"embedding {self.name}", disable=None, leave=False
-        ) as bar:
-            for at in range(0, len(values), READ_ROWS):
-                raw = self.inner.fetch(values.iloc[at : at + READ_ROWS], media)
-                for value in raw:
-                    key = value_hash(value)
-                    if key != ABSENT and key not in store and key not in waiting:
-                        if self.inner.usable(value):
-                            waiting[key] = value
-                        else:
-                            key = ABSENT
-                    hashes.append(key)
-                while len(waiting) >= BATCH:
-                    self._embed(store, waiting)
-                bar.update(len(raw))
-            if waiting:
+        for raw in chunks:
+            for value in raw:
+                key = value_hash(value)
+                if key != ABSENT and key not in store and key not in waiting:
+                    if self.inner.usable(value):
+                        waiting[key] = value
+                    else:
+                        key = ABSENT
+                hashes.append(key)
+            while len(waiting) >= BATCH:
                 self._embed(store, waiting)
+        if waiting:
+            self._embed(store, waiting)
         return hashes
 
     def _embed(self, store: EmbeddingCache, waiting: dict[bytes, Any]) -> None:

@@ -20,7 +20,7 @@ from mmrank.build import (
     load_run,
 )
 from mmrank.config import Config, load_config, save_config
-from mmrank.data.batches import Batch, Batches, label_name, weights_name
+from mmrank.data.batches import Batch
 from mmrank.data.tables import DataError, Dataset
 from mmrank.features import Features
 from mmrank.goals import build_task_losses, build_tasks
@@ -28,7 +28,7 @@ from mmrank.models import RankingModel
 from mmrank.outputs import write_whole
 from mmrank.ranking.losses import DRAWING_LOSSES
 from mmrank.ranking.metrics import make_metric
-from mmrank.ranking.tasks import TaskSpec, labels_read
+from mmrank.ranking.tasks import TaskSpec
 from mmrank.schema import save_schema
 from mmrank.scoring import ListScorer
 from mmrank.training.base_rates import start_at_base_rates
@@ -43,10 +43,9 @@ from mmrank.training.callbacks import (
 from mmrank.training.fine_tune import fine_tune, settings_by_feature
 from mmrank.training.memory import GIB, available_bytes, estimate_step_bytes
 from mmrank.training.optimizer import make_optimizer
-from mmrank.training.position_bias import check_positions, positions_read, propensity_weighted
-from mmrank.training.row_weights import training_weights, weighted
+from mmrank.training.sources import TableLists, TrainingBatches, TrainingLists
 from mmrank.training.strategy import make_strategy
-from mmrank.training.targets import check_labels, for_selection, for_training, take_targets
+from mmrank.training.targets import for_selection, take_targets
 from mmrank.training.warm_start import as_table, warm_start
 
 INIT_FILE = "init_from.txt"
@@ -59,6 +58,7 @@ def train_run(
     run: pathlib.Path,
     resume: bool = False,
     init_from: pathlib.Path | None = None,
+    lists: TrainingLists | None = None,
 ) -> Run:
     """Trains a ranker into a run's folder and gives the run with its best weights.
 
@@ -66,29 +66,29 @@ def train_run(
 
     Args:
       config: The resolved config.
-      dataset: A validated dataset with training and validation lists.
+      dataset: A validated dataset with validation lists, and training lists unless `lists`.
       run: The folder; it exists, and holds nothing yet unless `resume`.
       resume: Continue from the last finished epoch.
       init_from: A finished run whose weights a new run begins with, as far as they fit; a resumed
         run knows its own.
+      lists: What to learn from; None for the training lists of the dataset.
 
     Raises:
       ConfigError: `init_from` is no finished run.
       TrainingError: The loss is not finite, or a resumed run differs in config or dataset.
       DataError: There is no training or no validation list.
     """
-    for split in ("train", "valid"):
-        if dataset.rows(split).empty:
-            raise DataError(f"the dataset has no {split} list; a run needs some of each")
+    if dataset.rows("valid").empty:
+        raise DataError("the dataset has no valid list; a run needs some of each")
+    lists = lists or TableLists(dataset)
+    lists.check(config)
     tasks = build_tasks(config)
-    check_labels(dataset, tasks, config.training.select_by)
-    check_positions(dataset, config.training.tasks)
     seed_everything(config)
     strategy = make_strategy(config.training.strategy)
     features = build_features(config, dataset.schema)
     settings = settings_by_feature(config.training.fine_tune, features.columns)
     source = None if init_from is None else load_run(init_from)
-    state = _prepare(config, dataset, run, features, resume, init_from)
+    state = _prepare(config, dataset, lists, run, features, resume, init_from)
     if source is None and state.init_from is not None and state.checkpoint is None:
         source = load_run(state.init_from)  # stopped before its first epoch was finished
     if state.finished:
@@ -96,22 +96,9 @@ def train_run(
         return load_run(run)
 
     items = features.item_arrays(dataset)
-    weights = training_weights(
-        dataset, config.training.popularity_weight, config.training.pseudo_weight
-    )
-    train = for_training(features.arrays(dataset, dataset.rows("train"), items), tasks)
-    train = propensity_weighted(train, config.training.tasks)
-    batches = Batches(
-        weighted(train, tasks, weights),
-        config.training.batch_lists,
-        config.data.buckets,
-        config.data.max_candidates,
-        config.seed,
-        config.training.block_lists,
-        labels=(*labels_read(tasks), *positions_read(config.training.tasks)),
-    )
+    batches = lists.batches(config, features, items)
     replicas = strategy.num_replicas_in_sync
-    steps = config.training.steps_per_epoch or max(len(batches.plan(0)) // replicas, 1)
+    steps = config.training.steps_per_epoch or max(batches.per_pass // replicas, 1)
     # Anew: the making of frozen encoders draws too, and a resumed run may not need to make them.
     tf.keras.utils.set_random_seed(config.seed)
     with strategy.scope():
@@ -137,7 +124,7 @@ def train_run(
         # As compiled: for float16 Keras wraps the optimizer, and its loss scale has to be kept too.
         checkpoint = tf.train.Checkpoint(network=model.network, optimizer=model.network.optimizer)
     if tasks:
-        start_at_base_rates(model, tasks, train)
+        start_at_base_rates(model, tasks, batches.sample)
     if source is not None:
         moved = as_table(warm_start(model, features, source.model, source.fitted))
         logger.info("weights from %s\n%s", source.folder, moved)
@@ -145,7 +132,7 @@ def train_run(
     if state.checkpoint is not None:
         checkpoint.read(str(run / state.checkpoint)).assert_consumed()
         logger.info("resumed after epoch %d", state.epoch)
-    _tell_size(config, features, model, batches)
+    _tell_size(model, batches)
 
     valid = for_selection(
         features.arrays(dataset, dataset.rows("valid"), items), tasks, config.training.select_by
@@ -210,7 +197,7 @@ def seed_everything(config: Config) -> None:
 
 def training_dataset(
     strategy: tf.distribute.Strategy,
-    batches: Batches,
+    batches: TrainingBatches,
     start: int,
     tasks: Sequence[TaskSpec] = (),
 ) -> tf.distribute.DistributedDataset | tf.data.Dataset:
@@ -234,7 +221,7 @@ def training_dataset(
 
 
 def batch_dataset(
-    batches: Batches, start: int, shard: tuple[int, int], tasks: Sequence[TaskSpec] = ()
+    batches: TrainingBatches, start: int, shard: tuple[int, int], tasks: Sequence[TaskSpec] = ()
 ) -> tf.data.Dataset:
     """A tf.data pipeline over `Batches.stream`: inputs, TF-Ranking labels, perhaps weights.
 
@@ -248,10 +235,10 @@ def batch_dataset(
     def stream() -> Iterator[Batch]:
         yield from batches.stream(start, shard)
 
-    example = batches.make(batches.plan(0)[0])
+    listwise = batches.listwise
     signature = {
-        name: tf.TensorSpec([None] * min(a.ndim, 1) + _rest(name, a, batches), _dtype(a))
-        for name, a in example.items()
+        name: tf.TensorSpec([None] * min(a.ndim, 1) + _rest(a, name in listwise), _dtype(a))
+        for name, a in batches.largest().items()
     }
 
     def with_labels(batch: dict[str, tf.Tensor]) -> tuple[Any, ...]:
@@ -268,15 +255,9 @@ def _loss_names(config: Config) -> set[str]:
     return {t.loss.name for t in training.tasks.values()} or {training.loss.name}
 
 
-def _rest(name: str, array: np.ndarray, batches: Batches) -> list[int | None]:
+def _rest(array: np.ndarray, listwise: bool) -> list[int | None]:
     """The dimensions after the first: the length of lists varies, all else is fixed."""
-    arrays = batches.arrays
-    listwise = {"mask", "slots", "grades", *arrays.pairs}
-    listwise |= {label_name(label) for label in batches.labels}
-    listwise |= {weights_name(task) for task in arrays.weights}
-    if name in listwise:
-        return [None, *array.shape[2:]]
-    return list(array.shape[1:])
+    return [None, *array.shape[2:]] if listwise else list(array.shape[1:])
 
 
 def _dtype(array: np.ndarray) -> tf.DType:
@@ -286,6 +267,7 @@ def _dtype(array: np.ndarray) -> tf.DType:
 def _prepare(
     config: Config,
     dataset: Dataset,
+    lists: TrainingLists,
     run: pathlib.Path,
     features: Features,
     resume: bool,
@@ -304,7 +286,7 @@ def _prepare(
             raise TrainingError(f"{run} was started on {state.data}; resume it without --data")
         features.load(run / FEATURES_FILE)
         return state
-    features.fit(dataset)
+    lists.fit(features)
     save_config(config, run / CONFIG_FILE)
     save_schema(dataset.schema, run)
     features.save(run / FEATURES_FILE)
@@ -315,16 +297,12 @@ def _prepare(
     return state
 
 
-def _tell_size(config: Config, features: Features, model: RankingModel, batches: Batches) -> None:
-    plan = batches.plan(0)
-    lengths = np.minimum(batches.arrays.lengths, config.data.max_candidates)
-    largest = max(plan, key=lambda members: lengths[members].sum())
-    need = estimate_step_bytes(model, model.encoders, batches.make(largest))
+def _tell_size(model: RankingModel, batches: TrainingBatches) -> None:
+    need = estimate_step_bytes(model, model.encoders, batches.largest())
     logger.info(
         "%s weights; %d lists and %d candidates in training; the largest step takes up to %.1f GiB",
         f"{model.network.count_params():,}",
-        len(lengths),
-        int(lengths.sum()),
+        *batches.size,
         need / GIB,
     )
     free = available_bytes()

@@ -29,10 +29,7 @@ def check_labels(dataset: Dataset, tasks: Sequence[TaskSpec], select_by: str | N
       ConfigError: `select_by` is no label.
       DataError: A label that the schema does not name, or one without anything in it.
     """
-    if select_by is not None and select_by not in LABELS:
-        raise ConfigError(
-            f"training.select_by: no label {select_by!r}{did_you_mean(select_by, LABELS)}"
-        )
+    check_select_by(select_by)
     schema, train = dataset.schema, dataset.rows("train")
     columns = {f.name: f.column for f in schema.side("label")}
     wanted = dict.fromkeys([*labels_read(tasks), *filter(None, [select_by])])
@@ -49,6 +46,18 @@ def check_labels(dataset: Dataset, tasks: Sequence[TaskSpec], select_by: str | N
             raise DataError(f"{where}: no training row has a {label}; fill it or drop the task")
         if not (values > 0).any():
             logger.warning("%s: no training row has a %s above 0", where, label)
+
+
+def check_select_by(select_by: str | None) -> None:
+    """Nothing, if this is a label or None.
+
+    Raises:
+      ConfigError: It is no label.
+    """
+    if select_by is not None and select_by not in LABELS:
+        raise ConfigError(
+            f"training.select_by: no label {select_by!r}{did_you_mean(select_by, LABELS)}"
+        )
 
 
 def for_training(arrays: ListArrays, tasks: Sequence[TaskSpec]) -> ListArrays:

@@ -1,0 +1,1 @@
+"""Training lists in TFRecord shards, for what outgrows the tables of one machine."""
