@@ -313,6 +313,11 @@ def load_config(path: str | pathlib.Path, overrides: Iterable[str] = ()) -> Conf
     Raises:
       ConfigError: The file is missing or not YAML, a key is unknown, or a value does not fit.
     """
+    return from_mapping(Config, read_plain(path, overrides), str(path))
+
+
+def read_plain(path: str | pathlib.Path, overrides: Iterable[str] = ()) -> dict[str, Any]:
+    """What a YAML file says, after `a.b=c` overrides; arguments and errors as of `load_config`."""
     file = pathlib.Path(path)
     if not file.is_file():
         near = sorted(p.name for p in file.parent.glob("*.yaml")) if file.parent.is_dir() else []
@@ -325,7 +330,7 @@ def load_config(path: str | pathlib.Path, overrides: Iterable[str] = ()) -> Conf
         raise ConfigError(f"{file}: expected a mapping at the top")
     for override in overrides:
         apply_override(plain, override)
-    return from_mapping(Config, plain, str(file))
+    return plain
 
 
 def save_config(config: Config, file: pathlib.Path) -> None:

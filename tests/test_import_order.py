@@ -40,6 +40,7 @@ LAYERS = (
     "compression",
     "serving",
     "records",
+    "server",
 )
 FORBIDDEN = {("evaluation", "training")}  # below, and yet not to be known
 TENSORFLOW = {

@@ -1,0 +1,217 @@
+"""TensorFlow Serving's gRPC services: PredictionService and ModelService."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import grpc
+from tensorflow_serving.apis import (
+    classification_pb2,
+    model_management_pb2,
+    model_service_pb2_grpc,
+    predict_pb2,
+    prediction_service_pb2_grpc,
+    regression_pb2,
+)
+
+from mmrank.server.errors import CANCELLED, UNIMPLEMENTED, ServingError, from_exception
+from mmrank.server.examples import (
+    CLASSIFY,
+    REGRESS,
+    check_signature,
+    classes_of,
+    examples_of,
+    serialized,
+    values_of,
+)
+from mmrank.server.metadata import metadata_message, model_spec, status_message
+from mmrank.server.models import ModelService
+from mmrank.server.proto_tensors import from_protos, to_proto
+from mmrank.server.reload import requested_model
+from mmrank.server.rest import INLINE_BYTES
+
+logger = logging.getLogger(__name__)
+Options = Sequence[tuple[str, Any]]
+
+
+def build_grpc_server(
+    service: ModelService, *, interceptors: Sequence[Any] = (), options: Options = ()
+) -> grpc.aio.Server:
+    """The server with both services, without a port yet.
+
+    Args:
+      service: The model.
+      interceptors: Of `grpc.aio`, from the outermost to the innermost.
+      options: Of the channel, such as ("grpc.max_receive_message_length", bytes).
+    """
+    server = grpc.aio.server(interceptors=list(interceptors), options=list(options))
+    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
+        _Predictions(service), server
+    )
+    model_service_pb2_grpc.add_ModelServiceServicer_to_server(_Models(service), server)
+    return server
+
+
+Method = Callable[[Any, Any, Any], Awaitable[tuple[int | None, Any]]]
+
+
+def _answered(name: str) -> Callable[[Method], Any]:
+    """Has a method's errors sent under their codes, and every call counted under its name."""
+
+    def decorate(method: Method) -> Any:
+        @functools.wraps(method)
+        async def answer(self: Any, request: Any, context: grpc.aio.ServicerContext) -> Any:
+            started = time.monotonic()
+            version: int | None = None
+            code = CANCELLED  # unless it comes to an end
+            try:
+                version, reply = await method(self, request, context)
+                code = "OK"
+                return reply
+            except Exception as error:  # noqa: BLE001 - told to the client, and to the log
+                told = from_exception(error)
+                code = told.code
+                if not isinstance(error, ServingError):
+                    logger.exception("%s", name, exc_info=error)
+                await context.abort(told.grpc_code, told.message)
+            finally:
+                self.service.metrics.request(
+                    request.model_spec.name
+                    if hasattr(request, "model_spec")
+                    else self.service.name,
+                    version,
+                    name,
+                    code,
+                    time.monotonic() - started,
+                    "GRPC",
+                )
+
+        return answer
+
+    return decorate
+
+
+class _Predictions(prediction_service_pb2_grpc.PredictionServiceServicer):
+    """Predict, Classify, Regress and GetModelMetadata; MultiInference is not there."""
+
+    def __init__(self, service: ModelService):
+        self.service = service
+
+    @_answered("Predict")
+    async def Predict(self, request: Any, context: Any) -> tuple[int, Any]:
+        tensors = await _near_or_far(request, from_protos, request.inputs)
+        signature, version, outputs = await self._run(
+            request, context, lambda _: tensors, request.output_filter
+        )
+        reply = predict_pb2.PredictResponse(
+            model_spec=model_spec(self.service.name, version, signature)
+        )
+        for name, value in outputs.items():
+            reply.outputs[name].CopyFrom(to_proto(value))
+        return version, reply
+
+    @_answered("Classify")
+    async def Classify(self, request: Any, context: Any) -> tuple[int, Any]:
+        examples = examples_of(request.input)
+        signature, version, outputs = await self._run_examples(CLASSIFY, request, context, examples)
+        reply = classification_pb2.ClassificationResponse(
+            model_spec=model_spec(self.service.name, version, signature)
+        )
+        for classes in classes_of(outputs, len(examples)):
+            one = reply.result.classifications.add()
+            for label, score in classes:
+                one.classes.add(label=label, score=score)
+        return version, reply
+
+    @_answered("Regress")
+    async def Regress(self, request: Any, context: Any) -> tuple[int, Any]:
+        examples = examples_of(request.input)
+        signature, version, outputs = await self._run_examples(REGRESS, request, context, examples)
+        reply = regression_pb2.RegressionResponse(
+            model_spec=model_spec(self.service.name, version, signature)
+        )
+        for value in values_of(outputs, len(examples)):
+            reply.result.regressions.add(value=value)
+        return version, reply
+
+    @_answered("GetModelMetadata")
+    async def GetModelMetadata(self, request: Any, context: Any) -> tuple[int, Any]:
+        self.service.check_name(request.model_spec.name)
+        servable = self.service.servable(**_choice(request.model_spec))
+        reply = metadata_message(self.service.name, servable, request.metadata_field)
+        return servable.number, reply
+
+    @_answered("MultiInference")
+    async def MultiInference(self, request: Any, context: Any) -> tuple[int, Any]:
+        raise ServingError(UNIMPLEMENTED, "MultiInference is not offered; send single requests")
+
+    async def _run_examples(
+        self, method: str, request: Any, context: Any, examples: list[Any]
+    ) -> tuple[str, int, Any]:
+        def read(signature: Any) -> Any:
+            check_signature(method, signature)
+            return serialized(examples, signature)
+
+        return await self._run(request, context, read)
+
+    async def _run(
+        self,
+        request: Any,
+        context: Any,
+        read: Callable[[Any], Any],
+        outputs: Sequence[str] = (),
+    ) -> tuple[str, int, Any]:
+        spec = request.model_spec
+        self.service.check_name(spec.name)
+        with self.service.hold(**_choice(spec)) as servable:
+            signature = servable.signature(spec.signature_name)
+            given = await self.service.run_on(
+                servable,
+                signature.name,
+                read(signature),
+                deadline=self._deadline(context),
+                outputs=outputs,
+            )
+        return signature.name, servable.number, given
+
+    def _deadline(self, context: Any) -> float:
+        left = context.time_remaining()
+        most = self.service.timeout
+        return time.monotonic() + (most if left is None else min(most, left))
+
+
+class _Models(model_service_pb2_grpc.ModelServiceServicer):
+    """GetModelStatus and HandleReloadConfigRequest."""
+
+    def __init__(self, service: ModelService):
+        self.service = service
+
+    @_answered("GetModelStatus")
+    async def GetModelStatus(self, request: Any, context: Any) -> tuple[None, Any]:
+        spec = request.model_spec
+        return None, status_message(self.service.status(spec.name, **_choice(spec)))
+
+    @_answered("HandleReloadConfigRequest")
+    async def HandleReloadConfigRequest(self, request: Any, context: Any) -> tuple[None, Any]:
+        await self.service.assign(requested_model(request, self.service.model))
+        return None, model_management_pb2.ReloadConfigResponse()
+
+
+def _choice(spec: Any) -> dict[str, Any]:
+    """The version or the label that a ModelSpec names."""
+    return {
+        "version": spec.version.value if spec.HasField("version") else None,
+        "label": spec.version_label if spec.HasField("version_label") else None,
+    }
+
+
+async def _near_or_far(request: Any, function: Callable[..., Any], *arguments: Any) -> Any:
+    """The function's result, from a thread if the request is large."""
+    if request.ByteSize() <= INLINE_BYTES:
+        return function(*arguments)
+    return await asyncio.to_thread(function, *arguments)

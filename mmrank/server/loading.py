@@ -1,0 +1,63 @@
+"""A version made ready to serve: verified, loaded, warmed up and told to those who keep of it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import pathlib
+import threading
+from collections.abc import Callable, Sequence
+
+from mmrank.server.servable import Servable
+from mmrank.server.versions import AUTO, REQUIRED
+from mmrank.serving.checksums import CHECKSUMS, verify_checksums
+
+logger = logging.getLogger(__name__)
+
+
+def load_version(
+    number: int,
+    folder: pathlib.Path,
+    checksums: str,
+    callbacks: Sequence[Callable[[Servable], None]],
+    stop: threading.Event,
+) -> Servable:
+    """The version in a folder, ready for its first request.
+
+    Args:
+      number: The version.
+      folder: Its SavedModel.
+      checksums: `auto` compares the files with the list of checksums if there is one, `required`
+        refuses a version without, `off` does not look.
+      callbacks: Called with it once it is warm.
+      stop: Ends the warm-up early once set.
+
+    Raises:
+      Exception: Whatever is wrong with the folder; nothing of it stays loaded.
+    """
+    if checksums == REQUIRED or (checksums == AUTO and (folder / CHECKSUMS).is_file()):
+        verify_checksums(folder)
+    servable = Servable.load(number, folder)
+    try:
+        count = servable.warm_up(stop)
+        logger.info("version %d: %d warm-up requests", number, count)
+        for callback in callbacks:
+            callback(servable)
+    except BaseException:
+        servable.close()
+        raise
+    return servable
+
+
+def stamp_of(folder: pathlib.Path) -> tuple[int, int, int]:
+    """Files, bytes and newest change (ns) of a folder, by which a copy that goes on is noticed."""
+    count, size, newest = 0, 0, 0
+    for parent, _, files in os.walk(folder):
+        for name in files:
+            try:
+                stat = os.stat(os.path.join(parent, name))
+            except FileNotFoundError:  # renamed meanwhile
+                continue
+            count, size = count + 1, size + stat.st_size
+            newest = max(newest, stat.st_mtime_ns)
+    return count, size, newest

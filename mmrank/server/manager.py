@@ -1,0 +1,201 @@
+"""The served versions of a model: found in its folder, loaded, switched to and let go."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import pathlib
+import threading
+import time
+from collections.abc import Callable
+
+from mmrank.server.errors import FAILED_PRECONDITION, ServingError
+from mmrank.server.loading import load_version, stamp_of
+from mmrank.server.monitor.metrics import Metrics
+from mmrank.server.servable import Servable, describe
+from mmrank.server.versions import (
+    AVAILABLE,
+    END,
+    LOADING,
+    START,
+    UNLOADING,
+    Model,
+    VersionStatus,
+)
+from mmrank.serving.versions import versions
+
+logger = logging.getLogger(__name__)
+Callback = Callable[[Servable], None]
+
+
+class VersionManager:
+    """Keeps the wanted versions of a folder loaded; to be used from one event loop.
+
+    A new version is loaded and warmed up before it serves, and only then are others let go, each
+    after its last request. One that cannot be loaded is refused and looked at again when its
+    folder changes.
+
+    Args:
+      base: Folder of the numbered versions.
+      model: Which of them are wanted.
+      metrics: Told of each version's state.
+
+    Attributes:
+      model: See above; `assign` changes it.
+      loaded: What serves, by version.
+      status: How each version fares that was ever wanted.
+      on_load, on_unload: Called with a version before it serves, on the loader's thread, and
+        after its last request.
+    """
+
+    def __init__(self, base: pathlib.Path, model: Model, metrics: Metrics):
+        self.model = model
+        self.loaded: dict[int, Servable] = {}
+        self.status: dict[int, VersionStatus] = {}
+        self.on_load: list[Callback] = []
+        self.on_unload: list[Callback] = []
+        self._base, self._metrics = base, metrics
+        self._broken: dict[int, tuple[int, int, int]] = {}
+        self._changing = asyncio.Lock()
+        self._stop = threading.Event()
+        self._watching: asyncio.Task[None] | None = None
+        self._retiring: set[asyncio.Task[None]] = set()
+
+    @property
+    def stopping(self) -> bool:
+        """Whether `stop` was called."""
+        return self._stop.is_set()
+
+    def watch(self) -> None:
+        """Looks at the folder every `poll_seconds` from now on."""
+        if self.model.poll_seconds > 0:
+            self._watching = asyncio.get_running_loop().create_task(self._watch())
+
+    async def refresh(self) -> None:
+        """Looks at the folder once: loads what is new and lets go what is not wanted any more."""
+        async with self._changing:
+            await self._follow()
+
+    async def assign(self, model: Model) -> None:
+        """Serves another choice of versions, or gives labels anew.
+
+        Raises:
+          ServingError: A label would stand for a version that cannot be served; nothing changes.
+        """
+        async with self._changing:
+            before, self.model = self.model, model
+            await self._follow()
+            missing = {k: n for k, n in model.labels.items() if n not in self.loaded}
+            if missing:
+                self.model = before
+                await self._follow()
+                label, number = next(iter(missing.items()))
+                raise ServingError(
+                    FAILED_PRECONDITION,
+                    f"label {label}: version {number} is not available: {self._why(number)}",
+                )
+
+    def halt(self) -> None:
+        """Ends the watching and any warm-up; what is loaded goes on serving."""
+        self._stop.set()
+        if self._watching is not None:
+            self._watching.cancel()
+
+    async def stop(self) -> None:
+        """Lets every version go after its last request."""
+        self.halt()
+        if self._watching is not None:
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._watching
+        async with self._changing:
+            for servable in list(self.loaded.values()):
+                self._retire(servable)
+        while self._retiring:
+            await asyncio.wait(set(self._retiring))
+
+    def why_nothing(self) -> str:
+        """Why no version serves."""
+        if not self.status:
+            return f"--model {self._base}: no numbered version; export a run with mmrank.export"
+        reasons = "; ".join(f"{s.number}: {s.message}" for s in self.status.values())
+        return f"--model {self._base}: no version can be served: {reasons}"
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(self.model.poll_seconds)
+            try:
+                await self.refresh()
+            except OSError as error:  # the disk may come back
+                logger.warning("%s: %s", self._base, error)
+
+    async def _follow(self) -> None:
+        wanted: list[int] = []
+        while not self._stop.is_set():
+            there = await asyncio.to_thread(self._look)
+            wanted = self.model.wanted(there)
+            new = [n for n in wanted if n not in self.loaded]
+            if not new:
+                break
+            # A version that fails changes what is wanted, so all is asked anew.
+            await self._load(new[-1])
+        # The last one stays, whatever became of its folder.
+        if not self._stop.is_set() and wanted:
+            for number in sorted(set(self.loaded) - set(wanted)):
+                self._retire(self.loaded[number])
+
+    def _look(self) -> list[int]:
+        """The versions in the folder but for those that were refused and are as they were."""
+        return [
+            n
+            for n in versions(self._base)
+            if n not in self._broken or stamp_of(self._base / str(n)) != self._broken[n]
+        ]
+
+    async def _load(self, number: int) -> None:
+        folder = self._base / str(number)
+        self._say(VersionStatus(number, START))
+        stamp = await asyncio.to_thread(stamp_of, folder)
+        self._say(VersionStatus(number, LOADING))
+        started = time.monotonic()
+        servable: Servable | None = None
+        try:
+            servable = await asyncio.to_thread(
+                load_version, number, folder, self.model.checksums, list(self.on_load), self._stop
+            )
+        except Exception as error:  # noqa: BLE001 - a folder can be broken in any way
+            self._broken[number] = stamp
+            self._say(VersionStatus(number, END, "UNKNOWN", describe(error)))
+            logger.warning("version %d refused: %s", number, describe(error))
+        else:
+            self._broken.pop(number, None)
+            self.loaded[number] = servable
+            self._say(VersionStatus(number, AVAILABLE))
+            logger.info("version %d serves after %.1f s", number, time.monotonic() - started)
+        self._metrics.load(str(folder), servable is not None, time.monotonic() - started)
+
+    def _retire(self, servable: Servable) -> None:
+        """Takes a version out of service and closes it after its last request."""
+        del self.loaded[servable.number]
+        self._say(VersionStatus(servable.number, UNLOADING))
+        task = asyncio.get_running_loop().create_task(self._drain(servable))
+        self._retiring.add(task)
+        task.add_done_callback(self._retiring.discard)
+
+    async def _drain(self, servable: Servable) -> None:
+        while servable.users:
+            await asyncio.sleep(0.01)
+        for callback in self.on_unload:
+            callback(servable)
+        await asyncio.to_thread(servable.close)
+        if self.status[servable.number].state == UNLOADING:  # not loaded anew meanwhile
+            self._say(VersionStatus(servable.number, END))
+        logger.info("version %d was let go", servable.number)
+
+    def _say(self, status: VersionStatus) -> None:
+        self.status[status.number] = status
+        self._metrics.version_state(self.model.name, status.number, status.state)
+
+    def _why(self, number: int) -> str:
+        status = self.status.get(number)
+        return status.message if status else f"{self._base / str(number)} is not there"

@@ -1,0 +1,147 @@
+"""The whole server, composed from its configuration in one place, from start to shutdown."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import uvicorn
+from starlette.middleware import Middleware
+from starlette.routing import BaseRoute
+
+from mmrank.outputs import UserError
+from mmrank.server.config import ServerConfig
+from mmrank.server.grpc_service import build_grpc_server
+from mmrank.server.models import ModelService
+from mmrank.server.monitor.metrics import Metrics
+from mmrank.server.rest import build_app
+
+logger = logging.getLogger(__name__)
+
+
+class Server:
+    """REST and gRPC over one model. Make it, `start` it, and in the end `stop` it.
+
+    Args:
+      config: See there.
+
+    Attributes:
+      service: The model.
+      rest_port, grpc_port: Where it listens, once started.
+    """
+
+    def __init__(self, config: ServerConfig):
+        self._config, self._listen = config, config.listen
+        self.rest_port = self.grpc_port = 0
+        metrics = Metrics()
+        self.service = ModelService(
+            config.model, config.batching, config.listen.timeout_seconds, metrics
+        )
+        # Each part of the server that plugs in has its line here.
+        routes: list[BaseRoute] = []
+        middleware: list[Middleware] = []
+        interceptors: list[Any] = []
+        self.app = build_app(self.service, routes=routes, middleware=middleware)
+        self._grpc = build_grpc_server(self.service, interceptors=interceptors)
+        self._rest: _Rest | None = None
+        self._rest_task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Loads the model, then listens.
+
+        Raises:
+          UserError: No version can be served, or a port is taken.
+        """
+        await self.service.start()
+        try:
+            await self._open()
+        except BaseException:
+            await self.stop()
+            raise
+        logger.info(
+            "serving %s: REST on http://%s:%d/v1/models/%s, gRPC on %s:%d",
+            self.service.name,
+            self._listen.host,
+            self.rest_port,
+            self.service.name,
+            self._listen.host,
+            self.grpc_port,
+        )
+
+    async def stop(self) -> None:
+        """Turns new requests away, lets those that run end, then lets the model go."""
+        if self._rest is not None:
+            self.service.turn_away()
+            await asyncio.sleep(self._listen.drain_seconds)
+            self._rest.should_exit = True
+        await self._grpc.stop(self._listen.grace_seconds)
+        if self._rest_task is not None:
+            await self._rest_task
+        await self.service.stop()
+
+    async def _open(self) -> None:
+        host = self._listen.host
+        try:
+            listening = socket.create_server((host, self._listen.rest_port), backlog=512)
+        except OSError as error:
+            raise UserError(
+                f"listen.rest_port {self._listen.rest_port} on {host}: {error.strerror}"
+            ) from error
+        self.rest_port = listening.getsockname()[1]
+        self.grpc_port = self._open_grpc(f"{host}:{self._listen.grpc_port}")
+        await self._grpc.start()
+        self._rest = _Rest(
+            uvicorn.Config(
+                self.app,
+                log_config=None,
+                access_log=False,
+                lifespan="off",
+                server_header=False,
+                timeout_graceful_shutdown=max(1, round(self._listen.grace_seconds)),
+            )
+        )
+        self._rest_task = asyncio.get_running_loop().create_task(
+            self._rest.serve(sockets=[listening])
+        )
+        while not self._rest.started:
+            if self._rest_task.done():
+                self._rest_task.result()
+                raise UserError("the REST server ended at once")
+            await asyncio.sleep(0.005)
+
+    def _open_grpc(self, address: str) -> int:
+        try:
+            port = self._grpc.add_insecure_port(address)
+        except RuntimeError as error:
+            raise UserError(f"listen.grpc_port: {address}: {error}") from error
+        return int(port)
+
+
+class _Rest(uvicorn.Server):
+    """Uvicorn without its own signal handlers: the whole server has one shutdown."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+async def serve(config: ServerConfig) -> None:
+    """Serves until SIGTERM or SIGINT, then shuts down without cutting a request short.
+
+    Raises:
+      UserError: No version can be served, or a port is taken.
+    """
+    server = Server(config)
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ended.set)
+    await server.start()
+    await ended.wait()
+    logger.info("shutting down")
+    await server.stop()

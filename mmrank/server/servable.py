@@ -1,0 +1,184 @@
+"""One loaded version of a model: a TensorFlow session, its signatures and its warm-up."""
+
+from __future__ import annotations
+
+import logging
+import pathlib
+import threading
+from collections.abc import Iterable
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_text  # noqa: F401 - registers the ops of the tokenizer in the graph
+from tensorflow_serving.apis import prediction_log_pb2
+
+from mmrank.server.errors import (
+    FAILED_PRECONDITION,
+    INVALID_ARGUMENT,
+    ServingError,
+    from_tensorflow,
+)
+from mmrank.server.proto_tensors import from_protos
+from mmrank.server.signature import Signature, Tensors, signatures_of
+
+WARM_UP = pathlib.PurePath("assets.extra", "tf_serving_warmup_requests")
+MOST_WARM_UPS = 1000  # as in TensorFlow Serving
+DEFAULT_SIGNATURE = "serving_default"
+logger = logging.getLogger(__name__)
+
+
+class Servable:
+    """A version ready to run. Make one with `Servable.load`.
+
+    The graph runs in a session, as in TensorFlow Serving: it takes a timeout for each run, and
+    closing it gives all memory back.
+
+    Attributes:
+      number: The version.
+      folder: Where it was read from.
+      signatures: What it can run, by name.
+      meta: The graph's description, which metadata replies quote.
+      users: Requests that hold it; it is closed when none does.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        folder: pathlib.Path,
+        session: tf.compat.v1.Session,
+        meta: tf.compat.v1.MetaGraphDef,
+    ):
+        self.number, self.folder, self.meta = number, folder, meta
+        self.signatures = signatures_of(meta)
+        self.users = 0
+        self._session = session
+        graph = session.graph
+        self._tensors = {
+            (key, side, name): graph.get_tensor_by_name(info.tensor)
+            for key, signature in self.signatures.items()
+            for side, infos in (("in", signature.inputs), ("out", signature.outputs))
+            for name, info in infos.items()
+        }
+
+    @classmethod
+    def load(cls, number: int, folder: pathlib.Path, threads: int = 0) -> Servable:
+        """The version in a folder.
+
+        Args:
+          number: The version.
+          folder: A SavedModel.
+          threads: For one op and for ops side by side; 0 leaves both to TensorFlow.
+
+        Raises:
+          OSError, ValueError, tf.errors.OpError: It cannot be loaded.
+        """
+        config = tf.compat.v1.ConfigProto(
+            intra_op_parallelism_threads=threads, inter_op_parallelism_threads=threads
+        )
+        # It trades time for the memory of a training step, and warns of what it cannot reckon.
+        rewrites = config.graph_options.rewrite_options
+        rewrites.memory_optimization = rewrites.NO_MEM_OPT
+        graph = tf.Graph()
+        session = tf.compat.v1.Session(graph=graph, config=config)
+        try:
+            with graph.as_default():
+                meta = _load(session, folder)
+            graph.finalize()
+            return cls(number, folder, session, meta)
+        except BaseException:
+            session.close()
+            raise
+
+    def signature(self, name: str) -> Signature:
+        """A signature by name; the empty name is that of the default one.
+
+        Raises:
+          ServingError: There is none of that name.
+        """
+        key = name or DEFAULT_SIGNATURE
+        if key not in self.signatures:
+            known = ", ".join(sorted(self.signatures))
+            raise ServingError(
+                FAILED_PRECONDITION, f'Serving signature key "{key}" not found; there are {known}'
+            )
+        return self.signatures[key]
+
+    def run(
+        self,
+        signature: str,
+        tensors: Tensors,
+        timeout: float | None = None,
+        outputs: Iterable[str] = (),
+    ) -> dict[str, np.ndarray]:
+        """Runs one signature in the calling thread.
+
+        Args:
+          signature: Its name.
+          tensors: Its inputs, which `Signature.check` has passed.
+          timeout: Seconds after which TensorFlow gives up; None for none.
+          outputs: Those to be computed, all if none is named.
+
+        Raises:
+          ServingError: The graph refused the inputs, or the time was over.
+        """
+        given = self.signature(signature)
+        key = given.name
+        fetches = {n: self._tensors[key, "out", n] for n in given.select(outputs)}
+        feeds = {self._tensors[key, "in", n]: value for n, value in tensors.items()}
+        options = None
+        if timeout is not None:
+            milliseconds = max(1, int(timeout * 1000))
+            options = tf.compat.v1.RunOptions(timeout_in_ms=milliseconds)
+        try:
+            return dict(self._session.run(fetches, feeds, options=options))
+        except tf.errors.OpError as error:
+            raise from_tensorflow(error) from None
+        except (TypeError, ValueError) as error:  # a tensor that the runtime cannot take over
+            raise ServingError(INVALID_ARGUMENT, f"signature {key}: {error}") from None
+
+    def warm_up(self, stop: threading.Event | None = None) -> int:
+        """Runs the version's own warm-up requests, if it has any, and counts them.
+
+        Args:
+          stop: Ends it early once set.
+
+        Raises:
+          ServingError, ValueError, tf.errors.OpError: A record is broken, fails or is one too
+            many. One is enough to refuse the version.
+        """
+        file = self.folder / WARM_UP
+        if not file.is_file():
+            return 0
+        count = 0
+        for record in tf.data.TFRecordDataset(str(file)).as_numpy_iterator():
+            if stop is not None and stop.is_set():
+                break
+            if count == MOST_WARM_UPS:
+                raise ValueError(f"{file}: more than {MOST_WARM_UPS} records")
+            log = prediction_log_pb2.PredictionLog.FromString(record)
+            if log.WhichOneof("log_type") != "predict_log":
+                raise ValueError(f"{file}: record {count} is no request of Predict")
+            request = log.predict_log.request
+            tensors = from_protos(request.inputs)
+            signature = self.signature(request.model_spec.signature_name)
+            signature.check(tensors)
+            self.run(signature.name, tensors, outputs=request.output_filter)
+            count += 1
+        return count
+
+    def close(self) -> None:
+        """Gives the memory back; to be called when nobody runs it any more."""
+        self._session.close()
+
+
+def _load(session: tf.compat.v1.Session, folder: pathlib.Path) -> tf.compat.v1.MetaGraphDef:
+    if not (folder / "saved_model.pb").is_file():
+        raise FileNotFoundError(f"{folder}: holds no saved_model.pb")
+    return tf.compat.v1.saved_model.load(session, [tf.saved_model.SERVING], str(folder))
+
+
+def describe(error: Exception) -> str:
+    """One line about why a version could not be loaded."""
+    if isinstance(error, tf.errors.OpError):
+        error = from_tensorflow(error)
+    return " ".join(str(error).split())[:500] or type(error).__name__
