@@ -83,7 +83,7 @@ class Ranker:
           RankError: There is no export of mmrank at `path`, or `order` does not fit its tasks.
           ChecksumError: With `verify`, a file is not what was exported.
         """
-        folder = _export_folder(pathlib.Path(path))
+        folder = export_folder(pathlib.Path(path))
         if verify:
             verify_checksums(folder)
         card = read_card(folder)
@@ -224,7 +224,12 @@ def _listed(candidates: Iterable[Any]) -> list[Any]:
     return listed
 
 
-def _export_folder(path: pathlib.Path) -> pathlib.Path:
+def export_folder(path: pathlib.Path) -> pathlib.Path:
+    """The export at a path, or the newest of the numbered exports in it.
+
+    Raises:
+      RankError: There is none.
+    """
     numbered = [path / str(n) for n in versions(path)] if path.is_dir() else []
     for folder in (path, *reversed(numbered)):
         if (folder / "saved_model.pb").is_file():

@@ -37,11 +37,21 @@ class Split(Step):
 
     def work(self, frame: pd.DataFrame, column: str) -> Iterator[tuple[int, pd.DataFrame]]:
         ids = as_ids(frame[column])
-        none = ids.isna().to_numpy()
-        if self.file is not None and none.any():
-            what = "no id; fill it or drop the row"
-            raise DataError(offenders(self.file, column, none, ids, what))
-        yield from by_range(frame[~none], ids[~none], self.ranges)
+        if self.file is not None:
+            refuse_without_id(self.file, column, ids)
+        known = ids.notna().to_numpy()
+        yield from by_range(frame[known], ids[known], self.ranges)
+
+
+def refuse_without_id(file: str, column: str, ids: pd.Series) -> None:
+    """Nothing, if every row of a table has an id.
+
+    Raises:
+      DataError: A row has none.
+    """
+    none = ids.isna().to_numpy()
+    if none.any():
+        raise DataError(offenders(file, column, none, ids, "no id; fill it or drop the row"))
 
 
 def by_range(

@@ -13,12 +13,13 @@ import pandas as pd
 
 from mmrank.data.media import MediaStore
 from mmrank.data.tables import DataError
-from mmrank.encoders import KINDS, FeatureKind
+from mmrank.encoders import FeatureKind
 from mmrank.encoders.base import texts
 from mmrank.encoders.collaborative import Collaborative
 from mmrank.encoders.reviews import Reviews
-from mmrank.features import Features, make_features
+from mmrank.features import MODEL_SIDES, Features, make_features
 from mmrank.schema import Schema
+from mmrank.serving.card import Card
 
 READ_ROWS = 256  # whose media are in memory at a time
 
@@ -97,29 +98,27 @@ def broken_media(kinds: Sequence[FeatureKind], rows: pd.DataFrame, raw: Mapping[
     )
 
 
-def reader_of_card(schema: Schema, media: pathlib.Path | None, card: Mapping[str, Any]) -> Reader:
+def reader_of_card(schema: Schema, media: pathlib.Path | None, card: Card) -> Reader:
     """The reader of what an export takes.
 
     Args:
       schema: That of the export.
       media: Folder or archive of the media files.
-      card: The export's `ranker.json`.
+      card: The export's card.
     """
     options: dict[str, Any] = {}
-    for column in card["features"]:
-        own: dict[str, Any] = {}
-        if column.get("strip") is not None:
-            own = dict(zip(("frames", "height", "width"), column["strip"], strict=True))
-        if column.get("wave") is not None:
-            own = dict(zip(("rate", "seconds"), column["wave"], strict=True))
-        if column.get("reviews") is not None:
-            keys = {f"{role}_key": name for role, name in column["reviews"]["keys"].items()}
-            own = {"max_reviews": column["reviews"]["most"], **keys}
-        if own:
-            options[column["name"]] = own
-    taken = {c["name"] for c in card["features"]}
-    wanted = [f.name for f in schema.features if f.side != "label" and f.kind in KINDS]
-    return Reader(schema, media, options, tuple(n for n in wanted if n not in taken))
+    for name, column in card.inputs.columns.items():
+        if column.strip is not None:
+            options[name] = dict(zip(("frames", "height", "width"), column.strip, strict=True))
+        if column.wave is not None:
+            options[name] = dict(zip(("rate", "seconds"), column.wave, strict=True))
+        if column.reviews is not None:
+            keys = {f"{role}_key": key for role, key in column.reviews["keys"].items()}
+            options[name] = {"max_reviews": column.reviews["most"], **keys}
+    taken = set(card.names("item"))
+    # Of other sides nothing is read.
+    drop = [f.name for f in schema.side(*MODEL_SIDES) if f.name not in taken]
+    return Reader(schema, media, options, tuple(drop))
 
 
 def newest_reviews(reader: Reader, rows: pd.DataFrame) -> Iterator[tuple[str, float]]:
