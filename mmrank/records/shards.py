@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import pathlib
-import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -15,11 +14,11 @@ from google.protobuf.message import DecodeError
 from tensorflow_serving.apis.input_pb2 import ExampleListWithContext
 from tqdm import tqdm
 
+from mmrank.data.shards import MANIFEST, read_manifest
 from mmrank.data.tables import DataError
 from mmrank.outputs import write_whole
 
 INDEX_FILE = "records.json"
-_NAME = re.compile(r"(\d+)-of-(\d+)\.tfrecord(?:\.gz)?")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,30 +42,24 @@ class Window:
 
 
 def find_shards(folder: pathlib.Path, split: str) -> list[pathlib.Path]:
-    """The shards of a split, SPLIT-00000-of-00008.tfrecord or .tfrecord.gz, all of them, in order.
+    """The shards of a split, in the order of the folder's manifest.
 
     Raises:
-      DataError: There is none, or one of as many as their names tell of is missing.
+      DataError: The folder is not finished, or one of its shards is missing or of another size.
     """
-    remedy = "make them with `python -m pipelines.build_examples`, or mend data.records"
-    found = {}
-    totals = set()
-    for file in sorted(folder.glob(f"{split}-*")) if folder.is_dir() else []:
-        if name := _NAME.fullmatch(file.name.removeprefix(f"{split}-")):
-            found[int(name[1])] = file
-            totals.add(int(name[2]))
-    if not found:
-        raise DataError(f"{folder}: no shard {split}-00000-of-00001.tfrecord or of more; {remedy}")
-    if len(totals) > 1:
-        told = " and ".join(map(str, sorted(totals)))
-        raise DataError(f"{folder}: {split} shards of sets of {told}; keep one set")
-    missing = sorted(set(range(totals.pop())) - set(found))
-    if missing:
-        raise DataError(
-            f"{folder}: {len(missing)} {split} shard(s) missing, the first is number "
-            f"{missing[0]}; {remedy}"
-        )
-    return [found[n] for n in sorted(found)]
+    remedy = "make it with `python -m pipelines.build_examples`, or mend data.records"
+    told = read_manifest(folder, "examples", remedy)["splits"]
+    if not told.get(split, {}).get("shards"):
+        raise DataError(f"{folder}: no {split} list; {remedy}")
+    files = []
+    for shard in told[split]["shards"]:
+        file = folder / shard["file"]
+        if not file.is_file() or file.stat().st_size != shard["bytes"]:
+            raise DataError(
+                f"{file}: missing, or not of {shard['bytes']} bytes as {MANIFEST} says; {remedy}"
+            )
+        files.append(file)
+    return files
 
 
 def messages(file: pathlib.Path, first: int = 0, count: int = -1) -> Iterator[bytes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pathlib
 import zipfile
 from collections.abc import Callable
@@ -60,13 +61,16 @@ def message(dataset: Dataset, rows: pd.DataFrame) -> ExampleListWithContext:
 def write_shards(
     folder: pathlib.Path, messages: list[ExampleListWithContext], shards: int, ending: str = ""
 ) -> pathlib.Path:
-    """The folder with some lists, dealt out to shards one by one."""
-    folder.mkdir(exist_ok=True)
+    """The folder with some lists, dealt out to shards one by one, as docs/beam.md has it."""
+    told = []
     for number in range(shards):
         file = folder / f"train-{number:05d}-of-{shards:05d}.tfrecord{ending}"
         with tf.io.TFRecordWriter(str(file), "GZIP" if ending else "") as writer:
             for made in messages[number::shards]:
                 writer.write(made.SerializeToString())
+        told.append({"file": file.name, "bytes": file.stat().st_size})
+    manifest = {"format": 1, "job": "examples", "splits": {"train": {"shards": told}}}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
     return folder
 
 

@@ -241,15 +241,21 @@ def test_a_broken_photo_is_absent_and_told(
 
 
 def test_what_is_wrong_with_shards_is_said(plain, shop, price, messages, write, tmp_path):
-    with pytest.raises(DataError, match="no shard train-00000-of-00001.tfrecord"):
-        find_shards(tmp_path / "none", "train")
     folder = write(messages, 3)
-    (folder / "train-00001-of-00003.tfrecord").rename(folder / "away")
-    with pytest.raises(DataError, match="1 train shard.* missing, the first is number 1"):
+    (folder / "manifest.json").rename(folder / "away")
+    with pytest.raises(DataError, match="not finished.*build_examples"):
         find_shards(folder, "train")
-    (folder / "train-00001-of-00003.tfrecord").write_bytes(b"no records at all, by no means")
+    (folder / "away").rename(folder / "manifest.json")
+    with pytest.raises(DataError, match="no valid list"):
+        find_shards(folder, "valid")
+    file = folder / "train-00001-of-00003.tfrecord"
+    size = file.stat().st_size
+    file.write_bytes(b"no record" * (size // 9) + b"x" * (size % 9))
     with pytest.raises(DataError, match="train-00001-of-00003.tfrecord: damaged after record 0"):
         batches(plain, shop, price, folder, tmp_path)
+    file.write_bytes(b"cut short")
+    with pytest.raises(DataError, match=f"not of {size} bytes"):
+        find_shards(folder, "train")
     bare = [ExampleListWithContext.FromString(m.SerializeToString()) for m in messages[:3]]
     del bare[2].examples[1].features.feature["label/grade"]
     with pytest.raises(DataError, match="1 example.* whose `grade` is missing"):
