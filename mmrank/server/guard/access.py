@@ -1,0 +1,63 @@
+"""What a request wants to do, by its path or method, and the roles that may."""
+
+from __future__ import annotations
+
+import dataclasses
+
+READERS = frozenset({"rank", "metrics", "admin"})
+
+
+@dataclasses.dataclass(frozen=True)
+class Action:
+    """What a request does.
+
+    Attributes:
+      name: In the audit log.
+      roles: A key needs one of them; None for what anybody may.
+    """
+
+    name: str
+    roles: frozenset[str] | None
+
+
+HEALTH = Action("health", None)
+RANK = Action("rank", frozenset({"rank"}))
+PREDICT = Action("predict", frozenset({"rank"}))
+STATUS = Action("status", READERS)
+METADATA = Action("metadata", READERS)
+METRICS = Action("metrics", frozenset({"metrics", "admin"}))
+RELOAD = Action("reload", frozenset({"admin"}))
+OTHER = Action("other", frozenset({"admin"}))  # what nobody thought of is closed
+
+_SERVICE = "/tensorflow.serving."
+GRPC = {
+    f"{_SERVICE}PredictionService/Predict": PREDICT,
+    f"{_SERVICE}PredictionService/Classify": PREDICT,
+    f"{_SERVICE}PredictionService/Regress": PREDICT,
+    f"{_SERVICE}PredictionService/MultiInference": PREDICT,
+    f"{_SERVICE}PredictionService/GetModelMetadata": METADATA,
+    f"{_SERVICE}ModelService/GetModelStatus": STATUS,
+    f"{_SERVICE}ModelService/HandleReloadConfigRequest": RELOAD,
+    "/grpc.health.v1.Health/Check": HEALTH,
+    "/grpc.health.v1.Health/Watch": HEALTH,
+}
+
+
+def rest_action(method: str, path: str) -> Action:
+    """What an HTTP request does."""
+    if path in ("/health", "/healthz", "/livez", "/readyz"):
+        return HEALTH
+    if path.startswith("/monitoring/"):
+        return METRICS
+    if path.rstrip("/") == "/rank":
+        return RANK
+    if path.startswith("/v1/models"):
+        if method in ("GET", "HEAD"):
+            return METADATA if path.endswith("/metadata") else STATUS
+        return PREDICT
+    return OTHER
+
+
+def grpc_action(method: str) -> Action:
+    """What a gRPC call does, by its full method name."""
+    return GRPC.get(method, OTHER)

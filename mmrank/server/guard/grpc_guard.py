@@ -1,0 +1,95 @@
+"""The guard before every gRPC call."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import grpc
+
+from mmrank.server.guard import audit
+from mmrank.server.guard.access import grpc_action
+from mmrank.server.guard.guard import Guard, Rejected
+from mmrank.server.guard.options import Limits
+
+RETRY = "retry-after"
+
+
+class GuardInterceptor(grpc.aio.ServerInterceptor):
+    """Asks the guard before a call, and tells it afterwards.
+
+    Args:
+      guard: See there.
+    """
+
+    def __init__(self, guard: Guard):
+        self._guard = guard
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler:
+        """The handler of a call, behind the guard."""
+        method = handler_call_details.method
+        handler = await continuation(handler_call_details)
+        action = grpc_action(method)
+        if handler is None or action.roles is None:
+            return handler
+        key = _key(handler_call_details.invocation_metadata)
+        inner = handler.unary_unary
+        if inner is None:  # no method of TensorFlow Serving streams
+            return grpc.unary_unary_rpc_method_handler(_unknown)
+
+        async def guarded(request: Any, context: grpc.aio.ServicerContext) -> Any:
+            started, peer = time.monotonic(), _address(context.peer())
+            facts, caller = audit.begin(), None
+            status = grpc.StatusCode.OK.name
+            try:
+                caller = self._guard.admit(key, action, peer)
+                return await inner(request, context)
+            except Rejected as error:
+                status = error.code
+                wait = error.retry_seconds
+                trailing = () if wait is None else ((RETRY, str(wait)),)
+                await context.abort(error.grpc_code, error.message, trailing)
+            except BaseException:
+                code = context.code()
+                status = code.name if isinstance(code, grpc.StatusCode) else "INTERNAL"
+                raise
+            finally:
+                seconds = time.monotonic() - started
+                self._guard.record(action, caller, peer, method, status, seconds, facts)
+
+        return grpc.unary_unary_rpc_method_handler(
+            guarded, handler.request_deserializer, handler.response_serializer
+        )
+
+
+def grpc_options(limits: Limits) -> list[tuple[str, int]]:
+    """Options of a gRPC server that bound its messages; a larger one is RESOURCE_EXHAUSTED."""
+    return [
+        ("grpc.max_receive_message_length", limits.request_bytes),
+        ("grpc.max_send_message_length", -1),
+        ("grpc.max_metadata_size", 16 * 1024),
+    ]
+
+
+async def _unknown(request: Any, context: grpc.aio.ServicerContext) -> None:
+    await context.abort(grpc.StatusCode.UNIMPLEMENTED, "no such method")
+
+
+def _key(metadata: Any) -> str | None:
+    """The API key in a call's metadata: `authorization: Bearer KEY` or `x-api-key: KEY`."""
+    sent = {name: value for name, value in metadata or () if isinstance(value, str)}
+    if "authorization" in sent:
+        scheme, _, key = sent["authorization"].partition(" ")
+        return key.strip() if scheme.lower() == "bearer" else sent["authorization"]
+    return sent.get("x-api-key")
+
+
+def _address(peer: str) -> str:
+    """The address of `ipv4:127.0.0.1:5000`; ports change with every connection."""
+    _, _, rest = peer.partition(":")
+    return rest.rpartition(":")[0].strip("[]") or "local"

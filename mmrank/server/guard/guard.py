@@ -1,0 +1,236 @@
+"""The one place that REST and gRPC ask: who is it, may they, how often, and what is recorded."""
+
+from __future__ import annotations
+
+import dataclasses
+import ipaddress
+import logging
+import os
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import structlog
+
+from mmrank.config import ConfigError
+from mmrank.data.pseudonyms import VARIABLE, Pseudonyms
+from mmrank.schema import did_you_mean
+from mmrank.server.errors import (
+    PERMISSION_DENIED,
+    RESOURCE_EXHAUSTED,
+    UNAUTHENTICATED,
+    ServingError,
+)
+from mmrank.server.guard.access import Action
+from mmrank.server.guard.audit import AuditLog
+from mmrank.server.guard.keys import ROLES, KeyRing
+from mmrank.server.guard.options import Limits, Security
+from mmrank.server.guard.payload import PayloadCheck
+from mmrank.server.guard.rates import Rates, parse_rate
+
+SHOWN = 200  # characters of what a client sent, in the audit log
+logger = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Caller:
+    """Who asks.
+
+    Attributes:
+      id, name: Of the API key; None without one.
+      roles: What it may.
+      peer: The address.
+      rate: Its rate, or None for any.
+    """
+
+    id: str | None
+    name: str | None
+    roles: frozenset[str]
+    peer: str
+    rate: str | None
+
+
+class Rejected(ServingError):
+    """A request refused before anybody looked at it.
+
+    Attributes:
+      retry_seconds: When it may be tried again, or None.
+    """
+
+    def __init__(self, code: str, message: str, retry_seconds: int | None = None):
+        super().__init__(code, message)
+        self.retry_seconds = retry_seconds
+
+
+class Guard:
+    """Keys, rates, limits and the audit log of one server.
+
+    Args:
+      limits, security: See there.
+
+    Attributes:
+      limits, security: As given.
+      check: The check of a request's tensors.
+      pseudonyms: Of user ids, or None without keys for them.
+
+    Raises:
+      ConfigError: A rate or a role is unknown.
+      UserError: A file or a secret cannot be used.
+    """
+
+    def __init__(self, limits: Limits, security: Security):
+        for rate in (limits.rate, limits.failures):
+            if rate is not None:
+                parse_rate(rate)
+        for role in security.anonymous or ():
+            if role not in ROLES:
+                raise ConfigError(
+                    f"security: anonymous: unknown role {role!r}{did_you_mean(role, ROLES)}"
+                )
+        self.limits, self.security = limits, security
+        self.check = PayloadCheck(limits)
+        self._keys = None if security.keys is None else KeyRing(pathlib.Path(security.keys))
+        without = () if self._keys is not None else ROLES
+        self._anonymous = frozenset(without if security.anonymous is None else security.anonymous)
+        self.pseudonyms = None
+        if security.pseudonymise_users or os.environ.get(VARIABLE):
+            self.pseudonyms = Pseudonyms.from_environment()
+        self._rates = Rates()
+        self._audit = None if security.audit is None else AuditLog(pathlib.Path(security.audit))
+        if self._audit is not None and self.pseudonyms is None:
+            logger.info("the audit log leaves user ids out, since %s is not set", VARIABLE)
+
+    def user(self, user: str) -> str:
+        """A user id as the model knows it."""
+        if not self.security.pseudonymise_users or self.pseudonyms is None:
+            return user
+        return self.pseudonyms.of(user)
+
+    def admit(self, key: str | None, action: Action, peer: str) -> Caller:
+        """Who asks, if they may.
+
+        Args:
+          key: The API key that was sent, or None.
+          action: What the request does.
+          peer: The client's address.
+
+        Raises:
+          Rejected: The key is wrong, lacks the role, or asks too often.
+        """
+        if action.roles is None:
+            return Caller(None, None, frozenset(), peer, None)
+        caller = self._caller(key, peer)
+        if not action.roles & caller.roles:
+            if caller.id is None:
+                raise Rejected(
+                    UNAUTHENTICATED,
+                    "an API key is needed: send it as `Authorization: Bearer KEY`",
+                )
+            wanted = " or ".join(sorted(action.roles))
+            raise Rejected(
+                PERMISSION_DENIED,
+                f"the API key {caller.id} may not do this: it needs the role {wanted}",
+            )
+        if caller.rate is not None:
+            client = f"key {caller.id}" if caller.id is not None else f"address {peer}"
+            self._count(caller.rate, client, f"more than {caller.rate} of this client")
+        return caller
+
+    def record(
+        self,
+        action: Action,
+        caller: Caller | None,
+        peer: str,
+        target: str,
+        status: int | str,
+        seconds: float,
+        facts: Mapping[str, Any],
+    ) -> None:
+        """Adds a request to the audit log; the health probes' are left out.
+
+        Args:
+          action: What it did.
+          caller: Who, None if refused.
+          peer: The client's address.
+          target: The path or method.
+          status: The HTTP status or gRPC code.
+          seconds: How long it took.
+          facts: What `audit.note` was told: a `user` is written as a pseudonym or not at all, and
+            of a `query` its length, unless the configuration wants its text.
+        """
+        if self._audit is None or action.roles is None:
+            return
+        told = {n: v for n, v in facts.items() if n not in ("user", "query")}
+        if facts.get("user") is not None and self.pseudonyms is not None:
+            told["user"] = self.pseudonyms.of(str(facts["user"]))
+        if facts.get("query") is not None:
+            text = str(facts["query"])
+            told["query_characters"] = len(text)
+            if self.security.audit_queries:
+                told["query"] = text[:SHOWN]
+        self._audit.add(
+            {
+                "action": action.name,
+                "request": structlog.contextvars.get_contextvars().get("request_id"),
+                "key": None if caller is None else caller.id,
+                "owner": None if caller is None else caller.name,
+                "peer": peer,
+                "target": target[:SHOWN],
+                "status": status,
+                "milliseconds": round(1000 * seconds, 1),
+                **told,
+            }
+        )
+
+    def close(self) -> None:
+        """Ends the audit log."""
+        if self._audit is not None:
+            self._audit.close()
+
+    def _caller(self, key: str | None, peer: str) -> Caller:
+        if self._keys is None or key is None:
+            return Caller(None, None, self._anonymous, peer, self.limits.rate)
+        failures = f"failures of {peer}"
+        if self._rates.exhausted(self.limits.failures, failures):
+            self._refuse(self.limits.failures, failures, "too many wrong API keys")
+        found = self._keys.find(key)
+        if found is None:
+            self._rates.hit(self.limits.failures, failures)
+            raise Rejected(UNAUTHENTICATED, "the API key is wrong, expired or revoked")
+        rate = found.rate or self.limits.rate
+        return Caller(found.id, found.name, frozenset(found.roles), peer, rate)
+
+    def _count(self, rate: str, client: str, what: str) -> None:
+        if not self._rates.hit(rate, client):
+            self._refuse(rate, client, what)
+
+    def _refuse(self, rate: str, client: str, what: str) -> None:
+        wait = self._rates.retry_seconds(rate, client)
+        raise Rejected(RESOURCE_EXHAUSTED, f"{what}; try again in {wait} s", wait)
+
+
+def check_exposure(host: str, security: Security) -> None:
+    """Nothing, if a server may listen on an address.
+
+    Raises:
+      ConfigError: Other machines could reach it, and it asks for no key or does not encrypt.
+    """
+    try:
+        local = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        local = host == "localhost"
+    if local or security.exposed or host.startswith("unix:"):
+        return
+    lacking = [
+        what
+        for what, there in (
+            ("security.keys", security.keys),
+            ("security.certificate and private_key", security.certificate),
+        )
+        if there is None
+    ]
+    if lacking:
+        raise ConfigError(
+            f"{host} can be reached by other machines: set {' and '.join(lacking)}, or "
+            "security.exposed=true behind a gateway that sees to it"
+        )

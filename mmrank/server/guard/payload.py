@@ -1,0 +1,115 @@
+"""What a request's tensors may ask of the model: bounded lists, and images bounded by header."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+from google.protobuf.message import DecodeError
+from tensorflow_serving.apis.input_pb2 import ExampleListWithContext
+
+from mmrank.data.image_bounds import MAX_SCANS, declared_pixels, image_problem
+from mmrank.server.errors import INVALID_ARGUMENT, ServingError
+from mmrank.server.guard.audit import note
+from mmrank.server.guard.options import Limits
+
+# A BMP is never larger than its file, and words may begin like one.
+IMAGES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8")
+SMALLEST = 24  # bytes; nothing shorter declares a size
+SERIALIZED = "tensorflow/serving/predict"
+MEGA = 1_000_000
+
+
+class PayloadCheck:
+    """Checks the inputs of a signature, and notes their number for the audit log.
+
+    Args:
+      limits: See there.
+    """
+
+    def __init__(self, limits: Limits):
+        self._limits = limits
+
+    async def __call__(self, signature: str, tensors: Mapping[str, np.ndarray]) -> None:
+        """Nothing, if the tensors are within the limits.
+
+        Args:
+          signature: Its name.
+          tensors: Inputs by name, of any types and shapes.
+
+        Raises:
+          ServingError: There are too many candidates, an image is too large by its header, or an
+            embedding is not finite.
+        """
+        if signature == SERIALIZED:
+            await asyncio.to_thread(self._messages, tensors)  # they have to be parsed
+            return
+        lists, longest, total = _extent(tensors)
+        self._candidates(lists, longest, total)
+        self._images(value for t in tensors.values() if t.dtype == object for value in t.flat)
+        for name, tensor in tensors.items():
+            # Of a single number that is not finite the graph makes an absent one.
+            if tensor.ndim > 2 and tensor.dtype.kind == "f" and not np.isfinite(tensor).all():
+                raise _refused(f"input {name}: holds numbers that are not finite")
+
+    def _messages(self, tensors: Mapping[str, np.ndarray]) -> None:
+        """Checks serialized lists [B]; what is none is left to the graph to refuse."""
+        lengths, values = [], []
+        for tensor in tensors.values():
+            for data in tensor.flat if tensor.dtype == object else ():
+                message = ExampleListWithContext()
+                try:
+                    message.ParseFromString(data if isinstance(data, bytes) else b"")
+                except DecodeError:
+                    continue
+                lengths.append(len(message.examples))
+                for example in (message.context, *message.examples):
+                    for feature in example.features.feature.values():
+                        values.extend(feature.bytes_list.value)
+        self._candidates(len(lengths), max(lengths, default=0), sum(lengths))
+        self._images(iter(values))
+
+    def _candidates(self, lists: int, longest: int, total: int) -> None:
+        note(lists=lists, candidates=total)
+        most = self._limits.candidates
+        if longest > most:
+            raise _refused(f"{longest:,} candidates or events in one list; the most is {most:,}")
+        most = self._limits.request_candidates
+        if total > most:
+            raise _refused(f"{total:,} candidates in one request; the most is {most:,}")
+
+    def _images(self, values: Iterator[object]) -> None:
+        pixels = 0
+        largest = int(self._limits.image_megapixels * MEGA)
+        for value in values:
+            if not isinstance(value, bytes) or len(value) < SMALLEST:
+                continue
+            if not value.startswith(IMAGES):
+                continue
+            problem = image_problem(value, largest)
+            if problem is not None:
+                raise _refused(
+                    f"an image is {problem}; send at most {self._limits.image_megapixels:g} "
+                    f"megapixels, and JPEGs of at most {MAX_SCANS} scans"
+                )
+            pixels += declared_pixels(value)
+        if pixels > self._limits.request_megapixels * MEGA:
+            raise _refused(
+                f"the images have {pixels / MEGA:.0f} megapixels together; the most of a request "
+                f"is {self._limits.request_megapixels:g}"
+            )
+
+
+def _extent(tensors: Mapping[str, np.ndarray]) -> tuple[int, int, int]:
+    """Lists, the longest one's candidates or events, and all of them, padding included."""
+    two = [t.shape[:2] for t in tensors.values() if t.ndim >= 2]
+    if two:
+        rows, columns = max(s[0] for s in two), max(s[1] for s in two)
+        return rows, columns, max(s[0] * s[1] for s in two)
+    rows = max((len(t) for t in tensors.values() if t.ndim), default=0)
+    return rows, 0, rows
+
+
+def _refused(message: str) -> ServingError:
+    return ServingError(INVALID_ARGUMENT, message)

@@ -1,0 +1,120 @@
+"""The guard before a small application: keys, sizes, slow clients, and what is recorded."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import pathlib
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from mmrank.server.guard.asgi import GuardMiddleware
+from mmrank.server.guard.audit import note
+from mmrank.server.guard.guard import Guard
+from mmrank.server.guard.keys import make_key
+from mmrank.server.guard.options import Limits, Security
+
+
+async def echo(request: Request) -> JSONResponse:
+    note(candidates=7)
+    return JSONResponse({"bytes": len(await request.body())})
+
+
+async def fails(request: Request) -> JSONResponse:
+    raise RuntimeError("nobody foresaw it")
+
+
+APP = Starlette(
+    routes=[
+        Route("/rank", echo, methods=["POST"]),
+        Route("/v1/models/m:predict", fails, methods=["POST"]),
+        Route("/healthz", echo, methods=["GET"]),
+    ]
+)
+
+
+def ask(guard: Guard, method: str = "POST", path: str = "/rank", **more: object) -> httpx.Response:
+    async def go() -> httpx.Response:
+        transport = httpx.ASGITransport(GuardMiddleware(APP, guard), raise_app_exceptions=False)  # type: ignore[arg-type]
+        async with httpx.AsyncClient(transport=transport, base_url="http://here") as client:
+            return await client.request(method, path, **more)  # type: ignore[arg-type]
+
+    return asyncio.run(go())
+
+
+@pytest.fixture
+def file(tmp_path: pathlib.Path) -> pathlib.Path:
+    return tmp_path / "keys.json"
+
+
+def test_a_key_comes_as_a_bearer_token_or_a_header_of_its_own(file: pathlib.Path) -> None:
+    key = make_key(file, "shop", ["rank"])
+    guard = Guard(Limits(), Security(keys=str(file)))
+    for headers in ({"Authorization": f"Bearer {key}"}, {"x-api-key": key}):
+        reply = ask(guard, content=b"abc", headers=headers)
+        assert (reply.status_code, reply.json()) == (200, {"bytes": 3})
+    reply = ask(guard, content=b"abc")
+    assert (reply.status_code, reply.headers["www-authenticate"]) == (401, "Bearer")
+    assert reply.json()["error"].startswith("an API key is needed")
+    for sent in ("Bearer", "Bearer mmr_x_y", "Basic abc", f"Basic {key}"):
+        assert ask(guard, headers={"Authorization": sent}).status_code == 401
+    assert ask(guard, "GET", "/healthz").status_code == 200
+    assert ask(guard, "GET", "/secret", headers={"x-api-key": key}).status_code == 403
+
+
+def test_bodies_are_bounded_whatever_they_say_of_themselves() -> None:
+    guard = Guard(Limits(request_bytes=10), Security())
+
+    async def parts() -> AsyncIterator[bytes]:
+        for _ in range(6):
+            yield b"xx"
+
+    assert ask(guard, content=b"x" * 10).json() == {"bytes": 10}
+    for content in (b"x" * 11, parts()):
+        reply = ask(guard, content=content)
+        assert reply.status_code == 413
+        assert "the body is larger than" in reply.json()["error"]
+    assert ask(guard, content=b"", headers={"content-length": "9" * 30}).status_code == 413
+
+
+def test_a_body_has_to_arrive_in_time() -> None:
+    async def drops() -> AsyncIterator[bytes]:
+        yield b"x"
+        await asyncio.sleep(60)
+
+    reply = ask(Guard(Limits(request_seconds=0.05), Security()), content=drops())
+    assert reply.status_code == 408
+    assert reply.json() == {"error": "the body did not arrive within 0.05 s"}
+
+
+def test_a_client_that_asks_too_often_is_told_when_to_come_back() -> None:
+    guard = Guard(Limits(rate="1/hour"), Security())
+    assert ask(guard).status_code == 200
+    reply = ask(guard)
+    assert reply.status_code == 429
+    assert int(reply.headers["retry-after"]) >= 1
+
+
+def test_every_request_is_recorded(file: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    key = make_key(file, "shop", ["rank"])
+    log = tmp_path / "audit"
+    guard = Guard(Limits(), Security(keys=str(file), audit=str(log)))
+    ask(guard, headers={"x-api-key": key})
+    ask(guard)
+    ask(guard, path="/v1/models/m:predict", headers={"x-api-key": key})
+    guard.close()
+    read = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()][1:]
+    told = [(r["action"], r["owner"], r["status"], r.get("candidates")) for r in read]
+    assert told == [
+        ("rank", "shop", 200, 7),
+        ("rank", None, 401, None),
+        ("predict", "shop", 500, None),
+    ]
+    assert read[0]["key"] == key.split("_")[1]
+    assert key not in log.read_text(encoding="utf-8")

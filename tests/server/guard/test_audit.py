@@ -1,0 +1,100 @@
+"""The audit log: what a line holds, that it is only added to, and that changes are found."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import pathlib
+
+import pytest
+
+from mmrank.server.guard.audit import START, AuditError, AuditLog, begin, note, verify_audit
+
+
+@pytest.fixture
+def file(tmp_path: pathlib.Path) -> pathlib.Path:
+    return tmp_path / "audit.jsonl"
+
+
+def write(file: pathlib.Path, *actions: str) -> None:
+    log = AuditLog(file)
+    for action in actions:
+        log.add({"action": action, "text": 'a "quote", "chain": "x"\nand Zoë \ud800'})
+    log.close()
+
+
+def lines(file: pathlib.Path) -> list[dict[str, str]]:
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+
+
+def test_each_line_is_bound_to_the_one_before(file: pathlib.Path) -> None:
+    write(file, "rank", "reload")
+    read = lines(file)
+    assert [line["action"] for line in read] == ["opened", "rank", "reload"]
+    chain = START
+    for raw, line in zip(file.read_bytes().splitlines(), read, strict=True):
+        text = raw[: raw.rindex(b', "chain"')] + b"}"
+        chain = hashlib.sha256(chain.encode() + text).hexdigest()
+        assert line["chain"] == chain
+    assert verify_audit(file) == (3, chain)
+    assert file.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_server_goes_on_where_the_last_one_ended(file: pathlib.Path) -> None:
+    write(file, "rank")
+    before = file.read_bytes()
+    write(file, "reload")
+    assert file.read_bytes().startswith(before)
+    assert verify_audit(file)[0] == 4
+
+
+@pytest.mark.parametrize("change", ["edit", "delete", "swap", "insert", "cut"])
+def test_changes_are_found(file: pathlib.Path, change: str) -> None:
+    write(file, "a", "b", "c", "d")
+    held = file.read_text(encoding="utf-8").splitlines(keepends=True)
+    if change == "edit":
+        held[2] = held[2].replace('"b"', '"x"')
+    elif change == "delete":
+        del held[2]
+    elif change == "swap":
+        held[2], held[3] = held[3], held[2]
+    elif change == "insert":
+        held.insert(2, held[1])
+    else:
+        held[-1] = held[-1][:-9]
+    file.write_text("".join(held), encoding="utf-8")
+    with pytest.raises(AuditError, match="line [345]"):
+        verify_audit(file)
+
+
+def test_a_moved_file_is_gone_on_with(file: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    log = AuditLog(file)
+    log.add({"action": "a"})
+    file.rename(tmp_path / "old")
+    log.add({"action": "b"})
+    log.add({"action": "c"})
+    log.close()
+    assert verify_audit(tmp_path / "old")[0] == 2
+    assert verify_audit(file)[0] == 2
+    assert lines(file)[0]["after"] == lines(tmp_path / "old")[-1]["chain"]
+
+
+def test_one_writer_at_a_time(file: pathlib.Path) -> None:
+    log = AuditLog(file)
+    with pytest.raises(AuditError, match="another process writes to it"):
+        AuditLog(file)
+    log.close()
+    file.write_text("not a log\n", encoding="utf-8")
+    with pytest.raises(AuditError, match="its last line is not one of an audit log"):
+        AuditLog(file)
+    with pytest.raises(AuditError, match="No such file"):
+        AuditLog(file.parent / "none" / "audit")
+
+
+def test_facts_belong_to_the_request_at_hand() -> None:
+    facts = begin()
+    note(candidates=3)
+    note(version=2)
+    other = begin()
+    note(candidates=9)
+    assert (facts, other) == ({"candidates": 3, "version": 2}, {"candidates": 9})

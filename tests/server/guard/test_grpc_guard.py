@@ -1,0 +1,99 @@
+"""The guard before gRPC calls, on a real server with one method."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+import grpc
+import pytest
+from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+
+from mmrank.server.guard.grpc_guard import GuardInterceptor, grpc_options
+from mmrank.server.guard.guard import Guard
+from mmrank.server.guard.keys import make_key
+from mmrank.server.guard.options import Limits, Security
+
+Call = Callable[..., Any]
+
+
+class Predictions(prediction_service_pb2_grpc.PredictionServiceServicer):
+    async def Predict(self, request: Any, context: Any) -> Any:
+        if request.model_spec.name == "none":
+            await context.abort(grpc.StatusCode.NOT_FOUND, "no such model")
+        return predict_pb2.PredictResponse(model_spec=request.model_spec)
+
+
+def ask(guard: Guard, *calls: dict[str, Any]) -> list[Any]:
+    """The replies to some calls, or their errors."""
+
+    async def go() -> list[Any]:
+        options = grpc_options(guard.limits)
+        server = grpc.aio.server(interceptors=[GuardInterceptor(guard)], options=options)
+        prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(Predictions(), server)
+        port = server.add_insecure_port("127.0.0.1:0")
+        await server.start()
+        replies: list[Any] = []
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+            for call in calls:
+                request = predict_pb2.PredictRequest()
+                request.model_spec.name = call.get("name", "m")
+                method = getattr(stub, call.get("method", "Predict"))
+                try:
+                    replies.append(await method(request, metadata=call.get("metadata")))
+                except grpc.aio.AioRpcError as error:
+                    replies.append(error)
+        await server.stop(None)
+        return replies
+
+    return asyncio.run(go())
+
+
+@pytest.fixture
+def file(tmp_path: pathlib.Path) -> pathlib.Path:
+    return tmp_path / "keys.json"
+
+
+def test_keys_roles_and_the_record(file: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    key, other = make_key(file, "shop", ["rank"]), make_key(file, "prometheus", ["metrics"])
+    log = tmp_path / "audit"
+    guard = Guard(Limits(), Security(keys=str(file), audit=str(log)))
+    right = (("authorization", f"Bearer {key}"),)
+    replies = ask(
+        guard,
+        {"metadata": right},
+        {"metadata": (("x-api-key", key),)},
+        {},
+        {"metadata": (("x-api-key", other),)},
+        {"metadata": right, "name": "none"},
+    )
+    guard.close()
+    assert replies[0].model_spec.name == "m"
+    codes = [r.code().name for r in replies[2:]]
+    assert codes == ["UNAUTHENTICATED", "PERMISSION_DENIED", "NOT_FOUND"]
+    assert "needs the role rank" in replies[3].details()
+    read = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()][1:]
+    assert [r["status"] for r in read] == ["OK", "OK", *codes]
+    assert [r["owner"] for r in read] == ["shop", "shop", None, None, "shop"]
+    assert read[0]["target"] == "/tensorflow.serving.PredictionService/Predict"
+    assert read[0]["peer"] == "127.0.0.1"
+
+
+def test_rates_and_sizes(file: pathlib.Path) -> None:
+    guard = Guard(Limits(rate="1/hour", request_bytes=200), Security())
+    small, again = ask(guard, {}, {})
+    assert small.model_spec.name == "m"
+    assert again.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert int(dict(again.trailing_metadata())["retry-after"]) >= 1
+    (large,) = ask(guard, {"name": "m" * 300})
+    assert large.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert "larger than max" in large.details()
+
+
+def test_an_unknown_method_needs_no_guard() -> None:
+    (reply,) = ask(Guard(Limits(), Security()), {"method": "GetModelMetadata"})
+    assert reply.code() == grpc.StatusCode.UNIMPLEMENTED

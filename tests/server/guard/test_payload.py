@@ -1,0 +1,93 @@
+"""What a request's tensors may hold."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from typing import Any
+
+import numpy as np
+import pytest
+from tensorflow_serving.apis.input_pb2 import ExampleListWithContext
+
+from mmrank.server.errors import ServingError
+from mmrank.server.guard.audit import begin
+from mmrank.server.guard.options import Limits
+from mmrank.server.guard.payload import PayloadCheck
+
+LIMITS = Limits(candidates=5, request_candidates=8, image_megapixels=1, request_megapixels=2.5)
+
+
+def check(signature: str = "serving_default", **tensors: Any) -> str | None:
+    """Why the tensors are refused, None if they are not."""
+    arrays = {
+        n: t if isinstance(t, np.ndarray) else np.array(t, object) for n, t in tensors.items()
+    }
+    try:
+        asyncio.run(PayloadCheck(LIMITS)(signature, arrays))
+    except ServingError as error:
+        return error.message if error.code == "INVALID_ARGUMENT" else error.code
+    return None
+
+
+def png(width: int, height: int) -> bytes:
+    return b"\x89PNG\r\n\x1a\n" + bytes(8) + struct.pack(">II", width, height) + bytes(9)
+
+
+def test_candidates_are_counted_by_list_and_by_request() -> None:
+    assert check(items=[["a"] * 5]) is None
+    assert check(items=[["a"] * 6]) == "6 candidates or events in one list; the most is 5"
+    assert check(items=[["a"] * 4] * 3) == "12 candidates in one request; the most is 8"
+    assert check(history_items=[["a"] * 6], items=[["a"]]) is not None
+    assert check(query=["a"] * 8) is None
+    assert check(query=["a"] * 9) == "9 candidates in one request; the most is 8"
+    assert check(scalar=np.float32(3)) is None
+
+
+def test_what_was_counted_is_noted() -> None:
+    async def facts() -> dict[str, Any]:
+        told = begin()
+        await PayloadCheck(LIMITS)("rank_items", {"items": np.full([2, 4], "a", object)})
+        return told
+
+    assert asyncio.run(facts()) == {"lists": 2, "candidates": 8}
+
+
+def test_images_are_bounded_one_by_one_and_together() -> None:
+    assert check(photo=[[png(1000, 1000), png(1000, 1000)]]) is None
+    one = check(photo=[[png(1001, 1000)]])
+    assert one is not None
+    assert one.startswith("an image is too large: 1 megapixels; send at most 1 megapixels")
+    three = check(photo=[png(1000, 1000)] * 3)
+    assert three == "the images have 3 megapixels together; the most of a request is 2.5"
+
+
+def test_texts_that_begin_like_an_image_pass() -> None:
+    assert (
+        check(title=["BMW 320d touring in black leather", "GIF89a", b"BMW" * 20, "x" * 99]) is None
+    )
+
+
+def message(candidates: int, photo: bytes = b"") -> bytes:
+    lists = ExampleListWithContext()
+    for _ in range(candidates):
+        lists.examples.add().features.feature["photo"].bytes_list.value.append(photo)
+    return lists.SerializeToString()
+
+
+def test_serialized_lists_are_looked_into() -> None:
+    name = "tensorflow/serving/predict"
+    assert check(name, inputs=[message(5), message(3)]) is None
+    assert check(name, inputs=[message(6)]) == "6 candidates or events in one list; the most is 5"
+    assert check(name, inputs=[message(3)] * 3) == "9 candidates in one request; the most is 8"
+    assert "too large" in str(check(name, inputs=[message(1, png(9000, 9000))]))
+    assert check(name, inputs=[b"\xff not a message", "text"]) is None
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_embeddings_have_to_be_finite(value: float) -> None:
+    tokens = np.zeros([1, 2, 3, 4], np.float32)
+    assert check(tokens=tokens) is None
+    tokens[0, 1, 2, 3] = value
+    assert check(tokens=tokens) == "input tokens: holds numbers that are not finite"
+    assert check(price=np.array([[value]], np.float32)) is None
