@@ -133,13 +133,12 @@ class Batcher:
         if self._free or self._waiting < most:
             return
         size = self.parameters.max_batch_size
-        batches = sum(math.ceil(sum(t.rows for t in q) / size) for q in self._queues.values())
-        if key in self._queues and sum(t.rows for t in self._queues[key]) % size + rows <= size:
-            return  # there is room in a batch that waits already
-        if batches >= most:
+        waiting = {k: sum(t.rows for t in q) for k, q in self._queues.items()}
+        waiting[key] = waiting.get(key, 0) + rows
+        if sum(math.ceil(count / size) for count in waiting.values()) > most:
             raise ServingError(
                 RESOURCE_EXHAUSTED,
-                f"the batch scheduling queue is full: {batches} batches wait; try again later",
+                f"the batch scheduling queue is full: {most} batches wait; try again later",
             )
 
     def _pump(self) -> None:

@@ -12,8 +12,6 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, te
 
 from mmrank.config import ConfigError
 
-# Where an export of mmrank has it.
-IN_EXPORT = pathlib.PurePath("assets.extra", "batching_parameters.txt")
 _WRAPPED = {
     "max_batch_size": 1,
     "batch_timeout_micros": 2,

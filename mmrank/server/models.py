@@ -12,7 +12,6 @@ import numpy as np
 from mmrank.outputs import UserError
 from mmrank.server.batching import Batcher
 from mmrank.server.batching_parameters import (
-    IN_EXPORT,
     Batching,
     check_batching,
     read_batching,
@@ -23,9 +22,12 @@ from mmrank.server.monitor.metrics import Metrics
 from mmrank.server.servable import DEFAULT_SIGNATURE, Servable
 from mmrank.server.signature import Tensors
 from mmrank.server.versions import Model, VersionStatus, check_model
+from mmrank.serving.batching import BATCHING
 from mmrank.serving.versions import versions
 
 Check = Callable[[str, Tensors], Awaitable[None]]
+Observe = Callable[[int, Tensors, Tensors], None]
+
 
 class ModelService:
     """One model, its versions and their batches; to be used from one event loop.
@@ -41,6 +43,8 @@ class ModelService:
       timeout, metrics: See above.
       checks: Called with a signature's name and its inputs before each run; what one raises is
         the answer.
+      observe: Told the version, inputs and outputs of every request that was answered; None for
+        nobody.
 
     Raises:
       ConfigError: The folder is none of numbered exports, or the batching makes no sense.
@@ -56,6 +60,7 @@ class ModelService:
         self.name, self.timeout = model.name, timeout
         self.metrics = metrics or Metrics()
         self.checks: list[Check] = []
+        self.observe: Observe | None = None
         base = check_model(model)
         self._manager = VersionManager(base, model, self.metrics)
         self._turned_away = False
@@ -141,13 +146,20 @@ class ModelService:
         *,
         deadline: float | None = None,
         outputs: Iterable[str] = (),
+        observed: bool = True,
     ) -> dict[str, np.ndarray]:
-        """The outputs of a version that the caller holds; all else as of `run`."""
+        """The outputs of a version that the caller holds; all else as of `run`.
+
+        `observed` is False for a step of a larger request, which its caller tells of as a whole.
+        """
         if deadline is None:
             deadline = time.monotonic() + self.timeout
         for check in self.checks:
             await check(signature or DEFAULT_SIGNATURE, tensors)
-        return await self._batcher.run(servable, signature, tensors, tuple(outputs), deadline)
+        given = await self._batcher.run(servable, signature, tensors, tuple(outputs), deadline)
+        if observed and self.observe is not None:
+            self.observe(servable.number, tensors, given)
+        return given
 
     @contextlib.contextmanager
     def hold(self, version: int | None = None, label: str | None = None) -> Iterator[Servable]:
@@ -256,5 +268,5 @@ def _parameters(batching: Batching, base: pathlib.Path) -> Batching:
         return batching
     if batching.file != "auto":
         return read_batching(pathlib.Path(batching.file), batching)
-    file = base / str(max(versions(base), default=0)) / IN_EXPORT
+    file = base / str(max(versions(base), default=0)) / BATCHING
     return read_batching(file, batching) if file.is_file() else batching

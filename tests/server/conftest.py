@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import pathlib
 import shutil
 import threading
@@ -133,18 +134,34 @@ def other_toy_folder(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
 
 
 @pytest.fixture(scope="module")
-def toy(toy_folder: pathlib.Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+def toy(
+    toy_folder: pathlib.Path, tmp_path_factory: pytest.TempPathFactory, serve_for_module: Serve
+) -> Running:
     """The toy of factor 2 as version 5, served to all tests of a file, which leave it as it is."""
     base = tmp_path_factory.mktemp("served")
     shutil.copytree(toy_folder, base / "5")
-    one = Running(server_config(base, model={"labels": {"stable": 5}}))
-    yield one
-    one.stop()
+    return serve_for_module(base, model={"labels": {"stable": 5}})
+
+
+Serve = Callable[..., Running]
 
 
 @pytest.fixture
-def serve() -> Iterator[Callable[..., Running]]:
-    """Starts a server of a folder; arguments are sections of its config."""
+def serve() -> Iterator[Serve]:
+    """Starts a server of a folder; further arguments are sections of its config."""
+    with _servers() as start:
+        yield start
+
+
+@pytest.fixture(scope="module")
+def serve_for_module() -> Iterator[Serve]:
+    """The same, for all tests of a file."""
+    with _servers() as start:
+        yield start
+
+
+@contextlib.contextmanager
+def _servers() -> Iterator[Serve]:
     started: list[Running] = []
 
     def start(folder: pathlib.Path, **sections: dict[str, Any]) -> Running:
@@ -152,9 +169,11 @@ def serve() -> Iterator[Callable[..., Running]]:
         started.append(running)
         return running
 
-    yield start
-    for running in started:
-        running.stop()
+    try:
+        yield start
+    finally:
+        for running in started:
+            running.stop()
 
 
 def server_config(folder: pathlib.Path, **sections: dict[str, Any]) -> ServerConfig:
@@ -165,8 +184,6 @@ def server_config(folder: pathlib.Path, **sections: dict[str, Any]) -> ServerCon
 
 
 @pytest.fixture(scope="module")
-def running(exported: pathlib.Path) -> Iterator[Running]:
+def running(exported: pathlib.Path, serve_for_module: Serve) -> Running:
     """The small ranker, served over REST and gRPC."""
-    one = Running(server_config(exported.parent))
-    yield one
-    one.stop()
+    return serve_for_module(exported.parent)

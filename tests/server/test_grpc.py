@@ -1,0 +1,160 @@
+"""The gRPC API through the plain stubs, on a model whose answers are known."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow_serving.apis import (
+    classification_pb2,
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    inference_pb2,
+    predict_pb2,
+    regression_pb2,
+)
+
+INVALID, NOT_FOUND = grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND
+
+
+def request(signature: str = "", **inputs: Any) -> Any:
+    made = predict_pb2.PredictRequest()
+    made.model_spec.name = "ranker"
+    made.model_spec.signature_name = signature
+    for name, value in inputs.items():
+        made.inputs[name].CopyFrom(tf.make_tensor_proto(value))
+    return made
+
+
+def refused(call: Any, *arguments: Any) -> tuple[grpc.StatusCode, str]:
+    with pytest.raises(grpc.RpcError) as error:
+        call(*arguments, timeout=20)
+    return error.value.code(), error.value.details()
+
+
+def test_predict(toy: Any) -> None:
+    sent = request(x=np.array([[1, 2], [3, 4]], np.float32), text=["", "é"])
+    reply = toy.predictions.Predict(sent, timeout=20)
+    assert reply.model_spec.name == "ranker"
+    assert reply.model_spec.version.value == 5
+    assert reply.model_spec.signature_name == "serving_default"
+    # Clients in other languages read the typed field.
+    assert list(reply.outputs["y"].float_val) == [2, 4, 8, 10]
+    assert [d.size for d in reply.outputs["y"].tensor_shape.dim] == [2, 2]
+    assert list(reply.outputs["text_bytes"].string_val) == [b"", "é".encode()]
+
+
+def test_outputs_can_be_chosen(toy: Any) -> None:
+    sent = request(x=np.ones([1, 1], np.float32), text=["a"])
+    sent.output_filter.append("y")
+    assert list(toy.predictions.Predict(sent, timeout=20).outputs) == ["y"]
+    sent.output_filter.append("y")
+    code, said = refused(toy.predictions.Predict, sent)
+    assert (code, said) == (INVALID, "duplicate output tensor alias: y")
+    sent.output_filter[:] = ["z"]
+    assert "not found in signature: z" in refused(toy.predictions.Predict, sent)[1]
+
+
+def test_versions_and_labels(toy: Any) -> None:
+    sent = request("root", x=np.array([9], np.float32))
+    for number in (5, 0):
+        sent.model_spec.version.value = number
+        reply = toy.predictions.Predict(sent, timeout=20)
+        assert reply.model_spec.version.value == 5
+        assert list(reply.outputs["y"].float_val) == [3]
+    sent.model_spec.version.value = 4
+    assert refused(toy.predictions.Predict, sent) == (
+        NOT_FOUND,
+        "Servable not found for request: Specific(ranker, 4)",
+    )
+    sent.model_spec.version_label = "stable"
+    assert list(toy.predictions.Predict(sent, timeout=20).outputs["y"].float_val) == [3]
+    sent.model_spec.version_label = "canary"
+    assert refused(toy.predictions.Predict, sent)[0] == INVALID
+
+
+@pytest.mark.parametrize(
+    ("sent", "code", "said"),
+    [
+        (request("rot", x=[1.0]), grpc.StatusCode.FAILED_PRECONDITION, '"rot" not found'),
+        (request("root"), INVALID, "Missing but required: {x}"),
+        (request("root", x=[1.0], z=[1.0]), INVALID, "Sent extra: {z}"),
+        (request("root", x=[1]), INVALID, "expected float32 [?], got int32"),
+        (request("root", x=["1"]), INVALID, "got string"),
+        (request("root", x=[[1.0]]), INVALID, "got the shape [1, 1]"),
+        (request("root", x=np.zeros([0], np.float32)), INVALID, "no row in the request"),
+        (request("root", x=[-1.0]), INVALID, "x is below 0"),
+        (request(x=np.ones([2, 1], np.float32), text=["a"]), INVALID, "send as many of each"),
+    ],
+)
+def test_wrong_requests(toy: Any, sent: Any, code: grpc.StatusCode, said: str) -> None:
+    told, details = refused(toy.predictions.Predict, sent)
+    assert told == code
+    assert said in details
+
+
+def test_tensors_that_lie_about_themselves(toy: Any) -> None:
+    def spoiled(**change: Any) -> str:
+        sent = request("root", x=[1.0])
+        proto = sent.inputs["x"]
+        for dim in change.pop("dims", ()):
+            proto.tensor_shape.dim.add(size=dim)
+        for name, value in change.items():
+            setattr(proto, name, value)
+        code, said = refused(toy.predictions.Predict, sent)
+        assert code == INVALID
+        return said
+
+    # One value spread over a shape of 4 GB would be taken at its word by make_ndarray.
+    assert "more than" in spoiled(dims=[1 << 30])
+    assert "not fully known" in spoiled(dims=[-1])
+    assert "input x" in spoiled(tensor_content=b"abc")
+    assert "input x" in spoiled(dtype=0)
+    assert "input x" in spoiled(dtype=99)
+
+
+def test_metadata_and_status(toy: Any) -> None:
+    asked = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
+    asked.model_spec.name = "ranker"
+    reply = toy.predictions.GetModelMetadata(asked, timeout=20)
+    signatures = get_model_metadata_pb2.SignatureDefMap()
+    reply.metadata["signature_def"].Unpack(signatures)
+    assert reply.model_spec.version.value == 5
+    assert set(signatures.signature_def["serving_default"].inputs) == {"x", "text"}
+    asked.metadata_field[:] = ["weights"]
+    assert refused(toy.predictions.GetModelMetadata, asked)[0] == INVALID
+
+    wanted = get_model_status_pb2.GetModelStatusRequest()
+    wanted.model_spec.name = "ranker"
+    (one,) = toy.models.GetModelStatus(wanted, timeout=20).model_version_status
+    assert (one.version, one.state, one.status.error_code) == (5, one.AVAILABLE, 0)
+    wanted.model_spec.name = "other"
+    assert refused(toy.models.GetModelStatus, wanted)[0] == NOT_FOUND
+
+
+def test_what_a_signature_does_not_allow(toy: Any) -> None:
+    for made, call in (
+        (regression_pb2.RegressionRequest(), toy.predictions.Regress),
+        (classification_pb2.ClassificationRequest(), toy.predictions.Classify),
+    ):
+        made.model_spec.name = "ranker"
+        made.model_spec.signature_name = "root"
+        assert refused(call, made) == (INVALID, "Input is empty.")
+        made.input.example_list.examples.add()
+        code, said = refused(call, made)
+        assert code == INVALID
+        assert "Was: tensorflow/serving/predict" in said
+    many = inference_pb2.MultiInferenceRequest()
+    assert refused(toy.predictions.MultiInference, many)[0] == grpc.StatusCode.UNIMPLEMENTED
+
+
+def test_a_deadline_that_is_over(toy: Any) -> None:
+    with pytest.raises(grpc.RpcError) as error:
+        toy.predictions.Predict(request("root", x=[1.0]), timeout=1e-4)
+    assert error.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+    assert list(
+        toy.predictions.Predict(request("root", x=[1.0]), timeout=20).outputs["y"].float_val
+    ) == [1]
