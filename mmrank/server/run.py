@@ -18,7 +18,10 @@ from mmrank.outputs import UserError
 from mmrank.server.config import ServerConfig
 from mmrank.server.grpc_service import build_grpc_server
 from mmrank.server.models import ModelService
+from mmrank.server.monitor.logs import RequestLog, RequestLogInterceptor, write_json
 from mmrank.server.monitor.metrics import Metrics
+from mmrank.server.monitor.observer import Observer
+from mmrank.server.monitor.page import metrics_route
 from mmrank.server.rest import build_app
 
 logger = logging.getLogger(__name__)
@@ -42,10 +45,14 @@ class Server:
         self.service = ModelService(
             config.model, config.batching, config.listen.timeout_seconds, metrics
         )
+        observer = Observer(metrics, config.monitoring.drift)
+        self.service.on_load(lambda servable: observer.take_up(servable.folder))
+        self.service.observe = observer.reply
         # Each part of the server that plugs in has its line here.
-        routes: list[BaseRoute] = []
-        middleware: list[Middleware] = []
-        interceptors: list[Any] = []
+        every = config.monitoring.log_requests
+        routes: list[BaseRoute] = [metrics_route(metrics)]
+        middleware: list[Middleware] = [Middleware(RequestLog, every=every)]
+        interceptors: list[Any] = [RequestLogInterceptor(every)]
         self.app = build_app(self.service, routes=routes, middleware=middleware)
         self._grpc = build_grpc_server(self.service, interceptors=interceptors)
         self._rest: _Rest | None = None
@@ -136,6 +143,7 @@ async def serve(config: ServerConfig) -> None:
     Raises:
       UserError: No version can be served, or a port is taken.
     """
+    write_json(config.monitoring.log_level)
     server = Server(config)
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()

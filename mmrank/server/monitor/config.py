@@ -5,6 +5,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
+from mmrank.config import ConfigError
+from mmrank.schema import did_you_mean
+
+LEVELS = ("debug", "info", "warning", "error")
+
 
 @dataclasses.dataclass(frozen=True)
 class Drift:
@@ -24,6 +29,13 @@ class Drift:
     threshold: float = 0.25
     features: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        for name in ("window_minutes", "per_second", "min_requests", "threshold"):
+            if getattr(self, name) <= 0:
+                raise ConfigError(
+                    f"monitoring.drift: {name} is {getattr(self, name)}; give more than 0"
+                )
+
     def limit(self, feature: str) -> float:
         """The threshold of a feature."""
         return float(self.features.get(feature, self.threshold))
@@ -42,3 +54,9 @@ class Monitoring:
     drift: Drift = Drift()
     log_level: str = "info"
     log_requests: bool = True
+
+    def __post_init__(self) -> None:
+        if self.log_level not in LEVELS:
+            raise ConfigError(
+                f"monitoring: log_level {self.log_level!r}{did_you_mean(self.log_level, LEVELS)}"
+            )

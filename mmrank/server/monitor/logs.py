@@ -20,11 +20,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.typing import Processor
 
-from mmrank.schema import did_you_mean
-
 HEADER = "x-request-id"
 MOST_CHARACTERS = 200  # of a path
-LEVELS = ("debug", "info", "warning", "error")
 # What a client may choose as an id; anything else could forge a line, or fill the disk.
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 # Its own lines of each request, which ours replace.
@@ -36,14 +33,9 @@ def write_json(level: str = "info", stream: TextIO | None = None) -> None:
     """Has every logger of the process write JSON lines.
 
     Args:
-      level: The least serious level that is written, one of `LEVELS`.
+      level: The least serious level that is written: debug, info, warning or error.
       stream: Where to; the error stream unless given.
-
-    Raises:
-      ValueError: There is no such level.
     """
-    if level not in LEVELS:
-        raise ValueError(f"monitoring.log_level: {level!r}{did_you_mean(level, LEVELS)}")
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,

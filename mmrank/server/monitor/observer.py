@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
+from mmrank.server.monitor.config import Drift
 from mmrank.server.monitor.metrics import Metrics
 from mmrank.server.monitor.watch import DriftWatch
 from mmrank.serving.card import CARD, Card, read_card
@@ -26,20 +27,19 @@ class Observer:
 
     Args:
       metrics: Told of all.
-      watch: Told of the features.
-      per_second: Requests whose features are looked at.
+      limits: How drift is judged, and how many requests are looked at.
       clock: Seconds that never run backward.
     """
 
     def __init__(
         self,
         metrics: Metrics,
-        watch: DriftWatch,
-        per_second: float = 50.0,
+        limits: Drift,
         clock: Callable[[], float] = time.monotonic,
     ):
-        self._metrics, self._watch, self._clock = metrics, watch, clock
-        self._pause, self._next = 1.0 / per_second, 0.0
+        self._metrics, self._clock = metrics, clock
+        self._watch = watch = DriftWatch(limits, clock)
+        self._pause, self._next = 1.0 / limits.per_second, 0.0
         self._card: Card | None = None
         metrics.on_feature = watch.feature
         metrics.registry.register(watch)

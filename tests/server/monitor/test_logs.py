@@ -95,11 +95,6 @@ def test_an_error_is_an_object_not_a_page(stream: io.StringIO) -> None:
     assert line["exception"][0]["exc_type"] == "ValueError"
 
 
-def test_a_level_there_is_not() -> None:
-    with pytest.raises(ValueError, match="did you mean 'warning'"):
-        write_json("warnin")
-
-
 def test_the_metrics_page() -> None:
     reply = client().get(PATH)
     assert reply.headers["content-type"].startswith("text/plain; version=0.0.4")

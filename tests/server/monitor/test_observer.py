@@ -13,7 +13,6 @@ import pytest
 from mmrank.server.monitor.config import Drift
 from mmrank.server.monitor.metrics import Metrics
 from mmrank.server.monitor.observer import Observer
-from mmrank.server.monitor.watch import DriftWatch
 from mmrank.serving.card import CARD, FORMAT
 
 
@@ -64,7 +63,7 @@ def told() -> Told:
 
 @pytest.fixture
 def observer(told: Told, folder: pathlib.Path) -> Observer:
-    made = Observer(told, DriftWatch(Drift()), per_second=1e9)
+    made = Observer(told, Drift(per_second=1e9))
     made.take_up(folder)
     return made
 
@@ -129,7 +128,7 @@ def test_items_to_be_encoded(observer: Observer, told: Told) -> None:
 
 def test_so_many_a_second(told: Told, folder: pathlib.Path) -> None:
     now = [0.0]
-    observer = Observer(told, DriftWatch(Drift()), per_second=2.0, clock=lambda: now[0])
+    observer = Observer(told, Drift(per_second=2.0), clock=lambda: now[0])
     observer.take_up(folder)
     request = {"query": texts("red"), "query_present": np.array([True])}
     seen = []
@@ -141,7 +140,7 @@ def test_so_many_a_second(told: Told, folder: pathlib.Path) -> None:
 
 
 def test_a_model_of_somebody_else(told: Told, tmp_path: pathlib.Path) -> None:
-    observer = Observer(told, DriftWatch(Drift()), per_second=1e9)
+    observer = Observer(told, Drift(per_second=1e9))
     observer.take_up(tmp_path / "nothing")
     observer.reply(1, {"x": np.ones([1, 2])}, {"scores": np.ones([1, 2])})
     assert told.scored == {1: 2}
