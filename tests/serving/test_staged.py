@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from mmrank.build import Run
+from mmrank.data.tables import Dataset
 from mmrank.serving.embeddings.opened import EmbeddingStores
 from mmrank.serving.embeddings.options import EmbeddingOptions
 from mmrank.serving.embeddings.packed import Packing
@@ -17,6 +18,7 @@ from mmrank.serving.ranker import Ranker
 from mmrank.serving.request import RankError
 from mmrank.serving.shares import shares_of
 from mmrank.serving.staged import StagedRanker
+from pipelines import load_redis
 
 Inputs = dict[str, np.ndarray]
 NEW = {"title": "Linen summer dress", "price": 49.0}
@@ -188,3 +190,23 @@ def test_redis_first_and_what_is_left_while_it_is_away(
     assert gone.sources.tolist() == ["cache", "export", "encoded", "unknown"]
     plain = StagedRanker.over(ranker.card, ranker.run, EmbeddingStores(EmbeddingOptions()))
     same(gone.scores, plain.rank("red", [ids[0], ids[1], NEW, {"item": "late"}]).scores)
+
+
+def test_redis_is_filled_from_an_export(
+    redis_server: Any,
+    ranker: Ranker,
+    exported: pathlib.Path,
+    dataset: Dataset,
+    asked: dict[str, Any],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    command = ["--redis", redis_server.address, "--export", str(exported)]
+    assert load_redis.main(command) == 2
+    assert "--data" in capsys.readouterr().err
+    assert load_redis.main([*command, "--data", str(dataset.folder)]) == 0
+    assert f"{len(dataset.item_ids)} items" in capsys.readouterr().out
+    options = EmbeddingOptions(redis=redis_server.address, timeout_ms=500)
+    staged = StagedRanker.over(ranker.card, ranker.run, EmbeddingStores(options))
+    got = staged.rank(**steps(asked))
+    assert set(got.sources) == {"redis"}
+    same(got.scores, ranker.scores(**asked))

@@ -60,6 +60,7 @@ class EmbeddingStores:
             self._caches[fingerprint] = cache
         packing = Packing(modalities, width)
         remote = RedisStore(self._client, self.options.prefix, fingerprint, packing, self.breaker)
+        remote.check()
         return LayeredStore(exported, remote, cache)
 
     def close(self) -> None:

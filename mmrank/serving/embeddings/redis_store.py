@@ -50,6 +50,16 @@ def item_key(prefix: str, fingerprint: str, item: str) -> str:
     return f"{prefix}:{fingerprint}:item:{item}"
 
 
+def about_key(prefix: str, fingerprint: str) -> str:
+    """The key of what is told of a model's vectors, as JSON, once all of them are there."""
+    return f"{prefix}:{fingerprint}:about"
+
+
+def models_key(prefix: str) -> str:
+    """The key of the set of all fingerprints."""
+    return f"{prefix}:models"
+
+
 class RedisStore:
     """The vectors of one model's items in Redis.
 
@@ -72,6 +82,23 @@ class RedisStore:
         self._client, self._packing, self._breaker = client, packing, breaker
         self._prefix, self._fingerprint = prefix, fingerprint
         self._told_broken = threading.Event()
+
+    def check(self) -> None:
+        """Warns if this model's vectors are not wholly there, which may be meant so."""
+        import redis
+
+        try:
+            about = self._client.get(about_key(self._prefix, self._fingerprint))
+        except (redis.RedisError, OSError) as error:
+            logger.warning("Redis is away, going on without it: %s", error)
+            return
+        if about is None:
+            logger.warning(
+                "Redis holds no finished vectors of the model %s under the prefix %s; load them "
+                "with `python -m pipelines.load_redis`",
+                self._fingerprint,
+                self._prefix,
+            )
 
     def get(self, ids: Sequence[str]) -> ItemVectors:
         """The vectors of some items, asked for in one command.

@@ -1,0 +1,164 @@
+"""What POST /rank takes and gives, between JSON and a ranker's own terms."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import orjson
+
+from mmrank.schema import did_you_mean
+from mmrank.server.errors import INVALID_ARGUMENT, ServingError
+from mmrank.server.json_tensors import decoded
+from mmrank.serving.candidates import ITEM
+from mmrank.serving.card import Card
+from mmrank.serving.request import Column
+from mmrank.serving.staged import StagedList
+
+DIGITS = 6  # of effects and shares
+
+
+@dataclasses.dataclass(frozen=True)
+class RankRequest:
+    """The JSON of a request.
+
+    Attributes:
+      query: A text, or features by name.
+      candidates: Item ids and products.
+      user: A user id, or features by name.
+      history: Events, each {"item", "type", "age_days"} or a list of these three.
+      explain: Whether each modality's share is asked for.
+      version, label: The version asked for, as far as one is named.
+    """
+
+    candidates: Sequence[Any]
+    query: Any = None
+    user: Any = None
+    history: Sequence[Any] | None = None
+    explain: bool = False
+    version: int | None = None
+    label: str | None = None
+
+
+_TYPES = {
+    "candidates": (list, "a list of item ids and products"),
+    "history": (list, "a list of events"),
+    "explain": (bool, "true or false"),
+    "version": (int, "a whole number"),
+    "label": (str, "a text"),
+}
+
+
+def read_request(body: Mapping[str, Any], most: int, explained: int) -> RankRequest:
+    """The request in a JSON object.
+
+    Args:
+      body: The object; a key whose value is null counts as not there.
+      most: Candidates, and events of the history, that one request may have.
+      explained: Candidates that it may have with `explain`.
+
+    Raises:
+      ServingError: A key is unknown, missing or of the wrong type, or there is too much of it.
+    """
+    known = [f.name for f in dataclasses.fields(RankRequest)]
+    given = {k: v for k, v in body.items() if v is not None}
+    for key in body:
+        if key not in known:
+            raise _wrong(f"unknown key {key[:60]!r}{did_you_mean(key, known)}")
+    if "candidates" not in given:
+        raise _wrong('"candidates" is missing: a list of item ids and products')
+    for key, (kind, words) in _TYPES.items():
+        if key in given and type(given[key]) is not kind:
+            raise _wrong(f'"{key}": expected {words}')
+    for key in ("candidates", "history"):
+        if len(given.get(key, ())) > most:
+            raise _wrong(f'"{key}": {len(given[key])} of them; send at most {most}')
+    if given.get("explain") and len(given["candidates"]) > explained:
+        raise _wrong(f'"explain": send at most {explained} candidates with it')
+    return RankRequest(**given)
+
+
+def read_features(card: Card, side: str, value: Any) -> dict[str, Any]:
+    """The features of query or shopper: a mapping, or the value of the only one it can mean.
+
+    Files come as {"b64": "..."}; a path would be one of the server's own disk, so none is taken.
+
+    Raises:
+      ServingError: There is no such feature, or the value is of another form.
+    """
+    if value is None:
+        return {}
+    columns = [c for c in card.inputs.columns.values() if c.side == side]
+    if isinstance(value, Mapping) and set(value) != {"b64"}:
+        return _decoded({c.name: c for c in columns}, value, side)
+    media = isinstance(value, Mapping)
+    fitting = [c for c in columns if c.media == media]
+    likely = [c for c in fitting if c.kind == "text"] or fitting
+    if len(likely) != 1:
+        names = ", ".join(c.name for c in columns) or "none"
+        raise _wrong(f'"{side}": name the feature it is, as in {{"NAME": ...}}; there are: {names}')
+    return _decoded({likely[0].name: likely[0]}, {likely[0].name: value}, side)
+
+
+def read_products(card: Card, candidates: Sequence[Any]) -> list[Any]:
+    """The candidates with the files in products as bytes; errors as of `read_features`."""
+    columns = {n: c for n, c in card.inputs.columns.items() if c.side in ("item", "pair")}
+    return [
+        _decoded(columns, c, f"candidate {i}") if isinstance(c, Mapping) else c
+        for i, c in enumerate(candidates)
+    ]
+
+
+def _decoded(columns: Mapping[str, Column], row: Mapping[str, Any], where: str) -> dict[str, Any]:
+    read = dict(row)
+    for name, value in row.items():
+        column = columns.get(name)
+        if column is None and name != ITEM:
+            near = did_you_mean(name, [*columns, ITEM])
+            raise _wrong(f"{where}: the ranker knows no feature {name[:60]!r} here{near}")
+        if column is not None and column.media and value is not None:
+            read[name] = decoded(f"{where}: {name}", value)
+    return read
+
+
+def write_reply(card: Card, model: str, version: int, ranked: StagedList) -> bytes:
+    """The JSON reply: the candidates from best to worst, and how that came about."""
+    shares = ranked.shares
+    outputs = {n: v[ranked.order].tolist() for n, v in ranked.outputs.items()}
+    scores = ranked.scores[ranked.order].tolist()
+    places: list[dict[str, Any]] = []
+    for place, index in enumerate(ranked.order.tolist()):
+        item: dict[str, Any] = {
+            "item": ranked.ids[index] or None,
+            "index": index,
+            "score": scores[place],
+        }
+        if outputs:
+            item["outputs"] = {n: v[place] for n, v in outputs.items()}
+        places.append(item)
+    reply: dict[str, Any] = {
+        "model": model,
+        "version": version,
+        "ranked": places,
+        "sources": dict(collections.Counter(ranked.sources.tolist())),
+        "absent": {n: round(v, DIGITS) for n, v in ranked.absent.items() if v > 0},
+        "store_away": ranked.away,
+    }
+    if shares is not None:
+        reply["shares"] = dict(zip(shares.names, _rounded(shares.overall), strict=True))
+        for name, table in (("shares", shares.shares), ("effects", shares.effects)):
+            rows = _rounded(table.T)
+            for item in places:
+                item[name] = dict(zip(shares.names, rows[item["index"]], strict=True))
+    return orjson.dumps(reply)
+
+
+def _rounded(values: np.ndarray) -> list[Any]:
+    return np.round(values.astype(np.float64), DIGITS).tolist()
+
+
+def _wrong(message: str) -> ServingError:
+    return ServingError(INVALID_ARGUMENT, message)

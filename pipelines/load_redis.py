@@ -1,0 +1,281 @@
+"""Fill Redis with item vectors: `python -m pipelines.load_redis`."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import hashlib
+import json
+import pathlib
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from tqdm import tqdm
+
+from mmrank.data.tables import DataError, load_dataset
+from mmrank.outputs import InputError, UserError, exit_code, log_progress
+from mmrank.serving.embeddings.options import EmbeddingOptions
+from mmrank.serving.embeddings.packed import CODES, Packing
+from mmrank.serving.embeddings.redis_store import about_key, connect, item_key, models_key
+
+if TYPE_CHECKING:
+    import redis
+
+PART, COMMANDS, SCANNED = 4096, 512, 1000
+TIMEOUT_MS = 30_000.0
+EXAMPLE = """examples:
+  python -m pipelines.load_redis --redis redis://127.0.0.1:6379/0 --vectors vectors
+  python -m pipelines.load_redis --redis redis://127.0.0.1:6379/0 --export runs/a/export --data shop
+  python -m pipelines.load_redis --redis redis://127.0.0.1:6379/0 --drop 0123456789abcdef
+
+--vectors is what `python -m pipelines.embed_catalog` wrote. Every key names the model that the
+vectors are of, so that a new model is loaded beside the old one, which is dropped once no server
+uses it. Stopped, it goes on where it was when started again. The password comes from the
+environment, as MMRANK_REDIS_PASSWORD.
+"""
+Part = tuple[Sequence[str], np.ndarray, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """Vectors to be loaded, in parts that are the same each time they are read.
+
+    Attributes:
+      fingerprint: The `item_fingerprint` of their model.
+      modalities: Names of the item tokens, M of them.
+      width: D.
+      digest: Of what is in them; another catalogue of the same model has another.
+      parts: How many there are.
+      items: How many they hold together.
+      read: From the part of a number on: ids [n], tokens [n, M, D] and presence [n, M].
+    """
+
+    fingerprint: str
+    modalities: tuple[str, ...]
+    width: int
+    digest: str
+    parts: int
+    items: int
+    read: Callable[[int], Iterator[Part]]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The exit status: 0, 2 for wrong input, 130 when interrupted.
+
+    Args:
+      argv: The arguments, those of the process unless given.
+    """
+    args = _parser().parse_args(argv)
+    log_progress()
+    return exit_code(lambda: _run(args), "what was loaded stays; start again to go on")
+
+
+def _run(args: argparse.Namespace) -> None:
+    EmbeddingOptions(redis=args.redis)  # tells what is wrong with the address
+    client = connect(args.redis, TIMEOUT_MS)
+    import redis
+
+    try:
+        if args.drop is not None:
+            print(f"dropped {drop(client, args.prefix, args.drop):,} keys of {args.drop}")
+        elif args.list:
+            for line in models(client, args.prefix):
+                print(line)
+        else:
+            source = _source(args)
+            fill(client, args.prefix, source, args.dtype, args.again)
+            print(f"{source.items:,} items of the model {source.fingerprint} are in Redis")
+    except redis.RedisError as error:
+        raise UserError(f"--redis {args.redis}: {error}; start again to go on") from error
+    finally:
+        client.close()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m pipelines.load_redis",
+        description="Puts the vectors of a catalogue's items into Redis, for mmrank.serve.",
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--vectors", type=pathlib.Path, help="folder of embed_catalog")
+    what.add_argument(
+        "--export", type=pathlib.Path, help="an export whose stored items are loaded; needs --data"
+    )
+    what.add_argument("--list", action="store_true", help="tell which models' vectors are there")
+    what.add_argument("--drop", metavar="FINGERPRINT", help="remove all vectors of a model")
+    parser.add_argument(
+        "--data", type=pathlib.Path, help="dataset with the ids of --export's items"
+    )
+    parser.add_argument("--redis", required=True, help="address such as redis://127.0.0.1:6379/0")
+    parser.add_argument(
+        "--prefix", default=EmbeddingOptions().prefix, help="start of every key (%(default)s)"
+    )
+    parser.add_argument(
+        "--dtype", choices=tuple(CODES), default="float32", help="of the numbers (%(default)s)"
+    )
+    parser.add_argument(
+        "--again", action="store_true", help="load everything, whatever was loaded before"
+    )
+    return parser
+
+
+def _source(args: argparse.Namespace) -> Source:
+    if args.vectors is not None:
+        return computed_source(args.vectors)
+    if args.data is None:
+        raise InputError("--export: name the dataset with its items' ids by --data")
+    return export_source(args.export, args.data)
+
+
+def computed_source(folder: pathlib.Path) -> Source:
+    """The vectors in a folder of `pipelines.embed_catalog`, a part a shard.
+
+    Raises:
+      DataError: The folder holds no finished vectors.
+    """
+    from mmrank.serving.computed import Computed
+
+    made = Computed.open(folder)
+    told = json.dumps([dict(shard) for shard in made.shards], sort_keys=True, default=str)
+    return Source(
+        made.fingerprint,
+        made.modalities,
+        made.width,
+        _digest([told]),
+        len(made.shards),
+        made.items,
+        lambda first: dataclasses.replace(made, shards=made.shards[first:]).read(),
+    )
+
+
+def export_source(export: pathlib.Path, data: pathlib.Path) -> Source:
+    """The vectors that an export stores of a dataset's items.
+
+    Raises:
+      DataError: The export stores none of them, or is older than fingerprints.
+    """
+    from mmrank.serving.ranker import Ranker
+
+    ranker, ids = Ranker.load(export), list(load_dataset(data).item_ids)
+    if not ranker.card.fingerprint:
+        raise DataError(f"{ranker.folder}: has no fingerprint; export the run anew")
+
+    def lookup(some: Sequence[str]) -> dict[str, np.ndarray]:
+        return ranker.run("lookup_items", {"items": np.array(some, object)})
+
+    def read(first: int) -> Iterator[Part]:
+        for start in range(first * PART, len(ids), PART):
+            some = ids[start : start + PART]
+            found = lookup(some)
+            known = np.flatnonzero(found["known"])
+            yield [some[i] for i in known], found["tokens"][known], found["present"][known]
+
+    starts = range(0, len(ids), PART)
+    items = sum(int(lookup(ids[start : start + PART])["known"].sum()) for start in starts)
+    if not items:
+        raise DataError(
+            f"{ranker.folder}: stores no item of {data}; name the dataset it was made of"
+        )
+    width = lookup([""])["tokens"].shape[-1]
+    modalities = ranker.card.modalities
+    digest = _digest(ids)
+    return Source(ranker.card.fingerprint, modalities, width, digest, len(starts), items, read)
+
+
+def fill(
+    client: redis.Redis, prefix: str, source: Source, dtype: str = "float32", again: bool = False
+) -> None:
+    """Loads the parts that an earlier call did not finish.
+
+    Args:
+      client: Of the Redis.
+      prefix: Start of every key.
+      source: The vectors.
+      dtype: float32, or float16 for half the memory.
+      again: Whether to load all parts anew.
+
+    Raises:
+      DataError: A vector cannot be stored as `dtype`.
+    """
+    packing = Packing(len(source.modalities), source.width)
+    # In Redis itself, which loses it with the items; of the latest source alone, since another one
+    # replaces what both have.
+    loaded_key = f"{prefix}:{source.fingerprint}:loaded"
+    mark = f"{source.digest}:{dtype}:"
+    loaded = _text(client.get(loaded_key))
+    first = 0 if again or not loaded.startswith(mark) else int(loaded.removeprefix(mark))
+    bar = tqdm(total=source.parts, initial=first, desc="loading parts", disable=None, leave=False)
+    with bar:
+        for part, (ids, tokens, present) in enumerate(source.read(first), first + 1):
+            try:
+                rows = packing.pack(tokens, present, dtype)
+            except ValueError as error:
+                raise DataError(f"part {part}: {error}") from error
+            pipe = client.pipeline(transaction=False)
+            for item, row in zip(ids, rows, strict=True):
+                pipe.set(item_key(prefix, source.fingerprint, item), row)
+                if len(pipe) >= COMMANDS:
+                    pipe.execute()
+            pipe.execute()
+            client.set(loaded_key, f"{mark}{part}")
+            bar.update()
+    about = {"modalities": source.modalities, "width": source.width, "items": source.items}
+    client.set(about_key(prefix, source.fingerprint), json.dumps(about, ensure_ascii=False))
+    client.sadd(models_key(prefix), source.fingerprint)
+
+
+def models(client: redis.Redis, prefix: str) -> list[str]:
+    """A line about each model whose vectors are wholly there."""
+    lines = []
+    for fingerprint in sorted(map(_text, client.smembers(models_key(prefix)))):
+        told = json.loads(_text(client.get(about_key(prefix, fingerprint))) or "{}")
+        lines.append(
+            f"{fingerprint}  {told.get('items', 0):,} items, width {told.get('width', 0)}: "
+            f"{', '.join(told.get('modalities', ()))}"
+        )
+    return lines
+
+
+def drop(client: redis.Redis, prefix: str, fingerprint: str) -> int:
+    """The number of keys removed: all those of one model.
+
+    Raises:
+      InputError: The fingerprint is none.
+    """
+    if not fingerprint.isalnum():
+        raise InputError(f"--drop {fingerprint!r}: name the fingerprint of a model, see --list")
+    client.srem(models_key(prefix), fingerprint)
+    count, some = 0, []
+    for key in client.scan_iter(match=f"{_literal(prefix)}:{fingerprint}:*", count=SCANNED):
+        some.append(key)
+        if len(some) == SCANNED:
+            count += int(client.unlink(*some))
+            some = []
+    return count + (int(client.unlink(*some)) if some else 0)
+
+
+def _text(value: Any) -> str:
+    """What Redis gave as a text, empty if there was nothing."""
+    return value.decode() if isinstance(value, bytes) else value or ""
+
+
+def _literal(text: str) -> str:
+    """A text as a pattern of SCAN that matches it alone."""
+    return "".join(f"\\{c}" if c in "*?[]\\^" else c for c in text)
+
+
+def _digest(texts: Sequence[str]) -> str:
+    digest = hashlib.sha256()
+    for text in texts:
+        raw = text.encode()
+        digest.update(f"{len(raw)}:".encode())
+        digest.update(raw)
+    return digest.hexdigest()[:16]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
