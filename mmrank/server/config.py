@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 from mmrank.config import ConfigError, apply_override, from_mapping, read_plain
 from mmrank.server.batching_parameters import Batching
+from mmrank.server.guard.options import Limits, Security
 from mmrank.server.monitor.config import Monitoring
 from mmrank.server.versions import Model
 
@@ -40,6 +41,8 @@ class ServerConfig:
     model: Model = Model()
     listen: Listen = Listen()
     batching: Batching = Batching()
+    limits: Limits = Limits()
+    security: Security = Security()
     monitoring: Monitoring = Monitoring()
 
 

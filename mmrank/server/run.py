@@ -17,6 +17,11 @@ from starlette.routing import BaseRoute
 from mmrank.outputs import UserError
 from mmrank.server.config import ServerConfig
 from mmrank.server.grpc_service import build_grpc_server
+from mmrank.server.guard.asgi import GuardMiddleware
+from mmrank.server.guard.connections import connection_options
+from mmrank.server.guard.grpc_guard import GuardInterceptor, grpc_options
+from mmrank.server.guard.guard import Guard, check_exposure
+from mmrank.server.guard.tls import Tls
 from mmrank.server.models import ModelService
 from mmrank.server.monitor.logs import RequestLog, RequestLogInterceptor, write_json
 from mmrank.server.monitor.metrics import Metrics
@@ -41,6 +46,9 @@ class Server:
     def __init__(self, config: ServerConfig):
         self._config, self._listen = config, config.listen
         self.rest_port = self.grpc_port = 0
+        check_exposure(config.listen.host, config.security)
+        self._tls = Tls.of(config.security)
+        self._guard = Guard(config.limits, config.security)
         metrics = Metrics()
         self.service = ModelService(
             config.model, config.batching, config.listen.timeout_seconds, metrics
@@ -48,13 +56,19 @@ class Server:
         observer = Observer(metrics, config.monitoring.drift)
         self.service.on_load(lambda servable: observer.take_up(servable.folder))
         self.service.observe = observer.reply
+        self.service.checks.append(self._guard.check)
         # Each part of the server that plugs in has its line here.
         every = config.monitoring.log_requests
         routes: list[BaseRoute] = [metrics_route(metrics)]
-        middleware: list[Middleware] = [Middleware(RequestLog, every=every)]
-        interceptors: list[Any] = [RequestLogInterceptor(every)]
+        middleware: list[Middleware] = [
+            Middleware(RequestLog, every=every),
+            Middleware(GuardMiddleware, guard=self._guard),
+        ]
+        interceptors: list[Any] = [RequestLogInterceptor(every), GuardInterceptor(self._guard)]
         self.app = build_app(self.service, routes=routes, middleware=middleware)
-        self._grpc = build_grpc_server(self.service, interceptors=interceptors)
+        self._grpc = build_grpc_server(
+            self.service, interceptors=interceptors, options=grpc_options(config.limits)
+        )
         self._rest: _Rest | None = None
         self._rest_task: asyncio.Task[None] | None = None
 
@@ -71,8 +85,9 @@ class Server:
             await self.stop()
             raise
         logger.info(
-            "serving %s: REST on http://%s:%d/v1/models/%s, gRPC on %s:%d",
+            "serving %s: REST on %s://%s:%d/v1/models/%s, gRPC on %s:%d",
             self.service.name,
+            "http" if self._tls is None else "https",
             self._listen.host,
             self.rest_port,
             self.service.name,
@@ -90,6 +105,7 @@ class Server:
         if self._rest_task is not None:
             await self._rest_task
         await self.service.stop()
+        self._guard.close()
 
     async def _open(self) -> None:
         host = self._listen.host
@@ -110,6 +126,8 @@ class Server:
                 lifespan="off",
                 server_header=False,
                 timeout_graceful_shutdown=max(1, round(self._listen.grace_seconds)),
+                **connection_options(self._config.limits),
+                **({} if self._tls is None else self._tls.uvicorn_options()),
             )
         )
         self._rest_task = asyncio.get_running_loop().create_task(
@@ -123,7 +141,10 @@ class Server:
 
     def _open_grpc(self, address: str) -> int:
         try:
-            port = self._grpc.add_insecure_port(address)
+            if self._tls is None:
+                port = self._grpc.add_insecure_port(address)
+            else:
+                port = self._grpc.add_secure_port(address, self._tls.grpc_credentials())
         except RuntimeError as error:
             raise UserError(f"listen.grpc_port: {address}: {error}") from error
         return int(port)

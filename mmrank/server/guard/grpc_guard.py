@@ -8,6 +8,7 @@ from typing import Any
 
 import grpc
 
+from mmrank.server.errors import RESOURCE_EXHAUSTED
 from mmrank.server.guard import audit
 from mmrank.server.guard.access import grpc_action
 from mmrank.server.guard.guard import Guard, Rejected
@@ -24,7 +25,7 @@ class GuardInterceptor(grpc.aio.ServerInterceptor):
     """
 
     def __init__(self, guard: Guard):
-        self._guard = guard
+        self._guard, self._calls = guard, 0
 
     async def intercept_service(
         self,
@@ -46,7 +47,10 @@ class GuardInterceptor(grpc.aio.ServerInterceptor):
             started, peer = time.monotonic(), _address(context.peer())
             facts, caller = audit.begin(), None
             status = grpc.StatusCode.OK.name
+            self._calls += 1
             try:
+                if self._calls > self._guard.limits.connections:
+                    raise Rejected(RESOURCE_EXHAUSTED, "too many calls at once; try again later", 1)
                 caller = self._guard.admit(key, action, peer)
                 return await inner(request, context)
             except Rejected as error:
@@ -59,6 +63,7 @@ class GuardInterceptor(grpc.aio.ServerInterceptor):
                 status = code.name if isinstance(code, grpc.StatusCode) else "INTERNAL"
                 raise
             finally:
+                self._calls -= 1
                 seconds = time.monotonic() - started
                 self._guard.record(action, caller, peer, method, status, seconds, facts)
 

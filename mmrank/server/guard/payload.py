@@ -18,6 +18,8 @@ from mmrank.server.guard.options import Limits
 IMAGES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8")
 SMALLEST = 24  # bytes; nothing shorter declares a size
 SERIALIZED = "tensorflow/serving/predict"
+# Inputs that only signatures over lists have.
+LISTED = frozenset({"items", "list_length"})
 MEGA = 1_000_000
 
 
@@ -103,12 +105,12 @@ class PayloadCheck:
 
 def _extent(tensors: Mapping[str, np.ndarray]) -> tuple[int, int, int]:
     """Lists, the longest one's candidates or events, and all of them, padding included."""
-    two = [t.shape[:2] for t in tensors.values() if t.ndim >= 2]
-    if two:
-        rows, columns = max(s[0] for s in two), max(s[1] for s in two)
-        return rows, columns, max(s[0] * s[1] for s in two)
-    rows = max((len(t) for t in tensors.values() if t.ndim), default=0)
-    return rows, 0, rows
+    shapes = [t.shape for t in tensors.values() if t.ndim]
+    rows = max((s[0] for s in shapes), default=0)
+    if not LISTED & tensors.keys():  # items one by one, or a model that is no ranker
+        return rows, 0, rows
+    columns = max((s[1] for s in shapes if len(s) > 1), default=0)
+    return rows, columns, rows * columns
 
 
 def _refused(message: str) -> ServingError:

@@ -94,6 +94,12 @@ def test_rates_and_sizes(file: pathlib.Path) -> None:
     assert "larger than max" in large.details()
 
 
+def test_calls_at_once_are_bounded() -> None:
+    (reply,) = ask(Guard(Limits(connections=0), Security()), {})
+    assert reply.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert reply.details() == "too many calls at once; try again later"
+
+
 def test_an_unknown_method_needs_no_guard() -> None:
     (reply,) = ask(Guard(Limits(), Security()), {"method": "GetModelMetadata"})
     assert reply.code() == grpc.StatusCode.UNIMPLEMENTED

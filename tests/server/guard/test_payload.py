@@ -42,6 +42,7 @@ def test_candidates_are_counted_by_list_and_by_request() -> None:
     assert check(query=["a"] * 8) is None
     assert check(query=["a"] * 9) == "9 candidates in one request; the most is 8"
     assert check(scalar=np.float32(3)) is None
+    assert check(x=np.zeros([1, 99], np.float32)) is None  # no list, in whatever model
 
 
 def test_what_was_counted_is_noted() -> None:
