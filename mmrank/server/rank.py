@@ -37,7 +37,7 @@ from mmrank.server.servable import Servable
 from mmrank.serving.card import CARD, read_card
 from mmrank.serving.embeddings.opened import EmbeddingStores
 from mmrank.serving.embeddings.options import EmbeddingOptions
-from mmrank.serving.request import RankError
+from mmrank.serving.request import Arrays, RankError
 from mmrank.serving.staged import StagedList, StagedRanker
 
 NEEDED = ("lookup_items", "encode_items", "rank_embeddings")
@@ -56,6 +56,7 @@ class RankEndpoint:
       options: See there.
       most: Candidates, and events of the history, that one request may have.
       pseudonym: What the ranker knows a user id as; the id itself unless told otherwise.
+      observe: Told what each request said of its features; None for nobody.
     """
 
     def __init__(
@@ -65,9 +66,10 @@ class RankEndpoint:
         options: RankOptions,
         most: int,
         pseudonym: Callable[[str], str] = str,
+        observe: Callable[[Arrays], None] | None = None,
     ):
         self._service, self._options, self._most = service, options, most
-        self._pseudonym = pseudonym
+        self._pseudonym, self._observe = pseudonym, observe
         self._stores = EmbeddingStores(embeddings)
         self._rankers: dict[Servable, StagedRanker] = {}
         self._ids: dict[Servable, set[str]] = {}
@@ -151,7 +153,7 @@ class RankEndpoint:
             )
         except RankError as error:
             raise ServingError(INVALID_ARGUMENT, str(error)) from error
-        self._count(ranked)
+        self._count(ranked, servable.number)
         return write_reply(card, self._service.name, servable.number, ranked)
 
     def _told(
@@ -172,8 +174,13 @@ class RankEndpoint:
         )
         return {**user, **{n: self._pseudonym(v) for n, v in ids.items()}}
 
-    def _count(self, ranked: StagedList) -> None:
+    def _count(self, ranked: StagedList, version: int) -> None:
         metrics = self._service.metrics
+        metrics.scores(ranked.scores, version)
+        for modality, share in ranked.absent.items():
+            metrics.absent(modality, share)
+        if self._observe is not None:
+            self._observe(ranked.features)
         if ranked.remembered is not None:
             metrics.cache("queries", ranked.remembered)
         if self._stores.options.redis is not None:
@@ -197,7 +204,9 @@ class RankEndpoint:
             if deadline is None:  # while the version is being taken up
                 return servable.run(signature, arrays)
             assert self._loop is not None
-            run = self._service.run_on(servable, signature, arrays, deadline=deadline)
+            run = self._service.run_on(
+                servable, signature, arrays, deadline=deadline, observed=False
+            )
             return asyncio.run_coroutine_threadsafe(run, self._loop).result()
 
         schema = load_schema(servable.folder / CARD.parent)

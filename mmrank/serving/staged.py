@@ -36,6 +36,7 @@ class StagedList:
       outputs: What each task says, [L] float32 by name.
       sources: Where each candidate's vectors came from, [L] texts: cache, redis, export, encoded
         (from raw features) or unknown (nothing is known of it).
+      features: What the request said, as `rank_items` would take it.
       absent: By modality, the share of the candidates that lack it.
       away: Whether Redis was needed and did not answer.
       remembered: Whether the query's embedding was remembered; None for a ranker without any.
@@ -47,6 +48,7 @@ class StagedList:
     scores: np.ndarray
     outputs: Mapping[str, np.ndarray]
     sources: np.ndarray
+    features: Arrays
     absent: Mapping[str, float]
     away: bool
     remembered: bool | None
@@ -124,6 +126,7 @@ class StagedRanker:
         fed = rows(card.inputs, "pair", pairs, range(len(pairs)))
         fed = {n: a[None] for n, a in fed.items()}
         fed["list_length"] = np.array([len(read.ids)], np.int32)
+        said = asked | past | fed
         vectors, found = self._vectors(read, past)
         fed |= vectors
         names = modalities_there(card, asked, fed) if explain else []
@@ -141,6 +144,7 @@ class StagedRanker:
             scores=scores[0],
             outputs={n: given[n][0] for n in card.tasks},
             sources=found.sources[: len(read.ids)],
+            features=said,
             absent=dict(zip(card.modalities, (1.0 - present.mean(0)).tolist(), strict=True)),
             away=found.away,
             remembered=remembered,
