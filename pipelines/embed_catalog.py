@@ -68,8 +68,8 @@ def embed(
       flags, workers, running: As of `run_job`.
 
     Raises:
-      DataError: There is no such export, the catalogue cannot be read, or `out` was begun by another
-        job.
+      DataError: There is no such export, the catalogue cannot be read, or `out` was begun by
+        another job.
       OutputError: `out` holds something else.
     """
     from mmrank.serving.card import CARD, read_card

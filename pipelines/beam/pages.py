@@ -80,7 +80,7 @@ class Clean(Step):
             rows["user"] = rows["user"].map(known.of, na_action="ignore")
         Metrics.counter(COUNTERS, SHORT_PAGES).inc(short)
         if len(rows):
-            order = [rows[c] for c in ("time", "list", "position") if c in rows]
+            order = [rows[c].to_numpy() for c in ("time", "list", "position") if c in rows]
             yield rows.set_index(pd.MultiIndex.from_arrays(order))
 
 

@@ -126,6 +126,10 @@ class Encode(Step):
         """Loads the export, once for all threads of a process."""
         self.ranker = self.shared.acquire(lambda: Ranker.load(self.export))
 
+    def teardown(self) -> None:
+        """Lets go of the export before the interpreter takes TensorFlow apart."""
+        del self.ranker
+
     def work(
         self, joined: tuple[int, Mapping[str, Any]], newest: Mapping[str, float]
     ) -> Iterator[int]:
