@@ -10,6 +10,8 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from mmrank.compression.options import Compression, parse_compression
+from mmrank.config import ConfigError
 from mmrank.data.tables import DataError, Dataset, load_dataset
 from mmrank.outputs import exit_code, log_progress
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 EXAMPLE = """example:
   python -m mmrank.export --run runs/fashion
   python -m mmrank.export --run runs/tasks --order 'click * purchase'
+  python -m mmrank.export --run runs/fashion --compress prune=0.4,int8 --max-loss 0.005
 
 Writes the next free number, such as runs/fashion/export/2, which TensorFlow Serving and
 mmrank.Ranker.load read. --data names the catalogue whose items can be ranked by id; it may be one
@@ -38,12 +41,25 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(args: argparse.Namespace) -> None:
+    how = parse_compression(args.compress)
+    if not 0 <= args.max_loss < 1:
+        raise ConfigError(f"--max-loss {args.max_loss:g}: give a share from 0 to below 1")
+    vectors = None
+    if args.embeddings is not None:
+        from mmrank.serving.computed import Computed
+
+        vectors = Computed.open(args.embeddings)
     run, dataset = _load(args.run, args.data)
     if args.order is not None:
         run = run.with_order(args.order)
+    from mmrank.serving.compressed import export_compressed
     from mmrank.serving.export import export_run
 
-    folder = export_run(run, args.out or args.run / "export", dataset)
+    out = args.out or args.run / "export"
+    if how == Compression():
+        folder = export_run(run, out, dataset, vectors=vectors)
+    else:
+        folder = export_compressed(run, out, dataset, how, args.max_loss, vectors=vectors)
     print(folder)
     ids = json.dumps(list(dataset.item_ids[:3]), ensure_ascii=False)
     rank = f"mmrank.Ranker.load({json.dumps(str(folder))}).rank(candidates={ids})"
@@ -69,6 +85,29 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FORMULA",
         help="how the run's tasks make one score, such as 'click^0.3 * purchase^0.7' (default: the "
         "config's model.order)",
+    )
+    parser.add_argument(
+        "--embeddings",
+        type=pathlib.Path,
+        metavar="DIR",
+        help="item vectors that `python -m pipelines.embed_catalog` computed ahead for this run; "
+        "without it the catalogue is encoded here",
+    )
+    parser.add_argument(
+        "--compress",
+        action="append",
+        default=[],
+        metavar="KIND[=N],…",
+        help="make it smaller: float16 or int8 (the stored items), prune=SHARE or cluster=NUMBER "
+        "(the weights), dynamic_range (files for TensorFlow Lite besides); may be repeated",
+    )
+    parser.add_argument(
+        "--max-loss",
+        type=float,
+        default=0.01,
+        metavar="SHARE",
+        help="of the NDCG@10 on the validation lists that --compress may lose, else nothing is "
+        "exported (default: %(default)s)",
     )
     return parser
 

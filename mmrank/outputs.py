@@ -152,6 +152,8 @@ def log_progress() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     logging.getLogger("absl").setLevel(logging.ERROR)
+    # A library that logs at the root would give it a handler, and our lines would come twice.
+    logging.getLogger().addHandler(logging.NullHandler())
     ours = logging.getLogger("mmrank")
     ours.setLevel(logging.INFO)
     if not ours.handlers:

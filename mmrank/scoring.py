@@ -39,7 +39,7 @@ class ListScorer:
         self._model, self._batch_lists, self._buckets = model, batch_lists, buckets
         # Traced right here: Keras runs callbacks in the scope of the strategy, and a hub model that
         # is traced there reads placeholders for its variables.
-        self._encode = encode or _traced_tower(model)
+        self._encode = encode or traced_tower(model)
         self._score = score or _traced_scores(model)
         self._fed = tuple(scored_inputs(model))
 
@@ -103,8 +103,8 @@ class ListScorer:
         return np.unique(np.concatenate(items))
 
 
-def _traced_tower(model: RankingModel) -> Callable[[Tensors], Tensors]:
-    """The item tower as one graph."""
+def traced_tower(model: RankingModel) -> Callable[[Tensors], Tensors]:
+    """The item tower as one graph: its inputs → tokens [N, M, D] and present [N, M]."""
     return tf.function(
         lambda x: model.item_tower(x, training=False),
         input_signature=[_specs(model.item_tower.input)],

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import pathlib
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from mmrank.config import ConfigError
 from mmrank.outputs import require_extra
 from mmrank.schema import did_you_mean
 
 FLAG = "--compress"
-PRUNE, CLUSTER, DYNAMIC_RANGE = "prune", "cluster", "dynamic_range"
+# Steps in their order, by the names of the fields of `Compression`.
+PRUNE, CLUSTER, ITEM_TABLE, DYNAMIC_RANGE = "prune", "cluster", "items", "dynamic_range"
 ITEMS = ("float16", "int8")
 DEFAULTS = {PRUNE: "0.5", CLUSTER: "32"}
 KINDS = (PRUNE, CLUSTER, *ITEMS, DYNAMIC_RANGE)
@@ -35,9 +38,13 @@ class Compression:
 
     @property
     def name(self) -> str:
-        """What it is called in a table: the last of its steps."""
-        *_, last = ["as trained", *(step for _, step in self._steps())]
-        return last
+        """What it is called in a table: its last step with its number."""
+        return ["as trained", *(name for _, name in self._steps())][-1]
+
+    @property
+    def step(self) -> str:
+        """The name of its last step: prune, cluster, items or dynamic_range; empty for none."""
+        return ["", *(field for field, _ in self._steps())][-1]
 
     def stages(self) -> list[Compression]:
         """What there is after each of its steps, beginning with none: each adds one."""
@@ -49,13 +56,37 @@ class Compression:
     def _steps(self) -> Iterator[tuple[str, str]]:
         """Its fields that are not the default, with their names, in the order of application."""
         if self.prune is not None:
-            yield "prune", f"{PRUNE}={self.prune:g}"
+            yield PRUNE, f"{PRUNE}={self.prune:g}"
         if self.cluster is not None:
-            yield "cluster", f"{CLUSTER}={self.cluster}"
+            yield CLUSTER, f"{CLUSTER}={self.cluster}"
         if self.items != "full":
-            yield "items", f"{self.items} items"
+            yield ITEM_TABLE, f"{self.items} items"
         if self.dynamic_range:
-            yield "dynamic_range", DYNAMIC_RANGE
+            yield DYNAMIC_RANGE, DYNAMIC_RANGE
+
+
+@dataclasses.dataclass(frozen=True)
+class Compressed:
+    """How an export was made smaller, and what that did to the order.
+
+    Attributes:
+      how: The compression.
+      before, after: NDCG@10 on the validation lists as trained and as exported; None where
+        nothing was compressed.
+      lite: Folder with the files for TensorFlow Lite, or None.
+    """
+
+    how: Compression = Compression()
+    before: float | None = None
+    after: float | None = None
+    lite: pathlib.Path | None = None
+
+    def card(self) -> dict[str, Any] | None:
+        """It as JSON; None where nothing was compressed."""
+        if self.how == Compression():
+            return None
+        steps = [stage.name for stage in self.how.stages()[1:]]
+        return {"steps": steps, "validation_ndcg@10": {"before": self.before, "after": self.after}}
 
 
 def parse_compression(texts: Iterable[str]) -> Compression:

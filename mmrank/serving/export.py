@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import pathlib
+import shutil
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,13 +16,16 @@ from tqdm import tqdm
 from mmrank.build import Run
 from mmrank.collaborative.served import FILE as COLLABORATIVE
 from mmrank.collaborative.served import fit_served
-from mmrank.compression.item_table import FULL
+from mmrank.compression.lite import FOLDER as LITE
+from mmrank.compression.options import Compressed
 from mmrank.data.tables import DataError, Dataset
 from mmrank.features import Features
+from mmrank.models import present_name
 from mmrank.ranking.task_outputs import TaskOutputs
 from mmrank.schema import did_you_mean, save_schema
 from mmrank.serving.batching import write_batching
 from mmrank.serving.card import CARD, FORMAT
+from mmrank.serving.computed import Computed
 from mmrank.serving.drift.training import save_reference
 from mmrank.serving.fingerprint import item_fingerprint
 from mmrank.serving.graphs import Graphs, ranker_graphs
@@ -35,20 +39,28 @@ CHUNK = 256
 logger = logging.getLogger(__name__)
 
 
-def export_run(run: Run, out: pathlib.Path, dataset: Dataset, storage: str = FULL) -> pathlib.Path:
+def export_run(
+    run: Run,
+    out: pathlib.Path,
+    dataset: Dataset,
+    compressed: Compressed | None = None,
+    vectors: Computed | None = None,
+) -> pathlib.Path:
     """The folder OUT/N of the exported ranker, N one above the highest number there.
 
     Args:
       run: A trained ranker.
       out: Folder of the numbered exports; made if it is not there.
       dataset: The catalogue whose items can be ranked by id.
-      storage: How the tokens of its items are kept, a name of
-        `mmrank.compression.item_table.STORAGES`.
+      compressed: How the run was made smaller and its items' tokens are to be kept, if so.
+      vectors: The items' tokens, computed ahead by an export of this run; without them the
+        catalogue is encoded here.
 
     Raises:
       NotADirectoryError: `out` is a file.
       SchemaError: A feature's name is taken by another input of a signature.
-      DataError: The catalogue lacks a feature's column, or its media cannot be opened.
+      DataError: The catalogue lacks a feature's column, its media cannot be opened, or the vectors
+        are of another model or lack an item.
     """
     if out.exists() and not out.is_dir():
         raise NotADirectoryError(f"{out} is a file; name a folder for the numbered exports")
@@ -60,9 +72,17 @@ def export_run(run: Run, out: pathlib.Path, dataset: Dataset, storage: str = FUL
                 f"{kind.feature.column!r}, which the run's feature {kind.name} reads"
                 f"{did_you_mean(kind.feature.column, known)}"
             )
+    made = compressed or Compressed()
     graphs = ranker_graphs(run.model, run.fitted)
-    table = catalogue_table(graphs, run.fitted, run.items(dataset))
-    served = ServedRanker(run.model, run.fitted, list(dataset.item_ids), table, graphs, storage)
+    fingerprint = item_fingerprint(run.model, run.fitted)
+    if vectors is None:
+        table = catalogue_table(graphs, run.fitted, run.items(dataset))
+    else:
+        given = vectors.of(list(dataset.item_ids), fingerprint)
+        table = with_absent(given, graphs, run.fitted)
+    served = ServedRanker(
+        run.model, run.fitted, list(dataset.item_ids), table, graphs, made.how.items
+    )
     functions = served.signatures()
     fitted, buckets = run.fitted, run.config.data.buckets
 
@@ -73,7 +93,7 @@ def export_run(run: Run, out: pathlib.Path, dataset: Dataset, storage: str = FUL
         save_schema(fitted.schema, card_file.parent)
         card = json.dumps(
             _card(fitted, len(dataset.item_ids))
-            | {"fingerprint": item_fingerprint(run.model, fitted), "buckets": buckets}
+            | {"fingerprint": fingerprint, "buckets": buckets}
             | _tasks(run.model.outputs),
             indent=2,
             ensure_ascii=False,
@@ -81,11 +101,12 @@ def export_run(run: Run, out: pathlib.Path, dataset: Dataset, storage: str = FUL
         card_file.write_text(card + "\n", encoding="utf-8")
         _save_scores(fitted, dataset, card_file.parent)
         save_reference(run, dataset, card_file.parent)
-        write_model_card(folder, run, dataset)
+        write_model_card(folder, run, dataset, made.card())
+        if made.lite is not None:
+            shutil.copytree(made.lite, folder / LITE)
         write_batching(folder)
-        columns = list(fitted.columns.values())
         samples = map(Samples(fitted, dataset).of, buckets)
-        write_warm_up(folder, samples, functions, columns, run.model.history)
+        write_warm_up(folder, samples, served, functions, fitted)
 
     return write_version(out, fill)
 
@@ -100,11 +121,6 @@ def catalogue_table(
       features: Its fitted features.
       arrays: The feature arrays of a catalogue of N items.
     """
-    # Zeros are False for the presence flags.
-    absent = {n: np.zeros([1, *a.shape[1:]], a.dtype) for n, a in arrays.items()}
-    for kind in features.of_side("item"):
-        if kind.input_spec().dtype == tf.string:
-            absent[kind.name] = np.array([""], object)
     count = len(next(iter(arrays.values())))
     parts = []
     for start in tqdm(
@@ -112,8 +128,27 @@ def catalogue_table(
     ):
         chunk = {n: tf.constant(a[start : start + CHUNK]) for n, a in arrays.items()}
         parts.append(graphs.items(chunk))
-    parts.append(graphs.items({n: tf.constant(a) for n, a in absent.items()}))
-    return {n: np.concatenate([p[n].numpy() for p in parts]) for n in ("tokens", "present")}
+    items = {n: np.concatenate([p[n].numpy() for p in parts]) for n in ("tokens", "present")}
+    return with_absent(items, graphs, features)
+
+
+def with_absent(
+    items: Mapping[str, np.ndarray], graphs: Graphs, features: Features
+) -> dict[str, np.ndarray]:
+    """Tokens [N + 1, M, D] and present [N + 1, M]: those of N items, then of one without anything.
+
+    Args:
+      items: Tokens [N, M, D] and present [N, M].
+      graphs: The model's `ranker_graphs`.
+      features: Its fitted features.
+    """
+    absent = {}
+    for kind in features.of_side("item"):
+        spec = kind.input_spec()
+        absent[kind.name] = tf.zeros([1, *spec.shape[1:]], spec.dtype)  # of texts the empty one
+        absent[present_name(kind.name)] = tf.zeros([1], tf.bool)
+    last = graphs.items(absent)
+    return {n: np.concatenate([items[n], last[n].numpy()]) for n in ("tokens", "present")}
 
 
 def _save_scores(features: Features, dataset: Dataset, folder: pathlib.Path) -> None:

@@ -25,15 +25,24 @@ CONVENTION = {
 }
 
 
-def write_model_card(folder: pathlib.Path, run: Run, dataset: Dataset) -> None:
+def write_model_card(
+    folder: pathlib.Path,
+    run: Run,
+    dataset: Dataset,
+    compression: Mapping[str, Any] | None = None,
+) -> None:
     """Writes the model card of an export, for programs and for people.
 
     Args:
       folder: The export.
       run: What was exported.
       dataset: The catalogue inside it.
+      compression: How it was made smaller, as `Compressed.card` says it; None if it was not.
     """
     card = model_card(run, dataset)
+    if compression is not None:
+        card["compression"] = compression
+        card["limits"].append(_smaller(compression))
     text = json.dumps(card, indent=2, ensure_ascii=False, allow_nan=False)
     (folder / CARD_JSON).write_text(text + "\n", encoding="utf-8")
     (folder / CARD_TEXT).write_text(as_markdown(card), encoding="utf-8")
@@ -73,6 +82,17 @@ def model_card(run: Run, dataset: Dataset) -> dict[str, Any]:
         "limits": _limits(run, dataset, figures),
         "versions": {"mmrank": mmrank.__version__} | {n: metadata.version(n) for n in LANE},
     }
+
+
+def _smaller(compression: Mapping[str, Any]) -> str:
+    ndcg = compression["validation_ndcg@10"]
+    steps = ", ".join(compression["steps"])
+    if ndcg["before"] is None:
+        return f"Made smaller ({steps}) after the run's own evaluation."
+    return (
+        f"Made smaller ({steps}) after the run's own evaluation: NDCG@10 on its validation lists "
+        f"is {ndcg['after']:.4f}, and was {ndcg['before']:.4f} before."
+    )
 
 
 def _data(dataset: Dataset) -> dict[str, Any]:

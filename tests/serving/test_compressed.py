@@ -1,0 +1,106 @@
+"""Exports made smaller: what they say, what they score, and that the worse ones are refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pathlib
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from mmrank.build import Run, build_features, build_model
+from mmrank.compression.lite import FOLDER, LiteRanker
+from mmrank.compression.options import Compression
+from mmrank.compression.quality import ScoredLists
+from mmrank.compression.report import CompressionRefused
+from mmrank.compression.weights import compressible_weights, prune_weights
+from mmrank.config import Config, Head
+from mmrank.data.tables import Dataset, load_dataset
+from mmrank.serving.compressed import export_compressed
+from mmrank.serving.model_card import CARD_JSON
+from mmrank.serving.ranker import Ranker
+
+KEPT = ("price", "brand", "user")
+
+
+@pytest.fixture(scope="module")
+def shop(tiny_shop: pathlib.Path) -> Dataset:
+    return load_dataset(tiny_shop)
+
+
+@pytest.fixture(scope="module")
+def small(shop: Dataset, tiny_config: Config) -> Run:
+    """A ranker with random weights that knows little and yet has a matrix of 2,304 numbers."""
+    sides = ("item", "query", "user", "pair")
+    drop = tuple(f.name for f in shop.schema.side(*sides) if f.name not in KEPT)
+    model = dataclasses.replace(tiny_config.model, drop=drop, head=Head(hidden=(48, 48)))
+    data = dataclasses.replace(tiny_config.data, buckets=(8, 64))
+    config = dataclasses.replace(tiny_config, model=model, data=data)
+    features = build_features(config, shop.schema)
+    features.fit(shop)
+    tf.keras.utils.set_random_seed(2)
+    network = build_model(config, features)
+    return Run(pathlib.Path("nowhere"), config, shop.folder, features, network)
+
+
+def test_an_export_scores_as_what_was_measured(
+    small: Run, shop: Dataset, tmp_path: pathlib.Path
+) -> None:
+    kept = small.model.network.get_weights()
+    told: list[str] = []
+    how = Compression(prune=0.5, items="int8")
+    folder = export_compressed(small, tmp_path, shop, how, 0.99, told.append)
+    after = small.model.network.get_weights()
+    assert all(np.array_equal(a, b) for a, b in zip(kept, after, strict=True))
+
+    rows = shop.rows("valid")
+    one = rows[rows["list_id"] == rows["list_id"].iloc[0]]
+    prune_weights(compressible_weights(small.model.network.weights), 0.5)
+    try:
+        expected = ScoredLists(small, shop, one).scores("int8")
+        full = ScoredLists(small, shop, one).scores()
+    finally:
+        small.model.network.set_weights(kept)
+    ranker = Ranker.load(folder)
+    scores = ranker.scores(candidates=list(one["item_id"]), user=one["user_id"].iloc[0])
+    assert np.allclose(scores, expected, atol=1e-5)
+    assert np.abs(expected - full).max() > 1e-5  # eight bits do change something
+
+    table = told[0].splitlines()
+    assert [row[: row.index("  ")] for row in table[1:4]] == [
+        "as trained",
+        "prune=0.5",
+        "int8 items",
+    ]
+    assert "–" not in table[3]
+    card = json.loads((folder / CARD_JSON).read_text(encoding="utf-8"))
+    assert card["compression"]["steps"] == ["prune=0.5", "int8 items"]
+    assert 0 < card["compression"]["validation_ndcg@10"]["after"] <= 1
+
+
+def test_what_loses_too_much_is_not_exported(
+    small: Run, shop: Dataset, tmp_path: pathlib.Path
+) -> None:
+    told: list[str] = []
+    with pytest.raises(CompressionRefused, match="int8 items"):
+        # A loss below −100% is not to be had.
+        export_compressed(small, tmp_path, shop, Compression(items="int8"), -1, told.append)
+    assert not list(tmp_path.iterdir())
+    assert "int8 items" in told[0]
+
+
+@pytest.mark.slow
+def test_files_for_tensorflow_lite_are_in_the_export(
+    small: Run, shop: Dataset, tmp_path: pathlib.Path
+) -> None:
+    told: list[str] = []
+    how = Compression(dynamic_range=True)
+    folder = export_compressed(small, tmp_path, shop, how, 0.99, told.append)
+    rows = shop.rows("valid")
+    lists = ScoredLists(small, shop, rows)
+    exact = lists.scores()
+    assert np.abs(lists.lite_scores(folder / FOLDER) - exact).max() < 0.1 * exact.std()
+    assert LiteRanker(small.model, folder / FOLDER)
+    assert "dynamic_range" in told[0]
