@@ -17,6 +17,7 @@ from mmrank.server.batching_parameters import (
     read_batching,
 )
 from mmrank.server.errors import INVALID_ARGUMENT, NOT_FOUND, UNAVAILABLE, ServingError
+from mmrank.server.guard.audit import note
 from mmrank.server.manager import Callback, VersionManager
 from mmrank.server.monitor.metrics import Metrics
 from mmrank.server.servable import DEFAULT_SIGNATURE, Servable
@@ -154,6 +155,7 @@ class ModelService:
         """
         if deadline is None:
             deadline = time.monotonic() + self.timeout
+        note(version=servable.number, signature=signature or DEFAULT_SIGNATURE)
         for check in self.checks:
             await check(signature or DEFAULT_SIGNATURE, tensors)
         given = await self._batcher.run(servable, signature, tensors, tuple(outputs), deadline)

@@ -190,23 +190,18 @@ class Guard:
     def _caller(self, key: str | None, peer: str) -> Caller:
         if self._keys is None or key is None:
             return Caller(None, None, self._anonymous, peer, self.limits.rate)
-        failures = f"failures of {peer}"
-        if self._rates.exhausted(self.limits.failures, failures):
-            self._refuse(self.limits.failures, failures, "too many wrong API keys")
         found = self._keys.find(key)
         if found is None:
-            self._rates.hit(self.limits.failures, failures)
+            # A right key is let in whatever others send from the same address, as of a gateway.
+            self._count(self.limits.failures, f"failures of {peer}", "too many wrong API keys")
             raise Rejected(UNAUTHENTICATED, "the API key is wrong, expired or revoked")
         rate = found.rate or self.limits.rate
         return Caller(found.id, found.name, frozenset(found.roles), peer, rate)
 
     def _count(self, rate: str, client: str, what: str) -> None:
         if not self._rates.hit(rate, client):
-            self._refuse(rate, client, what)
-
-    def _refuse(self, rate: str, client: str, what: str) -> None:
-        wait = self._rates.retry_seconds(rate, client)
-        raise Rejected(RESOURCE_EXHAUSTED, f"{what}; try again in {wait} s", wait)
+            wait = self._rates.retry_seconds(rate, client)
+            raise Rejected(RESOURCE_EXHAUSTED, f"{what}; try again in {wait} s", wait)
 
 
 def check_exposure(host: str, security: Security) -> None:

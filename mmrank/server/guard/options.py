@@ -19,7 +19,7 @@ class Limits:
       request_megapixels: Most of all images of a request.
       rate: Requests of one API key, or of one address without keys, such as `100/second` or
         `5000/minute`; null for any number. A key may have a rate of its own.
-      failures: Wrong API keys that one address may send.
+      failures: Wrong API keys of one address that are looked at; more are put off with 429.
     """
 
     request_bytes: int = 32 * 2**20

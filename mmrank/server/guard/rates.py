@@ -41,10 +41,6 @@ class Rates:
         """Counts one request; False, and nothing counted, if it is one too many."""
         return self._windows.hit(parse_rate(rate), client)
 
-    def exhausted(self, rate: str, client: str) -> bool:
-        """Whether the next request would be one too many."""
-        return not self._windows.test(parse_rate(rate), client)
-
     def retry_seconds(self, rate: str, client: str) -> int:
         """Seconds after which a refused client may try again, at least 1."""
         resets = self._windows.get_window_stats(parse_rate(rate), client).reset_time
