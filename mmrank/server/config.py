@@ -10,7 +10,9 @@ from mmrank.config import ConfigError, apply_override, from_mapping, read_plain
 from mmrank.server.batching_parameters import Batching
 from mmrank.server.guard.options import Limits, Security
 from mmrank.server.monitor.config import Monitoring
+from mmrank.server.rank_options import RankOptions
 from mmrank.server.versions import Model
+from mmrank.serving.embeddings.options import EmbeddingOptions
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +43,8 @@ class ServerConfig:
     model: Model = Model()
     listen: Listen = Listen()
     batching: Batching = Batching()
+    embeddings: EmbeddingOptions = EmbeddingOptions()
+    rank: RankOptions = RankOptions()
     limits: Limits = Limits()
     security: Security = Security()
     monitoring: Monitoring = Monitoring()

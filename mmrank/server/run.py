@@ -27,6 +27,7 @@ from mmrank.server.monitor.logs import RequestLog, RequestLogInterceptor, write_
 from mmrank.server.monitor.metrics import Metrics
 from mmrank.server.monitor.observer import Observer
 from mmrank.server.monitor.page import metrics_route
+from mmrank.server.rank import RankEndpoint
 from mmrank.server.rest import build_app
 
 logger = logging.getLogger(__name__)
@@ -57,9 +58,17 @@ class Server:
         self.service.on_load(lambda servable: observer.take_up(servable.folder))
         self.service.observe = observer.reply
         self.service.checks.append(self._guard.check)
+        self._rank = RankEndpoint(
+            self.service,
+            config.embeddings,
+            config.rank,
+            config.limits.candidates,
+            self._guard.user,
+            observer.features,
+        )
         # Each part of the server that plugs in has its line here.
         every = config.monitoring.log_requests
-        routes: list[BaseRoute] = [metrics_route(metrics)]
+        routes: list[BaseRoute] = [metrics_route(metrics), self._rank.route()]
         middleware: list[Middleware] = [
             Middleware(RequestLog, every=every),
             Middleware(GuardMiddleware, guard=self._guard),
@@ -105,6 +114,7 @@ class Server:
         if self._rest_task is not None:
             await self._rest_task
         await self.service.stop()
+        self._rank.close()
         self._guard.close()
 
     async def _open(self) -> None:
