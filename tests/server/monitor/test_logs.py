@@ -87,12 +87,14 @@ def test_only_errors_where_not_every_request_is_written(stream: io.StringIO) -> 
 
 
 def test_an_error_is_an_object_not_a_page(stream: io.StringIO) -> None:
+    private = "what somebody looks for"
     try:
-        raise ValueError("odd")
+        raise ValueError(f"odd, of length {len(private)}")
     except ValueError:
         logging.getLogger("elsewhere").exception("failed")
     (line,) = lines(stream)
     assert line["exception"][0]["exc_type"] == "ValueError"
+    assert private not in stream.getvalue()
 
 
 def test_the_metrics_page() -> None:
