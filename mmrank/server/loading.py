@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Sequence
 
 from mmrank.server.servable import Servable
-from mmrank.server.versions import AUTO, REQUIRED
+from mmrank.server.versions import AUTO, REQUIRED, Model
 from mmrank.serving.checksums import CHECKSUMS, verify_checksums
 
 logger = logging.getLogger(__name__)
@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 def load_version(
     number: int,
     folder: pathlib.Path,
-    checksums: str,
+    model: Model,
     callbacks: Sequence[Callable[[Servable], None]],
     stop: threading.Event,
 ) -> Servable:
@@ -27,20 +27,21 @@ def load_version(
     Args:
       number: The version.
       folder: Its SavedModel.
-      checksums: `auto` compares the files with the list of checksums if there is one, `required`
-        refuses a version without, `off` does not look.
+      model: Says whether checksums are compared and the version is warmed up.
       callbacks: Called with it once it is warm.
       stop: Ends the warm-up early once set.
 
     Raises:
       Exception: Whatever is wrong with the folder; nothing of it stays loaded.
     """
-    if checksums == REQUIRED or (checksums == AUTO and (folder / CHECKSUMS).is_file()):
+    listed = (folder / CHECKSUMS).is_file()
+    if model.checksums == REQUIRED or (model.checksums == AUTO and listed):
         verify_checksums(folder)
     servable = Servable.load(number, folder)
     try:
-        count = servable.warm_up(stop)
-        logger.info("version %d: %d warm-up requests", number, count)
+        if model.warm_up:
+            count = servable.warm_up(stop)
+            logger.info("version %d: %d warm-up requests", number, count)
         for callback in callbacks:
             callback(servable)
     except BaseException:

@@ -161,7 +161,7 @@ class VersionManager:
         servable: Servable | None = None
         try:
             servable = await asyncio.to_thread(
-                load_version, number, folder, self.model.checksums, list(self.on_load), self._stop
+                load_version, number, folder, self.model, list(self.on_load), self._stop
             )
         except Exception as error:  # noqa: BLE001 - a folder can be broken in any way
             self._broken[number] = stamp

@@ -75,9 +75,6 @@ class Servable:
         config = tf.compat.v1.ConfigProto(
             intra_op_parallelism_threads=threads, inter_op_parallelism_threads=threads
         )
-        # It trades time for the memory of a training step, and warns of what it cannot reckon.
-        rewrites = config.graph_options.rewrite_options
-        rewrites.memory_optimization = rewrites.NO_MEM_OPT
         graph = tf.Graph()
         session = tf.compat.v1.Session(graph=graph, config=config)
         try:

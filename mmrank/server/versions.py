@@ -26,6 +26,8 @@ class Model:
       poll_seconds: How often the folder is looked at; 0 for never again.
       checksums: Whether a version's files are compared with its list of checksums before it is
         loaded: auto, where it has one; required; off.
+      warm_up: Run a version's warm-up requests before it serves. Without, the first requests of
+        a signature wait for TensorFlow to prepare its graph, which takes seconds.
     """
 
     path: str | None = None
@@ -35,6 +37,7 @@ class Model:
     labels: Mapping[str, int] = dataclasses.field(default_factory=dict)
     poll_seconds: float = 1.0
     checksums: str = "auto"
+    warm_up: bool = True
 
     def wanted(self, there: Iterable[int]) -> list[int]:
         """The versions to serve of those that are there, in ascending order."""

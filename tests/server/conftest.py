@@ -186,4 +186,5 @@ def server_config(folder: pathlib.Path, **sections: dict[str, Any]) -> ServerCon
 @pytest.fixture(scope="module")
 def running(exported: pathlib.Path, serve_for_module: Serve) -> Running:
     """The small ranker, served over REST and gRPC."""
-    return serve_for_module(exported.parent)
+    # Without, a signature's graph is prepared for the tests that use it alone.
+    return serve_for_module(exported.parent, model={"warm_up": False})

@@ -1,0 +1,302 @@
+"""Versions that come, break, change and go while the server answers."""
+
+from __future__ import annotations
+
+import pathlib
+import shutil
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow_serving.apis import model_management_pb2, predict_pb2, prediction_log_pb2
+
+from mmrank.config import ConfigError
+from mmrank.outputs import UserError
+from mmrank.server.versions import Model, check_model
+from mmrank.serving.checksums import write_checksums
+
+X = np.array([[1.0]], np.float32)
+Start = Callable[..., Any]
+
+
+@pytest.fixture
+def base(toy_folder: pathlib.Path, tmp_path: pathlib.Path) -> pathlib.Path:
+    """A folder with the toy of factor 2 as version 1."""
+    shutil.copytree(toy_folder, tmp_path / "base" / "1")
+    return tmp_path / "base"
+
+
+def answer(running: Any, **spec: Any) -> tuple[int, float]:
+    """The version that answers, and its factor, of which the toy's answer to 1 is made."""
+    inputs = {"x": X, "text": np.array([b""], object)}
+    number, outputs = running.call(running.server.service.run("", inputs, **spec))
+    return number, float(outputs["y"][0, 0])
+
+
+def look(running: Any) -> dict[int, tuple[str, str]]:
+    """The state and the error of every version, after a look at the folder."""
+    running.call(running.server.service.refresh())
+    return states(running)
+
+
+def states(running: Any) -> dict[int, tuple[str, str]]:
+    reply = running.http.get("/v1/models/ranker").json()["model_version_status"]
+    return {int(s["version"]): (s["state"], s["status"]["error_message"]) for s in reply}
+
+
+def settled(running: Any, wanted: dict[int, str]) -> bool:
+    """Whether the versions come to these states within seconds."""
+    end = time.monotonic() + 20
+    while (now := {n: s for n, (s, _) in states(running).items()}) != wanted:
+        if time.monotonic() > end:
+            pytest.fail(f"{now}, not {wanted}")
+        time.sleep(0.02)
+    return True
+
+
+def test_a_new_version_is_switched_to_without_a_failed_request(
+    base: pathlib.Path, other_toy_folder: pathlib.Path, serve: Start
+) -> None:
+    running = serve(base, model={"poll_seconds": 0.05})
+    stop, seen, wrong = threading.Event(), [], []
+
+    def ask() -> None:
+        body = {"inputs": {"x": [[1.0]], "text": [""]}}
+        while not stop.is_set():
+            reply = running.http.post("/v1/models/ranker:predict", json=body)
+            if reply.status_code == 200:
+                seen.append(reply.json()["outputs"]["y"])
+            else:
+                wrong.append(reply.text)
+
+    clients = [threading.Thread(target=ask) for _ in range(2)]
+    for client in clients:
+        client.start()
+    try:
+        # A rename shows it whole, as an export does.
+        shutil.copytree(other_toy_folder, base / ".partial")
+        (base / ".partial").rename(base / "2")
+        settled(running, {1: "END", 2: "AVAILABLE"})
+    finally:
+        stop.set()
+        for client in clients:
+            client.join()
+    assert not wrong
+    assert answer(running) == (2, 3.0)
+    assert {y for ((y,),) in seen} <= {2.0, 3.0}
+    first = next((i for i, y in enumerate(seen) if y == [[3.0]]), len(seen))
+    assert first > 0
+    reply = running.http.get("/v1/models/ranker/versions/1")
+    assert reply.json()["model_version_status"][0]["state"] == "END"
+
+
+def test_a_version_in_use_is_kept_until_it_is_let_go(
+    base: pathlib.Path, other_toy_folder: pathlib.Path, serve: Start
+) -> None:
+    running = serve(base)
+    service = running.server.service
+    loaded, gone = [], []
+    service.on_load(lambda servable: loaded.append(servable.number))
+    service.on_unload(lambda servable: gone.append(servable.number))
+    inputs = {"x": X, "text": np.array([b""], object)}
+
+    async def scene() -> list[Any]:
+        with service.hold() as old:
+            shutil.copytree(other_toy_folder, base / "2")
+            await service.refresh()
+            before = [s.state for s in service.status("ranker")]
+            answers = [await service.run_on(old, "", inputs), (await service.run("", inputs))[1]]
+        return [before, *(float(a["y"][0, 0]) for a in answers)]
+
+    assert running.call(scene()) == [["AVAILABLE", "UNLOADING"], 2.0, 3.0]
+    settled(running, {1: "END", 2: "AVAILABLE"})
+    assert (loaded, gone) == ([2], [1])
+
+
+def test_a_broken_version_is_refused_and_tried_again_once_it_changes(
+    base: pathlib.Path, other_toy_folder: pathlib.Path, serve: Start
+) -> None:
+    running = serve(base)
+    # A copy under way: the graph is there, its weights are not.
+    (base / "2").mkdir()
+    shutil.copy(other_toy_folder / "saved_model.pb", base / "2")
+    seen = look(running)
+    assert seen[1] == ("AVAILABLE", "")
+    assert seen[2][0] == "END"
+    assert "variables" in seen[2][1]
+    assert answer(running) == (1, 2.0)
+    reply = running.http.get("/v1/models/ranker/versions/2").json()["model_version_status"][0]
+    assert reply["status"]["error_code"] == "UNKNOWN"
+
+    shutil.copytree(other_toy_folder, base / "2", dirs_exist_ok=True)
+    assert look(running)[2] == ("AVAILABLE", "")
+    assert answer(running) == (2, 3.0)
+
+
+@pytest.mark.parametrize("what", ["empty", "graph", "checksum", "no list"])
+def test_nothing_half_written_is_served(
+    what: str, base: pathlib.Path, other_toy_folder: pathlib.Path, serve: Start
+) -> None:
+    write_checksums_of(base / "1")
+    running = serve(base, model={"checksums": "required" if what == "no list" else "auto"})
+    shutil.copytree(other_toy_folder, base / "2")
+    if what == "empty":
+        shutil.rmtree(base / "2")
+        (base / "2").mkdir()
+    elif what == "graph":
+        data = (base / "2" / "saved_model.pb").read_bytes()
+        (base / "2" / "saved_model.pb").write_bytes(data[: len(data) // 2])
+    elif what == "checksum":
+        write_checksums_of(base / "2")
+        index = base / "2" / "variables" / "variables.index"
+        index.write_bytes(index.read_bytes()[:-1] + b"\0")
+    seen = look(running)
+    assert seen[2][0] == "END"
+    assert seen[2][1]
+    assert answer(running) == (1, 2.0)
+
+
+def write_checksums_of(folder: pathlib.Path) -> None:
+    (folder / "assets.extra").mkdir(exist_ok=True)
+    write_checksums(folder)
+
+
+def warm_up(folder: pathlib.Path, *texts: bytes) -> None:
+    """Warm-up requests of the toy's root, one a number."""
+    (folder / "assets.extra").mkdir(exist_ok=True)
+    with tf.io.TFRecordWriter(str(folder / "assets.extra/tf_serving_warmup_requests")) as out:
+        for text in texts:
+            out.write(text)
+
+
+def record(x: list[Any]) -> bytes:
+    request = predict_pb2.PredictRequest()
+    request.model_spec.signature_name = "root"
+    request.inputs["x"].CopyFrom(tf.make_tensor_proto(x))
+    log = prediction_log_pb2.PredictionLog()
+    log.predict_log.request.CopyFrom(request)
+    return bytes(log.SerializeToString())
+
+
+@pytest.mark.parametrize(
+    ("records", "said"),
+    [
+        ([record([1.0]), record([2.0, 3.0])], ""),
+        ([record([1.0]), record([-1.0])], "x is below 0"),
+        ([b"\xff\xff"], "Error parsing"),
+        ([record([[1.0]])], "expected float32"),
+        ([record([1.0])] * 1001, "more than 1000"),
+    ],
+)
+def test_one_bad_warm_up_record_refuses_a_version(
+    records: list[bytes],
+    said: str,
+    base: pathlib.Path,
+    other_toy_folder: pathlib.Path,
+    serve: Start,
+) -> None:
+    running = serve(base)
+    shutil.copytree(other_toy_folder, base / "2")
+    warm_up(base / "2", *records)
+    state, error = look(running)[2]
+    assert (state == "AVAILABLE") == (said == "")
+    assert said in error
+
+
+def test_what_fails_for_those_who_keep_of_a_version_refuses_it(
+    base: pathlib.Path, other_toy_folder: pathlib.Path, serve: Start
+) -> None:
+    running = serve(base)
+
+    def fail(servable: Any) -> None:
+        raise ValueError(f"no vectors of version {servable.number}")
+
+    running.server.service.on_load(fail)
+    shutil.copytree(other_toy_folder, base / "2")
+    assert look(running)[2] == ("END", "no vectors of version 2")
+    assert answer(running) == (1, 2.0)
+
+
+def test_the_newest_that_works_is_served_and_its_removal_rolls_back(
+    base: pathlib.Path, other_toy_folder: pathlib.Path, serve: Start
+) -> None:
+    shutil.copytree(other_toy_folder, base / "2")
+    (base / "3").mkdir()
+    running = serve(base)
+    assert answer(running) == (2, 3.0)
+    shutil.rmtree(base / "2")
+    look(running)
+    assert answer(running) == (1, 2.0)
+    # The last one stays, whatever becomes of its folder.
+    shutil.rmtree(base / "1")
+    look(running)
+    assert answer(running) == (1, 2.0)
+
+
+def test_labels_and_a_canary(
+    base: pathlib.Path, other_toy_folder: pathlib.Path, serve: Start
+) -> None:
+    shutil.copytree(other_toy_folder, base / "2")
+    running = serve(base, model={"specific": [1], "labels": {"stable": 1}})
+    assert answer(running) == (1, 2.0)
+
+    def ask(policy: list[int], **labels: int) -> None:
+        request = model_management_pb2.ReloadConfigRequest()
+        config = request.config.model_config_list.config.add(name="ranker")
+        config.model_version_policy.specific.versions[:] = policy
+        for label, number in labels.items():
+            config.version_labels[label] = number
+        running.models.HandleReloadConfigRequest(request, timeout=20)
+
+    ask([1, 2], stable=1, canary=2)
+    assert answer(running, label="stable") == (1, 2.0)
+    assert answer(running, label="canary") == (2, 3.0)
+    with pytest.raises(grpc.RpcError) as error:
+        ask([1], stable=1, canary=7)
+    assert error.value.code() == grpc.StatusCode.FAILED_PRECONDITION
+    assert answer(running, label="canary") == (2, 3.0)
+    ask([2], stable=2)
+    settled(running, {1: "END", 2: "AVAILABLE"})
+    assert answer(running, label="stable") == (2, 3.0)
+
+
+def test_a_start_without_anything_to_serve(tmp_path: pathlib.Path, serve: Start) -> None:
+    with pytest.raises(UserError, match="no numbered version; export a run"):
+        serve(tmp_path)
+    (tmp_path / "4").mkdir()
+    with pytest.raises(UserError, match="no version can be served: 4: .*no saved_model.pb"):
+        serve(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ({}, "name the folder of the numbered exports with --model"),
+        ({"path": "missing"}, "no such folder"),
+        ({"path": "base/1"}, "name the folder above"),
+        ({"path": "base", "latest": 0}, "at least 1"),
+        ({"path": "base", "name": "a/b"}, "without / and :"),
+        ({"path": "base", "labels": {"stable": "x"}}, "expected a version"),
+        ({"path": "base", "checksums": "maybe"}, "choose of auto, required, off"),
+    ],
+)
+def test_wrong_choices(
+    model: dict[str, Any], said: str, base: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(base.parent)
+    with pytest.raises(ConfigError, match=said):
+        check_model(Model(**model))
+
+
+def test_which_versions_are_wanted() -> None:
+    there = [1, 2, 3, 10]
+    assert Model().wanted(there) == [10]
+    assert Model(latest=2).wanted(there) == [3, 10]
+    assert Model(specific=(2, 9)).wanted(there) == [2]
+    assert Model(labels={"stable": 1}).wanted(there) == [1, 10]
+    assert Model().wanted([]) == []
