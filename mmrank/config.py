@@ -21,6 +21,7 @@ from mmrank.schema import did_you_mean
 # What the folder of a run holds.
 CONFIG_FILE, FEATURES_FILE, STATE_FILE = "config.yaml", "features.json", "state.json"
 CALIBRATION_FILE = "calibration.json"
+TEACHER_FILE = "teacher.json"  # of a run that learned from another
 T = TypeVar("T")
 
 

@@ -30,12 +30,8 @@ from mmrank.data.tables import DataError, Dataset
 from mmrank.evaluation.tasks import ranking_label
 from mmrank.serving.computed import Computed
 from mmrank.serving.export import export_run
-from mmrank.serving.measured import CANDIDATES, measure_export, measure_lite, sample_request
+from mmrank.serving.measured import NOTE, measure_export, measure_lite, sample_request
 
-NOTE = (
-    f"ms: one list of {CANDIDATES} candidates, in process; the signature rank_items, and for "
-    "dynamic_range the files for TensorFlow Lite alone, which leave preprocessing out"
-)
 logger = logging.getLogger(__name__)
 
 

@@ -23,6 +23,10 @@ from mmrank.serving.signatures import ITEMS, RANK_ITEMS
 
 CANDIDATES = 100
 REPEATS = 30
+NOTE = (
+    f"ms: one list of {CANDIDATES} candidates, in process; the signature rank_items, and for "
+    "dynamic_range the files for TensorFlow Lite alone, which leave preprocessing out"
+)
 _WARM_UP = 3
 _LISTS = 20  # of TensorFlow Lite
 Tensors = Mapping[str, tf.Tensor]

@@ -1,0 +1,126 @@
+"""The command line of distillation: a student that orders as its teacher does."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pathlib
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.stats
+import tensorflow as tf
+
+from mmrank.build import build_features, build_model, load_run
+from mmrank.config import (
+    CONFIG_FILE,
+    FEATURES_FILE,
+    STATE_FILE,
+    TEACHER_FILE,
+    Config,
+    Head,
+    save_config,
+)
+from mmrank.data.tables import Dataset, load_dataset
+from mmrank.distill import main
+from mmrank.schema import save_schema
+from mmrank.serving.ranker import Ranker
+
+KEPT = ("price", "rating", "brand", "user")
+
+
+@pytest.fixture(scope="module")
+def shop(tiny_shop: pathlib.Path) -> Dataset:
+    return load_dataset(tiny_shop)
+
+
+@pytest.fixture(scope="module")
+def teacher(
+    shop: Dataset, tiny_config: Config, tmp_path_factory: pytest.TempPathFactory
+) -> pathlib.Path:
+    """The folder of a run with random weights that reads four features."""
+    sides = ("item", "query", "user", "pair")
+    drop = tuple(f.name for f in shop.schema.side(*sides) if f.name not in KEPT)
+    model = dataclasses.replace(tiny_config.model, drop=drop, head=Head(hidden=(16,)))
+    training = dataclasses.replace(tiny_config.training, epochs=12, patience=20)
+    config = dataclasses.replace(tiny_config, model=model, training=training)
+    features = build_features(config, shop.schema)
+    features.fit(shop)
+    folder = tmp_path_factory.mktemp("runs") / "teacher"
+    folder.mkdir()
+    tf.keras.utils.set_random_seed(8)
+    build_model(config, features).network.save_weights(folder / "weights")
+    save_config(config, folder / CONFIG_FILE)
+    save_schema(shop.schema, folder)
+    features.save(folder / FEATURES_FILE)
+    state = {"best_weights": "weights", "data": str(shop.folder)}
+    (folder / STATE_FILE).write_text(json.dumps(state))
+    return folder
+
+
+def arguments(teacher: pathlib.Path, out: pathlib.Path, *more: str) -> list[str]:
+    config = str(teacher / CONFIG_FILE)
+    return ["--run", str(teacher), "--config", config, "--out", str(out), *more]
+
+
+@pytest.mark.slow
+def test_a_student_orders_as_its_teacher(
+    teacher: pathlib.Path,
+    shop: Dataset,
+    tmp_path: pathlib.Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = tmp_path / "student"
+    # Its best weights are chosen by grades, of which the random teacher knows nothing.
+    given = arguments(teacher, out, "--set", "model.width=8", "--max-loss", "0.9")
+    assert main(given) == 0
+    rows = shop.rows("train").reset_index(drop=True)
+    expected = load_run(teacher).score(shop, rows)
+    scores = load_run(out).score(shop, rows)
+    lists = rows["list_id"].to_numpy()
+    agreement = [
+        scipy.stats.kendalltau(expected[lists == one], scores[lists == one]).statistic
+        for one in np.unique(lists)
+    ]
+    assert np.nanmean(agreement) > 0.5
+    printed = capsys.readouterr().out
+    assert [line.split()[0] for line in printed.splitlines() if line[:7] in ("teacher", "student")]
+    kept = json.loads((out / TEACHER_FILE).read_text())
+    assert kept == {"run": str(teacher.resolve()), "temperature": 1.0, "share": 1.0}
+    ranked = Ranker.load(out / "export").rank(candidates=list(shop.item_ids[:3]))
+    assert len(ranked) == 3
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (["--temperature", "0"], ["--temperature 0", "above 0"]),
+        (["--share", "1.5"], ["--share 1.5", "up to 1"]),
+        (["--max-loss", "-1"], ["--max-loss -1"]),
+        (["--set", "training.tasks={click: {}}"], ["training.tasks", "leave the tasks out"]),
+        (["--set", "data.records=there"], ["data.records"]),
+        (["--resume"], ["no run of mmrank.distill"]),
+    ],
+)
+def test_wrong_input_is_one_line_and_makes_nothing(
+    teacher: pathlib.Path,
+    tmp_path: pathlib.Path,
+    capsys: pytest.CaptureFixture[str],
+    more: list[str],
+    words: list[str],
+) -> None:
+    assert main(arguments(teacher, tmp_path / "out", *more)) == 2
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert said.startswith("error: ")
+    assert all(word in said for word in words)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_run_goes_on_with_what_it_was_begun_with(
+    teacher: pathlib.Path, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told: dict[str, Any] = {"run": str(teacher.resolve()), "temperature": 2.0, "share": 1.0}
+    (tmp_path / TEACHER_FILE).write_text(json.dumps(told))
+    assert main(arguments(teacher, tmp_path, "--resume")) == 2
+    assert "temperature 2.0" in capsys.readouterr().err
