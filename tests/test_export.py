@@ -130,3 +130,19 @@ def test_an_interrupt_leaves_nothing(
     assert main(["--run", str(run_folder), "--out", str(out)]) == 130
     assert capsys.readouterr().err.splitlines()[-1] == "interrupted; nothing was written"
     assert list(out.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (["--compress", "int9"], ["int9", "int8"]),
+        (["--compress", "int8", "--max-loss", "1"], ["--max-loss 1", "below 1"]),
+    ],
+)
+def test_a_compression_that_there_is_not_is_told_at_once(
+    tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str], more: list[str], words: list[str]
+) -> None:
+    assert main(["--run", str(tmp_path / "nowhere"), *more]) == 2
+    said = capsys.readouterr().err.strip()
+    assert "\n" not in said
+    assert all(word in said for word in words)

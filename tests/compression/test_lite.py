@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
+import types
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from mmrank.build import build_features, build_model
-from mmrank.compression.lite import LiteRanker, write_lite
+from mmrank.compression.lite import LiteError, LiteRanker, write_lite
 from mmrank.config import Config
 from mmrank.data.tables import load_dataset
 from mmrank.scoring import ListScorer
@@ -50,3 +51,11 @@ def test_scores_are_those_of_the_ranker_but_for_eight_bits(
         for detail in tf.lite.Interpreter(str(file)).get_tensor_details()
     }
     assert str(np.int8) in kept
+
+
+def test_texts_are_refused(tmp_path: pathlib.Path) -> None:
+    titles = tf.keras.Input([], dtype=tf.string, name="title")
+    tower = tf.keras.Model({"title": titles}, tf.strings.length(titles))
+    model = types.SimpleNamespace(item_tower=tower, context_tower=tower, scorer=tower)
+    with pytest.raises(LiteError, match="title takes texts"):
+        write_lite(model, tmp_path / "lite")  # type: ignore[arg-type]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
+
 import pytest
 
 from mmrank.compression.options import Compression, parse_compression
 from mmrank.config import ConfigError
+from mmrank.outputs import MissingExtra
 
 
 @pytest.mark.parametrize(
@@ -45,6 +48,14 @@ def test_wrong_texts_name_the_remedy(texts: list[str], words: list[str]) -> None
         parse_compression(texts)
     assert all(word in str(error.value) for word in words)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("kind", ["prune", "cluster=8"])
+def test_a_missing_library_is_one_line(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(MissingExtra, match=r"pip install 'mmrank\[compression\]'"):
+        parse_compression([kind])
+    assert parse_compression(["int8"]).items == "int8"
 
 
 def test_stages_add_one_step_each() -> None:

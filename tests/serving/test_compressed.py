@@ -68,6 +68,9 @@ def test_an_export_scores_as_what_was_measured(
     assert np.allclose(scores, expected, atol=1e-5)
     assert np.abs(expected - full).max() > 1e-5  # eight bits do change something
 
+    found = ranker.signatures["lookup_items"](items=tf.constant(one["item_id"].to_numpy()))
+    assert found["tokens"].dtype == tf.float32
+
     table = told[0].splitlines()
     assert [row[: row.index("  ")] for row in table[1:4]] == [
         "as trained",
