@@ -1,0 +1,171 @@
+"""Vectors computed ahead: those of the export, the same bits however they are made, and resumed."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import tensorflow as tf
+
+from mmrank.build import Run
+from mmrank.config import Config
+from mmrank.data.tables import DataError, Dataset
+from mmrank.outputs import OutputError
+from mmrank.serving.computed import Computed
+from mmrank.serving.export import with_absent
+from mmrank.serving.graphs import ranker_graphs
+from pipelines.build_examples import build
+from pipelines.embed_catalog import embed, main
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+# About eight items a batch, so that sixty items make eight.
+BATCH = 8
+
+
+@pytest.fixture(scope="module")
+def vectors(
+    exported: pathlib.Path, dataset: Dataset, tmp_path_factory: pytest.TempPathFactory
+) -> Computed:
+    """The vectors of the catalogue, by three workers in three shards."""
+    out = tmp_path_factory.mktemp("vectors") / "three"
+    threads = {"workers": 3, "running": "multi_threading"}
+    return embed(exported, dataset.folder, out, shards=3, batch=BATCH, **threads)
+
+
+def all_of(vectors: Computed) -> tuple[list[str], bytes]:
+    """The ids in the order of the files, and every bit of tokens and presence."""
+    parts = list(vectors.read())
+    ids = [item for some, _, _ in parts for item in some]
+    return ids, b"".join(np.concatenate([p[at] for p in parts]).tobytes() for at in (1, 2))
+
+
+def test_they_are_what_the_export_looks_up(
+    vectors: Computed,
+    dataset: Dataset,
+    run: Run,
+    served: Callable[[str, dict[str, Any]], dict[str, np.ndarray]],
+) -> None:
+    ids = list(dataset.item_ids)
+    assert vectors.items == len(ids)
+    assert vectors.modalities == run.modalities
+    found = vectors.of(ids[::-1], vectors.fingerprint)
+    known = served("lookup_items", {"items": np.array([*ids[::-1], "nobody"], object)})
+    # Batches differ, and with them the order of sums.
+    np.testing.assert_allclose(found["tokens"], known["tokens"][:-1], rtol=0, atol=1e-5)
+    np.testing.assert_array_equal(found["present"], known["present"][:-1])
+    whole = with_absent(found, ranker_graphs(run.model, run.fitted), run.fitted)
+    np.testing.assert_allclose(whole["tokens"], known["tokens"], rtol=0, atol=1e-5)
+    assert not whole["present"][-1].any()
+
+
+def test_the_same_bits_whatever_the_workers_and_shards(
+    vectors: Computed, exported: pathlib.Path, dataset: Dataset, tmp_path: pathlib.Path
+) -> None:
+    alone = embed(exported, dataset.folder, tmp_path / "one", shards=1, batch=BATCH)
+    assert len(alone.shards) == 1
+    assert len(vectors.shards) == 3
+    assert all_of(alone) == all_of(vectors)
+
+
+def test_a_stopped_job_goes_on(
+    vectors: Computed, exported: pathlib.Path, dataset: Dataset, tmp_path: pathlib.Path
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    names = [str(shard["file"]) for shard in vectors.shards]
+    for name in ("plan.json", names[0], names[2]):
+        (out / name).write_bytes((vectors.folder / name).read_bytes())
+    (out / ".0a.partial").write_bytes((vectors.folder / names[1]).read_bytes()[:100])
+    os.utime(out / names[0], ns=(1, 1))
+    with pytest.raises(DataError, match="not finished"):
+        Computed.open(out)
+    done = embed(exported, dataset.folder, out, shards=3, batch=BATCH)
+    assert [s["sha256"] for s in done.shards] == [s["sha256"] for s in vectors.shards]
+    assert (out / names[0]).stat().st_mtime_ns == 1  # kept, not computed again
+    assert sorted(p.name for p in out.iterdir()) == sorted(["plan.json", "manifest.json", *names])
+
+
+def test_folders_that_are_not_to_be_written_to(
+    vectors: Computed, exported: pathlib.Path, dataset: Dataset, tmp_path: pathlib.Path
+) -> None:
+    with pytest.raises(DataError, match="begun with another number of shards"):
+        embed(exported, dataset.folder, vectors.folder, shards=2, batch=BATCH)
+    with pytest.raises(DataError, match="--batch"):
+        embed(exported, dataset.folder, vectors.folder, shards=3, batch=4)
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(OutputError, match="is not empty"):
+        embed(exported, dataset.folder, tmp_path)
+    held = os.open(vectors.folder, os.O_RDONLY)
+    fcntl.flock(held, fcntl.LOCK_EX)
+    try:
+        with pytest.raises(DataError, match="another job"):
+            embed(exported, dataset.folder, vectors.folder, shards=3, batch=BATCH)
+    finally:
+        os.close(held)
+
+
+def test_bad_arguments(
+    exported: pathlib.Path,
+    dataset: Dataset,
+    tmp_path: pathlib.Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    arguments = ["--data", str(dataset.folder), "--out", str(tmp_path / "out")]
+    assert main(["--export", str(tmp_path / "none"), *arguments]) == 2
+    assert "no such folder" in capsys.readouterr().err
+    assert main(["--export", str(tmp_path), *arguments]) == 2
+    assert "holds no SavedModel" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["--export", str(exported), *arguments, "--shards", "0"])
+    assert not (tmp_path / "out").exists()
+
+
+def test_records_score_as_the_run_does(
+    run: Run,
+    dataset: Dataset,
+    tiny_config: Config,
+    served: Callable[[str, dict[str, Any]], dict[str, np.ndarray]],
+    tmp_path: pathlib.Path,
+) -> None:
+    """What Beam writes for training is what the serving signature takes, to the same scores."""
+    build(dataset.folder, tmp_path / "out", encoders=tiny_config.model.encoders, shards=1)
+    (file,) = (tmp_path / "out").glob("test-*")
+    messages = list(tf.data.TFRecordDataset(str(file)).as_numpy_iterator())
+    scores = served("tensorflow/serving/predict", {"inputs": np.array(messages, object)})["scores"]
+    rows = dataset.rows("test")
+    expected = dict(iter(pd.Series(run.score(dataset, rows)).groupby(rows["list_id"].to_numpy())))
+    assert len(messages) == len(expected) > 1
+    lengths = sorted(len(own) for own in expected.values())
+    real = [row[row > -1e8] for row in scores]
+    assert sorted(map(len, real)) == lengths
+    for row in real:  # in the order of hashes: each list is found by its scores
+        near = [np.abs(row - own).max() for own in expected.values() if len(own) == len(row)]
+        assert min(near) < 1e-5
+
+
+@pytest.mark.slow
+def test_kill_nine(
+    vectors: Computed, exported: pathlib.Path, dataset: Dataset, tmp_path: pathlib.Path
+) -> None:
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "pipelines.embed_catalog", "--export", str(exported)]
+    command += ["--data", str(dataset.folder), "--out", str(out), "--shards", "3"]
+    command += ["--batch", str(BATCH)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL) as job:
+        while not list(out.glob("items-*")) and job.poll() is None:
+            time.sleep(0.01)
+        job.send_signal(signal.SIGKILL)
+    assert job.returncode == -signal.SIGKILL
+    with pytest.raises(DataError, match="not finished"):
+        Computed.open(out)
+    assert all_of(embed(exported, dataset.folder, out, shards=3, batch=BATCH)) == all_of(vectors)
