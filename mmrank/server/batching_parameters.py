@@ -26,7 +26,7 @@ class Batching:
 
     Attributes:
       file: A file of BatchingParameters in protobuf's text format; what it names replaces the
-        values here. `auto` takes the model's own, if it has one.
+        values here. `auto` takes that of the newest export, which is made for TensorFlow Serving.
       max_batch_size: Most rows of a batch; 1 gathers nothing. A larger request runs by itself.
       batch_timeout_micros: How long a batch that is not full waits for more although a thread is
         free.
@@ -37,7 +37,7 @@ class Batching:
         shapes; the last equals max_batch_size. Empty for any size.
     """
 
-    file: str | None = "auto"
+    file: str | None = None
     max_batch_size: int = 32
     batch_timeout_micros: int = 0
     max_enqueued_batches: int = 64

@@ -125,6 +125,8 @@ class Server:
             raise UserError(
                 f"listen.rest_port {self._listen.rest_port} on {host}: {error.strerror}"
             ) from error
+        # Accepted sockets take it over: a reply's headers do not wait for its body's delivery.
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.rest_port = listening.getsockname()[1]
         self.grpc_port = self._open_grpc(f"{host}:{self._listen.grpc_port}")
         await self._grpc.start()
