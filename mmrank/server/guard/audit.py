@@ -34,10 +34,13 @@ def begin() -> dict[str, Any]:
 
 
 def note(**facts: Any) -> None:
-    """Adds to the line of the request at hand; does nothing outside of one."""
+    """Adds to the line of the request at hand; does nothing outside of one.
+
+    What was said first stays: a request knows of itself more than its steps do.
+    """
     there = _facts.get()
     if there is not None:
-        there.update(facts)
+        there |= facts | there
 
 
 class AuditLog:

@@ -7,8 +7,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import grpc
+from google.protobuf.message import DecodeError
 
-from mmrank.server.errors import RESOURCE_EXHAUSTED
+from mmrank.server.errors import INVALID_ARGUMENT, RESOURCE_EXHAUSTED
 from mmrank.server.guard import audit
 from mmrank.server.guard.access import grpc_action
 from mmrank.server.guard.guard import Guard, Rejected
@@ -43,7 +44,7 @@ class GuardInterceptor(grpc.aio.ServerInterceptor):
         if inner is None:  # no method of TensorFlow Serving streams
             return grpc.unary_unary_rpc_method_handler(_unknown)
 
-        async def guarded(request: Any, context: grpc.aio.ServicerContext) -> Any:
+        async def guarded(message: bytes, context: grpc.aio.ServicerContext) -> Any:
             started, peer = time.monotonic(), _address(context.peer())
             facts, caller = audit.begin(), None
             status = grpc.StatusCode.OK.name
@@ -52,7 +53,7 @@ class GuardInterceptor(grpc.aio.ServerInterceptor):
                 if self._calls > self._guard.limits.connections:
                     raise Rejected(RESOURCE_EXHAUSTED, "too many calls at once; try again later", 1)
                 caller = self._guard.admit(key, action, peer)
-                return await inner(request, context)
+                return await inner(_parsed(handler.request_deserializer, message), context)
             except Rejected as error:
                 status = error.code
                 wait = error.retry_seconds
@@ -67,9 +68,15 @@ class GuardInterceptor(grpc.aio.ServerInterceptor):
                 seconds = time.monotonic() - started
                 self._guard.record(action, caller, peer, method, status, seconds, facts)
 
-        return grpc.unary_unary_rpc_method_handler(
-            guarded, handler.request_deserializer, handler.response_serializer
-        )
+        # Without a function to parse by: nothing of a stranger's message is read.
+        return grpc.unary_unary_rpc_method_handler(guarded, None, handler.response_serializer)
+
+
+def _parsed(parse: Callable[[bytes], Any], message: bytes) -> Any:
+    try:
+        return parse(message)
+    except DecodeError as error:
+        raise Rejected(INVALID_ARGUMENT, f"no request of this method: {error}") from None
 
 
 def grpc_options(limits: Limits) -> list[tuple[str, int]]:

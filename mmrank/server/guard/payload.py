@@ -41,8 +41,8 @@ class PayloadCheck:
           tensors: Inputs by name, of any types and shapes.
 
         Raises:
-          ServingError: There are too many candidates, an image is too large by its header, or an
-            embedding is not finite.
+          ServingError: There are too many candidates, an image is too large by its header, an
+            embedding is not finite, or a serialized list is none.
         """
         if signature == SERIALIZED:
             await asyncio.to_thread(self._messages, tensors)  # they have to be parsed
@@ -56,15 +56,17 @@ class PayloadCheck:
                 raise _refused(f"input {name}: holds numbers that are not finite")
 
     def _messages(self, tensors: Mapping[str, np.ndarray]) -> None:
-        """Checks serialized lists [B]; what is none is left to the graph to refuse."""
+        """Checks serialized lists [B]."""
         lengths, values = [], []
-        for tensor in tensors.values():
-            for data in tensor.flat if tensor.dtype == object else ():
+        for name, tensor in tensors.items():
+            for row, data in enumerate(tensor.flat if tensor.dtype == object else ()):
                 message = ExampleListWithContext()
                 try:
-                    message.ParseFromString(data if isinstance(data, bytes) else b"")
-                except DecodeError:
-                    continue
+                    message.ParseFromString(data.encode() if isinstance(data, str) else data)
+                except (DecodeError, TypeError, UnicodeEncodeError):
+                    raise _refused(
+                        f"input {name}: row {row} is no serialized ExampleListWithContext"
+                    ) from None
                 lengths.append(len(message.examples))
                 for example in (message.context, *message.examples):
                     for feature in example.features.feature.values():

@@ -94,7 +94,7 @@ def test_one_writer_at_a_time(file: pathlib.Path) -> None:
 def test_facts_belong_to_the_request_at_hand() -> None:
     facts = begin()
     note(candidates=3)
-    note(version=2)
+    note(version=2, candidates=5)
     other = begin()
     note(candidates=9)
     assert (facts, other) == ({"candidates": 3, "version": 2}, {"candidates": 9})

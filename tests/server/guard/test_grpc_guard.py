@@ -43,6 +43,9 @@ def ask(guard: Guard, *calls: dict[str, Any]) -> list[Any]:
                 request = predict_pb2.PredictRequest()
                 request.model_spec.name = call.get("name", "m")
                 method = getattr(stub, call.get("method", "Predict"))
+                if "raw" in call:
+                    method = channel.unary_unary("/tensorflow.serving.PredictionService/Predict")
+                    request = call["raw"]
                 try:
                     replies.append(await method(request, metadata=call.get("metadata")))
                 except grpc.aio.AioRpcError as error:
@@ -92,6 +95,12 @@ def test_rates_and_sizes(file: pathlib.Path) -> None:
     (large,) = ask(guard, {"name": "m" * 300})
     assert large.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
     assert "larger than max" in large.details()
+
+
+def test_a_message_that_is_none_is_the_clients_fault() -> None:
+    (reply,) = ask(Guard(Limits(), Security()), {"raw": b"\xff\xff"})
+    assert reply.code() == grpc.StatusCode.INVALID_ARGUMENT
+    assert reply.details().startswith("no request of this method")
 
 
 def test_calls_at_once_are_bounded() -> None:

@@ -82,7 +82,9 @@ def test_serialized_lists_are_looked_into() -> None:
     assert check(name, inputs=[message(6)]) == "6 candidates or events in one list; the most is 5"
     assert check(name, inputs=[message(3)] * 3) == "9 candidates in one request; the most is 8"
     assert "too large" in str(check(name, inputs=[message(1, png(9000, 9000))]))
-    assert check(name, inputs=[b"\xff not a message", "text"]) is None
+    for bad in (b"\xff not a message", "text", 3, "\ud800"):
+        said = check(name, inputs=[message(1), bad])
+        assert said == "input inputs: row 1 is no serialized ExampleListWithContext"
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

@@ -1,0 +1,176 @@
+"""Sends hostile requests and judges the answers."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import random
+import socket
+import threading
+import urllib.parse
+from typing import Any
+
+import grpc
+import httpx
+
+from pipelines.benchmarks.hostile import grpc_calls, rank, rest
+from pipelines.benchmarks.hostile.grpc_calls import GrpcCall
+from pipelines.benchmarks.hostile.rest import RestRequest
+from pipelines.benchmarks.hostile.target import Target
+
+RAW = "hardly HTTP"
+SHORTEST = 12  # characters of a message that can be of use
+RAW_SHARE, GRPC_SHARE, RANK_SHARE = 0.03, 0.4, 0.2
+BLAMED = frozenset(
+    "INVALID_ARGUMENT NOT_FOUND UNAUTHENTICATED PERMISSION_DENIED RESOURCE_EXHAUSTED "
+    "FAILED_PRECONDITION OUT_OF_RANGE UNIMPLEMENTED".split()
+)
+Request = RestRequest | GrpcCall | bytes
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    """What came of one request.
+
+    Attributes:
+      kind: What was wrong with it.
+      code: The HTTP status or gRPC code.
+      message: What the server said.
+      fault: Why this is no good answer; None if it is one.
+    """
+
+    kind: str
+    code: str
+    message: str
+    fault: str | None
+
+
+class Sender:
+    """Clients of one server. `send` may be called from several threads.
+
+    Args:
+      target: The server.
+    """
+
+    def __init__(self, target: Target):
+        self._target = target
+        self._local = threading.local()
+        url = urllib.parse.urlsplit(target.rest)
+        self._address = (url.hostname or "", url.port or 80)
+        self._channel = grpc.insecure_channel(
+            target.grpc, options=[("grpc.max_send_message_length", -1)]
+        )
+
+    def make(self, rng: random.Random, kind: str | None = None) -> Request | None:
+        """A hostile request; None if it is not of the kind wanted."""
+        share = rng.random()
+        made: Request
+        if share < RAW_SHARE:
+            made = rank.raw(rng, self._target)
+        elif share < RAW_SHARE + GRPC_SHARE:
+            made = rng.choice(grpc_calls.MAKERS)(rng, self._target)
+        elif share < RAW_SHARE + GRPC_SHARE + RANK_SHARE:
+            made = rng.choice(rank.MAKERS)(rng, self._target)
+        else:
+            made = rng.choice(rest.MAKERS)(rng, self._target)
+        name = RAW if isinstance(made, bytes) else made.kind
+        return made if kind is None or kind in name else None
+
+    def send(self, request: Request) -> Answer:
+        """The server's answer to a hostile request."""
+        if isinstance(request, bytes):
+            return self._raw(request)
+        if isinstance(request, GrpcCall):
+            return self._call(request)
+        return self._rest(request)
+
+    def good(self) -> list[str]:
+        """What was wrong with the answers to some good requests; empty if all is well."""
+        target = self._target
+        headers = {"x-api-key": target.keys["rank"]}
+        wrong = []
+        asked: list[tuple[str, Any]] = [("/rank", rank.good(target))]
+        path = f"/v1/models/{target.model}:predict"
+        asked += [
+            (path, rest.good(target, name, form))
+            for name in sorted(target.signatures)
+            for form in ("inputs", "instances")
+        ]
+        for where, body in asked:
+            reply = self._client().post(where, json=body, headers=headers)
+            if reply.status_code != 200:
+                wrong.append(f"{where}: {reply.status_code}: {reply.text[:200]}")
+        for name in sorted(target.signatures):
+            call = grpc_calls.predict("good", target, grpc_calls.good(target, name))
+            answer = self._call(call)
+            if answer.code != "OK":
+                wrong.append(f"gRPC {name}: {answer.code}: {answer.message[:200]}")
+        return wrong
+
+    def _rest(self, request: RestRequest) -> Answer:
+        try:
+            reply = self._client().request(
+                request.method,
+                f"{self._target.rest}{request.path}",
+                content=request.body,
+                headers=dict(request.headers),
+            )
+        except httpx.HTTPError as error:
+            return Answer(request.kind, type(error).__name__, str(error), "no answer")
+        status = reply.status_code
+        fault = None if 400 <= status < 500 else "not a 4xx"
+        message = reply.text
+        if fault is None:
+            try:
+                message = reply.json()["error"]
+            except (ValueError, KeyError, TypeError):
+                fault = "no error message in JSON"
+            else:
+                fault = _useless(message)
+        return Answer(request.kind, str(status), str(message), fault)
+
+    def _call(self, call: GrpcCall) -> Answer:
+        method = self._channel.unary_unary(call.method)
+        try:
+            method(call.message, metadata=call.metadata, timeout=60)
+        except grpc.RpcError as error:
+            code, details = error.code().name, error.details() or ""
+            fault = _useless(details) if code in BLAMED else "not the client's fault"
+            return Answer(call.kind, code, details, fault)
+        return Answer(call.kind, "OK", "", "was answered")
+
+    def _raw(self, data: bytes) -> Answer:
+        heard = b""
+        with socket.create_connection(self._address, timeout=60) as connection:
+            try:
+                connection.sendall(data)
+                while part := connection.recv(65536):
+                    heard += part
+                    if b"\r\n\r\n" in heard:
+                        break
+            except ConnectionResetError:
+                if not heard:
+                    return Answer(RAW, "reset", "", None if len(data) > 65536 else "no answer")
+        line = heard.split(b"\r\n", 1)[0].decode("latin-1")
+        status = line.split(" ")[1] if line.startswith("HTTP/1.1 ") else "none"
+        fault = None if status.startswith("4") else "not a 4xx"
+        return Answer(RAW, status, heard.decode("latin-1")[-200:], fault)
+
+    def _client(self) -> httpx.Client:
+        if not hasattr(self._local, "client"):
+            self._local.client = httpx.Client(base_url=self._target.rest, timeout=60)
+        client: httpx.Client = self._local.client
+        return client
+
+
+def _useless(message: Any) -> str | None:
+    """Why a message is of no use to who sent the request; None if it is."""
+    if not isinstance(message, str) or len(message) < SHORTEST:
+        return "no message of use"
+    if "Traceback" in message or "internal error" in message.lower() or "\n" in message.strip():
+        return "the server's innards in the message"
+    try:
+        json.dumps(message)
+    except ValueError:
+        return "a message that is no text"
+    return None
