@@ -1,0 +1,146 @@
+"""Load at a given rate, measured from when each request was due, not from when it was sent."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class Reply:
+    """How a request went.
+
+    Attributes:
+      version: The version that answered, as far as the reply says; 0 otherwise.
+      store_away: Whether Redis was missed.
+      error: What went wrong, empty for nothing.
+    """
+
+    version: int = 0
+    store_away: bool = False
+    error: str = ""
+
+
+Send = Callable[[int], Reply]
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """One answered or failed request.
+
+    Attributes:
+      due: Seconds since the load began.
+      seconds: From then to the answer, so that waiting behind others counts.
+      reply: How it went.
+    """
+
+    due: float
+    seconds: float
+    reply: Reply
+
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """The outcomes of some time."""
+
+    outcomes: Sequence[Outcome]
+
+    @property
+    def failures(self) -> Counter[str]:
+        """How often each error came."""
+        return Counter(o.reply.error for o in self.outcomes if o.reply.error)
+
+    def milliseconds(self, *percents: float) -> list[float]:
+        """Percentiles of the time to the answer; NaN of nothing."""
+        times = [o.seconds * 1e3 for o in self.outcomes if not o.reply.error]
+        return np.percentile(times, percents).tolist() if times else [float("nan")] * len(percents)
+
+    def between(self, start: float, end: float) -> Measured:
+        """Those that were due in an interval."""
+        return Measured([o for o in self.outcomes if start <= o.due < end])
+
+
+def closed_loop(send: Send, clients: int, seconds: float) -> float:
+    """Requests a second of so many clients that each send one after the other."""
+    ended = time.monotonic() + seconds
+    numbers = itertools.count()
+    done = Counter[bool]()
+    lock = threading.Lock()
+
+    def client() -> None:
+        while time.monotonic() < ended:
+            good = not send(next(numbers)).error
+            with lock:
+                done[good] += 1
+
+    _together([client] * clients)
+    return done[True] / seconds
+
+
+def open_loop(
+    send: Send, rate: float, seconds: float, workers: int, stop: threading.Event | None = None
+) -> Measured:
+    """The outcomes of requests that fall due evenly at a rate.
+
+    Args:
+      send: Sends the request of a number.
+      rate: Requests a second.
+      seconds: For so long.
+      workers: Requests in flight at most; more wait, which counts as theirs.
+      stop: Ends it early once set.
+    """
+    began = time.monotonic()
+    numbers = itertools.count()  # its next() is one step of the interpreter
+    parts: list[list[Outcome]] = [[] for _ in range(workers)]
+
+    def worker(part: list[Outcome]) -> None:
+        while True:
+            number = next(numbers)
+            due = number / rate
+            if due >= seconds or (stop is not None and stop.is_set()):
+                return
+            wait = began + due - time.monotonic()
+            if wait > 0:
+                time.sleep(wait)
+            reply = send(number)
+            part.append(Outcome(due, time.monotonic() - began - due, reply))
+
+    _together([lambda part=part: worker(part) for part in parts])
+    return Measured(sorted((o for part in parts for o in part), key=lambda o: o.due))
+
+
+def highest_rate(
+    send: Send, start: float, seconds: float, workers: int, most_ms: float
+) -> tuple[float, list[tuple[float, float, int]]]:
+    """The highest rate that was held, and every rate tried with its p99 and failures.
+
+    A rate is held if nothing fails and the 99th percentile stays within a bound. Rates fall from
+    `start` by a tenth until one is held.
+
+    Raises:
+      RuntimeError: None was.
+    """
+    tried = []
+    for step in range(12):
+        rate = start * 0.9**step
+        measured = open_loop(send, rate, seconds, workers)
+        (slow,) = measured.milliseconds(99)
+        failed = sum(measured.failures.values())
+        tried.append((rate, slow, failed))
+        if not failed and slow <= most_ms:
+            return rate, tried
+    raise RuntimeError(f"no rate was held: {tried}")
+
+
+def _together(jobs: Sequence[Callable[[], None]]) -> None:
+    threads = [threading.Thread(target=job, daemon=True) for job in jobs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()

@@ -1,0 +1,161 @@
+"""The processes of a soak: a Redis that can fail, and a server whose versions change."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+import pathlib
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+
+import redis
+
+from mmrank.outputs import UserError
+
+PATIENCE = 180.0  # seconds for a start or a change
+
+
+class Redis:
+    """A redis-server on a free port of loopback, with a folder of its own.
+
+    Args:
+      folder: An empty folder for its dump.
+      program: The program.
+    """
+
+    def __init__(self, folder: pathlib.Path, program: str = "redis-server"):
+        found = shutil.which(program)
+        if found is None:
+            raise UserError(f"--redis-server: no program {program!r}; apt-get install redis-server")
+        self._program, self._folder, self.port = found, folder, free_port()
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Starts it, with what it last saved."""
+        arguments = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
+        self._process = subprocess.Popen(
+            [self._program, *arguments, "--dir", str(self._folder)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        client = redis.Redis(port=self.port)
+        ended = time.monotonic() + PATIENCE
+        while time.monotonic() < ended:
+            with contextlib.suppress(redis.RedisError):
+                if client.ping():
+                    client.close()
+                    return
+            time.sleep(0.05)
+        raise UserError(f"redis-server does not answer on port {self.port}")
+
+    def save(self) -> None:
+        """Writes what it holds to disk, so that it is there again after `kill` and `start`."""
+        with redis.Redis(port=self.port) as client:
+            client.save()
+
+    def kill(self) -> None:
+        """Ends it at once, as a crash would."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+
+class Server:
+    """`python -m mmrank.serve` over a folder of versions that starts with one.
+
+    Args:
+      export: The export that every version is a copy of.
+      folder: An empty folder for the versions and the log.
+      settings: Overrides of its config, such as embeddings.redis=….
+    """
+
+    def __init__(self, export: pathlib.Path, folder: pathlib.Path, settings: Sequence[str]):
+        self._export, self._folder = export, folder
+        self.base = folder / "models"
+        self.base.mkdir()
+        self.log = folder / "server.log"
+        self.rest_port, self.grpc_port = free_port(), free_port()
+        ports = [f"listen.rest_port={self.rest_port}", f"listen.grpc_port={self.grpc_port}"]
+        self._settings = [*ports, "model.poll_seconds=0.5", *settings]
+        self._process: subprocess.Popen[bytes] | None = None
+        self.newest = 0
+
+    def add_version(self) -> int:
+        """The number of a further version, which appears in the folder in one step."""
+        number = self.newest + 1
+        hidden = self.base / f".copy-{number}"
+        shutil.copytree(self._export, hidden, copy_function=_link)
+        hidden.rename(self.base / str(number))
+        self.newest = number
+        return number
+
+    def start(self) -> None:
+        """Starts it and waits until it is ready."""
+        arguments = [a for s in self._settings for a in ("--set", s)]
+        with self.log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "mmrank.serve", "--model", str(self.base), *arguments],
+                stdout=log,
+                stderr=log,
+            )
+        ended = time.monotonic() + PATIENCE
+        while time.monotonic() < ended and self.running:
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                if self.get("/readyz")[0] == 200:
+                    return
+            time.sleep(0.2)
+        tail = self.log.read_text(encoding="utf-8", errors="replace")[-600:]
+        raise UserError(f"the server did not become ready: {tail}")
+
+    @property
+    def running(self) -> bool:
+        """Whether its process lives."""
+        return self._process is not None and self._process.poll() is None
+
+    def get(self, path: str) -> tuple[int, str]:
+        """Status and text of a GET."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.rest_port, timeout=10)
+        try:
+            connection.request("GET", path)
+            reply = connection.getresponse()
+            return reply.status, reply.read().decode()
+        finally:
+            connection.close()
+
+    def memory(self) -> float:
+        """Resident memory in bytes, as its own metrics tell."""
+        _, page = self.get("/monitoring/prometheus/metrics")
+        name = "process_resident_memory_bytes "
+        return float(next(line for line in page.splitlines() if line.startswith(name)).split()[1])
+
+    def stop(self) -> int:
+        """Ends it by SIGTERM; its exit status."""
+        if self._process is None:
+            return 0
+        self._process.terminate()
+        try:
+            return self._process.wait(60)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            return self._process.wait()
+
+
+def free_port() -> int:
+    """A port of loopback that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return int(taken.getsockname()[1])
+
+
+def _link(source: str, target: str) -> None:
+    """A hard link where the disk has them, since versions are alike and are never changed."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
