@@ -123,7 +123,18 @@ class FeatureKind(abc.ABC):
         """`preprocess` as one graph for any N."""
         # A concrete function: TensorFlow warns of retracing where every feature has its own.
         spec = tf.TensorSpec([None], self.raw_dtype)
-        return tf.function(self.preprocess, input_signature=[spec]).get_concrete_function()
+        # Signatures call it many times: inlined, each call would be optimised anew at a server's
+        # first request.
+        once = {"_noinline": True}
+        traced = tf.function(self.preprocess, input_signature=[spec], experimental_attributes=once)
+        return traced.get_concrete_function()
+
+    def portable(self) -> FeatureKind:
+        """The fitted kind with a `preprocess` of the same results by TensorFlow's own ops.
+
+        Itself, if that is so already, or if there is no way.
+        """
+        return self
 
     def arrays(self, values: pd.Series, media: MediaStore | None) -> tuple[np.ndarray, np.ndarray]:
         """Encoder inputs [N, ...] and presence [N] of a whole column."""

@@ -7,6 +7,7 @@ fed, in place of pixels and tokens. It is deterministic: flips and dropout do no
 from __future__ import annotations
 
 import abc
+import copy
 import functools
 import logging
 import pathlib
@@ -155,6 +156,16 @@ class Frozen(FeatureKind):
 
     def traced_preprocess(self) -> Callable[[Any], tf.Tensor]:
         return self.tower.embed
+
+    def portable(self) -> Frozen:
+        inner = cast(Freezable, self.inner.portable())
+        if inner is self.inner:
+            return self
+        other = copy.copy(self)
+        other.inner = inner
+        other.tower = Tower(other.inner)
+        other.tower.layer = self.tower.layer  # the same weights
+        return other
 
     def input_spec(self) -> tf.TensorSpec:
         return tf.TensorSpec([None, self.width], tf.float32)

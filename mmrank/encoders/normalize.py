@@ -13,6 +13,8 @@ from collections.abc import Sequence
 import tensorflow as tf
 import tensorflow_text
 
+from mmrank.encoders.portable import unicode
+
 FORMS = ("NFC", "NFD", "NFKC", "NFKD")
 STOP_WORDS = {
     # The list of Lucene's EnglishAnalyzer but for "no" and "not", which turn a wish around.
@@ -45,6 +47,7 @@ class Normalizer:
       stop_words: Words to remove, whatever their case, and names of `STOP_WORDS` for their words.
         One with a Chinese or Japanese character is removed wherever it stands, any other where
         it is a whole word.
+      own_ops: Whether to do without the ops of TF-Text, which some servers lack.
 
     Source: Unicode Standard Annex 15 (normalisation forms).
     """
@@ -52,13 +55,15 @@ class Normalizer:
     form: str = "NFKC"
     fold_case: bool = False
     stop_words: Sequence[str] = ()
+    own_ops: bool = False
 
     def __call__(self, texts: tf.Tensor) -> tf.Tensor:
         texts = tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8")
+        ops = unicode if self.own_ops else tensorflow_text
         if self.form:
-            texts = tensorflow_text.normalize_utf8(texts, self.form)
+            texts = ops.normalize_utf8(texts, self.form)
         if self.fold_case:
-            texts = tensorflow_text.case_fold_utf8(texts)
+            texts = ops.case_fold_utf8(texts)
         texts = tf.strings.regex_replace(texts, r"\p{Cf}+", "")
         texts = _single_spaced(texts)
         return self._without_stop_words(texts) if self.stop_words else texts

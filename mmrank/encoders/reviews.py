@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Mapping
 from typing import Any
@@ -137,6 +138,11 @@ class Reviews(FeatureKind):
 
     def tracked(self) -> list[Any]:
         return self.text.tracked()
+
+    def portable(self) -> Reviews:
+        other = copy.copy(self)
+        other.text = self.text.portable()
+        return other
 
     def clean(self, raw: tf.Tensor) -> tf.Tensor:
         valid = tf.strings.unicode_transcode(raw, "UTF-8", "UTF-8")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import hashlib
 import json
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras_nlp
@@ -30,6 +31,7 @@ from mmrank.encoders.donor import (
 )
 from mmrank.encoders.frozen import Freezable
 from mmrank.encoders.normalize import FORMS, Normalizer
+from mmrank.encoders.portable.word_pieces import PortableWordPieces
 from mmrank.schema import did_you_mean
 
 RESERVED = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
@@ -84,7 +86,9 @@ class Text(Freezable):
     unseen = Freezable.unseen | {"handle", "group", "dropout"}
 
     vocabulary: tuple[str, ...] = ()
+    own_ops = False  # whether texts go through TensorFlow's own ops, without those of TF-Text
     donor: Text | None = None
+    _made: Callable[[tf.Tensor], tf.Tensor] | None = None
 
     def __init__(self, feature: Any, options: Mapping[str, Any]):
         weights = str({**feature.options, **options}.get("weights", "none"))
@@ -167,7 +171,13 @@ class Text(Freezable):
             self.options.normalization,
             self.options.encoder == "bert" if fold is None else fold,
             self.options.stop_words,
+            self.own_ops,
         )
+
+    def portable(self) -> Text:
+        other = copy.copy(self)
+        other.own_ops, other._made = True, None
+        return other
 
     def state(self) -> dict[str, Any]:
         return {"vocabulary": list(self.vocabulary)}
@@ -183,10 +193,11 @@ class Text(Freezable):
         normal = self.normalizer()(raw)
         return normal if self.options.encoder == "hub" else self._tokenizer()(normal)
 
-    def _tokenizer(self) -> keras_nlp.tokenizers.WordPieceTokenizer:
-        if getattr(self, "_made", None) is None:
+    def _tokenizer(self) -> Callable[[tf.Tensor], tf.Tensor]:
+        if self._made is None:
+            make = portable_word_pieces if self.own_ops else word_piece_tokenizer
             with tf.init_scope():
-                self._made = word_piece_tokenizer(self.vocabulary, self.options.max_tokens)
+                self._made = make(self.vocabulary, self.options.max_tokens)
         return self._made
 
     def input_spec(self) -> tf.TensorSpec:
@@ -230,6 +241,11 @@ def word_piece_tokenizer(
         split_on_cjk=True,
         oov_token=RESERVED[1],
     )
+
+
+def portable_word_pieces(vocabulary: tuple[str, ...], max_tokens: int) -> PortableWordPieces:
+    """What gives the same numbers as `word_piece_tokenizer`, without an op of TF-Text."""
+    return PortableWordPieces(vocabulary, max_tokens, RESERVED[1])
 
 
 class BertEncoder(tf.keras.layers.Layer):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -26,29 +26,41 @@ class Graphs:
       contexts: Features of query and shopper → contexts [B, C, D] and contexts_present [B, C].
       scorer: The scorer's inputs → scores [B, L], by task if there are several.
       preprocess: Raw values [N] → encoder inputs [N, ...], by feature.
+      kinds: The features as they are preprocessed here.
     """
 
     items: Callable[[Tensors], dict[str, tf.Tensor]]
     contexts: Callable[[Tensors], dict[str, tf.Tensor]]
     scorer: Callable[[Tensors], tf.Tensor | dict[str, tf.Tensor]]
     preprocess: Mapping[str, Callable[[tf.Tensor], tf.Tensor]]
+    kinds: Sequence[FeatureKind]
 
 
-def ranker_graphs(model: RankingModel, features: Features) -> Graphs:
-    """The graphs of a ranker over fitted features."""
+def ranker_graphs(model: RankingModel, features: Features, tf_text: bool = False) -> Graphs:
+    """The graphs of a ranker over fitted features.
+
+    Args:
+      model: The ranker.
+      features: Its fitted features.
+      tf_text: Whether texts go through the ops of TF-Text, as in training, rather than through
+        TensorFlow's own, which give the same and are known to every server.
+    """
     tower, scorer = model.item_tower, model.scorer
     by_key: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {}
     preprocess = {}
+    kinds = []
     for kind in features.columns.values():
         key = kind.sharing() or kind.name  # features of one encoder have one preprocessing
         if key not in by_key:
-            by_key[key] = kind.traced_preprocess()
+            kinds.append(kind if tf_text else kind.portable())
+            by_key[key] = kinds[-1].traced_preprocess()
         preprocess[kind.name] = by_key[key]
     return Graphs(
         items=_traced(lambda inputs: tower(inputs, training=False), tower),
         contexts=_traced(lambda inputs: encoded_contexts(model, inputs), model.context_tower),
         scorer=_traced(lambda inputs: scorer(inputs, training=False), scorer),
         preprocess=preprocess,
+        kinds=kinds,
     )
 
 

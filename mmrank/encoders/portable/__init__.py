@@ -1,0 +1,1 @@
+"""Texts normalised and split into word pieces by TensorFlow's own ops alone."""

@@ -1,0 +1,122 @@
+"""WordPiece tokens as keras_nlp's tokenizer gives them, by TensorFlow's own ops."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import tensorflow as tf
+from keras_nlp.src.tokenizers.word_piece_tokenizer import (
+    CJK_REGEX,
+    PUNCTUATION_AND_CJK_REGEX,
+    WHITESPACE_REGEX,
+)
+
+from mmrank.encoders.portable.unicode import case_fold_utf8, normalize_utf8
+
+SUFFIX = "##"
+MOST_BYTES = 100  # of a word; a longer one is unknown, as to TF-Text
+
+
+class PortableWordPieces:
+    """Token ids [N, T] int32 of normalised texts [N], padded with 0.
+
+    The same numbers as those of `keras_nlp.tokenizers.WordPieceTokenizer` that lowercases, strips
+    accents and splits Chinese characters: the longest piece of the vocabulary first, from left to
+    right, and one unknown token for a word that comes apart into nothing.
+
+    Args:
+      vocabulary: The pieces by id, those inside a word with ## in front.
+      max_tokens: T.
+      unknown: The piece that stands for an unknown word.
+
+    Source: Devlin et al. 2019, "BERT", section 3; Song et al. 2021, "Fast WordPiece Tokenization",
+      algorithm 1's specification.
+    """
+
+    def __init__(self, vocabulary: Sequence[str], max_tokens: int, unknown: str):
+        self._max_tokens = max_tokens
+        self._unknown = list(vocabulary).index(unknown)
+        self._longest = max(len(piece.removeprefix(SUFFIX)) for piece in vocabulary)
+        ids = tf.range(len(vocabulary))
+        initial = tf.lookup.KeyValueTensorInitializer(tf.constant(list(vocabulary)), ids)
+        self.lookup_table = tf.lookup.StaticHashTable(initial, default_value=-1)
+
+    def __call__(self, texts: tf.Tensor) -> tf.Tensor:
+        words = _words(texts)
+        # Words are few and repeated, so each is looked at once.
+        distinct, place = tf.unique(words.flat_values)
+        folded = case_fold_utf8(distinct)
+        words = words.with_flat_values(tf.gather(folded, place))
+        words = tf.ragged.boolean_mask(words, words != "")[:, : self._max_tokens]
+        distinct, place = tf.unique(words.flat_values)
+        pieces = tf.gather(self._pieces(distinct), place)
+        there = pieces >= 0
+        rows = tf.repeat(words.value_rowids(), tf.reduce_sum(tf.cast(there, tf.int32), 1))
+        ids = tf.RaggedTensor.from_value_rowids(
+            tf.boolean_mask(pieces, there), rows, nrows=words.nrows(), validate=False
+        )
+        return ids.to_tensor(0, shape=[None, self._max_tokens])
+
+    def _pieces(self, words: tf.Tensor) -> tf.Tensor:
+        """The pieces of words [W, S] int32, filled up with −1."""
+        whole = self.lookup_table.lookup(words)
+        fits = tf.strings.length(words) <= MOST_BYTES
+        rows = tf.where(fits & (whole < 0))
+        split = tf.cond(
+            tf.size(rows) > 0,
+            lambda: self._split(tf.gather_nd(words, rows)),
+            lambda: tf.zeros([0, 1], tf.int32),
+        )
+        first = tf.where(fits, whole, self._unknown)[:, None]
+        pieces = tf.pad(first, [[0, 0], [0, tf.shape(split)[1] - 1]], constant_values=-1)
+        return tf.tensor_scatter_nd_update(pieces, rows, split)
+
+    def _split(self, words: tf.Tensor) -> tf.Tensor:
+        """The pieces of words that are not in the vocabulary, [W, S]."""
+        count = tf.size(words)
+        lengths = tf.range(1, self._longest + 1)
+
+        def step(
+            number: tf.Tensor, left: tf.Tensor, known: tf.Tensor, found: tf.TensorArray
+        ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.TensorArray]:
+            rows = tf.where(known & (left != ""))
+            rest = tf.gather_nd(left, rows)
+            shape = [tf.size(rest), self._longest]
+            starts = tf.strings.substr(
+                tf.broadcast_to(rest[:, None], shape),
+                tf.zeros(shape, tf.int32),
+                tf.broadcast_to(lengths, shape),
+                unit="UTF8_CHAR",
+            )
+            keys = tf.cond(number > 0, lambda: tf.strings.join([SUFFIX, starts]), lambda: starts)
+            ids = self.lookup_table.lookup(keys)
+            longest = tf.reduce_max(tf.where(ids >= 0, lengths, 0), 1)
+            piece = tf.gather(ids, tf.maximum(longest - 1, 0), batch_dims=1)
+            past = tf.minimum(longest, tf.strings.length(rest, unit="UTF8_CHAR"))
+            everything = tf.fill(tf.shape(past), MOST_BYTES)
+            rest = tf.strings.substr(rest, past, everything, unit="UTF8_CHAR")
+            nothing = tf.fill([count], -1)
+            found = found.write(number, tf.tensor_scatter_nd_update(nothing, rows, piece))
+            left = tf.tensor_scatter_nd_update(left, rows, rest)
+            known = tf.tensor_scatter_nd_update(known, rows, longest > 0)
+            return number + 1, left, known, found
+
+        none = tf.TensorArray(tf.int32, 0, dynamic_size=True, element_shape=[None])
+        _, _, known, found = tf.while_loop(
+            lambda _, left, known, __: tf.reduce_any(known & (left != "")),
+            step,
+            (tf.constant(0), words, tf.ones_like(words, tf.bool), none),
+        )
+        pieces = tf.transpose(found.stack())
+        unknown = tf.where(tf.range(tf.shape(pieces)[1]) == 0, self._unknown, -1)
+        return tf.where(known[:, None], pieces, unknown)
+
+
+def _words(texts: tf.Tensor) -> tf.RaggedTensor:
+    """The words of texts [N, words]; a mark of punctuation and a Chinese character are words."""
+    texts = tf.strings.regex_replace(texts, CJK_REGEX, r" \0 ")
+    texts = tf.strings.regex_replace(normalize_utf8(texts, "NFD"), r"\p{Mn}", "")
+    texts = tf.strings.regex_replace(texts, PUNCTUATION_AND_CJK_REGEX, r" \0 ")
+    texts = tf.strings.regex_replace(texts, WHITESPACE_REGEX, " ")
+    words = tf.strings.split(texts, " ")
+    return tf.ragged.boolean_mask(words, words != "")
