@@ -31,7 +31,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(args: argparse.Namespace) -> None:
-    for module in ("starlette", "uvicorn", "orjson", "prometheus_client", "limits", "structlog"):
+    for module in (
+        "starlette",
+        "uvicorn",
+        "orjson",
+        "prometheus_client",
+        "limits",
+        "structlog",
+        "cachetools",
+    ):
         require_extra("python -m mmrank.serve", module, "serving")
     from mmrank.server.config import load_server_config
     from mmrank.server.versions import check_model

@@ -132,6 +132,7 @@ class Batcher:
         most = self.parameters.max_enqueued_batches
         if self._free or self._waiting < most:
             return
+        self._drop_finished()
         size = self.parameters.max_batch_size
         waiting = {k: sum(t.rows for t in q) for k, q in self._queues.items()}
         waiting[key] = waiting.get(key, 0) + rows

@@ -116,8 +116,6 @@ class VersionManager:
 
     def why_nothing(self) -> str:
         """Why no version serves."""
-        if not self.status:
-            return f"--model {self._base}: no numbered version; export a run with mmrank.export"
         reasons = "; ".join(f"{s.number}: {s.message}" for s in self.status.values())
         return f"--model {self._base}: no version can be served: {reasons}"
 

@@ -7,6 +7,7 @@ import pathlib
 from collections.abc import Iterable, Mapping
 
 from mmrank.config import ConfigError
+from mmrank.serving.versions import versions
 
 START, LOADING, AVAILABLE = "START", "LOADING", "AVAILABLE"
 UNLOADING, END = "UNLOADING", "END"
@@ -78,6 +79,8 @@ def check_model(model: Model) -> pathlib.Path:
         raise ConfigError(
             f"--model {folder}: this is one version; name the folder above, {folder.parent}"
         )
+    if not versions(folder):
+        raise ConfigError(f"--model {folder}: no numbered version; export a run with mmrank.export")
     if model.checksums not in CHECKS:
         raise ConfigError(f"model.checksums {model.checksums!r}: choose of {', '.join(CHECKS)}")
     if model.latest < 1:

@@ -49,11 +49,17 @@ class Toy(tf.Module):
         with tf.control_dependencies([check]):
             return {"y": tf.sqrt(x)}
 
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.int32, "n")])
+    def spin(self, n: tf.Tensor) -> dict[str, tf.Tensor]:
+        """What takes as long as told: it counts to n."""
+        (count,) = tf.while_loop(lambda i: i < tf.reduce_max(n), lambda i: (i + 1,), [0])
+        return {"count": tf.fill(tf.shape(n), count)}
+
 
 def save_toy(folder: pathlib.Path, factor: float = 2.0) -> pathlib.Path:
     """A version of the toy in a folder of its number."""
     toy = Toy(factor)
-    signatures = {"serving_default": toy.both, "root": toy.root}
+    signatures = {"serving_default": toy.both, "root": toy.root, "spin": toy.spin}
     tf.saved_model.save(toy, str(folder), signatures=signatures)
     return folder
 
@@ -179,7 +185,8 @@ def _servers() -> Iterator[Serve]:
 def server_config(folder: pathlib.Path, **sections: dict[str, Any]) -> ServerConfig:
     """The config of a server of a folder on free ports."""
     sections["model"] = {"path": str(folder), "poll_seconds": 0.0} | sections.get("model", {})
-    sections["listen"] = {"rest_port": 0, "grpc_port": 0} | sections.get("listen", {})
+    free = {"rest_port": 0, "grpc_port": 0, "timeout_seconds": PATIENCE}
+    sections["listen"] = free | sections.get("listen", {})
     return from_mapping(ServerConfig, sections, "test")
 
 

@@ -161,6 +161,18 @@ def test_who_waits_too_long_is_told_and_never_run() -> None:
     assert played(scene).batches == [[[1]]]
 
 
+def test_who_waits_no_more_takes_no_place_in_the_queue() -> None:
+    async def scene(batcher: Batcher, model: Doubler) -> None:
+        first = await busy(batcher, model)
+        for _ in range(3):  # each would be one too many beside another
+            with pytest.raises(ServingError, match="deadline"):
+                await batcher.run(model, "double", x([7]), deadline=time.monotonic() + 0.01)
+        model.gate.set()
+        await first
+
+    played(scene, max_batch_size=1, max_enqueued_batches=1)
+
+
 def test_a_run_gets_the_time_that_is_left() -> None:
     async def scene(batcher: Batcher, model: Doubler) -> None:
         with pytest.raises(ServingError) as late:

@@ -153,7 +153,7 @@ def test_what_a_signature_does_not_allow(toy: Any) -> None:
 
 def test_a_deadline_that_is_over(toy: Any) -> None:
     with pytest.raises(grpc.RpcError) as error:
-        toy.predictions.Predict(request("root", x=[1.0]), timeout=1e-4)
+        toy.predictions.Predict(request("spin", n=np.array([2**31 - 1], np.int32)), timeout=0.2)
     assert error.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
     assert list(
         toy.predictions.Predict(request("root", x=[1.0]), timeout=20).outputs["y"].float_val

@@ -64,7 +64,7 @@ def _key(row: Arrays) -> bytes:
     digest = hashlib.blake2b(digest_size=16)
     for name in sorted(row):
         value = row[name][0]
-        raw = value if isinstance(value, bytes) else str(value).encode()
+        raw = value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogatepass")
         digest.update(f"{name}:{len(raw)}:".encode())
         digest.update(raw)
     return digest.digest()

@@ -108,7 +108,7 @@ def test_rows_of_another_form_count_as_unknown_and_are_told_once(
     store = stores(redis_server.address).of_model(MODEL, lookup)
     assert store.get(["a"]).sources.tolist() == ["unknown"]
     assert store.get(["a"]).sources.tolist() == ["unknown"]
-    told = [r for r in caplog.records if "load_redis" in r.getMessage()]
+    told = [r for r in caplog.records if "not of this model's form" in r.getMessage()]
     assert len(told) == 1
 
 

@@ -1,0 +1,196 @@
+"""POST /rank as clients meet it: ids in order, shares, and what is refused."""
+
+from __future__ import annotations
+
+import base64
+import pathlib
+import shutil
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from mmrank.data.pseudonyms import VARIABLE, Pseudonyms, new_secret
+from mmrank.serving.ranker import Ranker
+
+Inputs = dict[str, np.ndarray]
+NEW = {"title": "Linen summer dress", "price": 49.0, "tags": ["linen", "dress"]}
+
+
+def told(reply: httpx.Response) -> dict[str, Any]:
+    assert reply.status_code == 200, reply.text
+    return reply.json()
+
+
+def refused(reply: httpx.Response, status: int = 400) -> str:
+    assert reply.status_code == status, reply.text
+    assert set(reply.json()) == {"error"}
+    return reply.json()["error"]
+
+
+def test_ids_come_back_in_order(running: Any, ranker: Ranker, id_request: Inputs) -> None:
+    items = [item for item in id_request["items"][2] if item]
+    asked = {"query": id_request["query"][2], "user": id_request["user"][2], "candidates": items}
+    reply = told(running.http.post("/rank", json=asked))
+    want = ranker.rank(asked["query"], items, asked["user"])
+    assert [place["item"] for place in reply["ranked"]] == [place.item for place in want]
+    assert [place["index"] for place in reply["ranked"]] == [place.index for place in want]
+    got = [place["score"] for place in reply["ranked"]]
+    np.testing.assert_allclose(got, [place.score for place in want], rtol=0, atol=1e-5)
+    assert reply["version"] == 1
+    assert reply["sources"] == {"export": len(items)}
+    assert reply["store_away"] is False
+    assert "shares" not in reply
+
+
+def test_history_and_new_products_in_one_request(
+    running: Any, ranker: Ranker, id_request: Inputs, raw_request: Inputs
+) -> None:
+    known, old = id_request["items"][2][:2]
+    photo = raw_request["photo"][2][raw_request["photo_present"][2]][0]
+    product = NEW | {"photo": {"b64": base64.b64encode(photo).decode()}, "overlap": 2}
+    events = [{"item": old, "type": "view", "age_days": 2.5}, [known, "purchase", 30]]
+    asked = {"query": {"query": "红色 dress"}, "history": events, "candidates": [product, known]}
+    reply = told(running.http.post("/rank", json=asked))
+    assert reply["sources"] == {"encoded": 1, "export": 1}
+    names = {place["index"]: place["item"] for place in reply["ranked"]}
+    assert names == {0: None, 1: known}
+    # Two products rank as by raw features at once.
+    both = [NEW | {"photo": photo}, {"title": "Blue mug"}]
+    want = ranker.scores("red", both, history=[(old, "view", 2.5)])
+    sent = [{n: v for n, v in product.items() if n != "overlap"}, both[1]]
+    reply = told(
+        running.http.post(
+            "/rank", json={"query": "red", "candidates": sent, "history": [[old, "view", 2.5]]}
+        )
+    )
+    got = {place["index"]: place["score"] for place in reply["ranked"]}
+    np.testing.assert_allclose([got[0], got[1]], want, rtol=0, atol=1e-5)
+
+
+def test_shares_of_every_modality(running: Any, id_request: Inputs) -> None:
+    items = [item for item in id_request["items"][2] if item]
+    asked = {"query": id_request["query"][2], "candidates": items, "explain": True}
+    reply = told(running.http.post("/rank", json=asked))
+    assert {"query", "title", "photo", "price"} <= set(reply["shares"])
+    assert sum(reply["shares"].values()) == pytest.approx(1, abs=1e-4)
+    for place in reply["ranked"]:
+        assert set(place["shares"]) == set(place["effects"]) == set(reply["shares"])
+        sizes = {name: abs(effect) for name, effect in place["effects"].items()}
+        total = sum(sizes.values())
+        for name, share in place["shares"].items():
+            assert share == pytest.approx(sizes[name] / total if total else 0, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b"", "JSON"),
+        (b"{", "JSON"),
+        (b"[1]", "object"),
+        (b'{"candidates": ["a"], "query": NaN}', "JSON"),
+        (b"{}", "candidates"),
+        (b'{"candidate": ["a"]}', "did you mean 'candidates'"),
+        (b'{"candidates": "a"}', "candidates"),
+        (b'{"candidates": {"a": 1}}', "candidates"),
+        (b'{"candidates": []}', "at least one"),
+        (b'{"candidates": [[]]}', "candidate 0"),
+        (b'{"candidates": [null]}', "candidate 0"),
+        (b'{"candidates": [true]}', "candidate 0"),
+        (b'{"candidates": [""]}', "empty"),
+        (b'{"candidates": [{"titel": "x"}]}', "did you mean 'title'"),
+        (b'{"candidates": [{"price": "cheap"}]}', "price"),
+        (b'{"candidates": [{"title": {"b64": "eA=="}}]}', "title"),
+        (b'{"candidates": [{"photo": "/etc/passwd"}]}', "base64"),
+        (b'{"candidates": [{"photo": {"b64": "!"}}]}', "base64"),
+        (b'{"candidates": [{"photo": {"b64": "aGVsbG8="}}]}', "photo"),
+        (b'{"candidates": [{"reviews": [{"text": 3}]}]}', "reviews"),
+        (b'{"candidates": ["a"], "query": ["red"]}', "query"),
+        (b'{"candidates": ["a"], "query": {"b64": "eA=="}}', "name the feature"),
+        (b'{"candidates": ["a"], "query": {"price": 3}}', "price"),
+        (b'{"candidates": ["a"], "user": {"id": 3}}', "id"),
+        (b'{"candidates": ["a"], "history": {"item": "b"}}', "history"),
+        (b'{"candidates": ["a"], "history": [["b", "view", -1]]}', "history[0]"),
+        (b'{"candidates": ["a"], "history": [["b", "view"]]}', "history[0]"),
+        (b'{"candidates": ["a"], "history": [{"item": "b", "age": 1}]}', "history[0]"),
+        (b'{"candidates": ["a"], "explain": "yes"}', "explain"),
+        (b'{"candidates": ["a"], "version": "1"}', "version"),
+        (b'{"candidates": ["a"], "version": true}', "version"),
+        (b'{"candidates": ["a"], "label": 3}', "label"),
+        (b'{"candidates": ["a"], "label": "canary"}', "label"),
+        (b'{"candidates": ["a"], "version": 1, "label": "canary"}', "Both"),
+    ],
+)
+def test_wrong_requests_are_told_what_is_wrong(running: Any, body: bytes, words: str) -> None:
+    assert words in refused(running.http.post("/rank", content=body))
+
+
+def test_a_version_that_does_not_serve(running: Any) -> None:
+    assert "99" in refused(
+        running.http.post("/rank", json={"candidates": ["a"], "version": 99}), 404
+    )
+    assert running.http.get("/rank").status_code == 405
+
+
+def test_too_many_candidates_are_refused(running: Any) -> None:
+    many = {"candidates": ["a"] * 2001}
+    assert "2000" in refused(running.http.post("/rank", json=many))
+    assert "history" in refused(
+        running.http.post("/rank", json={"candidates": ["a"], "history": [["a", "view", 1]] * 2001})
+    )
+    most = {"candidates": ["a"] * 1001, "explain": True}
+    assert "explain" in refused(running.http.post("/rank", json=most))
+
+
+def test_caches_are_counted(running: Any) -> None:
+    for _ in range(2):
+        told(running.http.post("/rank", json={"query": "count me", "candidates": ["a"]}))
+    page = running.http.get("/monitoring/prometheus/metrics").text
+    lines = [line for line in page.splitlines() if line.startswith("mmrank_cache_requests_total")]
+    assert {'cache="queries",outcome="hit"', 'cache="queries",outcome="miss"'} <= {
+        line.partition("{")[2].partition("}")[0] for line in lines
+    }
+
+
+def test_a_model_of_another_make_has_no_rank(
+    serve: Callable[..., Any], toy_folder: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    shutil.copytree(toy_folder, tmp_path / "1")
+    served = serve(tmp_path)
+    assert "rank_embeddings" in refused(served.http.post("/rank", json={"candidates": ["a"]}))
+
+
+def test_user_ids_are_as_the_model_knows_them(
+    serve: Callable[..., Any],
+    exported: pathlib.Path,
+    redis_server: Any,
+    id_request: Inputs,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # One more server of the export, with everything that needs a config of its own.
+    monkeypatch.setenv(VARIABLE, new_secret("a"))
+    served = serve(
+        exported.parent,
+        security={"pseudonymise_users": True},
+        embeddings={"redis": redis_server.address, "timeout_ms": 500.0, "failures": 1},
+        rank={"threads": 1, "waiting": 0},
+    )
+    seen: list[str] = []
+    of = Pseudonyms.of
+    monkeypatch.setattr(Pseudonyms, "of", lambda self, user: seen.append(user) or of(self, user))
+    items = [item for item in id_request["items"][2] if item]
+    asked = {"query": "red", "user": "U1", "candidates": items}
+    first = told(served.http.post("/rank", json=asked))
+    assert seen == ["U1"]
+    assert first["store_away"] is False
+    redis_server.stop()
+    gone = told(served.http.post("/rank", json=asked))
+    assert gone["store_away"] is True
+    assert gone["ranked"] == first["ranked"]
+    # The one thread is taken by a request that waits for it to be given back.
+    served.server._rank._busy += 1
+    assert "try again" in refused(served.http.post("/rank", json=asked), 429)
+    served.server._rank._busy -= 1
+    told(served.http.post("/rank", json=asked))

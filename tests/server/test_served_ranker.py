@@ -1,0 +1,142 @@
+"""The exported ranker over both APIs: by the public client, by plain stubs and by hand."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import ovmsclient
+import pytest
+import tensorflow as tf
+from tensorflow_serving.apis import predict_pb2
+
+PADDED = -1e9
+PATIENCE = 60.0  # seconds; a signature's first request has its graph prepared
+NUMPY = {"DT_FLOAT": np.float32, "DT_INT32": np.int32, "DT_BOOL": np.bool_}
+
+
+def same(scores: Any, expected: list[np.ndarray]) -> None:
+    """Each list has the Keras model's scores, and padding −1e9."""
+    for got, want in zip(np.asarray(scores), expected, strict=True):
+        np.testing.assert_allclose(got[: len(want)], want, rtol=0, atol=1e-5)
+        assert (got[len(want) :] == PADDED).all()
+
+
+def encoded(value: Any) -> bytes:
+    return value if isinstance(value, bytes) else str(value).encode()
+
+
+def typed(inputs: Mapping[str, np.ndarray], dtypes: Mapping[str, str]) -> dict[str, np.ndarray]:
+    """A request's arrays in the types that a model names."""
+    made = {}
+    for name, array in inputs.items():
+        if dtypes[name] == "DT_STRING":
+            texts = [encoded(v) for v in array.ravel()]
+            made[name] = np.array(texts, object).reshape(array.shape)
+        else:
+            made[name] = array.astype(NUMPY[dtypes[name]])
+    return made
+
+
+@pytest.fixture(scope="module")
+def dtypes(running: Any) -> dict[str, dict[str, str]]:
+    """The types of each signature's inputs, as its metadata says."""
+    reply = running.http.get("/v1/models/ranker/metadata").json()
+    signatures = reply["metadata"]["signature_def"]["signature_def"]
+    return {
+        key: {name: info["dtype"] for name, info in signature["inputs"].items()}
+        for key, signature in signatures.items()
+    }
+
+
+@pytest.mark.parametrize("way", ["http", "grpc"])
+def test_the_public_client(
+    way: str,
+    running: Any,
+    served: Callable[[str, dict[str, np.ndarray]], dict[str, np.ndarray]],
+    raw_request: dict[str, np.ndarray],
+    expected: list[np.ndarray],
+    dtypes: dict[str, dict[str, str]],
+) -> None:
+    if way == "http":
+        client = ovmsclient.make_http_client(running.address)
+    else:
+        client = ovmsclient.make_grpc_client(running.grpc_address)
+    status = client.get_model_status("ranker")
+    assert status == {1: {"state": "AVAILABLE", "error_code": 0, "error_message": ""}}
+    metadata = client.get_model_metadata("ranker")
+    if way == "grpc":
+        assert metadata["model_version"] == 1
+        assert metadata["inputs"]["query"] == {"shape": [-1], "dtype": "DT_STRING"}
+        assert metadata["outputs"]["scores"]["dtype"] == "DT_FLOAT"
+    else:  # the client hands the reply of TensorFlow Serving on as it is
+        assert metadata["model_spec"]["version"] == "1"
+    if way == "http":  # it sends all bytes as UTF-8, which no photo is
+        none = np.zeros(raw_request["photo"].shape, bool)
+        blank = np.full(none.shape, b"", object)
+        raw_request = raw_request | {"photo": blank, "photo_present": none}
+        scores = served("serving_default", raw_request)["scores"]  # TensorFlow's, without a server
+        expected = [row[: len(want)] for row, want in zip(scores, expected, strict=True)]
+    inputs = typed(raw_request, dtypes["serving_default"])
+    # It takes texts as fixed-width arrays alone.
+    inputs = {n: a.astype(np.bytes_) if a.dtype == object else a for n, a in inputs.items()}
+    same(client.predict(inputs, "ranker", timeout=PATIENCE), expected)
+    with pytest.raises(Exception, match="Servable not found") as error:
+        client.predict(inputs, "ranker", model_version=3)
+    assert type(error.value).__name__ == "ModelNotFoundError"
+
+
+def test_plain_stubs(
+    running: Any,
+    id_request: dict[str, np.ndarray],
+    expected: list[np.ndarray],
+    dtypes: dict[str, dict[str, str]],
+) -> None:
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name, request.model_spec.signature_name = "ranker", "rank_items"
+    for name, array in typed(id_request, dtypes["rank_items"]).items():
+        request.inputs[name].CopyFrom(tf.make_tensor_proto(array))
+    reply = running.predictions.Predict(request, timeout=PATIENCE)
+    same(tf.make_ndarray(reply.outputs["scores"]), expected)
+
+
+def test_rows_and_columns(
+    running: Any,
+    id_request: dict[str, np.ndarray],
+    expected: list[np.ndarray],
+    dtypes: dict[str, dict[str, str]],
+) -> None:
+    inputs = {
+        name: [v.decode() if isinstance(v, bytes) else v for v in array.ravel().tolist()]
+        for name, array in typed(id_request, dtypes["rank_items"]).items()
+    }
+    shaped = {
+        n: np.array(v, object).reshape(id_request[n].shape).tolist() for n, v in inputs.items()
+    }
+    url = "/v1/models/ranker/versions/1:predict"
+    body = {"signature_name": "rank_items", "inputs": shaped}
+    # One output, whose name is left out.
+    same(running.http.post(url, json=body).json()["outputs"], expected)
+    rows = [{n: v[i] for n, v in shaped.items()} for i in range(len(expected))]
+    body = {"signature_name": "rank_items", "instances": rows}
+    same(running.http.post(url, json=body).json()["predictions"], expected)
+
+
+def test_a_photo_that_cannot_be_decoded_is_the_clients_error(
+    running: Any, raw_request: dict[str, np.ndarray], dtypes: dict[str, dict[str, str]]
+) -> None:
+    inputs = typed(raw_request, dtypes["serving_default"])
+    inputs["photo"] = np.full(inputs["photo"].shape, b"no photo", object)
+    inputs["photo_present"] = np.ones(inputs["photo"].shape, bool)
+    columns = {}
+    for name, array in inputs.items():
+        if array.dtype == object:
+            flat = [{"b64": base64.b64encode(v).decode()} for v in array.ravel()]
+            columns[name] = np.array(flat, object).reshape(array.shape).tolist()
+        else:
+            columns[name] = array.tolist()
+    reply = running.http.post("/v1/models/ranker:predict", json={"inputs": columns})
+    assert reply.status_code == 400, reply.text
+    assert "\n" not in reply.json()["error"]
