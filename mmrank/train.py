@@ -6,7 +6,9 @@ import argparse
 import dataclasses
 import json
 import logging
+import os
 import pathlib
+import sys
 import time
 from collections.abc import Sequence
 
@@ -17,6 +19,7 @@ from mmrank.data.validation import validate_dataset
 from mmrank.evaluation.baselines import baseline_scores, check_names
 from mmrank.evaluation.offline import evaluate_scores
 from mmrank.outputs import exit_code, log_progress, refuse_filled, write_whole
+from mmrank.training.workers import Worker, WorkerLost, this_worker, wait_for
 
 logger = logging.getLogger("mmrank.train")
 
@@ -28,6 +31,9 @@ example:
   python -m mmrank.train --config configs/quickstart.yaml --out runs/shop --resume
   python -m mmrank.train --config configs/quickstart.yaml --data data/new --init-from runs/shop
 
+Over several hosts the same command runs on each, with training.strategy multi_worker, TF_CONFIG in
+the environment and --resume, which begins a run that has not begun; see docs/scaling.md.
+
 RUN holds config.yaml, schema.yaml, features.json, checkpoints/, logs/ (TensorBoard), metrics.json
 and export/1/ (SavedModel). A run that was stopped or killed goes on with --resume.
 """
@@ -37,9 +43,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The exit code: 0 done, 2 wrong input or failed training, 130 interrupted."""
     args = _parser().parse_args(argv)
     log_progress()
-    return exit_code(
-        lambda: _run(args), "a finished epoch is kept: the same command with --resume goes on"
-    )
+
+    def job() -> None:
+        try:
+            _run(args)
+        except WorkerLost as error:
+            if argv is not None:  # called from Python, whose process is not ours to replace
+                raise
+            logger.warning("%s; this one starts again and waits for the others", error)
+            _start_again()
+
+    return exit_code(job, "a finished epoch is kept: the same command with --resume goes on")
+
+
+def _start_again() -> None:
+    """Becomes a new process of this command, which goes on with the run; never returns.
+
+    TensorFlow cannot leave a cluster and join it once more in one process.
+    """
+    again = [*sys.argv[1:], *([] if "--resume" in sys.argv else ["--resume"])]
+    os.execv(sys.executable, [sys.executable, "-m", "mmrank.train", *again])
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -86,12 +109,13 @@ def _run(args: argparse.Namespace) -> None:
         check_names(config.evaluation.baselines)
     except ValueError as error:
         raise ConfigError(f"{args.config}: evaluation.baselines: {error}") from error
-    run = _run_folder(args)
+    worker = this_worker(config.training.strategy)
+    run = _run_folder(args, worker)
     if args.init_from is not None:
-        _check_init(args)
+        _check_init(args, worker)
 
     # ---- data
-    folder = _data_folder(args, config, run)
+    folder = _data_folder(args, config, run, worker)
     report = validate_dataset(folder)
     logger.info("%s", report)
     report.raise_if_errors()
@@ -103,7 +127,9 @@ def _run(args: argparse.Namespace) -> None:
     from mmrank.evaluation.tasks import ranking_label, report_tasks
     from mmrank.training.callbacks import State
     from mmrank.training.loop import train_run
+    from mmrank.training.strategy import make_strategy
 
+    strategy = make_strategy(config.training.strategy)  # TensorFlow joins workers before all else
     check_config(config)
     check_calibration(config.evaluation.calibration)
     run.mkdir(parents=True, exist_ok=True)
@@ -112,7 +138,10 @@ def _run(args: argparse.Namespace) -> None:
         from mmrank.records.source import RecordLists
 
         lists = RecordLists(config, dataset, run)
-    best = train_run(config, dataset, run, args.resume, args.init_from, lists)
+    best = train_run(config, dataset, run, args.resume, args.init_from, lists, strategy)
+    if not worker.is_chief:
+        logger.info("trained; the first worker evaluates and exports")
+        return
     best = calibrate(best, dataset, config.evaluation.calibration)
     state = State.load(run / STATE_FILE)
     trained = time.monotonic()
@@ -162,7 +191,14 @@ def _run(args: argparse.Namespace) -> None:
     print(f"next      {_next_command(dataset, run)}")
 
 
-def _run_folder(args: argparse.Namespace) -> pathlib.Path:
+def _run_folder(args: argparse.Namespace, worker: Worker) -> pathlib.Path:
+    if worker.count > 1:
+        if args.out is None:
+            raise ConfigError(
+                "several workers train one run: name its folder, a shared one, with --out"
+            )
+        if args.resume or not worker.is_chief:
+            return args.out
     if args.resume:
         if args.out is None or not (args.out / "state.json").is_file():
             raise ConfigError(
@@ -181,8 +217,8 @@ def _run_folder(args: argparse.Namespace) -> pathlib.Path:
     return folder
 
 
-def _check_init(args: argparse.Namespace) -> None:
-    if args.resume:
+def _check_init(args: argparse.Namespace, worker: Worker) -> None:
+    if args.resume and worker.count == 1:
         raise ConfigError("--resume knows what the run began with; leave --init-from out")
     if not (args.init_from / STATE_FILE).is_file():
         raise ConfigError(
@@ -190,12 +226,16 @@ def _check_init(args: argparse.Namespace) -> None:
         )
 
 
-def _data_folder(args: argparse.Namespace, config: Config, run: pathlib.Path) -> pathlib.Path:
+def _data_folder(
+    args: argparse.Namespace, config: Config, run: pathlib.Path, worker: Worker
+) -> pathlib.Path:
     """The dataset's folder; the simulated shop is made if the config asks for it."""
     if args.data is not None:
         return args.data
-    if args.resume:
-        return pathlib.Path(json.loads((run / "state.json").read_text(encoding="utf-8"))["data"])
+    if not worker.is_chief and config.data.path is None:
+        wait_for(run / STATE_FILE)  # the first worker makes the shop
+    if (run / STATE_FILE).is_file():
+        return pathlib.Path(json.loads((run / STATE_FILE).read_text(encoding="utf-8"))["data"])
     if config.data.path is not None:
         return pathlib.Path(config.data.path)
     if config.data.simulate is None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import logging
 import math
 import pathlib
 import sys
+import tempfile
 import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -187,8 +190,10 @@ class EpochEnd(tf.keras.callbacks.Callback):
       network: The Keras model whose weights are kept.
       scorer, valid: Scores the validation lists.
       patience: Epochs without improvement before training stops.
-      writes: Whether this worker writes the run's files.
+      writes: Whether this worker writes the run's files. The others take part in writing, since
+        what lies on all of them is gathered for it, and throw their copy away.
       outputs: What the outputs of the network's tasks mean, so that each has its own figures.
+      agree: From the figure of this worker to that of all.
     """
 
     def __init__(
@@ -202,9 +207,10 @@ class EpochEnd(tf.keras.callbacks.Callback):
         patience: int,
         writes: bool = True,
         outputs: TaskOutputs | None = None,
+        agree: Callable[[float], float] = float,
     ):
         super().__init__()
-        self._outputs = outputs
+        self._outputs, self._agree = outputs, agree
         self._run, self._state, self._checkpoint = run, state, checkpoint
         self._network, self._scorer, self._valid = network, scorer, valid
         self._patience, self._writes = patience, writes
@@ -220,7 +226,7 @@ class EpochEnd(tf.keras.callbacks.Callback):
                 "all candidates of every validation list tie: the model tells none apart. "
                 "Try a lower training.learning_rate, and see that the features are not all absent"
             )
-        ndcg = validation_ndcg(scores, self._valid, self._metric)
+        ndcg = self._agree(validation_ndcg(scores, self._valid, self._metric))
         logs["val_ndcg_10"] = ndcg
         by_task: dict[str, dict[str, float]] = {}
         if self._outputs is not None:
@@ -236,10 +242,10 @@ class EpochEnd(tf.keras.callbacks.Callback):
         state.checkpoint = f"checkpoints/epoch-{epoch + 1}"
         if better:
             state.best, state.best_weights = ndcg, f"checkpoints/best-{epoch + 1}"
-        if self._writes:
-            self._checkpoint.write(str(self._run / state.checkpoint))
+        with self._folder() as folder:
+            self._checkpoint.write(str(folder / state.checkpoint))
             if better:
-                self._network.save_weights(self._run / str(state.best_weights))
+                self._network.save_weights(folder / str(state.best_weights))
         stop = state.waited >= self._patience
         if stop:
             # Said in the same file as the epoch, so that a run killed right here stays stopped.
@@ -261,6 +267,15 @@ class EpochEnd(tf.keras.callbacks.Callback):
         for task, figures in by_task.items():
             told = "  ".join(f"{name} {value:.4f}" for name, value in figures.items())
             logger.info("  %s: %s", task, told)
+
+    @contextlib.contextmanager
+    def _folder(self) -> Iterator[pathlib.Path]:
+        """Where this worker writes: the run, or a folder that is gone afterwards."""
+        if self._writes:
+            yield self._run
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            yield pathlib.Path(folder)
 
 
 def _ndcg(logs: Any, name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import pathlib
 from collections.abc import Iterator, Sequence
@@ -47,6 +48,7 @@ from mmrank.training.sources import TableLists, TrainingBatches, TrainingLists
 from mmrank.training.strategy import make_strategy
 from mmrank.training.targets import for_selection, take_targets
 from mmrank.training.warm_start import as_table, warm_start
+from mmrank.training.workers import Worker, WorkerLost, this_worker, wait_for
 
 INIT_FILE = "init_from.txt"
 logger = logging.getLogger(__name__)
@@ -59,6 +61,7 @@ def train_run(
     resume: bool = False,
     init_from: pathlib.Path | None = None,
     lists: TrainingLists | None = None,
+    strategy: tf.distribute.Strategy | None = None,
 ) -> Run:
     """Trains a ranker into a run's folder and gives the run with its best weights.
 
@@ -72,6 +75,7 @@ def train_run(
       init_from: A finished run whose weights a new run begins with, as far as they fit; a resumed
         run knows its own.
       lists: What to learn from; None for the training lists of the dataset.
+      strategy: That of the config, where it had to be made ahead of everything else.
 
     Raises:
       ConfigError: `init_from` is no finished run.
@@ -84,10 +88,14 @@ def train_run(
     lists.check(config)
     tasks = build_tasks(config)
     seed_everything(config)
-    strategy = make_strategy(config.training.strategy)
+    strategy = strategy or make_strategy(config.training.strategy)
     features = build_features(config, dataset.schema)
     settings = settings_by_feature(config.training.fine_tune, features.columns)
     source = None if init_from is None else load_run(init_from)
+    worker = this_worker(config.training.strategy)
+    if not worker.is_chief:
+        wait_for(run / STATE_FILE)  # and with it all that the first worker has fitted
+    resume = resume or not worker.is_chief
     state = _prepare(config, dataset, lists, run, features, resume, init_from)
     if source is None and state.init_from is not None and state.checkpoint is None:
         source = load_run(state.init_from)  # stopped before its first epoch was finished
@@ -138,7 +146,6 @@ def train_run(
         features.arrays(dataset, dataset.rows("valid"), items), tasks, config.training.select_by
     )
     scorer = ListScorer(model, config.training.batch_lists, config.data.buckets)
-    chief = _is_chief(strategy)
     epoch_end = EpochEnd(
         run,
         state,
@@ -147,8 +154,9 @@ def train_run(
         scorer,
         valid,
         config.training.patience,
-        chief,
+        worker.is_chief,
         model.outputs,
+        agree=lambda figure: _agreed(strategy, figure),
     )
     callbacks: list[tf.keras.callbacks.Callback] = [
         ReseedEpoch(config.seed, not DRAWING_LOSSES.isdisjoint(_loss_names(config))),
@@ -158,19 +166,21 @@ def train_run(
             config.training.batch_lists * replicas, config.training.epochs, state.epoch, steps
         ),
     ]
-    if chief:
+    if worker.is_chief:
         callbacks.append(tf.keras.callbacks.TensorBoard(run / "logs", write_graph=False))
-    model.network.fit(
-        training_dataset(strategy, batches, state.epoch * steps, tasks),
-        initial_epoch=state.epoch,
-        epochs=config.training.epochs,
-        steps_per_epoch=steps,
-        callbacks=callbacks,
-        verbose=0,
-    )
-    state.finished = True
-    if chief:
-        state.save(run / STATE_FILE)
+    with _other_workers(worker):
+        model.network.fit(
+            training_dataset(strategy, batches, state.epoch * steps, tasks),
+            initial_epoch=state.epoch,
+            epochs=config.training.epochs,
+            steps_per_epoch=steps,
+            callbacks=callbacks,
+            verbose=0,
+        )
+        state.finished = True
+        if worker.is_chief:
+            state.save(run / STATE_FILE)
+        _agreed(strategy, 0.0)  # the others load the run only when it is whole
     if replicas > 1:  # the variables are spread over devices, which an export cannot hold
         return load_run(run)
     assert state.best_weights is not None
@@ -314,10 +324,27 @@ def _tell_size(model: RankingModel, batches: TrainingBatches) -> None:
         )
 
 
-def _is_chief(strategy: tf.distribute.Strategy) -> bool:
-    resolver = strategy.cluster_resolver
-    if resolver is None or not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
-        return True
-    return resolver.task_type in (None, "chief") or (
-        resolver.task_type == "worker" and resolver.task_id == 0
-    )
+def _agreed(strategy: tf.distribute.Strategy, figure: float) -> float:
+    """The mean of a figure over all workers, the same to the last bit on each of them.
+
+    All decisions that a worker takes by a figure are then those of the others, and none waits for
+    one that has stopped.
+    """
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return figure
+    each = strategy.run(lambda: tf.constant(figure, tf.float64))
+    return float(strategy.reduce(tf.distribute.ReduceOp.MEAN, each, axis=None))
+
+
+@contextlib.contextmanager
+def _other_workers(worker: Worker) -> Iterator[None]:
+    """Turns the errors that the end of another worker brings about into `WorkerLost`."""
+    try:
+        yield
+    except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError) as error:
+        if worker.count == 1:
+            raise
+        raise WorkerLost(
+            "another worker is gone; training goes on from the last finished epoch once all of "
+            "them are started with --resume"
+        ) from error
