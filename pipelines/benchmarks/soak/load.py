@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import threading
 import time
@@ -111,7 +112,7 @@ def open_loop(
             reply = send(number)
             part.append(Outcome(due, time.monotonic() - began - due, reply))
 
-    _together([lambda part=part: worker(part) for part in parts])
+    _together([functools.partial(worker, part) for part in parts])
     return Measured(sorted((o for part in parts for o in part), key=lambda o: o.due))
 
 

@@ -1,0 +1,252 @@
+"""How long one request takes by every way: `python -m pipelines.benchmarks.serving_latency`."""
+
+from __future__ import annotations
+
+import argparse
+import concurrent.futures
+import dataclasses
+import itertools
+import json
+import os
+import pathlib
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from tqdm import tqdm
+
+from mmrank.data.tables import load_dataset
+from mmrank.outputs import (
+    InputError,
+    check_target,
+    exit_code,
+    log_progress,
+    require_extra,
+    write_whole,
+)
+
+if TYPE_CHECKING:
+    from pipelines.benchmarks.serving_ways import Call
+
+FASTER, ADDED_MS = 20.0, 3.0
+WARM_UP, ENCODINGS = 10, 5
+EXAMPLE = """\
+example:
+  python -m mmrank.export --run runs/quickstart-1
+  python -m pipelines.benchmarks.serving_latency --model runs/quickstart-1/export \\
+      --data runs/quickstart-1/data
+
+No query is asked twice, so that every request encodes its own. Exit code 0: with one client,
+looking vectors up is 20 times as fast as encoding raw features, and the server adds at most 3 ms
+to the median. Exit code 1: it is not so. LightGBM comes with pip install 'mmrank[benchmarks]'.
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Timing:
+    """What one way took.
+
+    Attributes:
+      way: Its name.
+      candidates: Length of the lists.
+      clients: Threads that asked at the same time.
+      seconds: Of each request.
+      wall: Seconds of all together.
+    """
+
+    way: str
+    candidates: int
+    clients: int
+    seconds: Sequence[float]
+    wall: float
+
+    def percentile(self, percent: float) -> float:
+        """Milliseconds that so many percent of the requests did not exceed."""
+        return 1e3 * float(np.percentile(self.seconds, percent))
+
+    @property
+    def rate(self) -> float:
+        """Requests a second."""
+        return len(self.seconds) / self.wall
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    """One comparison that decides the exit code.
+
+    Attributes:
+      what: What is compared.
+      value, wanted: What was measured, and its bound.
+      passed: Whether it is within it.
+    """
+
+    what: str
+    value: float
+    wanted: str
+    passed: bool
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The exit code, see `EXAMPLE`; 2 for wrong input, 130 stopped."""
+    args = _parser().parse_args(argv)
+    log_progress()
+    return exit_code(lambda: _run(args))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m pipelines.benchmarks.serving_latency",
+        description="Measures one request through REST, gRPC and in process, with vectors looked "
+        "up and with raw features encoded, beside LightGBM.",
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--model", required=True, type=pathlib.Path, help="folder of the numbered exports"
+    )
+    parser.add_argument(
+        "--data", required=True, type=pathlib.Path, help="the dataset that was exported"
+    )
+    parser.add_argument("--sizes", default="100,500,1000", help="candidates (%(default)s)")
+    parser.add_argument("--clients", default="1,8", help="at the same time (%(default)s)")
+    parser.add_argument("--requests", type=int, default=300, help="of each way (%(default)s)")
+    parser.add_argument(
+        "--encodings", type=int, default=10, help="requests with raw features (%(default)s)"
+    )
+    parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="also write the figures")
+    parser.add_argument("--force", action="store_true", help="let --json replace a file")
+    return parser
+
+
+def _run(args: argparse.Namespace) -> int:
+    require_extra("this benchmark", "lightgbm", "benchmarks")
+    sizes, clients = _numbers("--sizes", args.sizes), _numbers("--clients", args.clients)
+    if args.json is not None:
+        check_target("--json", args.json, args.force)
+    timings = measure(args.model, args.data, sizes, clients, args.requests, args.encodings)
+    print(table(timings))
+    verdicts = judge(timings)
+    for v in verdicts:
+        print(f"{'passed' if v.passed else 'FAILED'}  {v.what}: {v.value:.1f} (wanted {v.wanted})")
+    if args.json is not None:
+        plain = [
+            {
+                "way": t.way,
+                "candidates": t.candidates,
+                "clients": t.clients,
+                "requests_per_second": t.rate,
+                **{f"p{p}_ms": t.percentile(p) for p in (50, 95, 99)},
+            }
+            for t in timings
+        ]
+        write_whole(args.json, json.dumps(plain, indent=2) + "\n")
+    return 0 if all(v.passed for v in verdicts) else 1
+
+
+def _numbers(flag: str, text: str) -> list[int]:
+    try:
+        numbers = [int(part) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    if not numbers or min(numbers) < 1:
+        raise InputError(f"{flag} {text!r}: give whole numbers of at least 1, joined by commas")
+    return numbers
+
+
+def measure(
+    model: pathlib.Path,
+    data: pathlib.Path,
+    sizes: Sequence[int],
+    clients: Sequence[int],
+    requests: int,
+    encodings: int,
+) -> list[Timing]:
+    """Every way, size and number of clients; arguments as of the command."""
+    from mmrank.serving.ranker import Ranker
+    from mmrank.serving.staged import StagedRanker
+    from pipelines.benchmarks import serving_ways as ways
+    from pipelines.benchmarks.server_process import server_process
+
+    ranker, dataset = Ranker.load(model), load_dataset(data)
+    lists = {n: ways.Lists.draw(ranker.card, dataset, n, seed=n) for n in sizes}
+    timings: list[Timing] = []
+    numbers = itertools.count()
+    total = len(sizes) * len(clients) * 6
+    with tempfile.TemporaryDirectory(prefix="mmrank-latency-") as name:
+        bar = tqdm(total=total, desc="ways timed", disable=None, leave=False)
+        log = pathlib.Path(name) / "log"
+        # The server first, while this process has no model of its own running.
+        with bar, server_process(model, {"monitoring.log_requests": "false"}, log) as server:
+            for size, count in itertools.product(sizes, clients):
+                for way, call in (
+                    (ways.REST, ways.over_rest(server.rest, lists[size])),
+                    (ways.GRPC, ways.over_grpc(server.grpc, "ranker", lists[size])),
+                ):
+                    timings.append(_timed(way, call, size, count, requests, numbers))
+                    bar.update()
+        staged = StagedRanker.load(model)
+        for size in sizes:
+            calls = ways.in_process(ranker, staged, lists[size], ENCODINGS)
+            calls[ways.TREES] = ways.trees(size)
+            for (way, call), count in itertools.product(calls.items(), clients):
+                many = encodings if way == ways.ENCODED else requests
+                timings.append(_timed(way, call, size, count, many, numbers))
+                bar.update()
+    return timings
+
+
+def _timed(
+    way: str, call: Call, size: int, clients: int, requests: int, numbers: itertools.count[int]
+) -> Timing:
+    """Some requests by some threads, after a few that are not counted."""
+
+    def one(number: int) -> float:
+        started = time.perf_counter()
+        call(number)
+        return time.perf_counter() - started
+
+    with concurrent.futures.ThreadPoolExecutor(clients) as pool:
+        warm = min(WARM_UP, requests) * clients
+        list(pool.map(one, itertools.islice(numbers, warm)))
+        started = time.perf_counter()
+        seconds = list(pool.map(one, itertools.islice(numbers, requests)))
+        return Timing(way, size, clients, seconds, time.perf_counter() - started)
+
+
+def table(timings: Sequence[Timing]) -> str:
+    """The figures, a line a way, size and number of clients."""
+    lines = [
+        f"{'':26}{'candidates':>10} {'clients':>7} {'p50':>9} {'p95':>9} {'p99':>9} {'1/s':>8}"
+    ]
+    for t in sorted(timings, key=lambda t: (t.clients, t.candidates, t.way)):
+        figures = " ".join(f"{t.percentile(p):7.1f}ms" for p in (50, 95, 99))
+        lines.append(f"{t.way:26}{t.candidates:10} {t.clients:7} {figures} {t.rate:8.1f}")
+    return "\n".join(lines)
+
+
+def judge(timings: Sequence[Timing]) -> list[Verdict]:
+    """What is wanted of one client's medians, at every size."""
+    from pipelines.benchmarks.serving_ways import ENCODED, GRPC, LOOKED_UP, REST, STEPS
+
+    by: Mapping[tuple[str, int], float] = {
+        (t.way, t.candidates): t.percentile(50) for t in timings if t.clients == 1
+    }
+    verdicts = []
+    for size in sorted({size for _, size in by}):
+        for way in (LOOKED_UP, STEPS):
+            ratio = by[ENCODED, size] / by[way, size]
+            what = f"{size} candidates, times faster than encoding: {way}"
+            verdicts.append(Verdict(what, ratio, f"{FASTER:g} or more", ratio >= FASTER))
+        for served, inside in ((REST, STEPS), (GRPC, LOOKED_UP)):
+            added = by[served, size] - by[inside, size]
+            what = f"{size} candidates, ms added to '{inside}' by {served}"
+            verdicts.append(Verdict(what, added, f"{ADDED_MS:g} at most", added <= ADDED_MS))
+    return verdicts
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    sys.exit(main())
