@@ -20,6 +20,7 @@ import tensorflow as tf
 
 from mmrank.data.batches import label_name
 from mmrank.encoders.behavior import BehaviorAttention
+from mmrank.encoders.norm import layer_norm
 from mmrank.encoders.tokens import ModalityTokens
 from mmrank.fusion.base import Fusion
 from mmrank.ranking.entire_space import EntireSpace
@@ -257,7 +258,7 @@ class ItemSummary(tf.keras.layers.Layer):
         super().__init__(**kwargs)
         self.width = width
         self.projection = tf.keras.layers.Dense(width)
-        self.norm = tf.keras.layers.LayerNormalization()
+        self.norm = layer_norm()
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         shape = tf.shape(inputs)

@@ -11,6 +11,7 @@ import pandas as pd
 import tensorflow as tf
 
 from mmrank.config import ConfigError, from_mapping
+from mmrank.encoders.norm import layer_norm
 from mmrank.schema import Feature
 
 DAY = 86_400.0
@@ -147,7 +148,7 @@ class BehaviorAttention(tf.keras.layers.Layer):
         self.age_steps = age_steps
         self.type_table = tf.keras.layers.Embedding(types, width)
         self.age_table = tf.keras.layers.Embedding(age_steps, width)
-        self.norm = tf.keras.layers.LayerNormalization()
+        self.norm = layer_norm()
         key_width = max(width // heads, 8)
         self.target = tf.keras.layers.MultiHeadAttention(heads, key_width, dropout=dropout)
         self.pool = tf.keras.layers.MultiHeadAttention(heads, key_width, dropout=dropout)

@@ -8,6 +8,7 @@ import keras_nlp
 import tensorflow as tf
 import tensorflow_hub
 
+from mmrank.encoders.norm import layer_norm
 from mmrank.encoders.tokens import PresentOnly
 
 
@@ -39,7 +40,7 @@ class FrameAttention(tf.keras.layers.Layer):
         self.width, self.heads = width, heads
         self.tower = PresentOnly(tower, name="frame_tower")
         self.projection = tf.keras.layers.Dense(width, "relu")
-        self.norm = tf.keras.layers.LayerNormalization()
+        self.norm = layer_norm()
         self.attention = tf.keras.layers.MultiHeadAttention(heads, max(1, width // heads))
 
     def build(self, input_shape: Any) -> None:

@@ -10,6 +10,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from mmrank.encoders.norm import layer_norm
+
 
 class ModalityDropout(tf.keras.layers.Layer):
     """Presence [N, M] bool in which training hides some present modalities; unchanged otherwise.
@@ -109,7 +111,7 @@ class ModalityTokens(tf.keras.layers.Layer):
         super().__init__(**kwargs)
         self.names, self.width = tuple(names), width
         self.projections = [tf.keras.layers.Dense(width, name=f"{n}_projection") for n in names]
-        self.norms = [tf.keras.layers.LayerNormalization(name=f"{n}_norm") for n in names]
+        self.norms = [layer_norm(f"{n}_norm") for n in names]
 
     def build(self, input_shape: Any) -> None:
         self.absent = self.add_weight(

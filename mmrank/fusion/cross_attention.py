@@ -6,6 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from mmrank.encoders.norm import layer_norm
 from mmrank.fusion import base
 
 
@@ -31,7 +32,7 @@ class CrossAttention(base.Fusion):
         self.attention = tf.keras.layers.MultiHeadAttention(
             self.heads, max(width // self.heads, 8), dropout=self.dropout
         )
-        self.norm = tf.keras.layers.LayerNormalization()
+        self.norm = layer_norm()
         super().build(input_shape)
 
     def call(self, inputs: tuple[tf.Tensor, ...], training: bool | None = None) -> tf.Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import concurrent.futures
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -122,6 +123,27 @@ def test_rows_and_columns(
     rows = [{n: v[i] for n, v in shaped.items()} for i in range(len(expected))]
     body = {"signature_name": "rank_items", "instances": rows}
     same(running.http.post(url, json=body).json()["predictions"], expected)
+
+
+def test_requests_side_by_side(
+    running: Any,
+    id_request: dict[str, np.ndarray],
+    expected: list[np.ndarray],
+    dtypes: dict[str, dict[str, str]],
+) -> None:
+    tensors = typed(id_request, dtypes["rank_items"])
+
+    def ask(number: int) -> None:
+        which = number % len(expected)
+        request = predict_pb2.PredictRequest()
+        request.model_spec.name, request.model_spec.signature_name = "ranker", "rank_items"
+        for name, array in tensors.items():
+            request.inputs[name].CopyFrom(tf.make_tensor_proto(array[which : which + 1]))
+        reply = running.predictions.Predict(request, timeout=PATIENCE)
+        same(tf.make_ndarray(reply.outputs["scores"]), expected[which : which + 1])
+
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        list(pool.map(ask, range(400)))
 
 
 def test_a_photo_that_cannot_be_decoded_is_the_clients_error(

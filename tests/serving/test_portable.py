@@ -5,7 +5,9 @@ from __future__ import annotations
 import pathlib
 import subprocess
 import sys
+from typing import Any
 
+import pytest
 import tensorflow as tf
 import tensorflow_text
 from tensorflow.core.protobuf import saved_model_pb2
@@ -59,9 +61,22 @@ def test_the_c_interface_refuses_what_needs_tf_text(tmp_path: pathlib.Path) -> N
     assert "NormalizeUTF8" in said.stdout
 
 
-def test_every_op_is_tensorflows_own(exported: pathlib.Path) -> None:
+@pytest.fixture(scope="module")
+def nodes(exported: pathlib.Path) -> tuple[list[Any], set[str]]:
+    """Every node of an export's graph and of its functions, and the functions' names."""
     model = saved_model_pb2.SavedModel.FromString((exported / "saved_model.pb").read_bytes())
     graph = model.meta_graphs[0].graph_def
     functions = {f.signature.name for f in graph.library.function}
-    nodes = [*graph.node, *(n for f in graph.library.function for n in f.node_def)]
-    assert {n.op for n in nodes} - functions <= set(dir(tf.raw_ops))
+    return [*graph.node, *(n for f in graph.library.function for n in f.node_def)], functions
+
+
+def test_every_op_is_tensorflows_own(nodes: tuple[list[Any], set[str]]) -> None:
+    assert {n.op for n in nodes[0]} - nodes[1] <= set(dir(tf.raw_ops))
+
+
+def test_statistics_of_a_batch_are_in_no_kernel_that_threads_share(
+    nodes: tuple[list[Any], set[str]],
+) -> None:
+    fused = [n for n in nodes[0] if n.op.startswith("FusedBatchNorm")]
+    assert fused  # of the photos' tower
+    assert not [n.name for n in fused if n.attr["is_training"].b]

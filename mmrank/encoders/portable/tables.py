@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import unicodedata
 from collections.abc import Callable, Sequence
 
@@ -75,7 +76,7 @@ def _spelling(step: Callable[[tf.Tensor], tf.Tensor]) -> Spelling:
     parts = [[ord(p) for p in new] for _, new in changed]
     return Spelling(
         _kept([c for c, _ in changed]),
-        _kept(np.cumsum([0, *map(len, parts)])),
+        _kept([0, *itertools.accumulate(map(len, parts))]),
         _kept([p for new in parts for p in new]),
     )
 
