@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import pathlib
 import time
@@ -160,7 +161,9 @@ class ModelService:
             await check(signature or DEFAULT_SIGNATURE, tensors)
         given = await self._batcher.run(servable, signature, tensors, tuple(outputs), deadline)
         if observed and self.observe is not None:
-            self.observe(servable.number, tensors, given)
+            # The reply does not wait for it, and the next request's finds it done.
+            loop = asyncio.get_running_loop()
+            loop.call_soon(self.observe, servable.number, tensors, given)
         return given
 
     @contextlib.contextmanager

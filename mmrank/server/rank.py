@@ -117,7 +117,9 @@ class RankEndpoint:
             asked = await self._apart(len(body), self._read, body)
             with self._service.hold(asked.version, asked.label) as servable:
                 deadline = started + self._service.timeout
-                reply = await self._apart(None, self._rank, servable, asked, deadline)
+                reply, ranked = await self._apart(None, self._rank, servable, asked, deadline)
+            # The reply does not wait for it, and the next request's finds it done.
+            asyncio.get_running_loop().call_soon(self._count, ranked, servable.number)
             return servable.number, reply
         finally:
             self._busy -= 1
@@ -134,8 +136,10 @@ class RankEndpoint:
     def _read(self, body: bytes) -> RankRequest:
         return read_request(parse_object(body), self._most, self._options.explained)
 
-    def _rank(self, servable: Servable, asked: RankRequest, deadline: float) -> bytes:
-        """The reply; runs on a thread of the pool."""
+    def _rank(
+        self, servable: Servable, asked: RankRequest, deadline: float
+    ) -> tuple[bytes, StagedList]:
+        """The reply and what it tells of; runs on a thread of the pool."""
         ranker = self._rankers.get(servable)
         if ranker is None:
             raise ServingError(
@@ -153,8 +157,7 @@ class RankEndpoint:
             )
         except RankError as error:
             raise ServingError(INVALID_ARGUMENT, str(error)) from error
-        self._count(ranked, servable.number)
-        return write_reply(card, self._service.name, servable.number, ranked)
+        return write_reply(card, self._service.name, servable.number, ranked), ranked
 
     def _told(
         self,

@@ -21,7 +21,7 @@ from mmrank.config import from_mapping
 from mmrank.server.config import ServerConfig
 from mmrank.server.run import Server
 
-PATIENCE = 60.0  # seconds; a hung server fails a test instead of holding it up
+PATIENCE = 240.0  # seconds; a hung server fails a test instead of holding it up
 
 
 class Toy(tf.Module):
