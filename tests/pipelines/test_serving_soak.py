@@ -78,6 +78,15 @@ def test_the_search_goes_down_until_a_rate_is_held() -> None:
         highest_rate(lambda n: Reply(error="no"), 100, 0.01, 1, 1000)
 
 
+def test_the_highest_rate_is_looked_for_upwards_too() -> None:
+    errors = iter(["", "", "", "busy"])  # of the first request of each rate
+    rate, tried = highest_rate(
+        lambda n: Reply(error="" if n else next(errors)), 10, 0.1, workers=1, most_ms=1000
+    )
+    assert rate == pytest.approx(10 * 1.1**2)
+    assert [r for r, _, _ in tried] == pytest.approx([10, 11, 12.1, 13.31])
+
+
 def test_percentiles_leave_failures_out() -> None:
     outcomes = [Outcome(0.0, 0.001 * n, Reply()) for n in range(1, 102)]
     outcomes.append(Outcome(0.0, 9.0, Reply(error="late")))

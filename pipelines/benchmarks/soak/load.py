@@ -121,22 +121,27 @@ def highest_rate(
 ) -> tuple[float, list[tuple[float, float, int]]]:
     """The highest rate that was held, and every rate tried with its p99 and failures.
 
-    A rate is held if nothing fails and the 99th percentile stays within a bound. Rates fall from
-    `start` by a tenth until one is held.
+    A rate is held if nothing fails and the 99th percentile stays within a bound. From `start` on
+    rates rise by a tenth as long as they are held; if it is not held itself, they fall until one is.
 
     Raises:
       RuntimeError: None was.
     """
-    tried = []
-    for step in range(12):
-        rate = start * 0.9**step
+    tried: list[tuple[float, float, int]] = []
+
+    def held(rate: float) -> bool:
         measured = open_loop(send, rate, seconds, workers)
         (slow,) = measured.milliseconds(99)
         failed = sum(measured.failures.values())
         tried.append((rate, slow, failed))
-        if not failed and slow <= most_ms:
-            return rate, tried
-    raise RuntimeError(f"no rate was held: {tried}")
+        return not failed and slow <= most_ms
+
+    factor = 1.1 if held(start) else 0.9
+    for step in range(1, 12):
+        rate = start * factor**step
+        if held(rate) is (factor < 1):
+            return (rate if factor < 1 else start * factor ** (step - 1)), tried
+    raise RuntimeError(f"no rate is the highest of those tried: {tried}")
 
 
 def _together(jobs: Sequence[Callable[[], None]]) -> None:
