@@ -48,13 +48,19 @@ class ModalityDropout(tf.keras.layers.Layer):
         return super().get_config() | {"rates": self.rates}
 
 
+def static_shapes() -> bool:
+    """Whether every tensor's size has to be known before a step, as XLA asks for on TPUs."""
+    return isinstance(tf.distribute.get_strategy(), tf.distribute.TPUStrategy)
+
+
 class PresentOnly(tf.keras.layers.Layer):
     """Embeddings [N, D'] where the modality is present, zeros elsewhere.
 
     The wrapped encoder sees the present rows alone: absent ones cost nothing, and whatever is
     stored under them reaches neither a result nor the statistics of BatchNormalization. With no
     row present at all, the first row is encoded (and its result dropped) so that batch statistics
-    are never taken over nothing.
+    are never taken over nothing. On TPUs all rows are encoded, absent ones as zeros: how many there
+    are has to be known ahead, and so they count in the statistics of BatchNormalization there.
 
     Args:
       encoder: A layer [N, ...] → [N, D'].
@@ -67,6 +73,12 @@ class PresentOnly(tf.keras.layers.Layer):
 
     def call(self, inputs: tuple[tf.Tensor, tf.Tensor], training: bool | None = None) -> tf.Tensor:
         values, present = inputs
+        if static_shapes():
+            ones = tf.ones([values.shape.rank - 1], tf.int32)
+            there = tf.reshape(present, tf.concat([tf.shape(present), ones], 0))
+            values = tf.where(there, values, tf.zeros([], values.dtype))
+            encoded = self.encoder(values, training=training)
+            return tf.where(present[:, None], encoded, tf.zeros([], encoded.dtype))
         rows = tf.where(present)[:, 0]
         rows = tf.cond(tf.size(rows) > 0, lambda: rows, lambda: tf.zeros([1], tf.int64))
         encoded = self.encoder(tf.gather(values, rows), training=training)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from mmrank.encoders import tokens
 from mmrank.encoders.tokens import ModalityDropout, ModalityTokens, PresentOnly
 
 VALUES = np.random.default_rng(0).normal(size=[6, 3]).astype(np.float32)
@@ -64,7 +65,7 @@ def test_a_token_is_the_projection_or_the_learned_vector_of_absence():
     for i, (value, present) in enumerate([(VALUES, PRESENT), (VALUES[:, :2], ~PRESENT)]):
         kernel, bias = [w.numpy() for w in tokens.projections[i].weights]
         raw = value @ kernel + bias
-        normal = (raw - raw.mean(1, keepdims=True)) / np.sqrt(raw.var(1, keepdims=True) + 1e-3)
+        normal = (raw - raw.mean(1, keepdims=True)) / np.sqrt(raw.var(1, keepdims=True) + 1e-5)
         expected = np.where(present[:, None], normal, tokens.absent.numpy()[i])
         np.testing.assert_allclose(given[:, i], expected, atol=1e-5)
 
@@ -89,3 +90,17 @@ def test_modality_dropout_does_nothing_outside_training():
     present = tf.constant([[True, False], [False, False], [True, True]])
     given = ModalityDropout([0.9, 0.9])(present, training=False)
     np.testing.assert_array_equal(given, present)
+
+
+def test_with_static_shapes_the_same_comes_out_and_xla_compiles_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    only = layer()
+    values = tf.constant(np.random.default_rng(0).normal(size=(6, 3)), tf.float32)
+    present = tf.constant([True, False, True, True, False, False])
+    spoiled = tf.where(present[:, None], values, np.nan)
+    expected = only((spoiled, present), training=False)
+    monkeypatch.setattr(tokens, "static_shapes", lambda: True)
+    compiled = tf.function(lambda v, p: only((v, p), training=False), jit_compile=True)
+    np.testing.assert_allclose(compiled(spoiled, present), expected, rtol=0, atol=1e-6)
+    np.testing.assert_array_equal(compiled(spoiled, tf.zeros([6], tf.bool)), 0)
