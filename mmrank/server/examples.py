@@ -14,7 +14,6 @@ from mmrank.server.json_tensors import BASE64, decoded
 from mmrank.server.signature import Signature
 
 CLASSIFY, REGRESS = "classify", "regress"
-_SORT = {CLASSIFY: "classification", REGRESS: "regression"}
 CLASSES, SCORES, OUTPUTS = "classes", "scores", "outputs"
 
 
@@ -22,16 +21,9 @@ def check_signature(method: str, signature: Signature) -> None:
     """Nothing, if a signature is made for a method.
 
     Raises:
-      ServingError: Its method's name is another, or it has not one input of serialized examples
-        and the outputs of the method.
+      ServingError: It has not one input of serialized examples and the outputs of the method. Its
+        method's name is not looked at, as TensorFlow Serving does not unless told to.
     """
-    wanted = f"tensorflow/serving/{method}"
-    if signature.method != wanted:
-        raise ServingError(
-            INVALID_ARGUMENT,
-            f"Expected {_SORT[method]} signature method_name to be {wanted}. "
-            f"Was: {signature.method}",
-        )
     kinds = [info.dtype for info in signature.inputs.values()]
     outputs = set(signature.outputs)
     fit = outputs == {OUTPUTS} if method == REGRESS else outputs and outputs <= {CLASSES, SCORES}

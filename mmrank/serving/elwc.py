@@ -1,4 +1,4 @@
-"""Serialized ExampleListWithContext messages as the raw inputs of the ranker."""
+"""Serialized ExampleListWithContext and Example messages as the raw inputs of the ranker."""
 
 from __future__ import annotations
 
@@ -42,10 +42,36 @@ def parse_lists(
         example_feature_spec=example,
         size_feature_name=size,
     )
-    inputs = {size: parsed[size]}
+    values = {kind.name: _scalar(parsed[kind.name], kind) for kind in columns}
+    return {size: parsed[size]} | _inputs(values, parsed, history)
+
+
+def parse_examples(
+    serialized: tf.Tensor, columns: Sequence[FeatureKind], history: str | None, size: str
+) -> dict[str, tf.Tensor]:
+    """The inputs of `serving_default` for lists of one candidate each.
+
+    Args:
+      serialized: tf.Example messages [B], each with the features of a context and of an example
+        as `parse_lists` takes them.
+      columns, history, size: As of `parse_lists`.
+    """
+    features = {k.name: tf.io.RaggedFeature(k.raw_dtype) for k in columns}
+    events = {s.name: tf.io.RaggedFeature(s.dtype) for s in history_specs(history)}
+    parsed = tf.io.parse_example(serialized, features | events)
+    values = {}
     for kind in columns:
         value = _scalar(parsed[kind.name], kind)
-        inputs |= {kind.name: value, present_name(kind.name): tf.ones_like(value, tf.bool)}
+        context = kind.feature.side in ("query", "user")
+        values[kind.name] = value if context else value[:, None]
+    return {size: tf.ones_like(serialized, tf.int32)} | _inputs(values, parsed, history)
+
+
+def _inputs(
+    values: Mapping[str, tf.Tensor], parsed: Mapping[str, tf.RaggedTensor], history: str | None
+) -> dict[str, tf.Tensor]:
+    """Raw values with their flags, and the history as dense tensors."""
+    inputs = dict(values) | {present_name(n): tf.ones_like(v, tf.bool) for n, v in values.items()}
     if history is not None:
         items = parsed[f"{history}_items"].to_tensor("")
         shape = tf.shape(items, tf.int64)

@@ -10,6 +10,7 @@ the scores stands an output [B, L] for each task, if the ranker has tasks:
     lookup_items                item ids [N]                            → tokens, present, known
     rank_embeddings             what these give instead of raw features and ids    → scores [B, L]
     tensorflow/serving/predict  serialized ExampleListWithContext [B]              → scores [B, L]
+    tensorflow/serving/regress  serialized Example [B], a candidate with its context  → outputs [B]
 
 A feature NAME comes as one raw scalar a value (an image as its file's bytes) with a flag
 NAME_present of the same shape; the value under a False flag is ignored, and an empty text or a
@@ -27,7 +28,8 @@ from mmrank.compression.item_table import FULL
 from mmrank.encoders import FeatureKind
 from mmrank.features import Features
 from mmrank.models import RankingModel, present_name
-from mmrank.serving.elwc import parse_lists
+from mmrank.scoring import SCORES
+from mmrank.serving.elwc import parse_examples, parse_lists
 from mmrank.serving.graphs import Graphs, Tensors, resources
 from mmrank.serving.lists import ServedLists
 from mmrank.serving.raw import check_names, column_specs, history_specs, stored_history_specs
@@ -38,6 +40,7 @@ DEFAULT, RANK_ITEMS, ENCODE_ITEMS = "serving_default", "rank_items", "encode_ite
 ENCODE_QUERIES, LOOKUP_ITEMS = "encode_queries", "lookup_items"
 RANK_EMBEDDINGS = "rank_embeddings"
 PREDICT = "tensorflow/serving/predict"
+REGRESS = "tensorflow/serving/regress"
 
 
 class ServedRanker(tf.Module):
@@ -83,6 +86,10 @@ class ServedRanker(tf.Module):
         def rank_lists(inputs: Tensors) -> dict[str, tf.Tensor]:
             return rank_raw(**self.parse_lists(inputs[tf.saved_model.PREDICT_INPUTS]))
 
+        def regress(inputs: Tensors) -> dict[str, tf.Tensor]:
+            scores = rank_raw(**self.parse_examples(inputs[tf.saved_model.REGRESS_INPUTS]))
+            return {tf.saved_model.REGRESS_OUTPUTS: scores[SCORES][:, 0]}
+
         functions = {
             DEFAULT: rank_raw,
             RANK_ITEMS: _concrete(self.rank_items, self.id_inputs()),
@@ -90,6 +97,7 @@ class ServedRanker(tf.Module):
             LOOKUP_ITEMS: _concrete(self.lookup_items, [tf.TensorSpec([None], tf.string, ITEMS)]),
             RANK_EMBEDDINGS: _concrete(self.rank_embeddings, self.embedding_inputs()),
             PREDICT: _concrete(rank_lists, serialized),
+            REGRESS: _concrete(regress, serialized),
         }
         if self.context_inputs():
             functions[ENCODE_QUERIES] = _concrete(self.encode_queries, self.context_inputs())
@@ -247,6 +255,11 @@ class ServedRanker(tf.Module):
         """The inputs of `rank_raw` in serialized ExampleListWithContext messages [B]."""
         columns = list(self._features.columns.values())
         return parse_lists(serialized, columns, self._model.history, LIST_LENGTH)
+
+    def parse_examples(self, serialized: tf.Tensor) -> dict[str, tf.Tensor]:
+        """The inputs of `rank_raw` in serialized Example messages [B], lists of one candidate."""
+        columns = list(self._features.columns.values())
+        return parse_examples(serialized, columns, self._model.history, LIST_LENGTH)
 
     def _of(self, *sides: str) -> list[FeatureKind]:
         return self._features.of_side(*sides)

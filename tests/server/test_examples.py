@@ -85,7 +85,7 @@ def test_classify(judge: Any) -> None:
     ("method", "body", "said"),
     [
         ("regress", {"examples": [{}]}, 'key "serving_default" not found'),
-        ("regress", {"signature_name": "classify", "examples": [{}]}, "Expected regression"),
+        ("regress", {"signature_name": "classify", "examples": [{}]}, "which regress cannot"),
         ("regress", {"signature_name": "regress"}, "key 'examples' is expected"),
         ("regress", {"signature_name": "regress", "examples": []}, "key 'examples' is expected"),
         ("regress", {"signature_name": "regress", "examples": [3]}, "must be JSON object"),

@@ -21,7 +21,7 @@ from mmrank.serving.raw import cleaned
 Inputs = dict[str, np.ndarray]
 Served = Callable[[str, Inputs], dict[str, np.ndarray]]
 PADDED = -1e9
-PREDICT = "tensorflow/serving/predict"
+PREDICT, REGRESS = "tensorflow/serving/predict", "tensorflow/serving/regress"
 COLUMNS = {
     "title": tf.string, "description": tf.string, "photo": tf.string, "brand": tf.string,
     "tags": tf.string, "price": tf.float32, "rating": tf.float32, "rating_count": tf.float32,
@@ -167,6 +167,7 @@ def test_names_shapes_and_dtypes(signatures: Mapping[str, Any]) -> None:
         "lookup_items": {"items": ("string", 1)},
         "encode_queries": {n: t for n, t in context.items() if not n.startswith("history_")},
         PREDICT: {"inputs": ("string", 1)},
+        REGRESS: {"inputs": ("string", 1)},
     }
     inputs["rank_embeddings"] = pair | {
         "contexts": ("float32", 3), "contexts_present": ("bool", 2),
@@ -176,6 +177,7 @@ def test_names_shapes_and_dtypes(signatures: Mapping[str, Any]) -> None:
     }  # fmt: skip
     outputs = {name: {"scores": 2} for name in inputs}
     outputs["encode_items"] = {"tokens": 3, "present": 2, "embedding": 2}
+    outputs[REGRESS] = {"outputs": 1}
     outputs["lookup_items"] = {"tokens": 3, "present": 2, "known": 1}
     outputs["encode_queries"] = {"contexts": 3, "contexts_present": 2}
     assert set(signatures) == set(inputs)
@@ -268,6 +270,24 @@ def test_no_history_is_a_shopper_without_events(served: Served, id_request: Inpu
     without = served("rank_items", id_request | none)["scores"]
     np.testing.assert_array_equal(without, served("rank_items", id_request | blank)["scores"])
     assert np.abs(without - served("rank_items", id_request)["scores"]).max() > 1e-4
+
+
+def test_regress_takes_a_candidate_with_its_context_as_one_example(
+    run: Run, dataset: Dataset, lists: list[pd.DataFrame], served: Served, elwc_request: Inputs
+) -> None:
+    alone = [rows.iloc[i : i + 1] for rows in lists for i in range(len(rows))]
+    merged = []
+    for message in elwc_request["inputs"]:
+        given = input_pb2.ExampleListWithContext.FromString(message)
+        for example in given.examples:
+            example.MergeFrom(given.context)
+            merged.append(example.SerializeToString())
+    assert len(merged) == len(alone)
+    chosen = list(range(0, len(merged), 5))
+    outputs = served(REGRESS, {"inputs": np.array([merged[i] for i in chosen], object)})
+    assert set(outputs) == {"outputs"}
+    expected = [run.score(dataset, alone[i]) for i in chosen]
+    np.testing.assert_allclose(outputs["outputs"], np.concatenate(expected), rtol=0, atol=1e-5)
 
 
 def test_an_elwc_example_may_hold_its_tags_one_by_one(served: Served, raw_request: Inputs) -> None:
