@@ -26,6 +26,7 @@ class Listen:
       drain_seconds: On SIGTERM, how long it goes on answering while /readyz already says no, so
         that a load balancer can turn away first.
       grace_seconds: How long the requests that run then may take to end.
+      proxies: Addresses of proxies whose X-Forwarded-For is taken for a client's address.
     """
 
     host: str = "127.0.0.1"
@@ -34,6 +35,7 @@ class Listen:
     timeout_seconds: float = 30.0
     drain_seconds: float = 0.0
     grace_seconds: float = 30.0
+    proxies: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)

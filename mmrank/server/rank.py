@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from mmrank.data.blank import BLANK
 from mmrank.schema import load_schema
 from mmrank.server.errors import (
     FAILED_PRECONDITION,
@@ -56,7 +57,7 @@ class RankEndpoint:
       options: See there.
       most: Candidates, and events of the history, that one request may have.
       pseudonym: What the ranker knows a user id as; the id itself unless told otherwise.
-      observe: Told what each request said of its features; None for nobody.
+      observe: Told the version, and what each request said of its features; None for nobody.
     """
 
     def __init__(
@@ -66,7 +67,7 @@ class RankEndpoint:
         options: RankOptions,
         most: int,
         pseudonym: Callable[[str], str] = str,
-        observe: Callable[[Arrays], None] | None = None,
+        observe: Callable[[int, Arrays], None] | None = None,
     ):
         self._service, self._options, self._most = service, options, most
         self._pseudonym, self._observe = pseudonym, observe
@@ -150,8 +151,8 @@ class RankEndpoint:
         _deadline.set(deadline)
         card = ranker.card
         query, user = (read_features(card, s, getattr(asked, s)) for s in ("query", "user"))
-        user = self._told(servable, asked, query, user)
         try:
+            user = self._told(servable, asked, query, user)
             ranked = ranker.rank(
                 query, read_products(card, asked.candidates), user, asked.history, asked.explain
             )
@@ -167,8 +168,10 @@ class RankEndpoint:
         user: Mapping[str, Any],
     ) -> dict[str, Any]:
         """The shopper's features with the id as the ranker knows it; the audit log is told."""
-        names = self._ids[servable]
-        ids = {n: str(v) for n, v in user.items() if n in names and type(v) in (str, int)}
+        columns = self._rankers[servable].card.inputs.columns
+        # As the graph will read them: 7.0 is the id 7, and blank is no id.
+        raw = {n: columns[n].raw(v, "user") for n, v in user.items() if n in self._ids[servable]}
+        ids = {n: str(v) for n, v in raw.items() if v is not None and str(v).strip(BLANK)}
         texts = [v for v in query.values() if isinstance(v, str)]
         note(
             candidates=len(asked.candidates),
@@ -183,7 +186,7 @@ class RankEndpoint:
         for modality, share in ranked.absent.items():
             metrics.absent(modality, share)
         if self._observe is not None:
-            self._observe(ranked.features)
+            self._observe(version, ranked.features)
         if ranked.remembered is not None:
             metrics.cache("queries", ranked.remembered)
         if self._stores.options.redis is not None:
@@ -213,8 +216,10 @@ class RankEndpoint:
             return asyncio.run_coroutine_threadsafe(run, self._loop).result()
 
         schema = load_schema(servable.folder / CARD.parent)
-        self._ids[servable] = {f.name for f in schema.side("user") if f.column == schema.lists.user}
+        ids = {f.name for f in schema.side("user") if f.column == schema.lists.user}
+        # A version that fails here is refused, and nobody lets go of what is kept of it.
         self._rankers[servable] = StagedRanker.over(card, call, self._stores)
+        self._ids[servable] = ids
 
     def _let_go(self, servable: Servable) -> None:
         self._rankers.pop(servable, None)

@@ -55,7 +55,6 @@ class Server:
             config.model, config.batching, config.listen.timeout_seconds, metrics
         )
         observer = Observer(metrics, config.monitoring.drift)
-        self.service.on_load(lambda servable: observer.take_up(servable.folder))
         self.service.observe = observer.reply
         self.service.checks.append(self._guard.check)
         self._rank = RankEndpoint(
@@ -66,6 +65,9 @@ class Server:
             self._guard.user,
             observer.features,
         )
+        # After /rank, which may refuse a version.
+        self.service.on_load(observer.take_up)
+        self.service.on_unload(observer.let_go)
         # Each part of the server that plugs in has its line here.
         every = config.monitoring.log_requests
         routes: list[BaseRoute] = [metrics_route(metrics), self._rank.route()]
@@ -114,7 +116,7 @@ class Server:
         if self._rest_task is not None:
             await self._rest_task
         await self.service.stop()
-        self._rank.close()
+        await asyncio.to_thread(self._rank.close)  # whose threads may wait for this loop
         self._guard.close()
 
     async def _open(self) -> None:
@@ -137,6 +139,9 @@ class Server:
                 access_log=False,
                 lifespan="off",
                 server_header=False,
+                # Who else could say where a request comes from?
+                proxy_headers=bool(self._listen.proxies),
+                forwarded_allow_ips=list(self._listen.proxies),
                 timeout_graceful_shutdown=max(1, round(self._listen.grace_seconds)),
                 **connection_options(self._config.limits),
                 **({} if self._tls is None else self._tls.uvicorn_options()),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import pathlib
 import shutil
+import types
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +14,12 @@ import numpy as np
 import pytest
 
 from mmrank.data.pseudonyms import VARIABLE, Pseudonyms, new_secret
+from mmrank.server.rank import NEEDED, RankEndpoint
+from mmrank.server.rank_options import RankOptions
+from mmrank.serving.embeddings.base import StoreError
+from mmrank.serving.embeddings.options import EmbeddingOptions
 from mmrank.serving.ranker import Ranker
+from mmrank.serving.staged import StagedRanker
 
 Inputs = dict[str, np.ndarray]
 NEW = {"title": "Linen summer dress", "price": 49.0, "tags": ["linen", "dress"]}
@@ -162,6 +168,29 @@ def test_a_model_of_another_make_has_no_rank(
     assert "rank_embeddings" in refused(served.http.post("/rank", json={"candidates": ["a"]}))
 
 
+class Loaded:
+    """What of a servable is looked at before it runs."""
+
+    def __init__(self, folder: pathlib.Path):
+        self.number, self.folder, self.signatures = 1, folder, dict.fromkeys(NEEDED)
+
+
+def test_nothing_is_kept_of_a_version_that_is_refused(
+    exported: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def over(*_: Any) -> StagedRanker:
+        raise StoreError("no fingerprint")
+
+    monkeypatch.setattr(StagedRanker, "over", over)
+    loading: list[Callable[[Any], None]] = []
+    service: Any = types.SimpleNamespace(on_load=loading.append, on_unload=lambda _: None)
+    endpoint = RankEndpoint(service, EmbeddingOptions(), RankOptions(), 10)
+    with pytest.raises(StoreError):
+        loading[0](Loaded(exported))
+    assert not endpoint._ids
+    endpoint.close()
+
+
 def test_user_ids_are_as_the_model_knows_them(
     serve: Callable[..., Any],
     exported: pathlib.Path,
@@ -185,6 +214,15 @@ def test_user_ids_are_as_the_model_knows_them(
     first = told(served.http.post("/rank", json=asked))
     assert seen == ["U1"]
     assert first["store_away"] is False
+    without = told(served.http.post("/rank", json=asked | {"user": None}))
+    for user in (7, 7.0, "", " ", None):
+        reply = told(served.http.post("/rank", json=asked | {"user": {"user": user}}))
+        if not isinstance(user, (int, float)):
+            assert reply["ranked"] == without["ranked"]
+    assert seen == ["U1", "7", "7"]
+    assert "expected a text" in refused(
+        served.http.post("/rank", json=asked | {"user": {"user": 7.5}})
+    )
     redis_server.stop()
     gone = told(served.http.post("/rank", json=asked))
     assert gone["store_away"] is True

@@ -7,6 +7,7 @@ import datetime
 import fcntl
 import hashlib
 import json
+import logging
 import os
 import pathlib
 import threading
@@ -16,6 +17,7 @@ from typing import Any
 from mmrank.outputs import UserError
 
 START = "0" * 64
+logger = logging.getLogger(__name__)
 # What the request at hand adds to its line, wherever in the server that is known.
 _facts: contextvars.ContextVar[dict[str, Any] | None] = contextvars.ContextVar(
     "audit_facts", default=None
@@ -49,8 +51,8 @@ class AuditLog:
     A line holds the hash of itself and the one before it (`chain`), so that `verify_audit` finds a
     line that was changed, moved or taken out. Who can write to the file can also reckon all hashes
     anew from there on: keep the last `chain` elsewhere, or let the system forbid all but adding
-    (`chattr +a`). If the file is moved away, a new one goes on with the same chain. May be used by
-    several threads.
+    (`chattr +a`). If the file is moved away, a new one goes on with the same chain; while that one
+    cannot be opened, the moved one is added to. May be used by several threads.
 
     Raises:
       AuditError: Another process writes to the file, or it does not end as such a file does.
@@ -60,6 +62,7 @@ class AuditLog:
         self.file = file
         self._lock = threading.Lock()
         self._stream, self._inode = self._open()
+        self._stuck = False
         self._chain = _last_chain(file)
         self.add({"action": "opened"})
 
@@ -68,9 +71,7 @@ class AuditLog:
         when = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="milliseconds")
         with self._lock:
             line = {"time": when, **entry}
-            if self._moved():
-                os.close(self._stream)
-                self._stream, self._inode = self._open()
+            if self._moved() and self._renewed():
                 line["after"] = self._chain
             text = json.dumps(line, ensure_ascii=False, default=str)
             chain = _link(self._chain, text)
@@ -102,8 +103,21 @@ class AuditLog:
     def _moved(self) -> bool:
         try:
             return self.file.stat().st_ino != self._inode
-        except FileNotFoundError:
+        except OSError:  # gone, or its folder is out of reach
             return True
+
+    def _renewed(self) -> bool:
+        """Whether a new file stands in place of the one moved away, which otherwise is kept."""
+        try:
+            stream, inode = self._open()
+        except AuditError as error:
+            if not self._stuck:
+                logger.error("%s; meanwhile the file that was moved away is added to", error)
+            self._stuck = True
+            return False
+        os.close(self._stream)
+        self._stream, self._inode, self._stuck = stream, inode, False
+        return True
 
 
 def verify_audit(file: pathlib.Path) -> tuple[int, str]:

@@ -85,6 +85,8 @@ def grpc_options(limits: Limits) -> list[tuple[str, int]]:
         ("grpc.max_receive_message_length", limits.request_bytes),
         ("grpc.max_send_message_length", -1),
         ("grpc.max_metadata_size", 16 * 1024),
+        # Otherwise a second server on the port would take a share of its calls.
+        ("grpc.so_reuseport", 0),
     ]
 
 

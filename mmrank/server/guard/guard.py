@@ -174,7 +174,7 @@ class Guard:
                 "request": structlog.contextvars.get_contextvars().get("request_id"),
                 "key": None if caller is None else caller.id,
                 "owner": None if caller is None else caller.name,
-                "peer": peer,
+                "peer": peer[:SHOWN],
                 "target": target[:SHOWN],
                 "status": status,
                 "milliseconds": round(1000 * seconds, 1),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import pathlib
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,6 +16,9 @@ from mmrank.serving.card import CARD, Card, read_card
 from mmrank.serving.drift.reference import FILE, Reference
 from mmrank.serving.request import RankError
 
+if TYPE_CHECKING:
+    from mmrank.server.servable import Servable
+
 Tensors = Mapping[str, np.ndarray]
 LISTED = ("item", "pair")
 
@@ -24,6 +28,7 @@ class Observer:
 
     Scores are counted of every request, features of so many a second: the shares that drift is
     judged by need no more. Serialized messages (`tensorflow/serving/predict`) are not opened.
+    Drift is judged of the requests to the highest version alone, against its training data.
 
     Args:
       metrics: Told of all.
@@ -38,41 +43,59 @@ class Observer:
         clock: Callable[[], float] = time.monotonic,
     ):
         self._metrics, self._clock = metrics, clock
-        self._watch = watch = DriftWatch(limits, clock)
+        self._watch = DriftWatch(limits, clock)
         self._pause, self._next = 1.0 / limits.per_second, 0.0
-        self._card: Card | None = None
-        metrics.on_feature = watch.feature
-        metrics.registry.register(watch)
+        self._lock = threading.Lock()  # versions come on the loader's thread
+        self._held: dict[int, tuple[Servable, Card | None, Reference | None]] = {}
+        self._highest: int | None = None
+        metrics.registry.register(self._watch)
 
-    def take_up(self, folder: pathlib.Path) -> None:
-        """Reads what a version says of its features from now on.
+    def take_up(self, servable: Servable) -> None:
+        """Reads what a version says of its features, once nothing can refuse it any more.
 
         Of a SavedModel that mmrank did not write, scores alone are counted.
         """
         try:
-            self._card = read_card(folder)
+            card = read_card(servable.folder)
         except RankError:
-            self._card = None
-        self._watch.use(Reference.load(folder / CARD.parent / FILE))
+            card = None
+        reference = Reference.load(servable.folder / CARD.parent / FILE)
+        with self._lock:
+            self._held[servable.number] = (servable, card, reference)
+            self._follow()
+
+    def let_go(self, servable: Servable) -> None:
+        """Forgets a version, unless its number was loaded anew meanwhile."""
+        with self._lock:
+            if servable.number in self._held and self._held[servable.number][0] is servable:
+                del self._held[servable.number]
+                self._follow()
+
+    def _follow(self) -> None:
+        self._highest = max(self._held, default=None)
+        self._watch.use(None if self._highest is None else self._held[self._highest][2])
 
     def reply(self, version: int, inputs: Tensors, outputs: Tensors) -> None:
         """Counts one request by its inputs and outputs, whichever signature they are of."""
         if "scores" in outputs:
             self._metrics.scores(outputs["scores"], version)
-        self.features(inputs)
+        self.features(version, inputs)
 
-    def features(self, inputs: Tensors) -> None:
+    def features(self, version: int, inputs: Tensors) -> None:
         """Counts the features among some inputs: raw values with their flags, and the history.
 
         Args:
+          version: The one that answered.
           inputs: By name, as a signature takes them: query and shopper [B], item and pair [B, L]
             with `list_length` [B] or `items` [B, L], item features of `encode_items` [N].
         """
-        card = self._card
         now = self._clock()
+        _, card, _ = self._held.get(version, (None, None, None))
         if card is None or now < self._next:
             return
         self._next = now + self._pause
+        # All that `feature` is told until the next call is of this version.
+        self._metrics.on_feature = self._watch.feature if version == self._highest else None
         mask = _mask(inputs, ("present", *card.names(*LISTED)))
         for column in card.inputs.columns.values():
             flag = f"{column.name}_present"

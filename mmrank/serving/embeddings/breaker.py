@@ -11,7 +11,8 @@ class Breaker:
     """A circuit breaker: closed (asked), open (left alone), half-open (one probe).
 
     It opens after some failures in a row, for a pause; then one caller may try. If that fails too
-    the pause doubles, up to the longest; if it succeeds everybody asks again.
+    the pause doubles, up to the longest; if it succeeds everybody asks again. Callers who were
+    let in before it opened and fail afterwards tell nothing new, and change nothing.
 
     Args:
       failures: Failures in a row that open it.
@@ -33,6 +34,7 @@ class Breaker:
         self._lock = threading.Lock()
         self._failed, self._pause = 0, pause
         self._until: float | None = None
+        self._probing = False
 
     @property
     def open(self) -> bool:
@@ -48,19 +50,28 @@ class Breaker:
                 return False
             # A probe: the others wait another pause for what it brings.
             self._until = self._clock() + self._pause
+            self._probing = True
             return True
 
-    def success(self) -> None:
-        """It answered."""
+    def success(self) -> bool:
+        """It answered; whether that closed it."""
         with self._lock:
+            closed = self._until is not None
             self._failed, self._pause, self._until = 0, self._first, None
+            self._probing = False
+            return closed
 
-    def failure(self) -> None:
-        """It did not answer."""
+    def failure(self) -> bool:
+        """It did not answer; whether that opened it."""
         with self._lock:
-            self._failed += 1
             if self._until is not None:
-                self._pause = min(2 * self._pause, self._longest)
-                self._until = self._clock() + self._pause
-            elif self._failed >= self._most:
-                self._until = self._clock() + self._pause
+                if self._probing:
+                    self._probing = False
+                    self._pause = min(2 * self._pause, self._longest)
+                    self._until = self._clock() + self._pause
+                return False
+            self._failed += 1
+            if self._failed < self._most:
+                return False
+            self._until = self._clock() + self._pause
+            return True

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -12,26 +13,39 @@ from mmrank.serving.embeddings.base import ItemVectors
 
 
 class VectorCache:
-    """A cache of items' vectors that forgets the least recently used; safe among threads.
+    """A cache of items' vectors that forgets the least recently used, and what is old.
 
-    All its room is reserved at once, in arrays of which only what is used takes memory.
+    All its room is reserved at once, in arrays of which only what is used takes memory. May be used
+    by several threads.
 
     Args:
       capacity: Items it holds.
       modalities: M.
       width: D.
+      seconds: How long after `put` an item is held.
+      clock: Gives seconds that never go back.
 
     Raises:
       MissingExtra: The package cachetools is not installed.
     """
 
-    def __init__(self, capacity: int, modalities: int, width: int):
+    def __init__(
+        self,
+        capacity: int,
+        modalities: int,
+        width: int,
+        seconds: float,
+        clock: Callable[[], float] = time.monotonic,
+    ):
         require_extra("caching embeddings", "cachetools", "serving")
         from cachetools import LRUCache
 
         self._capacity, self._lock = capacity, threading.Lock()
         self._slots: LRUCache = LRUCache(capacity)
         self._room = ItemVectors.none(capacity, modalities, width)
+        # Not a TTLCache, which does not say whose slots it gives back.
+        self._seconds, self._clock = seconds, clock
+        self._until = np.zeros(capacity)
 
     def __len__(self) -> int:
         return len(self._slots)
@@ -42,15 +56,18 @@ class VectorCache:
             slots = np.array([self._slots.get(item, -1) for item in ids], np.intp)
             # The slot of an item may be another's as soon as the lock is given back.
             tokens, present = self._room.tokens[slots], self._room.present[slots]
-        return ItemVectors(tokens, present, slots >= 0)
+            known = (slots >= 0) & (self._clock() < self._until[slots])
+        return ItemVectors(tokens, present, known)
 
     def put(self, ids: Sequence[str], found: ItemVectors) -> None:
         """Keeps the items that were found."""
         with self._lock:
+            until = self._clock() + self._seconds
             for i in np.flatnonzero(found.known):
                 slot = self._slot(ids[i])
                 self._room.tokens[slot] = found.tokens[i]
                 self._room.present[slot] = found.present[i]
+                self._until[slot] = until
 
     def _slot(self, item: str) -> int:
         slot = self._slots.get(item)

@@ -56,7 +56,8 @@ class EmbeddingStores:
         modalities, width = exported.absent_tokens.shape
         cache = self._caches.get(fingerprint)
         if cache is None:
-            cache = VectorCache(self.options.cached_items, modalities, width)
+            capacity, seconds = self.options.cached_items, self.options.cached_seconds
+            cache = VectorCache(capacity, modalities, width, seconds)
             self._caches[fingerprint] = cache
         packing = Packing(modalities, width)
         remote = RedisStore(self._client, self.options.prefix, fingerprint, packing, self.breaker)

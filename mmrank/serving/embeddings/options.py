@@ -23,6 +23,8 @@ class EmbeddingOptions:
       failures: Failures in a row after which Redis is left alone for `pause_s`.
       pause_s, longest_pause_s: Seconds of the first such pause, and of the longest; it doubles.
       cached_items: Items of Redis whose vectors are kept in memory.
+      cached_seconds: How long they are kept, until Redis is asked anew: what is loaded into it
+        under the same model shows within this time.
       cached_queries: Queries whose embeddings are kept in memory.
     """
 
@@ -33,10 +35,12 @@ class EmbeddingOptions:
     pause_s: float = 1.0
     longest_pause_s: float = 30.0
     cached_items: int = 50_000
+    cached_seconds: float = 600.0
     cached_queries: int = 10_000
 
     def __post_init__(self) -> None:
-        for name in ("timeout_ms", "failures", "pause_s", "cached_items", "cached_queries"):
+        above = ("timeout_ms", "failures", "pause_s", "cached_items", "cached_seconds")
+        for name in (*above, "cached_queries"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"embeddings: {name} is {getattr(self, name)}; give more than 0")
         if self.longest_pause_s < self.pause_s:

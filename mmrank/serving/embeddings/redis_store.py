@@ -110,17 +110,14 @@ class RedisStore:
 
         if not self._breaker.allow():
             raise StoreAway("Redis did not answer lately")
-        was_open = self._breaker.open
         try:
             keys = [item_key(self._prefix, self._fingerprint, item) for item in ids]
             rows = cast("list[bytes | None]", self._client.mget(keys))
         except (redis.RedisError, OSError) as error:
-            self._breaker.failure()
-            if self._breaker.open and not was_open:
+            if self._breaker.failure():
                 logger.warning("Redis is away, going on without it: %s", error)
             raise StoreAway(str(error)) from error
-        self._breaker.success()
-        if was_open:
+        if self._breaker.success():
             logger.warning("Redis is back")
         found = self._packing.unpack(rows)
         broken = sum(row is not None for row in rows) - int(found.known.sum())

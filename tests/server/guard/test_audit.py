@@ -79,6 +79,29 @@ def test_a_moved_file_is_gone_on_with(file: pathlib.Path, tmp_path: pathlib.Path
     assert lines(file)[0]["after"] == lines(tmp_path / "old")[-1]["chain"]
 
 
+def test_the_old_file_is_added_to_while_no_new_one_can_be_opened(
+    file: pathlib.Path, tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = AuditLog(file)
+    file.rename(tmp_path / "old")
+    file.mkdir()  # which cannot be opened as a file
+    for action in ("a", "b"):
+        log.add({"action": action})
+    assert len([r for r in caplog.records if "Is a directory" in r.getMessage()]) == 1
+    file.rmdir()
+    log.add({"action": "c"})
+    file.rename(tmp_path / "next")
+    file.mkdir()
+    log.add({"action": "d"})
+    assert len([r for r in caplog.records if "Is a directory" in r.getMessage()]) == 2
+    log.close()
+    assert [line["action"] for line in lines(tmp_path / "old")] == ["opened", "a", "b"]
+    assert [line["action"] for line in lines(tmp_path / "next")] == ["c", "d"]
+    assert verify_audit(tmp_path / "old")[0] == 3
+    assert verify_audit(tmp_path / "next")[0] == 2
+    assert lines(tmp_path / "next")[0]["after"] == lines(tmp_path / "old")[-1]["chain"]
+
+
 def test_one_writer_at_a_time(file: pathlib.Path) -> None:
     log = AuditLog(file)
     with pytest.raises(AuditError, match="another process writes to it"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import pathlib
 from collections import Counter
@@ -14,6 +15,8 @@ from mmrank.server.monitor.config import Drift
 from mmrank.server.monitor.metrics import Metrics
 from mmrank.server.monitor.observer import Observer
 from mmrank.serving.card import CARD, FORMAT
+from mmrank.serving.drift.bins import Bins
+from mmrank.serving.drift.reference import FILE, Reference
 
 
 class Told(Metrics):
@@ -33,6 +36,14 @@ class Told(Metrics):
 
     def scores(self, values: np.ndarray, version: int | None = None) -> None:
         self.scored[version] += values.size
+
+
+@dataclasses.dataclass
+class Version:
+    """What of a servable is looked at."""
+
+    number: int
+    folder: pathlib.Path
 
 
 def column(name: str, kind: str, side: str, dtype: str) -> dict[str, Any]:
@@ -64,7 +75,7 @@ def told() -> Told:
 @pytest.fixture
 def observer(told: Told, folder: pathlib.Path) -> Observer:
     made = Observer(told, Drift(per_second=1e9))
-    made.take_up(folder)
+    made.take_up(Version(7, folder))
     return made
 
 
@@ -97,11 +108,12 @@ def test_raw_candidates_without_their_padding(observer: Observer, told: Told) ->
 def test_candidates_by_id(observer: Observer, told: Told, empty: str | bytes) -> None:
     item = "P1" if empty == "" else b"P1"
     observer.features(
+        7,
         {
             "items": np.array([[item, empty], [item, item]], object),
             "overlap": np.array([[1.0, 9], [2, 3]]),
             "overlap_present": np.ones([2, 2], bool),
-        }
+        },
     )
     assert told.features == {"overlap": ([1, 2, 3], [True] * 3)}
     assert not told.shares
@@ -110,38 +122,106 @@ def test_candidates_by_id(observer: Observer, told: Told, empty: str | bytes) ->
 def test_embeddings_say_which_modalities_are_there(observer: Observer, told: Told) -> None:
     present = np.array([[[1, 0], [1, 1], [1, 1]]], bool)
     observer.features(
+        7,
         {
             "tokens": np.zeros([1, 3, 2, 4], np.float32),
             "present": present,
             "list_length": np.array([2]),
             "history_known": np.array([[True, True, False]]),
-        }
+        },
     )
     assert told.shares == {"price": 0.0, "photo": 0.5}
     assert told.features["history"] == ([2], [True])
 
 
 def test_items_to_be_encoded(observer: Observer, told: Told) -> None:
-    observer.features({"photo": texts(b"x", b""), "photo_present": np.array([True, False])})
+    observer.features(7, {"photo": texts(b"x", b""), "photo_present": np.array([True, False])})
     assert told.shares == {"photo": 0.5}
 
 
 def test_so_many_a_second(told: Told, folder: pathlib.Path) -> None:
     now = [0.0]
     observer = Observer(told, Drift(per_second=2.0), clock=lambda: now[0])
-    observer.take_up(folder)
+    observer.take_up(Version(7, folder))
     request = {"query": texts("red"), "query_present": np.array([True])}
     seen = []
     for now[0] in (0.0, 0.2, 0.4, 0.6, 1.0, 1.2):
         told.features.clear()
-        observer.features(request)
+        observer.features(7, request)
         seen.append("query" in told.features)
     assert seen == [True, False, False, True, False, True]
 
 
 def test_a_model_of_somebody_else(told: Told, tmp_path: pathlib.Path) -> None:
     observer = Observer(told, Drift(per_second=1e9))
-    observer.take_up(tmp_path / "nothing")
+    observer.take_up(Version(1, tmp_path / "nothing"))
     observer.reply(1, {"x": np.ones([1, 2])}, {"scores": np.ones([1, 2])})
     assert told.scored == {1: 2}
     assert not told.features
+
+
+def version(number: int, folder: pathlib.Path, edge: float, *names: str) -> Version:
+    """A version that takes some numbers of the query, with bins of the price below and above."""
+    features = [column(name, "number", "query", "float32") for name in names]
+    card = {"format": FORMAT, "features": features, "history": None}
+    file = folder / str(number) / CARD
+    file.parent.mkdir(parents=True)
+    file.write_text(json.dumps(card), encoding="utf-8")
+    Reference((Bins("price", "value", (edge,), (0, 5, 5)),)).save(file.parent / FILE)
+    return Version(number, folder / str(number))
+
+
+def priced(price: float) -> dict[str, np.ndarray]:
+    there = np.array([True])
+    given = {"price": np.array([price], np.float32), "age": np.array([1.0], np.float32)}
+    return given | {"price_present": there, "age_present": there}
+
+
+def counted(metrics: Metrics) -> dict[str, float]:
+    """What the drift watch counted of the price by bin, but for bins without any."""
+    return {
+        sample.labels["bin"]: sample.value
+        for family in metrics.registry.collect()
+        if family.name == "mmrank_feature_values"
+        for sample in family.samples
+        if sample.value
+    }
+
+
+def test_features_are_read_by_the_card_of_the_version_that_answered(
+    told: Told, tmp_path: pathlib.Path
+) -> None:
+    observer = Observer(told, Drift(per_second=1e9))
+    first, other = version(1, tmp_path, 1.0, "price"), version(2, tmp_path, 1.0, "age")
+    observer.take_up(first)
+    observer.take_up(other)
+    observer.features(1, priced(3.0))
+    assert set(told.features) == {"price"}
+    observer.features(2, priced(3.0))
+    assert set(told.features) == {"price", "age"}
+    observer.let_go(first)
+    told.features.clear()
+    observer.features(1, priced(3.0))
+    assert not told.features
+
+
+def test_drift_is_of_the_highest_version_loaded(tmp_path: pathlib.Path) -> None:
+    metrics = Metrics()
+    observer = Observer(metrics, Drift(per_second=1e9))
+    high, low = version(5, tmp_path, 10.0, "price"), version(4, tmp_path, 20.0, "price")
+    observer.take_up(high)
+    observer.take_up(low)  # such as one that labels were given to
+    observer.features(5, priced(1.0))
+    observer.features(4, priced(99.0))
+    observer.features(5, priced(12.0))
+    assert counted(metrics) == {"<= 10": 1, "> 10": 1}
+    again = Version(5, high.folder)
+    observer.take_up(again)  # loaded anew before the old one was let go
+    observer.let_go(high)
+    assert counted(metrics) == {"<= 10": 1, "> 10": 1}
+    observer.let_go(again)
+    observer.features(4, priced(12.0))
+    observer.features(5, priced(12.0))
+    assert counted(metrics) == {"<= 20": 1}
+    observer.let_go(low)
+    assert not counted(metrics)

@@ -58,6 +58,24 @@ def test_a_probe_that_succeeds_closes_it_and_forgets_the_pauses() -> None:
     assert breaker.allow()
 
 
+def test_calls_that_were_under_way_when_it_opened_do_not_double_the_pause() -> None:
+    clock = Clock()
+    breaker = Breaker(2, 1.0, 30.0, clock)
+    for _ in range(8):
+        assert breaker.allow()
+    assert [breaker.failure() for _ in range(8)] == [False, True] + [False] * 6
+    clock.now = 1.0
+    assert breaker.allow()
+    for _ in range(3):  # the probe's, and others' of long ago
+        assert not breaker.failure()
+    clock.now = 2.99
+    assert not breaker.allow()
+    clock.now = 3.0
+    assert breaker.allow()
+    assert breaker.success()
+    assert not breaker.success()
+
+
 def test_a_probe_that_never_reports_is_not_waited_for_for_ever() -> None:
     clock = Clock()
     breaker = Breaker(1, 1.0, 8.0, clock)

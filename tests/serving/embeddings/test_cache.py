@@ -17,7 +17,7 @@ def vectors(*values: float) -> ItemVectors:
 
 
 def test_the_least_recently_used_are_forgotten_and_their_room_is_reused() -> None:
-    cache = VectorCache(3, 1, 2)
+    cache = VectorCache(3, 1, 2, 600.0)
     cache.put(["a", "b", "c"], vectors(1, 2, 3))
     cache.get(["a"])
     cache.put(["d", "no"], vectors(4, -1))
@@ -31,7 +31,7 @@ def test_the_least_recently_used_are_forgotten_and_their_room_is_reused() -> Non
 def test_it_stays_right_under_any_order_of_use() -> None:
     # Against a plain model: a list of ids from the least to the most recently used.
     generator = np.random.default_rng(0)
-    cache, model = VectorCache(7, 1, 2), {}
+    cache, model = VectorCache(7, 1, 2, 600.0), {}
     for _ in range(400):
         names = [f"i{n}" for n in generator.integers(0, 20, 3)]
         if generator.random() < 0.5:
@@ -49,6 +49,24 @@ def test_it_stays_right_under_any_order_of_use() -> None:
                 model[name] = value
                 if len(model) > 7:
                     del model[next(iter(model))]
+
+
+def test_vectors_are_held_for_so_many_seconds_after_they_came() -> None:
+    now = [0.0]
+    cache = VectorCache(2, 1, 2, 10.0, clock=lambda: now[0])
+    cache.put(["a"], vectors(1))
+    now[0] = 6.0
+    cache.put(["b"], vectors(2))
+    now[0] = 9.9
+    assert cache.get(["a", "b"]).known.tolist() == [True, True]
+    now[0] = 10.0  # that they were asked for does not keep them
+    assert cache.get(["a", "b"]).known.tolist() == [False, True]
+    cache.put(["a", "c"], vectors(5, 6))
+    found = cache.get(["a", "b", "c"])
+    assert found.known.tolist() == [True, False, True]
+    assert found.tokens[[0, 2], 0, 0].tolist() == [5, 6]
+    now[0] = 20.0
+    assert not cache.get(["a", "b", "c"]).known.any()
 
 
 class Encoder:

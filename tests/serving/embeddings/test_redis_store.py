@@ -124,6 +124,14 @@ def test_a_password_comes_from_the_environment_alone(
         EmbeddingOptions(redis="redis://:secret@127.0.0.1:6379/0")
 
 
+def test_vectors_that_are_replaced_show_after_a_while(redis_server: Any) -> None:
+    fill(redis_server.address, {"a": 1.0})
+    store = stores(redis_server.address, cached_seconds=0.2).of_model(MODEL, lookup)
+    assert values(store.get(["a"])) == [1.0]
+    fill(redis_server.address, {"a": 2.0})
+    redis_server.until(lambda: values(store.get(["a"])) == [2.0])
+
+
 def test_models_of_one_fingerprint_share_what_is_cached(redis_server: Any) -> None:
     fill(redis_server.address, {"a": 1.0})
     opened = stores(redis_server.address)
