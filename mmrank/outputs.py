@@ -7,6 +7,7 @@ import importlib.util
 import logging
 import os
 import pathlib
+import reprlib
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -30,6 +31,13 @@ class OutputError(UserError):
 
 class MissingExtra(UserError):
     """Something that an optional part of the installation is needed for."""
+
+
+def shown(value: object) -> str:
+    """A value as messages show it: in one short piece, however long or deeply nested it is."""
+    made = reprlib.Repr()
+    made.maxlevel, made.maxstring, made.maxother = 3, 60, 60
+    return made.repr(value)
 
 
 def require_extra(what: str, module: str, extra: str) -> None:

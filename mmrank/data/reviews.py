@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 
 from mmrank.data.blank import BLANK
+from mmrank.outputs import shown
 
 BETWEEN_REVIEWS, BETWEEN_FIELDS = "\x1e", "\x1f"
 DAY = 86_400.0
@@ -75,7 +76,7 @@ def read_reviews(value: Any, keys: ReviewKeys) -> list[Review]:
     elif value is None or value is pd.NA or (_is_number(value) and math.isnan(value)):
         return []
     if not isinstance(value, (list, tuple, np.ndarray)):
-        raise ValueError(f"expected a list of reviews, got {value!r}")
+        raise ValueError(f"expected a list of reviews, got {shown(value)}")
     reviews = [_review(entry, keys) for entry in value]
     return [r for r in reviews if r is not None]
 
@@ -120,7 +121,7 @@ def _unpacked(part: str, keys: ReviewKeys) -> dict[str, Any]:
 def _decoded(text: str) -> Any:
     try:
         return json.loads(text)
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, RecursionError) as error:
         raise ValueError(f"broken JSON: {error}") from error
 
 
@@ -130,10 +131,10 @@ def _review(entry: Any, keys: ReviewKeys) -> Review | None:
     if isinstance(entry, str):
         entry = {keys.text: entry}
     if not isinstance(entry, Mapping):
-        raise ValueError(f"expected a review's text or a mapping, got {entry!r}")
+        raise ValueError(f"expected a review's text or a mapping, got {shown(entry)}")
     text = entry.get(keys.text)
     if text is not None and not isinstance(text, str):
-        raise ValueError(f"{keys.text!r}: expected a text, got {text!r}")
+        raise ValueError(f"{keys.text!r}: expected a text, got {shown(text)}")
     # The separators are control characters, so that a text must hold none.
     text = _CONTROL.sub(" ", text or "").strip(BLANK)
     if not text:
@@ -151,7 +152,7 @@ def _number(entry: Mapping[str, Any], key: str) -> float | None:
     if value is None or (_is_number(value) and math.isnan(value)):
         return None
     if not _is_number(value) or not 0 <= value < math.inf:
-        raise ValueError(f"{key!r}: expected a number of 0 or more, got {value!r}")
+        raise ValueError(f"{key!r}: expected a number of 0 or more, got {shown(value)}")
     return float(value)
 
 
@@ -164,8 +165,8 @@ def _time(value: Any, key: str) -> float | None:
         try:
             return float(pd.Timestamp(value).timestamp())
         except ValueError as error:
-            raise ValueError(f"{key!r}: not a time: {value!r}") from error
-    raise ValueError(f"{key!r}: expected seconds since 1970 or an ISO date, got {value!r}")
+            raise ValueError(f"{key!r}: not a time: {shown(value)}") from error
+    raise ValueError(f"{key!r}: expected seconds since 1970 or an ISO date, got {shown(value)}")
 
 
 def _is_number(value: Any) -> bool:

@@ -31,9 +31,10 @@ from mmrank.server.examples import (
 )
 from mmrank.server.metadata import metadata_message, model_spec, status_message
 from mmrank.server.models import ModelService
-from mmrank.server.proto_tensors import from_protos, to_proto
+from mmrank.server.proto_tensors import elements_of, from_protos, to_proto
 from mmrank.server.reload import requested_model
 from mmrank.server.rest import INLINE_BYTES
+from mmrank.server.signature import Signature
 
 logger = logging.getLogger(__name__)
 Options = Sequence[tuple[str, Any]]
@@ -104,10 +105,13 @@ class _Predictions(prediction_service_pb2_grpc.PredictionServiceServicer):
 
     @_answered("Predict")
     async def Predict(self, request: Any, context: Any) -> tuple[int, Any]:
-        tensors = await _near_or_far(request, from_protos, request.inputs)
-        signature, version, outputs = await self._run(
-            request, context, lambda _: tensors, request.output_filter
-        )
+        async def read(signature: Signature) -> Any:
+            elements = elements_of(request.inputs, signature)
+            if max(request.ByteSize(), elements) <= INLINE_BYTES:
+                return from_protos(request.inputs)
+            return await asyncio.to_thread(from_protos, request.inputs)
+
+        signature, version, outputs = await self._run(request, context, read, request.output_filter)
         reply = predict_pb2.PredictResponse(
             model_spec=model_spec(self.service.name, version, signature)
         )
@@ -153,7 +157,7 @@ class _Predictions(prediction_service_pb2_grpc.PredictionServiceServicer):
     async def _run_examples(
         self, method: str, request: Any, context: Any, examples: list[Any]
     ) -> tuple[str, int, Any]:
-        def read(signature: Any) -> Any:
+        async def read(signature: Signature) -> Any:
             check_signature(method, signature)
             return serialized(examples, signature)
 
@@ -163,7 +167,7 @@ class _Predictions(prediction_service_pb2_grpc.PredictionServiceServicer):
         self,
         request: Any,
         context: Any,
-        read: Callable[[Any], Any],
+        read: Callable[[Signature], Awaitable[Any]],
         outputs: Sequence[str] = (),
     ) -> tuple[str, int, Any]:
         spec = request.model_spec
@@ -173,7 +177,7 @@ class _Predictions(prediction_service_pb2_grpc.PredictionServiceServicer):
             given = await self.service.run_on(
                 servable,
                 signature.name,
-                read(signature),
+                await read(signature),
                 deadline=self._deadline(context),
                 outputs=outputs,
             )
@@ -208,10 +212,3 @@ def _choice(spec: Any) -> dict[str, Any]:
         "version": spec.version.value if spec.HasField("version") else None,
         "label": spec.version_label if spec.HasField("version_label") else None,
     }
-
-
-async def _near_or_far(request: Any, function: Callable[..., Any], *arguments: Any) -> Any:
-    """The function's result, from a thread if the request is large."""
-    if request.ByteSize() <= INLINE_BYTES:
-        return function(*arguments)
-    return await asyncio.to_thread(function, *arguments)

@@ -17,6 +17,7 @@ import numpy as np
 import orjson
 import tensorflow as tf
 
+from mmrank.outputs import shown
 from mmrank.schema import did_you_mean
 from mmrank.server.errors import INVALID_ARGUMENT, ServingError
 from mmrank.server.signature import Signature, TensorInfo
@@ -277,9 +278,10 @@ def _wrong_leaf(
     name: str, flat: Sequence[Any], right: tuple[type, ...], dtype: tf.DType
 ) -> ServingError:
     bad = next(v for v in flat if type(v) not in right)
-    shown = orjson.dumps(bad).decode()[:60]
+    # The writer of JSON stops at fewer levels than its reader.
+    told = shown(bad) if isinstance(bad, (dict, list)) else orjson.dumps(bad).decode()[:60]
     return _wrong(
-        f"input {name}: JSON Value: {shown} Type: {_json_type(bad)} is not of expected type: "
+        f"input {name}: JSON Value: {told} Type: {_json_type(bad)} is not of expected type: "
         f"{dtype.name}"
     )
 

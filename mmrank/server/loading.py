@@ -12,6 +12,9 @@ from mmrank.server.servable import Servable
 from mmrank.server.versions import AUTO, REQUIRED, Model
 from mmrank.serving.checksums import CHECKSUMS, verify_checksums
 
+# Signatures by which an export of this package is known, which always comes with its checksums.
+OURS = frozenset({"rank_items", "lookup_items", "encode_items"})
+Stamp = tuple[int, int, int]
 logger = logging.getLogger(__name__)
 
 
@@ -21,6 +24,7 @@ def load_version(
     model: Model,
     callbacks: Sequence[Callable[[Servable], None]],
     stop: threading.Event,
+    stamp: Stamp,
 ) -> Servable:
     """The version in a folder, ready for its first request.
 
@@ -30,18 +34,27 @@ def load_version(
       model: Says whether checksums are compared and the version is warmed up.
       callbacks: Called with it once it is warm.
       stop: Ends the warm-up early once set.
+      stamp: The folder's `stamp_of` before anything of it was read.
 
     Raises:
-      Exception: Whatever is wrong with the folder; nothing of it stays loaded.
+      Exception: Whatever is wrong with the folder, or it is still being written; nothing of it
+        stays loaded.
     """
     listed = (folder / CHECKSUMS).is_file()
     if model.checksums == REQUIRED or (model.checksums == AUTO and listed):
         verify_checksums(folder)
     servable = Servable.load(number, folder)
     try:
+        if model.checksums == AUTO and not listed and set(servable.signatures) >= OURS:
+            raise ValueError(
+                f"{folder / CHECKSUMS} is not there: the export is not whole, or is an old one; "
+                "export the run anew"
+            )
         if model.warm_up:
             count = servable.warm_up(stop)
             logger.info("version %d: %d warm-up requests", number, count)
+        if stamp_of(folder) != stamp:
+            raise ValueError("its files changed while it was loaded")
         for callback in callbacks:
             callback(servable)
     except BaseException:
@@ -50,7 +63,7 @@ def load_version(
     return servable
 
 
-def stamp_of(folder: pathlib.Path) -> tuple[int, int, int]:
+def stamp_of(folder: pathlib.Path) -> Stamp:
     """Files, bytes and newest change (ns) of a folder, by which a copy that goes on is noticed."""
     count, size, newest = 0, 0, 0
     for parent, _, files in os.walk(folder):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextlib
 import logging
 import pathlib
@@ -11,7 +12,8 @@ import time
 from collections.abc import Callable
 
 from mmrank.server.errors import FAILED_PRECONDITION, ServingError
-from mmrank.server.loading import load_version, stamp_of
+from mmrank.server.loading import Stamp, load_version, stamp_of
+from mmrank.server.machine import give_back, stand_back
 from mmrank.server.monitor.metrics import Metrics
 from mmrank.server.servable import Servable, describe
 from mmrank.server.versions import (
@@ -56,11 +58,13 @@ class VersionManager:
         self.on_load: list[Callback] = []
         self.on_unload: list[Callback] = []
         self._base, self._metrics = base, metrics
-        self._broken: dict[int, tuple[int, int, int]] = {}
+        self._broken: dict[int, Stamp] = {}
+        self._loader = concurrent.futures.ThreadPoolExecutor(1, "loader", initializer=stand_back)
         self._changing = asyncio.Lock()
         self._stop = threading.Event()
         self._watching: asyncio.Task[None] | None = None
         self._retiring: set[asyncio.Task[None]] = set()
+        self._assigning: set[asyncio.Task[None]] = set()
 
     @property
     def stopping(self) -> bool:
@@ -83,13 +87,23 @@ class VersionManager:
         Raises:
           ServingError: A label would stand for a version that cannot be served; nothing changes.
         """
+        # Whoever asked may leave; a version half loaded is nobody's.
+        task = asyncio.get_running_loop().create_task(self._assign(model))
+        self._assigning.add(task)
+        task.add_done_callback(self._assigning.discard)
+        await asyncio.shield(task)
+
+    async def _assign(self, model: Model) -> None:
         async with self._changing:
-            before, self.model = self.model, model
-            await self._follow()
+            # What is new is loaded beside what serves, which answers as before until then.
+            for number in model.wanted(await asyncio.to_thread(self._look)):
+                if number not in self.loaded and not self._stop.is_set():
+                    await self._load(number)
             missing = {k: n for k, n in model.labels.items() if n not in self.loaded}
+            if not missing:
+                self.model = model
+            await self._follow()
             if missing:
-                self.model = before
-                await self._follow()
                 label, number = next(iter(missing.items()))
                 raise ServingError(
                     FAILED_PRECONDITION,
@@ -113,6 +127,7 @@ class VersionManager:
                 self._retire(servable)
         while self._retiring:
             await asyncio.wait(set(self._retiring))
+        self._loader.shutdown()
 
     def why_nothing(self) -> str:
         """Why no version serves."""
@@ -158,8 +173,15 @@ class VersionManager:
         started = time.monotonic()
         servable: Servable | None = None
         try:
-            servable = await asyncio.to_thread(
-                load_version, number, folder, self.model, list(self.on_load), self._stop
+            servable = await asyncio.get_running_loop().run_in_executor(
+                self._loader,
+                load_version,
+                number,
+                folder,
+                self.model,
+                list(self.on_load),
+                self._stop,
+                stamp,
             )
         except Exception as error:  # noqa: BLE001 - a folder can be broken in any way
             self._broken[number] = stamp
@@ -186,6 +208,7 @@ class VersionManager:
         for callback in self.on_unload:
             callback(servable)
         await asyncio.to_thread(servable.close)
+        await asyncio.to_thread(give_back)
         if self.status[servable.number].state == UNLOADING:  # not loaded anew meanwhile
             self._say(VersionStatus(servable.number, END))
         logger.info("version %d was let go", servable.number)

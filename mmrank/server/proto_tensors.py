@@ -8,11 +8,37 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.core.framework import types_pb2
 
 from mmrank.server.errors import INVALID_ARGUMENT, ServingError
+from mmrank.server.signature import Signature
 
-# A message can ask for one value spread over any shape; this is where that ends.
-MOST_ELEMENTS = 1 << 24
+# A message can ask for one value spread over any shape; this is where a request's end together.
+MOST_ELEMENTS, MOST_TEXTS = 1 << 24, 1 << 20
+
+
+def elements_of(protos: Mapping[str, Any], signature: Signature) -> int:
+    """The elements of a request's tensors together, by what they say of themselves.
+
+    Raises:
+      ServingError: They are not the signature's inputs by name and rank, or there are too many.
+    """
+    signature.check_names(protos)
+    numbers = texts = 0
+    for name, proto in protos.items():
+        count, shape = math.prod(_sizes(name, proto)), signature.inputs[name].shape
+        rank = len(proto.tensor_shape.dim)
+        if shape is not None and len(shape) != rank:
+            raise _wrong(name, f"expected {signature.inputs[name]}, got {rank} dimensions")
+        if proto.dtype == types_pb2.DT_STRING:
+            texts += count
+        else:
+            numbers += count
+    for what, count, most in (("numbers", numbers, MOST_ELEMENTS), ("texts", texts, MOST_TEXTS)):
+        if count > most:
+            message = f"{count} {what} in one request; send at most {most}"
+            raise ServingError(INVALID_ARGUMENT, message)
+    return numbers + texts
 
 
 def from_protos(protos: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -26,9 +52,7 @@ def from_protos(protos: Mapping[str, Any]) -> dict[str, np.ndarray]:
 
 def from_proto(name: str, proto: Any) -> np.ndarray:
     """One array, as for `from_protos`."""
-    sizes = [d.size for d in proto.tensor_shape.dim]
-    if proto.tensor_shape.unknown_rank or any(s < 0 for s in sizes):
-        raise _wrong(name, "the shape is not fully known")
+    sizes = _sizes(name, proto)
     if math.prod(sizes) > MOST_ELEMENTS:
         raise _wrong(name, f"more than {MOST_ELEMENTS} elements")
     try:
@@ -41,6 +65,13 @@ def from_proto(name: str, proto: Any) -> np.ndarray:
     if array.shape != tuple(sizes):
         raise _wrong(name, f"{array.size} values for the shape {sizes}")
     return array
+
+
+def _sizes(name: str, proto: Any) -> list[int]:
+    sizes = [d.size for d in proto.tensor_shape.dim]
+    if proto.tensor_shape.unknown_rank or any(s < 0 for s in sizes):
+        raise _wrong(name, "the shape is not fully known")
+    return sizes
 
 
 def to_proto(array: np.ndarray) -> Any:

@@ -217,7 +217,9 @@ async def _near_or_far(size: int, function: Callable[..., Any], *arguments: Any)
 def error_response(error: Exception) -> Response:
     """The reply to a request that failed."""
     told = from_exception(error)
-    return JSONResponse(error_body(told.message), status_code=told.http_status)
+    # In one line, whatever lines the client's own words have.
+    message = " ".join(told.message.split())
+    return JSONResponse(error_body(message), status_code=told.http_status)
 
 
 async def _answer_error(request: Request, error: Exception) -> Response:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -64,7 +64,7 @@ class Signature:
           ServingError: Names, types or shapes are not the signature's, or the inputs' first
             dimensions differ.
         """
-        self._check_names(tensors)
+        self.check_names(tensors)
         rows = None
         for name, value in tensors.items():
             info = self.inputs[name]
@@ -100,7 +100,12 @@ class Signature:
             raise ServingError(INVALID_ARGUMENT, f"duplicate output tensor alias: {twice}")
         return wanted or list(self.outputs)
 
-    def _check_names(self, tensors: Tensors) -> None:
+    def check_names(self, tensors: Collection[str]) -> None:
+        """Nothing, if these are the names of the inputs.
+
+        Raises:
+          ServingError: They are not.
+        """
         extra = sorted(set(tensors) - set(self.inputs))
         missing = sorted(set(self.inputs) - set(tensors))
         if extra or missing:
@@ -108,8 +113,8 @@ class Signature:
             raise ServingError(
                 INVALID_ARGUMENT,
                 f"input size does not match signature: {len(tensors)}!={len(self.inputs)}. Sent "
-                f"extra: {{{','.join(extra)}}}. Missing but required: {{{','.join(missing)}}}."
-                f"{hint}",
+                f"extra: {{{','.join(extra)[:200]}}}. "
+                f"Missing but required: {{{','.join(missing)}}}.{hint}",
             )
 
     def _wrong(self, name: str, what: str) -> ServingError:

@@ -17,6 +17,7 @@ from mmrank.data.audio import SoundError, wav_of
 from mmrank.data.probes import PROBES
 from mmrank.data.reviews import ReviewKeys, pack, read_reviews
 from mmrank.data.video import ClipError, clip_strip
+from mmrank.outputs import shown
 from mmrank.schema import did_you_mean
 
 Arrays = dict[str, np.ndarray]
@@ -69,10 +70,10 @@ class Column:
             return self._file(value, what)
         if self.dtype == "string":
             if not isinstance(value, str) and not _is_whole(value):
-                raise RankError(f"{what}: expected a text, got {value!r}")
+                raise RankError(f"{what}: expected a text, got {shown(value)}")
             return _text(value)
         if not _is_number(value):
-            raise RankError(f"{what}: expected a number, got {value!r}")
+            raise RankError(f"{what}: expected a number, got {shown(value)}")
         return float(value)
 
     def _file(self, value: Any, what: str) -> bytes | None:
@@ -210,7 +211,7 @@ def item_id(value: Any, where: str) -> str:
       RankError: It is neither a text nor a whole number, or it is empty.
     """
     if not isinstance(value, str) and not _is_whole(value):
-        raise RankError(f"{where}: expected an item id, got {value!r}")
+        raise RankError(f"{where}: expected an item id, got {shown(value)}")
     if value == "":
         raise RankError(f"{where}: the item id is empty")
     return _text(value)
@@ -229,15 +230,15 @@ def _event(event: Any, where: str) -> tuple[str, str, float]:
     if isinstance(event, Mapping):
         for key in event:
             if key not in EVENT:
-                raise RankError(f"{where}: unknown key {key!r}{did_you_mean(str(key), EVENT)}")
+                raise RankError(f"{where}: unknown key {shown(key)}{did_you_mean(str(key), EVENT)}")
         event = tuple(event.get(key) for key in EVENT)
     if not isinstance(event, (tuple, list)) or len(event) != len(EVENT):
-        raise RankError(f"{where}: expected (item, type, age in days), got {event!r}")
+        raise RankError(f"{where}: expected (item, type, age in days), got {shown(event)}")
     item, kind, age = event
     if kind is not None and not isinstance(kind, str):
-        raise RankError(f"{where}: expected an event type, got {kind!r}")
+        raise RankError(f"{where}: expected an event type, got {shown(kind)}")
     if not _is_number(age) or not 0 <= age < math.inf:
-        raise RankError(f"{where}: expected an age of 0 days or more, got {age!r}")
+        raise RankError(f"{where}: expected an age of 0 days or more, got {shown(age)}")
     return item_id(item, where), kind or "", float(age)
 
 
@@ -265,7 +266,7 @@ def _packed(value: Any, reviews: Mapping[str, Any], what: str) -> str | None:
     keys = ReviewKeys(**reviews["keys"])
     try:
         read = read_reviews(value, keys)
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise RankError(f"{what}: {error}") from error
     if any(r.age is None and r.time is not None for r in read):
         raise RankError(f"{what}: give the age of a review in days as {keys.age!r}, not its time")

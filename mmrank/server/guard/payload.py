@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterator, Mapping
 
 import numpy as np
+import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tensorflow_serving.apis.input_pb2 import ExampleListWithContext
 
@@ -17,7 +18,9 @@ from mmrank.server.guard.options import Limits
 # A BMP is never larger than its file, and words may begin like one.
 IMAGES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8")
 SMALLEST = 24  # bytes; nothing shorter declares a size
-SERIALIZED = "tensorflow/serving/predict"
+# The signatures of serialized messages, by TF-Ranking's names, and what a row of each is.
+LISTS, EXAMPLES = "tensorflow/serving/predict", "tensorflow/serving/regress"
+MESSAGES = {LISTS: ExampleListWithContext, EXAMPLES: tf.train.Example}
 # Inputs that only signatures over lists have.
 LISTED = frozenset({"items", "list_length"})
 MEGA = 1_000_000
@@ -38,14 +41,15 @@ class PayloadCheck:
 
         Args:
           signature: Its name.
-          tensors: Inputs by name, of any types and shapes.
+          tensors: Inputs by name, of any types and shapes. Serialized messages are put in the
+            form in which they were checked.
 
         Raises:
           ServingError: There are too many candidates, an image is too large by its header, an
-            embedding is not finite, or a serialized list is none.
+            embedding is not finite, or a serialized message is none.
         """
-        if signature == SERIALIZED:
-            await asyncio.to_thread(self._messages, tensors)  # they have to be parsed
+        if signature in MESSAGES:
+            await asyncio.to_thread(self._messages, signature, tensors)  # they have to be parsed
             return
         lists, longest, total = _extent(tensors)
         self._candidates(lists, longest, total)
@@ -55,20 +59,23 @@ class PayloadCheck:
             if tensor.ndim > 2 and tensor.dtype.kind == "f" and not np.isfinite(tensor).all():
                 raise _refused(f"input {name}: holds numbers that are not finite")
 
-    def _messages(self, tensors: Mapping[str, np.ndarray]) -> None:
-        """Checks serialized lists [B]."""
+    def _messages(self, signature: str, tensors: Mapping[str, np.ndarray]) -> None:
+        """Checks serialized lists, or examples that are lists of one, [B], and writes them anew."""
+        kind, listed = MESSAGES[signature], signature == LISTS
         lengths, values = [], []
         for name, tensor in tensors.items():
             for row, data in enumerate(tensor.flat if tensor.dtype == object else ()):
-                message = ExampleListWithContext()
+                message = kind()
                 try:
                     message.ParseFromString(data.encode() if isinstance(data, str) else data)
                 except (DecodeError, TypeError, UnicodeEncodeError):
                     raise _refused(
-                        f"input {name}: row {row} is no serialized ExampleListWithContext"
+                        f"input {name}: row {row} is no serialized {kind.__name__}"
                     ) from None
-                lengths.append(len(message.examples))
-                for example in (message.context, *message.examples):
+                # As it was read here: of two values of one feature TensorFlow would take the other.
+                tensor.flat[row] = message.SerializeToString()
+                lengths.append(len(message.examples) if listed else 1)
+                for example in (message.context, *message.examples) if listed else (message,):
                     for feature in example.features.feature.values():
                         values.extend(feature.bytes_list.value)
         self._candidates(len(lengths), max(lengths, default=0), sum(lengths))

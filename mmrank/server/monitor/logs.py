@@ -21,6 +21,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.tracebacks import ExceptionDictTransformer
 from structlog.typing import Processor
 
+from mmrank.server.rest import error_response
+
 HEADER = "x-request-id"
 MOST_CHARACTERS = 200  # of a path
 # What a client may choose as an id; anything else could forge a line, or fill the disk.
@@ -95,12 +97,12 @@ class RequestLog:
             await self._app(scope, receive, send)
             return
         number = request_id(Headers(scope=scope).get(HEADER))
-        status = 500
+        status, begun = 500, False
 
         async def answer(message: Message) -> None:
-            nonlocal status
+            nonlocal status, begun
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status, begun = message["status"], True
                 MutableHeaders(scope=message)[HEADER] = number
             await send(message)
 
@@ -108,6 +110,10 @@ class RequestLog:
         with structlog.contextvars.bound_contextvars(request_id=number):
             try:
                 await self._app(scope, receive, answer)
+            except Exception as error:  # noqa: BLE001 - told here, where the id is known
+                _log.exception("failed", exc_info=error)
+                if not begun:
+                    await error_response(error)(scope, receive, answer)
             finally:
                 if self._every or status >= 400:
                     _log.info(

@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import pathlib
+import shutil
+import threading
+from typing import Any
+
+import pytest
+
+from mmrank.server.loading import load_version, stamp_of
+from mmrank.server.versions import Model
+from mmrank.serving.checksums import CHECKSUMS
+
+
+def load(folder: pathlib.Path, stamp: Any = None, **model: Any) -> Any:
+    choice = Model(warm_up=False, **model)
+    return load_version(1, folder, choice, [], threading.Event(), stamp or stamp_of(folder))
+
+
+@pytest.fixture
+def copied(exported: pathlib.Path, tmp_path: pathlib.Path) -> pathlib.Path:
+    """An export copied but for its list of checksums, as by a copier that was killed."""
+    shutil.copytree(exported, tmp_path / "1")
+    (tmp_path / "1" / CHECKSUMS).unlink()
+    return tmp_path / "1"
+
+
+def test_an_export_without_its_checksums_is_not_whole(copied: pathlib.Path) -> None:
+    with pytest.raises(ValueError, match="checksums.sha256 is not there: the export is not whole"):
+        load(copied)
+    load(copied, checksums="off").close()
+
+
+def test_a_model_of_another_make_needs_none(toy_folder: pathlib.Path) -> None:
+    load(toy_folder).close()
+
+
+def test_what_is_still_written_is_not_served(toy_folder: pathlib.Path) -> None:
+    count, size, newest = stamp_of(toy_folder)
+    with pytest.raises(ValueError, match="its files changed while it was loaded"):
+        load(toy_folder, (count, size - 1, newest))
