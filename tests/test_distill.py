@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import pathlib
+import shutil
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.stats
 import tensorflow as tf
@@ -20,12 +22,15 @@ from mmrank.config import (
     TEACHER_FILE,
     Config,
     Head,
+    load_config,
     save_config,
 )
 from mmrank.data.tables import Dataset, load_dataset
 from mmrank.distill import main
 from mmrank.schema import save_schema
+from mmrank.serving.model_card import CARD_JSON
 from mmrank.serving.ranker import Ranker
+from mmrank.training.loop import train_run
 
 KEPT = ("price", "rating", "brand", "user")
 
@@ -59,6 +64,29 @@ def teacher(
     return folder
 
 
+@pytest.fixture(scope="module")
+def known(tiny_shop: pathlib.Path, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """The shop with its training lists for validation too: who learns ranks them better."""
+    folder = tmp_path_factory.mktemp("known") / "shop"
+    shutil.copytree(tiny_shop, folder)
+    lists = pd.read_parquet(folder / "lists.parquet")
+    again = lists[lists["split"] == "train"].assign(split="valid")
+    again["list_id"] += "-again"
+    pd.concat([lists[lists["split"] != "valid"], again]).to_parquet(folder / "lists.parquet")
+    return load_dataset(folder)
+
+
+@pytest.fixture(scope="module")
+def taught(
+    teacher: pathlib.Path, known: Dataset, tmp_path_factory: pytest.TempPathFactory
+) -> pathlib.Path:
+    """The folder of a run like the teacher's that did learn."""
+    folder = tmp_path_factory.mktemp("taught") / "large"
+    folder.mkdir()
+    train_run(load_config(teacher / CONFIG_FILE), known, folder)
+    return folder
+
+
 def arguments(teacher: pathlib.Path, out: pathlib.Path, *more: str) -> list[str]:
     config = str(teacher / CONFIG_FILE)
     return ["--run", str(teacher), "--config", config, "--out", str(out), *more]
@@ -66,18 +94,17 @@ def arguments(teacher: pathlib.Path, out: pathlib.Path, *more: str) -> list[str]
 
 @pytest.mark.slow
 def test_a_student_orders_as_its_teacher(
-    teacher: pathlib.Path,
-    shop: Dataset,
+    taught: pathlib.Path,
+    known: Dataset,
     tmp_path: pathlib.Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     out = tmp_path / "student"
-    # Its best weights are chosen by grades, of which the random teacher knows nothing.
-    given = arguments(teacher, out, "--set", "model.width=8", "--max-loss", "0.9")
+    given = arguments(taught, out, "--set", "model.width=8", "--max-loss", "0.9")
     assert main(given) == 0
-    rows = shop.rows("train").reset_index(drop=True)
-    expected = load_run(teacher).score(shop, rows)
-    scores = load_run(out).score(shop, rows)
+    rows = known.rows("train").reset_index(drop=True)
+    expected = load_run(taught).score(known, rows)
+    scores = load_run(out).score(known, rows)
     lists = rows["list_id"].to_numpy()
     agreement = [
         scipy.stats.kendalltau(expected[lists == one], scores[lists == one]).statistic
@@ -87,9 +114,33 @@ def test_a_student_orders_as_its_teacher(
     printed = capsys.readouterr().out
     assert [line.split()[0] for line in printed.splitlines() if line[:7] in ("teacher", "student")]
     kept = json.loads((out / TEACHER_FILE).read_text())
-    assert kept == {"run": str(teacher.resolve()), "temperature": 1.0, "share": 1.0}
-    ranked = Ranker.load(out / "export").rank(candidates=list(shop.item_ids[:3]))
+    assert kept == {"run": str(taught.resolve()), "temperature": 1.0, "share": 1.0}
+    ranked = Ranker.load(out / "export").rank(candidates=list(known.item_ids[:3]))
     assert len(ranked) == 3
+    card = json.loads((out / "export" / "1" / CARD_JSON).read_text(encoding="utf-8"))
+    assert card["model"]["teacher"] == kept | {"run": "large"}
+    assert set(card["figures"]["metrics"]) == {"model", "teacher"}
+
+
+@pytest.mark.slow
+def test_a_student_that_loses_too_much_is_not_exported(
+    taught: pathlib.Path,
+    known: Dataset,
+    tmp_path: pathlib.Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = tmp_path / "student"
+    # A student that learns nothing is left with random weights.
+    nothing = ["--set", "training.epochs=1", "--set", "training.learning_rate=1e-12"]
+    assert main(arguments(taught, out, *nothing, "--max-loss", "0")) == 2
+    printed, said = capsys.readouterr()
+    assert said.strip().splitlines()[-1].startswith("error: the student")
+    # What both are like is told, and the run stays.
+    assert [line.split()[0] for line in printed.splitlines() if line[:7] in ("teacher", "student")]
+    assert not (out / "export").exists()
+    assert json.loads((out / TEACHER_FILE).read_text())["run"] == str(taught.resolve())
+    assert set(json.loads((out / "metrics.json").read_text())["metrics"]) == {"model", "teacher"}
+    assert len(load_run(out).score(known, known.rows("test"))) == len(known.rows("test"))
 
 
 @pytest.mark.parametrize(

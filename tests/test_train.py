@@ -132,3 +132,20 @@ def test_from_data_to_export(config: pathlib.Path, tiny_shop: pathlib.Path) -> N
     assert again["metrics"]["model"].keys() == first["metrics"]["model"].keys()
     for name, interval in first["metrics"]["model"].items():
         assert again["metrics"]["model"][name]["mean"] == pytest.approx(interval["mean"])
+
+    card = json.loads((trained / "export/1/assets.extra/model_card.json").read_text("utf-8"))
+    assert card["run"] == "small-1"
+    assert card["data"]["of_training"]
+    told = card["figures"]
+    assert told["metrics"] == first["metrics"]
+    assert {"mean", "low", "high"} <= set(told["metrics"]["model"]["ndcg@10"])
+    assert told["slices"] == first["slices"] != []
+    text = (trained / "export/1/assets.extra/model_card.md").read_text("utf-8").splitlines()
+    for name, metrics in {
+        "all lists": first["metrics"]["model"],
+        **{s["name"]: s["metrics"]["model"] for s in first["slices"] if s["metrics"]},
+    }.items():
+        mean, low, high = (metrics["ndcg@10"][part] for part in ("mean", "low", "high"))
+        assert any(
+            line.startswith(f"| {name} | {mean:.3f} ({low:.3f}–{high:.3f}) | ") for line in text
+        )

@@ -5,19 +5,25 @@ from __future__ import annotations
 import datetime
 import json
 import pathlib
-from collections.abc import Iterable, Mapping
+import platform
+from collections.abc import Mapping
 from importlib import metadata
 from typing import Any
 
 import mmrank
 from mmrank.build import Run
+from mmrank.config import CONFIG_FILE, TEACHER_FILE, load_config
 from mmrank.data.tables import SPLITS, Dataset
 from mmrank.lane import LANE
+from mmrank.serving.model_card_text import as_markdown
 
 CARD_JSON = pathlib.PurePath("assets.extra", "model_card.json")
 CARD_TEXT = pathlib.PurePath("assets.extra", "model_card.md")
 FIGURES = "metrics.json"  # of a run
-SHOWN = ("ndcg@10", "mrr", "map", "auc")
+KEPT = (
+    *("dataset", "split", "lists", "rows", "no_relevant", "relevant_grade", "level"),
+    *("metrics", "slices", "tasks"),
+)
 CONVENTION = {
     "skip": "left out of every mean",
     "zero": "counted as 0",
@@ -53,11 +59,9 @@ def model_card(run: Run, dataset: Dataset) -> dict[str, Any]:
 
     The figures are those of the run's own evaluation, absent if it had none.
     """
-    figures = None
-    if (run.folder / FIGURES).is_file():
-        read = json.loads((run.folder / FIGURES).read_text(encoding="utf-8"))
-        kept = ("dataset", "split", "lists", "rows", "no_relevant", "relevant_grade", "level")
-        figures = {n: read[n] for n in (*kept, "metrics", "slices", "tasks") if n in read}
+    figures = _read(run.folder / FIGURES)
+    if figures is not None:
+        figures = {n: figures[n] for n in KEPT if n in figures} | {"order": _own_order(run)}
     order = None if run.outputs is None or run.outputs.order is None else run.outputs.order.text
     features = [
         {"name": k.name, "kind": k.feature.kind, "side": k.feature.side}
@@ -76,12 +80,31 @@ def model_card(run: Run, dataset: Dataset) -> dict[str, Any]:
             "parameters": run.model.network.count_params(),
             "tasks": [] if run.outputs is None else list(run.outputs.names),
             "order": order,
+            "teacher": _teacher(run),
         },
-        "data": _data(dataset),
+        "data": _data(run, dataset),
         "figures": figures,
         "limits": _limits(run, dataset, figures),
-        "versions": {"mmrank": mmrank.__version__} | {n: metadata.version(n) for n in LANE},
+        "versions": {"mmrank": mmrank.__version__, "python": platform.python_version()}
+        | {n: metadata.version(n) for n in LANE},
     }
+
+
+def _read(file: pathlib.Path) -> dict[str, Any] | None:
+    """A JSON file of a run; None if it has no such file."""
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+
+
+def _own_order(run: Run) -> str | None:
+    """The order that a run was evaluated by, which may not be the one that is exported."""
+    file = run.folder / CONFIG_FILE
+    return (load_config(file) if file.is_file() else run.config).model.order
+
+
+def _teacher(run: Run) -> dict[str, Any] | None:
+    """The ranker that a distilled run learned from, without where that lies; None for any other."""
+    told = _read(run.folder / TEACHER_FILE)
+    return None if told is None else told | {"run": pathlib.PurePath(told["run"]).name}
 
 
 def _smaller(compression: Mapping[str, Any]) -> str:
@@ -95,10 +118,13 @@ def _smaller(compression: Mapping[str, Any]) -> str:
     )
 
 
-def _data(dataset: Dataset) -> dict[str, Any]:
+def _data(run: Run, dataset: Dataset) -> dict[str, Any]:
+    """The dataset whose catalogue is exported, and whether it is the one that was trained on."""
     lists = dataset.lists[dataset.schema.lists.list]
     return {
         "name": dataset.schema.name,
+        "trained_on": run.fitted.schema.name,
+        "of_training": run.data.resolve() == dataset.folder.resolve(),
         "items": len(dataset.catalog),
         "events": 0 if dataset.events is None else len(dataset.events),
         "lists": {
@@ -122,76 +148,16 @@ def _limits(run: Run, dataset: Dataset, figures: Mapping[str, Any] | None) -> li
             f"{figures['dataset']}; lists without a relevant item are "
             f"{CONVENTION.get(figures['no_relevant'], figures['no_relevant'])}."
         )
+        own, order = figures["order"], run.config.model.order
+        if _bare(own) != _bare(order):
+            said.append(f"Figures are of the order `{own}`, not of the exported `{order}`.")
     if run.data.resolve() != dataset.folder.resolve():
-        said.append("The exported catalogue is not the one that the ranker was trained on.")
+        said.append(
+            "The exported catalogue is that of another dataset than the training's "
+            f"({run.fitted.schema.name})."
+        )
     return said
 
 
-def as_markdown(card: Mapping[str, Any]) -> str:
-    """A model card as Markdown."""
-    model, data = card["model"], card["data"]
-    lines = [
-        f"# Ranker {card['run']}",
-        "",
-        f"Exported {card['exported']}. {model['parameters']:,} parameters, width {model['width']}, "
-        f"fusion {model['fusion']}"
-        + (f", rank model {model['rank_model']}" if model["rank_model"] else "")
-        + (f", tasks {', '.join(model['tasks'])}" if model["tasks"] else "")
-        + (f", order `{model['order']}`" if model["order"] else "")
-        + ".",
-        "",
-        *_table(
-            ("feature", "kind", "side"),
-            ((f["name"], f["kind"], f["side"]) for f in model["features"]),
-        ),
-        "## Data",
-        "",
-        f"{data['name']}: {data['items']:,} items, {data['events']:,} events; lists: "
-        + ", ".join(f"{count:,} {split}" for split, count in data["lists"].items())
-        + ".",
-        "",
-        *_figures(card["figures"]),
-        "## Limits",
-        "",
-        *(f"- {limit}" for limit in card["limits"]),
-        "",
-        "## Versions",
-        "",
-        *_table(("package", "version"), card["versions"].items()),
-    ]
-    return "\n".join(lines)
-
-
-def _figures(figures: Mapping[str, Any] | None) -> list[str]:
-    if figures is None:
-        return []
-    level = f"{figures['level']:.0%}"
-    scored = {"all lists": figures["metrics"]["model"]} | {
-        s["name"]: s["metrics"]["model"] for s in figures["slices"] if "model" in s["metrics"]
-    }
-    others = {n: m for n, m in figures["metrics"].items() if n != "model"}
-    return [
-        f"## Figures, with {level} intervals",
-        "",
-        *_table(("lists", *SHOWN), ((n, *map(_figure, _shown(m))) for n, m in scored.items())),
-        "Beside it, on all lists:",
-        "",
-        *_table(("scorer", *SHOWN), ((n, *map(_figure, _shown(m))) for n, m in others.items())),
-    ]
-
-
-def _shown(metrics: Mapping[str, Any]) -> list[Mapping[str, Any] | None]:
-    return [metrics.get(name) for name in SHOWN]
-
-
-def _figure(figure: Mapping[str, Any] | None) -> str:
-    if figure is None or figure.get("mean") is None:
-        return "–"
-    return f"{figure['mean']:.3f} ({figure['low']:.3f}–{figure['high']:.3f})"
-
-
-def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str]:
-    """A table in Markdown, and the empty line behind it."""
-    head = list(head)
-    cells = [head, ["---"] * len(head), *([str(c) for c in row] for row in rows)]
-    return [*(f"| {' | '.join(row)} |" for row in cells), ""]
+def _bare(order: str | None) -> str:
+    return "".join((order or "").split())

@@ -1,7 +1,8 @@
 """Requests as clients will send them, put together from a dataset, for warming servers up.
 
 They go into the export, and so no shopper does: a request's candidates are the catalogue's, its
-query and its shopper's features come from different lists, and its history is of random items.
+query and its shopper's features come from different lists, its shopper's id is made up, and its
+history is of random items.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from mmrank.models import present_name
 Arrays = dict[str, np.ndarray]
 # Photos and clips fill a file fast; the other candidates of a sample are without.
 SHOWN = 8
+NOBODY = "warm-up"  # in place of a shopper's id
 _OLDEST = 30.0  # days
 
 
@@ -62,6 +64,8 @@ class Samples:
         self._features, self._dataset = features, dataset
         self._media = open_media(dataset) if dataset.schema.media is not None else None
         self._random = np.random.default_rng(seed)
+        # Either schema may be the one that says which column tells shoppers apart.
+        self._shoppers = {s.lists.user for s in (features.schema, dataset.schema)} - {None}
         rows = dataset.rows("train")
         rows = dataset.lists if rows.empty else rows
         self._lists = rows.iloc[run_starts(rows[dataset.schema.lists.list].to_numpy())]
@@ -106,6 +110,8 @@ class Samples:
                     shown = shown.iloc[:SHOWN]
                 read, here = kind.read(shown, self._media)
                 values[: len(shown)], present[: len(shown)] = read, here
+            if kind.feature.side != "item" and kind.feature.column in self._shoppers:
+                values = np.full(len(table), NOBODY if dtype is object else 0, dtype)
             arrays |= {kind.name: values, present_name(kind.name): present}
         return arrays
 

@@ -15,7 +15,7 @@ from mmrank.compression.lite import FOLDER, LiteRanker
 from mmrank.compression.options import Compression
 from mmrank.compression.quality import ScoredLists
 from mmrank.compression.report import CompressionRefused
-from mmrank.compression.weights import compressible_weights, prune_weights
+from mmrank.compression.weights import cluster_weights, compressible_weights, prune_weights
 from mmrank.config import Config, Head
 from mmrank.data.tables import Dataset, load_dataset
 from mmrank.serving.compressed import export_compressed
@@ -45,41 +45,49 @@ def small(shop: Dataset, tiny_config: Config) -> Run:
     return Run(pathlib.Path("nowhere"), config, shop.folder, features, network)
 
 
+@pytest.mark.parametrize(
+    ("how", "steps"),
+    [
+        (Compression(prune=0.5, items="int8"), ["prune=0.5", "int8 items"]),
+        (Compression(cluster=8, items="float16"), ["cluster=8", "float16 items"]),
+    ],
+    ids=["prune, int8", "cluster, float16"],
+)
 def test_an_export_scores_as_what_was_measured(
-    small: Run, shop: Dataset, tmp_path: pathlib.Path
+    small: Run, shop: Dataset, tmp_path: pathlib.Path, how: Compression, steps: list[str]
 ) -> None:
     kept = small.model.network.get_weights()
     told: list[str] = []
-    how = Compression(prune=0.5, items="int8")
     folder = export_compressed(small, tmp_path, shop, how, 0.99, told.append)
     after = small.model.network.get_weights()
     assert all(np.array_equal(a, b) for a, b in zip(kept, after, strict=True))
 
     rows = shop.rows("valid")
     one = rows[rows["list_id"] == rows["list_id"].iloc[0]]
-    prune_weights(compressible_weights(small.model.network.weights), 0.5)
+    weights = compressible_weights(small.model.network.weights)
+    if how.prune is not None:
+        prune_weights(weights, how.prune)
+    if how.cluster is not None:
+        cluster_weights(weights, how.cluster)
+        assert all(len(np.unique(w.numpy())) <= how.cluster for w in weights)
     try:
-        expected = ScoredLists(small, shop, one).scores("int8")
+        expected = ScoredLists(small, shop, one).scores(how.items)
         full = ScoredLists(small, shop, one).scores()
     finally:
         small.model.network.set_weights(kept)
     ranker = Ranker.load(folder)
     scores = ranker.scores(candidates=list(one["item_id"]), user=one["user_id"].iloc[0])
     assert np.allclose(scores, expected, atol=1e-5)
-    assert np.abs(expected - full).max() > 1e-5  # eight bits do change something
+    assert np.abs(expected - full).max() > 1e-5  # fewer bits do change something
 
     found = ranker.signatures["lookup_items"](items=tf.constant(one["item_id"].to_numpy()))
     assert found["tokens"].dtype == tf.float32
 
     table = told[0].splitlines()
-    assert [row[: row.index("  ")] for row in table[1:4]] == [
-        "as trained",
-        "prune=0.5",
-        "int8 items",
-    ]
+    assert [row[: row.index("  ")] for row in table[1:4]] == ["as trained", *steps]
     assert "–" not in table[3]
     card = json.loads((folder / CARD_JSON).read_text(encoding="utf-8"))
-    assert card["compression"]["steps"] == ["prune=0.5", "int8 items"]
+    assert card["compression"]["steps"] == steps
     assert 0 < card["compression"]["validation_ndcg@10"]["after"] <= 1
 
 
