@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 FASTER, ADDED_MS = 20.0, 3.0
 WARM_UP, ENCODINGS = 10, 5
+FEWEST = 20  # requests that a 95th percentile is told of
 EXAMPLE = """\
 example:
   python -m mmrank.export --run runs/quickstart-1
@@ -41,7 +42,9 @@ example:
 
 No query is asked twice, so that every request encodes its own. Exit code 0: with one client,
 looking vectors up is 20 times as fast as encoding raw features, and the server adds at most 3 ms
-to the median. Exit code 1: it is not so. LightGBM comes with pip install 'mmrank[benchmarks]'.
+to the median. Exit code 1: it is not so. LightGBM reads the numbers of items and pairs, BM25 and
+popularity, as it learned them from the dataset's training lists; it comes with
+pip install 'mmrank[benchmarks]'.
 """
 
 
@@ -66,6 +69,11 @@ class Timing:
     def percentile(self, percent: float) -> float:
         """Milliseconds that so many percent of the requests did not exceed."""
         return 1e3 * float(np.percentile(self.seconds, percent))
+
+    def told(self) -> dict[int, float | None]:
+        """The 50th, 95th and 99th percentile; of few requests None for the last two."""
+        enough = len(self.seconds) >= FEWEST
+        return {p: self.percentile(p) if enough or p == 50 else None for p in (50, 95, 99)}
 
     @property
     def rate(self) -> float:
@@ -138,7 +146,7 @@ def _run(args: argparse.Namespace) -> int:
                 "candidates": t.candidates,
                 "clients": t.clients,
                 "requests_per_second": t.rate,
-                **{f"p{p}_ms": t.percentile(p) for p in (50, 95, 99)},
+                **{f"p{p}_ms": value for p, value in t.told().items()},
             }
             for t in timings
         ]
@@ -169,9 +177,11 @@ def measure(
     from mmrank.serving.staged import StagedRanker
     from pipelines.benchmarks import serving_ways as ways
     from pipelines.benchmarks.server_process import server_process
+    from pipelines.benchmarks.serving_trees import trees
 
     ranker, dataset = Ranker.load(model), load_dataset(data)
     lists = {n: ways.Lists.draw(ranker.card, dataset, n, seed=n) for n in sizes}
+    forest = trees(ranker.card, dataset)
     timings: list[Timing] = []
     numbers = itertools.count()
     total = len(sizes) * len(clients) * 6
@@ -190,7 +200,7 @@ def measure(
         staged = StagedRanker.load(model)
         for size in sizes:
             calls = ways.in_process(ranker, staged, lists[size], ENCODINGS)
-            calls[ways.TREES] = ways.trees(size)
+            calls[ways.TREES] = forest(size)
             for (way, call), count in itertools.product(calls.items(), clients):
                 many = encodings if way == ways.ENCODED else requests
                 timings.append(_timed(way, call, size, count, many, numbers))
@@ -217,12 +227,12 @@ def _timed(
 
 
 def table(timings: Sequence[Timing]) -> str:
-    """The figures, a line a way, size and number of clients."""
+    """The figures, a line a way, size and number of clients; - for what few requests cannot say."""
     lines = [
         f"{'':26}{'candidates':>10} {'clients':>7} {'p50':>9} {'p95':>9} {'p99':>9} {'1/s':>8}"
     ]
     for t in sorted(timings, key=lambda t: (t.clients, t.candidates, t.way)):
-        figures = " ".join(f"{t.percentile(p):7.1f}ms" for p in (50, 95, 99))
+        figures = " ".join(f"{'-':>9}" if v is None else f"{v:7.1f}ms" for v in t.told().values())
         lines.append(f"{t.way:26}{t.candidates:10} {t.clients:7} {figures} {t.rate:8.1f}")
     return "\n".join(lines)
 

@@ -72,7 +72,14 @@ def _run(args: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="mmrank-soak-") as name:
         folder = pathlib.Path(name)
         redis = Redis(folder, args.redis_server)
-        settings = [f"embeddings.redis={redis.url}", "monitoring.log_requests=false", *args.set]
+        # So few items in memory that most requests need Redis.
+        few = "embeddings.cached_items=200"
+        settings = [
+            f"embeddings.redis={redis.url}",
+            few,
+            "monitoring.log_requests=false",
+            *args.set,
+        ]
         server = Server(export, folder, settings)
         try:
             redis.start()

@@ -24,7 +24,7 @@ LOOKED_UP, STEPS, ENCODED = (
     "in process, raw features",
 )
 REST, GRPC, TREES = "REST /rank", "gRPC rank_items", "LightGBM predict"
-EVENTS, COLUMNS, TREE_COUNT, TREE_ROWS = 10, 20, 500, 20_000
+EVENTS = 10
 
 
 @dataclasses.dataclass(frozen=True)
@@ -207,16 +207,3 @@ def over_grpc(address: str, model: str, lists: Lists) -> Call:
             raise RuntimeError(f"rank_items: scores of the shape {scores.shape}")
 
     return call
-
-
-def trees(rows: int) -> Call:
-    """What a LambdaMART of 500 trees takes to score as many rows of 20 features, on one thread."""
-    import lightgbm
-
-    generator = np.random.default_rng(0)
-    features = generator.normal(size=(TREE_ROWS, COLUMNS))
-    grades = (features[:, :5].sum(1) + generator.normal(size=TREE_ROWS) > 1).astype(int)
-    settings = {"n_estimators": TREE_COUNT, "n_jobs": 1, "verbose": -1, "seed": 0}
-    model = lightgbm.LGBMRanker(**settings).fit(features, grades, group=[20] * (TREE_ROWS // 20))
-    asked = generator.normal(size=(rows, COLUMNS))
-    return lambda number: _done(model.booster_.predict(asked, num_threads=1))

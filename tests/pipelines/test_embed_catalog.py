@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import fcntl
 import os
 import pathlib
@@ -17,13 +18,16 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 
-from mmrank.build import Run
+from mmrank.build import Run, build_model
 from mmrank.config import Config
 from mmrank.data.tables import DataError, Dataset
 from mmrank.outputs import OutputError
+from mmrank.serving import export as exporting
 from mmrank.serving.computed import Computed
-from mmrank.serving.export import with_absent
+from mmrank.serving.export import export_run, with_absent
+from mmrank.serving.fingerprint import item_fingerprint
 from mmrank.serving.graphs import ranker_graphs
+from mmrank.serving.ranker import Ranker
 from pipelines.build_examples import build
 from pipelines.embed_catalog import embed, main
 
@@ -66,6 +70,56 @@ def test_they_are_what_the_export_looks_up(
     whole = with_absent(found, ranker_graphs(run.model, run.fitted), run.fitted)
     np.testing.assert_allclose(whole["tokens"], known["tokens"], rtol=0, atol=1e-5)
     assert not whole["present"][-1].any()
+
+
+@pytest.mark.slow
+def test_they_fill_the_table_of_an_export(
+    vectors: Computed,
+    dataset: Dataset,
+    run: Run,
+    served: Callable[[str, dict[str, Any]], dict[str, np.ndarray]],
+    id_request: dict[str, np.ndarray],
+    tmp_path: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def encoded(*_: object) -> None:
+        raise AssertionError("the catalogue is encoded again")
+
+    monkeypatch.setattr(exporting, "catalogue_table", encoded)
+    ranker = Ranker.load(export_run(run, tmp_path / "export", dataset, vectors=vectors))
+
+    def filled(name: str, inputs: dict[str, Any]) -> dict[str, np.ndarray]:
+        specs = ranker.signatures[name].structured_input_signature[1]
+        tensors = {n: tf.constant(v, specs[n].dtype) for n, v in inputs.items()}
+        return {n: t.numpy() for n, t in ranker.signatures[name](**tensors).items()}
+
+    ids = list(dataset.item_ids)
+    some = {"items": np.array([*ids, "nobody"], object)}
+    found, known = filled("lookup_items", some), served("lookup_items", some)
+    np.testing.assert_array_equal(  # not one bit is another
+        found["tokens"][:-1], vectors.of(ids, vectors.fingerprint)["tokens"]
+    )
+    np.testing.assert_allclose(found["tokens"], known["tokens"], rtol=0, atol=1e-5)
+    for flags in ("present", "known"):
+        np.testing.assert_array_equal(found[flags], known[flags])
+    scores = filled("rank_items", id_request)["scores"]
+    np.testing.assert_allclose(
+        scores, served("rank_items", id_request)["scores"], rtol=0, atol=1e-5
+    )
+
+
+@pytest.mark.slow
+def test_vectors_of_another_model_are_refused(
+    vectors: Computed, dataset: Dataset, run: Run, tmp_path: pathlib.Path
+) -> None:
+    tf.keras.utils.set_random_seed(6)
+    other = dataclasses.replace(run, model=build_model(run.config, run.fitted))
+    own = item_fingerprint(other.model, other.fitted)
+    assert own != vectors.fingerprint
+    said = f"vectors of the model {vectors.fingerprint}, not of {own}; compute them with an export"
+    with pytest.raises(DataError, match=said):
+        export_run(other, tmp_path / "export", dataset, vectors=vectors)
+    assert not (tmp_path / "export").exists()
 
 
 def test_the_same_bits_whatever_the_workers_and_shards(

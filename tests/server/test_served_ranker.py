@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import concurrent.futures
+import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,6 +14,10 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2
 
+from mmrank.build import Run
+from mmrank.serving.elwc import serialize_list
+
+PREDICT = "tensorflow/serving/predict"
 PADDED = -1e9
 PATIENCE = 60.0  # seconds; a signature's first request has its graph prepared
 NUMPY = {"DT_FLOAT": np.float32, "DT_INT32": np.int32, "DT_BOOL": np.bool_}
@@ -123,6 +128,104 @@ def test_rows_and_columns(
     rows = [{n: v[i] for n, v in shaped.items()} for i in range(len(expected))]
     body = {"signature_name": "rank_items", "instances": rows}
     same(running.http.post(url, json=body).json()["predictions"], expected)
+
+
+def test_regress(running: Any) -> None:
+    url = "/v1/models/ranker/versions/1:regress"
+    signature = {"signature_name": "tensorflow/serving/regress"}
+    examples = [{"title": "red dress", "price": 49.0}, {"title": "blue mug", "price": 9.0}]
+    together = {"context": {"query": "red"}, "examples": examples}
+    results = running.http.post(url, json=signature | together).json()["results"]
+    assert len(results) == 2
+    for example, value in zip(examples, results, strict=True):  # none knows of the other
+        alone = {"examples": [example | {"query": "red"}]}
+        reply = running.http.post(url, json=signature | alone)
+        assert reply.json()["results"] == [pytest.approx(value, abs=1e-5)]
+
+
+@pytest.fixture(scope="module")
+def messages(run: Run, raw_request: dict[str, np.ndarray]) -> list[bytes]:
+    """The lists as ELWC."""
+    made = []
+    for b, length in enumerate(raw_request["list_length"]):
+        inputs = {}
+        for name, array in raw_request.items():
+            lists = array.ndim == 2 and not name.startswith("history_")
+            inputs[name] = array[b : b + 1, :length] if lists else array[b : b + 1]
+        made.append(serialize_list(inputs, list(run.fitted.columns.values()), "history"))
+    return made
+
+
+def elwc_request(message: bytes) -> predict_pb2.PredictRequest:
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name, request.model_spec.signature_name = "ranker", PREDICT
+    request.inputs["inputs"].CopyFrom(tf.make_tensor_proto([message]))
+    return request
+
+
+@pytest.mark.slow
+def test_elwc_replies_of_one_batch_are_trimmed_by_the_client(
+    running: Any,
+    serve: Callable[..., Any],
+    exported: pathlib.Path,
+    messages: list[bytes],
+    expected: list[np.ndarray],
+) -> None:
+    requests = [elwc_request(message) for message in (messages[0], messages[-1])]
+    wanted = [expected[0], expected[-1]]
+    alone = []
+    for request, want in zip(requests, wanted, strict=True):
+        reply = running.predictions.Predict(request, timeout=PATIENCE)
+        alone.append(tf.make_ndarray(reply.outputs["scores"]))
+        assert alone[-1].shape == (1, len(want))
+        same(alone[-1], [want])
+
+    # The batch is full, and begins, when the second request is there.
+    batching = {"max_batch_size": 2, "batch_timeout_micros": 60_000_000, "num_batch_threads": 1}
+    both = serve(exported.parent, model={"warm_up": False}, batching=batching)
+    calls = [both.predictions.Predict.future(request, timeout=PATIENCE) for request in requests]
+    for call, own in zip(calls, alone, strict=True):
+        scores = tf.make_ndarray(call.result().outputs["scores"])
+        # As wide as the longest list of the batch, whosever that is.
+        assert scores.shape == (1, len(wanted[-1]))
+        same(scores, list(own))
+
+
+def test_elwc_over_rest(running: Any, messages: list[bytes], expected: list[np.ndarray]) -> None:
+    sent = [{"b64": base64.b64encode(message).decode()} for message in messages]
+    url, signature = "/v1/models/ranker:predict", {"signature_name": PREDICT}
+    reply = running.http.post(url, json=signature | {"instances": sent})
+    same(reply.json()["predictions"], expected)
+    reply = running.http.post(url, json=signature | {"inputs": sent})
+    same(reply.json()["outputs"], expected)
+
+
+def test_rows_say_by_a_flag_that_a_modality_is_absent(
+    running: Any,
+    served: Callable[[str, dict[str, np.ndarray]], dict[str, np.ndarray]],
+    raw_request: dict[str, np.ndarray],
+    expected: list[np.ndarray],
+) -> None:
+    none = np.zeros(raw_request["photo"].shape, bool)
+    without = raw_request | {"photo": np.full(none.shape, b"", object), "photo_present": none}
+    columns = {name: array.tolist() for name, array in without.items()}
+    columns["photo"] = [[{"b64": ""}] * none.shape[1]] * len(none)
+    rows = [{n: v[b] for n, v in columns.items()} for b in range(len(none))]
+    url = "/v1/models/ranker:predict"
+    by_row = running.http.post(url, json={"instances": rows}).json()["predictions"]
+    by_column = running.http.post(url, json={"inputs": columns}).json()["outputs"]
+    np.testing.assert_allclose(by_row, by_column, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(
+        by_row, served("serving_default", without)["scores"], rtol=0, atol=1e-5
+    )
+    difference = np.abs(np.asarray(by_row)[-1, : len(expected[-1])] - expected[-1])
+    assert difference.max() > 1e-4  # photos do count
+    # Left out it would not be the signature's request.
+    for row in rows:
+        del row["photo"]
+    reply = running.http.post(url, json={"instances": rows})
+    assert reply.status_code == 400
+    assert "photo" in reply.json()["error"]
 
 
 def test_requests_side_by_side(

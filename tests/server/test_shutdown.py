@@ -34,6 +34,13 @@ def spin(count: int) -> dict[str, Any]:
     return {"signature_name": "spin", "inputs": [count]}
 
 
+def spin_message(count: int) -> Any:
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name, request.model_spec.signature_name = "ranker", "spin"
+    request.inputs["n"].CopyFrom(tf.make_tensor_proto(np.array([count], np.int32)))
+    return request
+
+
 FOREVER = 2_000_000_000
 
 
@@ -43,11 +50,8 @@ def test_a_run_ends_with_its_deadline(base: pathlib.Path, serve: Start) -> None:
     assert reply.status_code == 504
     assert "deadline" in reply.json()["error"]
 
-    request = predict_pb2.PredictRequest()
-    request.model_spec.name, request.model_spec.signature_name = "ranker", "spin"
-    request.inputs["n"].CopyFrom(tf.make_tensor_proto(np.array([FOREVER], np.int32)))
     with pytest.raises(grpc.RpcError) as error:
-        running.predictions.Predict(request, timeout=20)  # the server's own is sooner
+        running.predictions.Predict(spin_message(FOREVER), timeout=20)  # the server's own is sooner
     assert error.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
     assert "deadline" in error.value.details()
     # The only thread is free again.
@@ -68,6 +72,10 @@ def test_a_full_queue_is_told_as_429(base: pathlib.Path, serve: Start) -> None:
         reply = running.http.post(URL, json=spin(1))
         assert reply.status_code == 429
         assert "queue is full" in reply.json()["error"]
+        with pytest.raises(grpc.RpcError) as error:
+            running.predictions.Predict(spin_message(1), timeout=20)
+        assert error.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert "queue is full" in error.value.details()
         assert {a.result().status_code for a in asked} == {504}
     assert running.http.post(URL, json=spin(1)).status_code == 200
 

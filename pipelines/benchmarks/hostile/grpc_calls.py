@@ -63,7 +63,9 @@ def _dtype(array: np.ndarray) -> Any:
 
 def predict(kind: str, target: Target, request: Any, key: str = "rank") -> GrpcCall:
     """A predict call with a key."""
-    message = request if isinstance(request, bytes) else request.SerializeToString()
+    message = request
+    if not isinstance(request, bytes):
+        message = request.SerializeToString(deterministic=True)  # maps have no order of their own
     return GrpcCall(kind, PREDICT, message, (("x-api-key", target.keys[key]),))
 
 
@@ -71,7 +73,7 @@ def garbage(rng: random.Random, target: Target) -> GrpcCall:
     """Bytes that are no message of the method, for every method."""
     methods = ["Predict", "Classify", "Regress", "GetModelMetadata"]
     method = rng.choice(methods)
-    whole = good(target, "rank_items").SerializeToString()
+    whole = good(target, "rank_items").SerializeToString(deterministic=True)
     bodies = [b"\xff" * rng.randrange(1, 99), rng.randbytes(rng.randrange(1, 999)) + b"\x07"]
     bodies.append(whole[: rng.randrange(len(whole) // 2, len(whole) - 1)])
     call = predict("gRPC: garbage", target, rng.choice(bodies))

@@ -13,11 +13,13 @@ from typing import Any
 import grpc
 import httpx
 
-from pipelines.benchmarks.hostile import grpc_calls, rank, rest
+from pipelines.benchmarks.hostile import examples, grpc_calls, rank, rest
 from pipelines.benchmarks.hostile.grpc_calls import GrpcCall
 from pipelines.benchmarks.hostile.rest import RestRequest
 from pipelines.benchmarks.hostile.target import Target
 
+REST_MAKERS = (*rest.MAKERS, *examples.REST_MAKERS)
+GRPC_MAKERS = (*grpc_calls.MAKERS, *examples.GRPC_MAKERS)
 RAW = "hardly HTTP"
 SHORTEST = 12  # characters of a message that can be of use
 RAW_SHARE, GRPC_SHARE, RANK_SHARE = 0.03, 0.4, 0.2
@@ -68,11 +70,11 @@ class Sender:
         if share < RAW_SHARE:
             made = rank.raw(rng, self._target)
         elif share < RAW_SHARE + GRPC_SHARE:
-            made = rng.choice(grpc_calls.MAKERS)(rng, self._target)
+            made = rng.choice(GRPC_MAKERS)(rng, self._target)
         elif share < RAW_SHARE + GRPC_SHARE + RANK_SHARE:
             made = rng.choice(rank.MAKERS)(rng, self._target)
         else:
-            made = rng.choice(rest.MAKERS)(rng, self._target)
+            made = rng.choice(REST_MAKERS)(rng, self._target)
         name = RAW if isinstance(made, bytes) else made.kind
         return made if kind is None or kind in name else None
 
@@ -96,15 +98,21 @@ class Sender:
             for name in sorted(target.signatures)
             for form in ("inputs", "instances")
         ]
+        calls = [
+            grpc_calls.predict(f"gRPC {name}", target, grpc_calls.good(target, name))
+            for name in sorted(target.signatures)
+        ]
+        if examples.SIGNATURE in target.serialized:
+            asked += [(r.path, json.loads(r.body)) for r in examples.good_rest(target)]
+            calls += examples.good_grpc(target)
         for where, body in asked:
             reply = self._client().post(where, json=body, headers=headers)
             if reply.status_code != 200:
                 wrong.append(f"{where}: {reply.status_code}: {reply.text[:200]}")
-        for name in sorted(target.signatures):
-            call = grpc_calls.predict("good", target, grpc_calls.good(target, name))
+        for call in calls:
             answer = self._call(call)
             if answer.code != "OK":
-                wrong.append(f"gRPC {name}: {answer.code}: {answer.message[:200]}")
+                wrong.append(f"{call.kind}: {answer.code}: {answer.message[:200]}")
         return wrong
 
     def _rest(self, request: RestRequest) -> Answer:

@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 BATCH, LIST = 2, 3  # lists, and candidates of each, of a good request
+MESSAGES = "inputs"  # what signatures call serialized messages
 NUMPY = {
     "DT_FLOAT": np.float32,
     "DT_INT32": np.int32,
@@ -39,7 +40,8 @@ class Target:
       rest: Base URL.
       grpc: Address.
       model: The model's name.
-      signatures: Inputs by signature, those of one serialized input left out.
+      signatures: Inputs by signature, those of one input left out.
+      serialized: Names of the signatures of serialized messages.
       media: Names of the inputs that take a file's bytes.
       items: Some ids of its catalogue.
       keys: API keys: `rank`, `metrics`, `admin`, and `revoked`.
@@ -51,6 +53,7 @@ class Target:
     grpc: str
     model: str
     signatures: Mapping[str, Mapping[str, Input]]
+    serialized: frozenset[str]
     media: frozenset[str]
     items: tuple[str, ...]
     keys: Mapping[str, str]
@@ -97,7 +100,7 @@ def look_at(
     reply = httpx.get(f"{rest}/v1/models/{name}/metadata", headers=headers, timeout=30)
     reply.raise_for_status()
     definitions = reply.json()["metadata"]["signature_def"]["signature_def"]
-    signatures = {}
+    signatures, serialized = {}, set()
     for key, definition in definitions.items():
         inputs = {
             n: Input(i["dtype"], tuple(int(d["size"]) for d in i["tensor_shape"].get("dim", [])))
@@ -105,7 +108,11 @@ def look_at(
         }
         if not key.startswith("__") and len(inputs) > 1:
             signatures[key] = inputs
+        elif list(inputs) == [MESSAGES]:
+            serialized.add(key)
     card = json.loads((folder / "assets.extra" / "ranker.json").read_text(encoding="utf-8"))
     media = frozenset(f["name"] for f in card["features"] if f["media"])
     items = tuple(f"P{i:06d}" for i in range(10))
-    return Target(rest, grpc, name, signatures, media, items, keys, most, bytes)
+    return Target(
+        rest, grpc, name, signatures, frozenset(serialized), media, items, keys, most, bytes
+    )

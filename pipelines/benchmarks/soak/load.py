@@ -121,8 +121,8 @@ def highest_rate(
 ) -> tuple[float, list[tuple[float, float, int]]]:
     """The highest rate that was held, and every rate tried with its p99 and failures.
 
-    A rate is held if nothing fails and the 99th percentile stays within a bound. From `start` on
-    rates rise by a tenth as long as they are held; if it is not held itself, they fall until one is.
+    A rate is held if nothing fails and the 99th percentile stays within a bound. Rates rise by a
+    tenth as long as they are held; where not even `start` is held, they fall until one is.
 
     Raises:
       RuntimeError: None was.

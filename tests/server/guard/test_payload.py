@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from tensorflow_serving.apis.input_pb2 import ExampleListWithContext
 
 from mmrank.server.errors import ServingError
@@ -85,6 +86,46 @@ def test_serialized_lists_are_looked_into() -> None:
     for bad in (b"\xff not a message", "text", 3, "\ud800"):
         said = check(name, inputs=[message(1), bad])
         assert said == "input inputs: row 1 is no serialized ExampleListWithContext"
+
+
+def example(photo: bytes = b"") -> bytes:
+    one = tf.train.Example()
+    one.features.feature["photo"].bytes_list.value.append(photo)
+    return one.SerializeToString()
+
+
+def test_serialized_examples_are_lists_of_one() -> None:
+    name = "tensorflow/serving/regress"
+    # More than one list may have, and as many as a request may.
+    assert check(name, inputs=[example()] * 8) is None
+    assert check(name, inputs=[example()] * 9) == "9 candidates in one request; the most is 8"
+    assert check(name, inputs=[example(png(1000, 1000))] * 2) is None
+    assert "too large" in str(check(name, inputs=[example(), example(png(9000, 9000))]))
+    together = check(name, inputs=[example(png(1000, 1000))] * 3)
+    assert together == "the images have 3 megapixels together; the most of a request is 2.5"
+    for bad in (b"\xff not a message", "text", 3, "\ud800"):
+        said = check(name, inputs=[example(), bad])
+        assert said == "input inputs: row 1 is no serialized Example"
+
+
+def field(number: int, data: bytes) -> bytes:
+    """A field of a message, of less than 128 bytes."""
+    return bytes([number << 3 | 2, len(data)]) + data
+
+
+@pytest.mark.parametrize("signature", ["tensorflow/serving/predict", "tensorflow/serving/regress"])
+def test_an_image_cannot_hide_behind_a_second_value(signature: str) -> None:
+    # One feature with bytes and then floats: a message has the last, TensorFlow's parser the first.
+    both = field(1, field(1, png(9000, 9000))) + field(2, field(1, b""))
+    hidden = field(1, field(1, field(1, b"photo") + field(2, both)))
+    spec = {"photo": tf.io.RaggedFeature(tf.string)}
+    assert tf.io.parse_example([hidden], spec)["photo"].to_list() == [[png(9000, 9000)]]
+    row = hidden if signature.endswith("regress") else field(1, hidden)
+    inputs = np.array([row], object)
+    assert check(signature, inputs=inputs) is None
+    (passed_on,) = inputs
+    assert b"PNG" not in passed_on
+    assert b"photo" in passed_on
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

@@ -1,0 +1,1 @@
+"""Exports, copies, servers and jobs killed by SIGKILL, and what is served meanwhile."""

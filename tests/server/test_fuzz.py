@@ -1,0 +1,205 @@
+"""Arbitrary JSON to every endpoint: it is answered, or told in one line what is wrong with it."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+import tensorflow as tf
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from tensorflow_serving.apis.input_pb2 import ExampleListWithContext
+
+pytestmark = pytest.mark.slow  # a signature's first request has its graph prepared
+Json = st.SearchStrategy[Any]
+PREDICT, REGRESS = "/v1/models/ranker:predict", "/v1/models/ranker:regress"
+LISTS, EXAMPLES = "tensorflow/serving/predict", "tensorflow/serving/regress"
+PREPARED = ("encode_items", "encode_queries", "lookup_items", "rank_embeddings")  # by /rank
+
+
+def photo() -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (5, 4), (200, 30, 40)).save(file, "PNG")
+    return file.getvalue()
+
+
+def b64(data: bytes) -> dict[str, str]:
+    return {"b64": base64.b64encode(data).decode()}
+
+
+WORDS = st.text(max_size=9)
+FLOATS = st.floats(allow_nan=False, allow_infinity=False)
+BYTES = st.binary(max_size=40).map(b64)
+LEAVES = st.none() | st.booleans() | FLOATS | st.integers(-(2**70), 2**70) | WORDS | BYTES
+
+
+def nested(leaves: Json) -> Json:
+    def wrapped(inner: Json) -> Json:
+        return st.lists(inner, max_size=4) | st.dictionaries(WORDS, inner, max_size=4)
+
+    return st.recursive(leaves, wrapped, max_leaves=12)
+
+
+ANYTHING = nested(LEAVES)
+# One of these anywhere, and the whole is no JSON to the server.
+NO_JSON = st.sampled_from([math.nan, math.inf, "\ud800", 10**400])
+
+
+def often(likely: Json) -> Json:
+    """Rarely anything at all."""
+    return st.integers(0, 15).flatmap(lambda n: ANYTHING if n == 0 else likely)
+
+
+def spoiled(fields: Mapping[str, Json], required: Sequence[str] = ()) -> Json:
+    """An object of some of these fields, at times one of them replaced by anything or left out."""
+    optional = {n: s for n, s in fields.items() if n not in required}
+    whole = st.fixed_dictionaries({n: fields[n] for n in required}, optional=optional)
+    one = st.tuples(whole, st.sampled_from(sorted(fields)), ANYTHING)
+    worse = one.map(lambda t: t[0] | {t[1]: t[2]})
+    less = one.map(lambda t: {n: v for n, v in t[0].items() if n != t[1]})
+    return st.integers(0, 9).flatmap(lambda n: worse if n < 3 else less if n == 3 else whole)
+
+
+REVIEW = spoiled({"text": WORDS, "age_days": FLOATS, "helpful": st.integers(0, 9)}, ["text"])
+CONTEXT = {"query": WORDS, "user": WORDS | st.integers(0, 99)}
+ITEM = {
+    "title": WORDS,
+    "tags": st.lists(WORDS, max_size=3),
+    "reviews": st.lists(REVIEW, max_size=2),
+    "photo": st.just(b64(photo())) | BYTES,
+    "price": FLOATS | st.integers(-3, 2**60),
+    "overlap": FLOATS,
+}
+EVENT = {"item": WORDS, "type": WORDS, "age_days": FLOATS.map(abs)}
+RANK = {
+    "candidates": st.lists(often(WORDS | st.integers(0, 99) | spoiled(ITEM)), max_size=4),
+    "query": WORDS | spoiled({"query": WORDS}),
+    "user": WORDS | spoiled({"user": WORDS}),
+    "history": st.lists(
+        often(spoiled(EVENT, list(EVENT)) | st.tuples(*EVENT.values()).map(list)), max_size=3
+    ),
+    "explain": st.booleans(),
+    "version": st.just(1),
+    "label": st.none(),
+}
+TEXTUAL = WORDS | BYTES | st.lists(WORDS, max_size=3)
+FEATURES = {n: FLOATS if n in ("price", "overlap") else often(TEXTUAL) for n in (*ITEM, *CONTEXT)}
+REGRESSION = {
+    "signature_name": st.just(EXAMPLES),
+    "context": spoiled(FEATURES),
+    "examples": st.lists(often(spoiled(FEATURES)), min_size=1, max_size=3),
+}
+
+
+def tensors(inputs: Mapping[str, Any]) -> dict[str, Json]:
+    """The inputs of two lists of three, each of the right shape and type."""
+    leaves: dict[str, Json] = {
+        "DT_STRING": WORDS | BYTES,
+        "DT_FLOAT": st.floats(width=32, allow_nan=False, allow_infinity=False) | st.integers(-9, 9),
+        "DT_BOOL": st.booleans(),
+        "DT_INT32": st.integers(-2, 9),
+    }
+    made = {}
+    for name, info in inputs.items():
+        sizes = [int(dim["size"]) for dim in info["tensor_shape"].get("dim", ())]
+        value = leaves[info["dtype"]]
+        if name == "photo":
+            value = st.just(b64(photo())) | value
+        for size, usual in reversed(list(zip(sizes, (2, 3, 3, 3), strict=False))):
+            # One leaf over and over: how they differ does not matter.
+            value = value.map(lambda v, n=usual if size < 0 else size: [v] * n)
+        made[name] = value
+    return made
+
+
+def prediction(inputs: Mapping[str, Mapping[str, Any]]) -> Json:
+    """Requests to several signatures, in either format."""
+
+    def request(name: str) -> Json:
+        fields = tensors(inputs[name])
+        columns = spoiled(fields, list(fields))
+        rows = {n: s.map(lambda v: v[0]) for n, s in fields.items()}
+        listed = st.lists(often(spoiled(rows, list(rows))), min_size=1, max_size=2)
+        signature = {"signature_name": st.just(name)}
+        return spoiled(signature | {"inputs": columns}, ["signature_name", "inputs"]) | spoiled(
+            signature | {"instances": listed}, ["signature_name", "instances"]
+        )
+
+    return st.sampled_from(PREPARED).flatmap(request)
+
+
+def damaged(signature: str) -> Json:
+    """A message, whole or with a byte changed, which leaves some of them readable."""
+    example = tf.train.Example()
+    for name, value in (("title", b"mug"), ("photo", photo()), ("query", b"red"), ("user", b"U1")):
+        example.features.feature[name].bytes_list.value.append(value)
+    example.features.feature["price"].float_list.value.append(9.0)
+    message = example
+    if signature == LISTS:
+        message = ExampleListWithContext(context=example, examples=[example, example])
+    whole = message.SerializeToString(deterministic=True)
+
+    def changed(place: int, byte: int) -> dict[str, str]:
+        return b64(whole[:place] + bytes([byte]) + whole[place + 1 :])
+
+    places = st.integers(0, len(whole) - 1)
+    return st.just(b64(whole)) | st.builds(changed, places, st.integers(0, 255))
+
+
+def strict(reply: Any) -> Any:
+    """A reply's JSON, in which every number has to be finite."""
+    return json.loads(reply.content, parse_constant=lambda word: pytest.fail(f"{word} in JSON"))
+
+
+def tried(running: Any, path: str, bodies: Json) -> None:
+    """Sends what a strategy makes; each is answered, or refused with a message of one line."""
+
+    @settings(max_examples=100, deadline=None, derandomize=True, suppress_health_check=HealthCheck)
+    @given(bodies)
+    def check(body: Any) -> None:
+        reply = running.http.post(path, content=json.dumps(body).encode())
+        assert reply.status_code == 200 or 400 <= reply.status_code < 500, reply.text
+        told = strict(reply)
+        if reply.status_code == 200:
+            assert all(type(place["score"]) is float for place in told.get("ranked", ()))
+            assert all(type(value) is float for value in told.get("results", ()))
+            return
+        assert set(told) == {"error"}
+        assert told["error"].strip()
+        assert len(told["error"].splitlines()) == 1, told["error"]
+
+    check()
+    reply = running.http.post("/rank", json={"query": "red", "candidates": ["a", {"title": "b"}]})
+    assert reply.status_code == 200, reply.text
+
+
+@pytest.mark.parametrize("path", ["/rank", PREDICT, REGRESS])
+def test_anything(running: Any, path: str) -> None:
+    tried(running, path, ANYTHING | nested(LEAVES | NO_JSON))
+
+
+def test_rank(running: Any) -> None:
+    tried(running, "/rank", spoiled(RANK, ["candidates"]))
+
+
+def test_predict(running: Any) -> None:
+    reply = running.http.get("/v1/models/ranker/metadata").json()
+    signatures = reply["metadata"]["signature_def"]["signature_def"]
+    tried(running, PREDICT, prediction({n: signatures[n]["inputs"] for n in PREPARED}))
+
+
+def test_regress(running: Any) -> None:
+    tried(running, REGRESS, spoiled(REGRESSION, ["signature_name", "examples"]))
+
+
+@pytest.mark.parametrize("signature", [LISTS, EXAMPLES])
+def test_serialized_messages(running: Any, signature: str) -> None:
+    rows = st.lists(often(damaged(signature) | BYTES | WORDS), max_size=2)
+    fields = {"signature_name": st.just(signature), "inputs": rows}
+    tried(running, PREDICT, spoiled(fields, list(fields)))
