@@ -24,7 +24,8 @@ from tensorflow_serving.apis import (
 from mmrank.server.guard.audit import verify_audit
 from mmrank.server.guard.keys import make_key
 
-PATIENCE = 240.0  # seconds; a signature's first request has its graph prepared
+pytestmark = pytest.mark.slow  # a signature's first request has its graph prepared
+PATIENCE = 240.0  # seconds
 REGRESS = "tensorflow/serving/regress"
 QUERY, USER = "very private words", "shopper-77"
 RANK = {"query": QUERY, "user": USER, "candidates": ["P000001", "P000002"]}
