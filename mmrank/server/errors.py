@@ -42,7 +42,9 @@ HTTP_STATUS = {
 }
 _NAME_BY_NUMBER = {code.value[0]: code.name for code in grpc.StatusCode}
 # What TensorFlow adds to the message of an op: where it stood in the graph, and by which way.
-_NOISE = re.compile(r"^(Graph execution error:|\d+ root error\(s\) found\.)$")
+_NOISE = re.compile(
+    r"^(Graph execution error:|\d+ root error\(s\) found\.|Detected at node .*:|Node: '.*')$"
+)
 _STEP = re.compile(r"^\(\d+\) [A-Z_ ]+: ")
 _NODE = re.compile(r"\s*\[\[.*|\s*\[Op:.*|\s*\[Condition .*", re.DOTALL)
 

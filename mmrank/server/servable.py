@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import pathlib
 import threading
+import time
 from collections.abc import Iterable
 
 import numpy as np
@@ -122,12 +123,14 @@ class Servable:
         key = given.name
         fetches = {n: self._tensors[key, "out", n] for n in given.select(outputs)}
         feeds = {self._tensors[key, "in", n]: value for n, value in tensors.items()}
-        options = None
-        if timeout is not None:
-            milliseconds = max(1, int(timeout * 1000))
-            options = tf.compat.v1.RunOptions(timeout_in_ms=milliseconds)
+        end = None if timeout is None else time.monotonic() + timeout
         try:
-            return dict(self._session.run(fetches, feeds, options=options))
+            try:
+                return dict(self._session.run(fetches, feeds, options=_options(end)))
+            except tf.errors.CancelledError:
+                # Nobody cancels a run: an op failed, and one beside it, stopped for that, was told
+                # of first. Once more, for the reason.
+                return dict(self._session.run(fetches, feeds, options=_options(end)))
         except tf.errors.OpError as error:
             raise from_tensorflow(error) from None
         except (TypeError, ValueError) as error:  # a tensor that the runtime cannot take over
@@ -166,6 +169,14 @@ class Servable:
     def close(self) -> None:
         """Gives the memory back; to be called when nobody runs it any more."""
         self._session.close()
+
+
+def _options(end: float | None) -> tf.compat.v1.RunOptions | None:
+    """Options of a run that TensorFlow ends at a time, by `time.monotonic()`."""
+    if end is None:
+        return None
+    milliseconds = max(1, int(1000 * (end - time.monotonic())))
+    return tf.compat.v1.RunOptions(timeout_in_ms=milliseconds)
 
 
 def _load(session: tf.compat.v1.Session, folder: pathlib.Path) -> tf.compat.v1.MetaGraphDef:

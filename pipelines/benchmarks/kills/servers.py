@@ -53,7 +53,7 @@ def _check_restart(stage: Stage, part: Part, newest: int, cut: int | None) -> No
     available = {n for n, (state, _) in stage.states().items() if state == AVAILABLE}
     if available != {newest}:
         part.problems.append(f"after a restart {sorted(available)} serve, not {newest} alone")
-    if not stage.switches(newest):
+    elif not stage.switches(newest):
         part.problems.append(f"after a restart version {newest} does not answer")
     if cut is not None:
         stage.remove(cut)
