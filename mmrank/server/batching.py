@@ -24,6 +24,7 @@ from mmrank.server.errors import (
     INTERNAL,
     INVALID_ARGUMENT,
     RESOURCE_EXHAUSTED,
+    TOO_LATE,
     ServingError,
 )
 from mmrank.server.monitor.metrics import Metrics
@@ -111,9 +112,7 @@ class Batcher:
         try:
             return await asyncio.wait_for(future, None if deadline is None else deadline - now)
         except asyncio.TimeoutError:
-            raise ServingError(
-                DEADLINE_EXCEEDED, "the deadline passed before the answer was ready"
-            ) from None
+            raise ServingError(DEADLINE_EXCEEDED, TOO_LATE) from None
 
     async def close(self) -> None:
         """Waits for what runs; what still waits is told that the server ends."""

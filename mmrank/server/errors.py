@@ -20,6 +20,8 @@ UNIMPLEMENTED = "UNIMPLEMENTED"
 INTERNAL = "INTERNAL"
 UNAVAILABLE = "UNAVAILABLE"
 
+TOO_LATE = "the deadline passed before the answer was ready"
+
 # As `ToHTTPStatusCode` of model_servers/http_server.cc in TensorFlow Serving.
 HTTP_STATUS = {
     "OK": HTTPStatus.OK,
@@ -80,6 +82,8 @@ class ServingError(Exception):
 def from_tensorflow(error: tf.errors.OpError) -> ServingError:
     """The error of a graph under its own code, its message without the graph's innards."""
     code = _NAME_BY_NUMBER.get(error.error_code, INTERNAL)
+    if code == DEADLINE_EXCEEDED:
+        return ServingError(code, TOO_LATE)
     lines = [line.strip() for line in error.message.splitlines()]
     told = next((line for line in lines if line and not _NOISE.match(line)), code)
     return ServingError(code, _NODE.sub("", _STEP.sub("", told)).replace("\\'", "'"))
@@ -92,7 +96,7 @@ def from_exception(error: BaseException) -> ServingError:
     if isinstance(error, tf.errors.OpError):
         return from_tensorflow(error)
     if isinstance(error, TimeoutError):
-        return ServingError(DEADLINE_EXCEEDED, "the deadline passed before the answer was ready")
+        return ServingError(DEADLINE_EXCEEDED, TOO_LATE)
     return ServingError(INTERNAL, f"internal error ({type(error).__name__}); see the server's log")
 
 

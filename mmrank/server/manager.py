@@ -59,6 +59,9 @@ class VersionManager:
         self.on_unload: list[Callback] = []
         self._base, self._metrics = base, metrics
         self._broken: dict[int, Stamp] = {}
+        # Beside what serves a thread stands back; it could not be hurried again, so that the first
+        # version, which all wait for, has another.
+        self._first = concurrent.futures.ThreadPoolExecutor(1, "first-loader")
         self._loader = concurrent.futures.ThreadPoolExecutor(1, "loader", initializer=stand_back)
         self._changing = asyncio.Lock()
         self._stop = threading.Event()
@@ -127,6 +130,7 @@ class VersionManager:
                 self._retire(servable)
         while self._retiring:
             await asyncio.wait(set(self._retiring))
+        self._first.shutdown()
         self._loader.shutdown()
 
     def why_nothing(self) -> str:
@@ -174,7 +178,7 @@ class VersionManager:
         servable: Servable | None = None
         try:
             servable = await asyncio.get_running_loop().run_in_executor(
-                self._loader,
+                self._loader if self.loaded else self._first,
                 load_version,
                 number,
                 folder,

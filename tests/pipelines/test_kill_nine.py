@@ -71,6 +71,8 @@ def test_what_else_fails_it() -> None:
     assert "1 of 2 kills" in failures(dataclasses.replace(seen, parts=[few]))[0]
     bad = dataclasses.replace(seen.parts[0], problems=["version 3 is there, and is not whole"])
     assert "version 3 is there" in failures(dataclasses.replace(seen, parts=[bad]))[0]
+    cut = dataclasses.replace(seen.parts[0], loaded=[2, 5])
+    assert "loaded 5, which" in failures(dataclasses.replace(seen, parts=[cut]))[0]
     assert len(failures(dataclasses.replace(seen, answers=[]))) == 2
 
 

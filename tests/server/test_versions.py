@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 import shutil
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -17,6 +19,9 @@ from tensorflow_serving.apis import model_management_pb2, predict_pb2, predictio
 
 from mmrank.config import ConfigError
 from mmrank.outputs import UserError
+from mmrank.server import manager
+from mmrank.server.loading import load_version
+from mmrank.server.machine import NICE
 from mmrank.server.versions import Model, check_model
 from mmrank.serving.checksums import write_checksums
 
@@ -206,6 +211,26 @@ def test_one_bad_warm_up_record_refuses_a_version(
     state, error = look(running)[2]
     assert (state == "AVAILABLE") == (said == "")
     assert said in error
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="threads have no priority there")
+def test_only_what_is_loaded_beside_another_version_stands_back(
+    base: pathlib.Path,
+    other_toy_folder: pathlib.Path,
+    serve: Start,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen = []
+
+    def load(*args: Any) -> Any:
+        seen.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+        return load_version(*args)
+
+    monkeypatch.setattr(manager, "load_version", load)
+    running = serve(base)
+    shutil.copytree(other_toy_folder, base / "2")
+    assert look(running)[2][0] == "AVAILABLE"
+    assert seen == [os.getpriority(os.PRIO_PROCESS, 0), NICE]
 
 
 def test_what_fails_for_those_who_keep_of_a_version_refuses_it(

@@ -53,10 +53,12 @@ def judge(seen: Seen) -> list[tuple[bool, str]]:
         (not failed, f"no request failed while there was a server: {len(failed)} did{first}"),
     ]
     for part in seen.parts:
-        told = "; ".join(part.problems) or "nothing half-written was taken for whole"
-        enough = part.kills == part.wanted
+        cut = [f"loaded {n}, which is not whole" for n in part.loaded if n not in seen.expected]
+        problems = [*part.problems, *cut]
+        told = "; ".join(problems) or "nothing half-written was taken for whole"
         kills = f"{part.kills} of {part.wanted} kills"
-        checks.append((enough and not part.problems, f"{part.name}: {kills}; {told}"))
+        held = part.kills == part.wanted and not problems
+        checks.append((held, f"{part.name}: {kills}; {told}"))
     return checks
 
 
