@@ -15,6 +15,8 @@ from mmrank.server.signature import Signature
 
 CLASSIFY, REGRESS = "classify", "regress"
 CLASSES, SCORES, OUTPUTS = "classes", "scores", "outputs"
+# What a context may come to when every example has its own; a few bytes can ask for any number.
+CONTEXT_BYTES = 1 << 26
 
 
 def check_signature(method: str, signature: Signature) -> None:
@@ -53,6 +55,7 @@ def read_examples(
     if not isinstance(examples, list) or not examples:
         raise _wrong(f"When method is {method}, key 'examples' is expected to be a filled list")
     context = _features(request.get("context", {}))
+    _check_context(_example(context), len(examples))
     made = [context | _features(example) for example in examples]
     return serialized([_example(features) for features in made], signature)
 
@@ -68,11 +71,12 @@ def examples_of(message: Any) -> list[Any]:
     """The tf.Example messages of an Input message, each with the context's features.
 
     Raises:
-      ServingError: There is none.
+      ServingError: There is none, or the context is too large for that many.
     """
     kind = message.WhichOneof("kind")
     if kind == "example_list_with_context":
         given = message.example_list_with_context
+        _check_context(given.context, len(given.examples))
         made = []
         for example in given.examples:
             merged = tf.train.Example()
@@ -130,6 +134,14 @@ def write_results(method: str, outputs: Mapping[str, np.ndarray], count: int) ->
     else:
         results = classes_of(outputs, count)
     return orjson.dumps({"results": results})
+
+
+def _check_context(context: Any, count: int) -> None:
+    if context.ByteSize() * count > CONTEXT_BYTES:
+        raise _wrong(
+            f"a context of {context.ByteSize():,} bytes for each of {count:,} examples is more "
+            f"than {CONTEXT_BYTES:,}; send fewer at once"
+        )
 
 
 def _features(given: Any) -> dict[str, tf.train.Feature]:

@@ -79,7 +79,8 @@ def _answered(name: str) -> Callable[[Method], Any]:
                 code = told.code
                 if not isinstance(error, ServingError):
                     logger.exception("%s", name, exc_info=error)
-                await context.abort(told.grpc_code, told.message)
+                # In one line, whatever lines the client's own words have.
+                await context.abort(told.grpc_code, " ".join(told.message.split()))
             finally:
                 self.service.metrics.request(
                     request.model_spec.name
@@ -121,12 +122,11 @@ class _Predictions(prediction_service_pb2_grpc.PredictionServiceServicer):
 
     @_answered("Classify")
     async def Classify(self, request: Any, context: Any) -> tuple[int, Any]:
-        examples = examples_of(request.input)
-        signature, version, outputs = await self._run_examples(CLASSIFY, request, context, examples)
+        signature, version, outputs, count = await self._run_examples(CLASSIFY, request, context)
         reply = classification_pb2.ClassificationResponse(
             model_spec=model_spec(self.service.name, version, signature)
         )
-        for classes in classes_of(outputs, len(examples)):
+        for classes in classes_of(outputs, count):
             one = reply.result.classifications.add()
             for label, score in classes:
                 one.classes.add(label=label, score=score)
@@ -134,12 +134,11 @@ class _Predictions(prediction_service_pb2_grpc.PredictionServiceServicer):
 
     @_answered("Regress")
     async def Regress(self, request: Any, context: Any) -> tuple[int, Any]:
-        examples = examples_of(request.input)
-        signature, version, outputs = await self._run_examples(REGRESS, request, context, examples)
+        signature, version, outputs, count = await self._run_examples(REGRESS, request, context)
         reply = regression_pb2.RegressionResponse(
             model_spec=model_spec(self.service.name, version, signature)
         )
-        for value in values_of(outputs, len(examples)):
+        for value in values_of(outputs, count):
             reply.result.regressions.add(value=value)
         return version, reply
 
@@ -155,13 +154,20 @@ class _Predictions(prediction_service_pb2_grpc.PredictionServiceServicer):
         raise ServingError(UNIMPLEMENTED, "MultiInference is not offered; send single requests")
 
     async def _run_examples(
-        self, method: str, request: Any, context: Any, examples: list[Any]
-    ) -> tuple[str, int, Any]:
-        async def read(signature: Signature) -> Any:
-            check_signature(method, signature)
-            return serialized(examples, signature)
+        self, method: str, request: Any, context: Any
+    ) -> tuple[str, int, Any, int]:
+        """What `_run` gives, and the number of examples."""
+        count = 0
 
-        return await self._run(request, context, read)
+        async def read(signature: Signature) -> Any:
+            nonlocal count
+            # Apart, whatever the size: a short request may ask for many examples.
+            examples = await asyncio.to_thread(examples_of, request.input)
+            check_signature(method, signature)
+            count = len(examples)
+            return await asyncio.to_thread(serialized, examples, signature)
+
+        return *await self._run(request, context, read), count
 
     async def _run(
         self,

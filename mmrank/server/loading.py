@@ -8,6 +8,7 @@ import pathlib
 import threading
 from collections.abc import Callable, Sequence
 
+from mmrank.server.machine import give_back
 from mmrank.server.servable import Servable
 from mmrank.server.versions import AUTO, REQUIRED, Model
 from mmrank.serving.checksums import CHECKSUMS, verify_checksums
@@ -60,6 +61,7 @@ def load_version(
     except BaseException:
         servable.close()
         raise
+    give_back()  # half of what loading took
     return servable
 
 

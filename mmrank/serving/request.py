@@ -97,8 +97,10 @@ class Column:
         text = self.dtype == "string"
         empty: Any = "" if text else 0.0
         filled = [empty if v is None else v for v in values]
+        with np.errstate(over="ignore"):  # beyond float32 is infinite, and that is absent
+            array = np.array(filled, object if text else np.float32)
         return {
-            self.name: np.array(filled, object if text else np.float32),
+            self.name: array,
             f"{self.name}_present": np.array([v is not None for v in values], bool),
         }
 
@@ -173,10 +175,12 @@ class Inputs:
             return {}
         events.sort(key=lambda e: -e[2])
         items, types, ages = zip(*events, strict=True) if events else ((), (), ())
+        with np.errstate(over="ignore"):
+            array = np.array([ages], np.float32)
         return {
             f"{self.history}_items": np.array([items], object),
             f"{self.history}_types": np.array([types], object),
-            f"{self.history}_ages": np.array([ages], np.float32),
+            f"{self.history}_ages": array,
         }
 
     def _only(self, side: str, value: Any) -> str:

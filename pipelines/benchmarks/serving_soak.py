@@ -133,6 +133,7 @@ def happen(
 ) -> None:
     """Changes versions and fails Redis when it is time, and samples memory in between."""
     began = time.monotonic()
+    states: dict[int, str] = {}
 
     def say(line: str) -> None:
         watched.said.append((time.monotonic() - began, line))
@@ -156,6 +157,10 @@ def happen(
         now = time.monotonic() - began
         try:
             watched.memory.append((now, server.memory()))
+            for number, state in server.states().items():
+                if states.get(number, state) != state:
+                    say(f"version {number}: {state}")
+                states[number] = state
         except OSError as error:
             say(f"no metrics: {error}")
         while due and now >= due[0][0]:

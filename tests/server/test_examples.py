@@ -6,9 +6,12 @@ import pathlib
 from collections.abc import Callable
 from typing import Any
 
+import grpc
 import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import classification_pb2, regression_pb2
+
+from mmrank.server.examples import CONTEXT_BYTES
 
 
 class Judge(tf.Module):
@@ -99,3 +102,25 @@ def test_wrong_requests(judge: Any, method: str, body: dict[str, Any], said: str
     reply = judge.http.post(f"/v1/models/ranker:{method}", json=body)
     assert reply.status_code == 400, reply.text
     assert said in reply.json()["error"]
+
+
+def test_a_context_for_too_many_examples(judge: Any) -> None:
+    words, count = "x" * (CONTEXT_BYTES // 1000), 1000
+    body = {"signature_name": "regress", "context": {"c": words}, "examples": [{}] * count}
+    reply = judge.http.post("/v1/models/ranker:regress", json=body)
+    assert reply.status_code == 400
+    assert "for each of 1,000 examples" in reply.json()["error"]
+    assert judge.http.post(
+        "/v1/models/ranker:regress", json=body | {"examples": [{}] * 10}
+    ).json() == {"results": [0.0] * 10}
+
+    sent = regression_pb2.RegressionRequest()
+    sent.model_spec.name, sent.model_spec.signature_name = "ranker", "regress"
+    given = sent.input.example_list_with_context
+    given.context.features.feature["c"].bytes_list.value.append(words.encode())
+    for _ in range(count):
+        given.examples.add()
+    with pytest.raises(grpc.RpcError) as error:
+        judge.predictions.Regress(sent, timeout=20)
+    assert error.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+    assert "for each of 1,000 examples" in error.value.details()

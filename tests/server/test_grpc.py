@@ -58,6 +58,22 @@ def test_outputs_can_be_chosen(toy: Any) -> None:
     assert "not found in signature: z" in refused(toy.predictions.Predict, sent)[1]
 
 
+def test_choosing_outputs_makes_no_graph_ready_beyond_that_of_all(toy: Any) -> None:
+    servable = toy.server.service.servable()
+    seen = []
+    run = servable._session.run
+    servable._session.run = lambda fetches, *rest, **more: (
+        seen.append(sorted(fetches)) or run(fetches, *rest, **more)
+    )
+    sent = request(x=np.ones([1, 1], np.float32), text=["a"])
+    for chosen in (["y"], ["text_bytes"], ["text_bytes", "y"], []):
+        sent.output_filter[:] = chosen
+        reply = toy.predictions.Predict(sent, timeout=20)
+        assert set(reply.outputs) == set(chosen or ["text_bytes", "y"])
+    servable._session.run = run
+    assert seen == [["text_bytes", "y"]] * 4
+
+
 def test_versions_and_labels(toy: Any) -> None:
     sent = request("root", x=np.array([9], np.float32))
     for number in (5, 0):

@@ -88,6 +88,13 @@ def test_rows_with_placeholders() -> None:
     assert set(got) == {"title", "title_present", "price", "price_present"}
 
 
+@pytest.mark.filterwarnings("error")
+def test_what_no_float32_holds_is_infinite_which_the_graph_takes_for_absent() -> None:
+    got = inputs(PRICE).rows(("item",), [{"price": 1e300}], ["a"])
+    assert got["price"].tolist() == [np.inf]
+    assert inputs().events([("a", "view", 1e300)])["history_ages"].tolist() == [[np.inf]]
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import json
 import os
 import pathlib
 import shutil
@@ -134,6 +135,11 @@ class Server:
         _, page = self.get("/monitoring/prometheus/metrics")
         name = "process_resident_memory_bytes "
         return float(next(line for line in page.splitlines() if line.startswith(name)).split()[1])
+
+    def states(self) -> dict[int, str]:
+        """The state of every version by number, as TensorFlow Serving names it."""
+        told = json.loads(self.get("/v1/models/ranker")[1]).get("model_version_status", [])
+        return {int(one["version"]): one["state"] for one in told}
 
     def stop(self) -> int:
         """Ends it by SIGTERM; its exit status."""
