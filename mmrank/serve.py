@@ -42,12 +42,10 @@ def _run(args: argparse.Namespace) -> None:
     ):
         require_extra("python -m mmrank.serve", module, "serving")
     from mmrank.server.config import load_server_config
-    from mmrank.server.machine import few_arenas
     from mmrank.server.versions import check_model
 
     config = load_server_config(args.config, args.set, args.model)
     check_model(config.model)
-    few_arenas()
     # TensorFlow takes seconds to import, so wrong input is told before.
     from mmrank.server.run import serve
 

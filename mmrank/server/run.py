@@ -22,6 +22,7 @@ from mmrank.server.guard.connections import connection_options
 from mmrank.server.guard.grpc_guard import GuardInterceptor, grpc_options
 from mmrank.server.guard.guard import Guard, check_exposure
 from mmrank.server.guard.tls import Tls
+from mmrank.server.machine import allocator_hint
 from mmrank.server.models import ModelService
 from mmrank.server.monitor.logs import RequestLog, RequestLogInterceptor, write_json
 from mmrank.server.monitor.metrics import Metrics
@@ -105,6 +106,9 @@ class Server:
             self._listen.host,
             self.grpc_port,
         )
+        hint = allocator_hint()
+        if hint is not None:
+            logger.info("%s", hint)
 
     async def stop(self) -> None:
         """Turns new requests away, lets those that run end, then lets the model go."""

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import concurrent.futures
+import ctypes.util
 import os
-import platform
+import pathlib
 import subprocess
 import sys
 import threading
@@ -10,7 +11,7 @@ import weakref
 
 import pytest
 
-from mmrank.server.machine import NICE, give_back, stand_back
+from mmrank.server.machine import JEMALLOC, NICE, give_back, stand_back
 
 
 def test_what_only_a_cycle_holds_is_freed() -> None:
@@ -37,33 +38,13 @@ def test_a_thread_stands_back_alone() -> None:
     assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == before
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other libraries have no arenas")
-def test_threads_share_as_few_heaps_as_there_are_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    # glibc tells of its heaps on a file alone, and those made already would stay: in a new process.
-    told = subprocess.run([sys.executable, "-c", ARENAS], capture_output=True, check=True)
-    assert int(told.stdout) <= max(2, os.cpu_count() or 1)
-    monkeypatch.setenv("MALLOC_ARENA_MAX", "1")
-    told = subprocess.run([sys.executable, "-c", ARENAS], capture_output=True, check=True)
-    assert int(told.stdout) == 1
-
-
-ARENAS = """
-import ctypes, os, tempfile, threading
-from mmrank.server.machine import few_arenas
-few_arenas()
-libc = ctypes.CDLL(None)
-libc.malloc.restype = ctypes.c_void_p
-barrier = threading.Barrier(20)
-def allocate():
-    libc.malloc(5000)
-    barrier.wait()
-threads = [threading.Thread(target=allocate) for _ in range(20)]
-[t.start() for t in threads]
-[t.join() for t in threads]
-libc.fopen.restype = ctypes.c_void_p
-with tempfile.NamedTemporaryFile() as file:
-    stream = ctypes.c_void_p(libc.fopen(file.name.encode(), b"w"))
-    libc.malloc_info(0, stream)
-    libc.fclose(stream)
-    print(file.read().count(b"<heap "))
-"""
+def test_what_is_told_of_the_allocator() -> None:
+    script = "from mmrank.server.machine import allocator_hint; print(allocator_hint())"
+    command = [sys.executable, "-c", script]
+    plain = {n: v for n, v in os.environ.items() if n != "LD_PRELOAD"}
+    told = subprocess.run(command, capture_output=True, check=True, text=True, env=plain)
+    assert ("LD_PRELOAD=" in told.stdout) == pathlib.Path("/proc/self/maps").exists()
+    if pathlib.Path("/proc/self/maps").exists() and ctypes.util.find_library("jemalloc"):
+        jemalloc = {**plain, "LD_PRELOAD": JEMALLOC}
+        told = subprocess.run(command, capture_output=True, check=True, text=True, env=jemalloc)
+        assert told.stdout == "None\n"
