@@ -188,6 +188,8 @@ class Servable:
     def close(self) -> None:
         """Gives the memory back; to be called when nobody runs it any more."""
         self._session.close()
+        # Whoever has this object still, such as the one that closes it, has no graph by it.
+        del self._session, self._tensors
 
 
 def _options(end: float | None) -> tf.compat.v1.RunOptions | None:

@@ -3,11 +3,14 @@ from __future__ import annotations
 import pathlib
 import shutil
 import threading
+import weakref
 from typing import Any
 
 import pytest
 
 from mmrank.server.loading import load_version, stamp_of
+from mmrank.server.machine import give_back
+from mmrank.server.servable import Servable
 from mmrank.server.versions import Model
 from mmrank.serving.checksums import CHECKSUMS
 
@@ -39,3 +42,14 @@ def test_what_is_still_written_is_not_served(toy_folder: pathlib.Path) -> None:
     count, size, newest = stamp_of(toy_folder)
     with pytest.raises(ValueError, match="its files changed while it was loaded"):
         load(toy_folder, (count, size - 1, newest))
+
+
+def test_a_closed_version_holds_no_graph_however_long_it_is_held(
+    toy_folder: pathlib.Path,
+) -> None:
+    servable = Servable.load(1, toy_folder)
+    graph = weakref.ref(servable._session.graph)
+    servable.close()
+    give_back()
+    assert graph() is None
+    assert servable.number == 1
