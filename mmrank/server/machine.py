@@ -11,6 +11,7 @@ import threading
 
 NICE = 15
 JEMALLOC = "libjemalloc.so.2"
+_PURGE = b"arena.4096.purge"  # of all arenas: MALLCTL_ARENAS_ALL in jemalloc's manual
 
 
 def stand_back() -> None:
@@ -40,8 +41,12 @@ def allocator_hint() -> str | None:
 def give_back() -> None:
     """Frees what only cycles hold, as a graph is held, and gives freed memory back to the system.
 
-    Python may look for such cycles after many versions only, and glibc keeps what is freed.
+    Python may look for such cycles after many versions only. glibc keeps what is freed, and
+    jemalloc what was freed by a thread that does no more, as one that loaded a version.
     """
     gc.collect()
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)
+    process = ctypes.CDLL(None)
+    with contextlib.suppress(AttributeError):
+        process.malloc_trim(0)
+    with contextlib.suppress(AttributeError):
+        process.mallctl(_PURGE, None, None, None, ctypes.c_size_t(0))

@@ -48,3 +48,52 @@ def test_what_is_told_of_the_allocator() -> None:
         jemalloc = {**plain, "LD_PRELOAD": JEMALLOC}
         told = subprocess.run(command, capture_output=True, check=True, text=True, env=jemalloc)
         assert told.stdout == "None\n"
+
+
+FREED = """
+import ctypes, threading
+from mmrank.server.machine import give_back
+
+def resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * 4096 >> 20
+
+process = ctypes.CDLL(None)
+process.malloc.restype = ctypes.c_void_p
+
+def use():
+    # Small, so that glibc keeps them, as it does wherever one beyond them is in use.
+    held = [ctypes.c_void_p(process.malloc(4000)) for _ in range(50_000)]
+    for one in held:
+        ctypes.memset(one, 1, 4000)
+    kept.append(process.malloc(4000))
+    for one in held:
+        process.free(one)
+    done.set()
+    threading.Event().wait()  # idle, as the thread that loaded a version
+
+kept, done = [], threading.Event()
+before = resident()
+threading.Thread(target=use, daemon=True).start()
+done.wait()
+after = resident()
+give_back()
+print(before, after, resident())
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the memory is told by Linux")
+@pytest.mark.parametrize("allocator", ["", JEMALLOC])
+def test_what_a_thread_freed_goes_back_to_the_system(allocator: str) -> None:
+    if allocator and not ctypes.util.find_library("jemalloc"):
+        pytest.skip("jemalloc is not installed: apt-get install libjemalloc2")
+    told = subprocess.run(
+        [sys.executable, "-c", FREED],
+        capture_output=True,
+        check=True,
+        text=True,
+        env={**os.environ, "LD_PRELOAD": allocator},
+    )
+    before, after, given_back = map(int, told.stdout.split())
+    assert after - before > 150
+    assert given_back - before < 40
