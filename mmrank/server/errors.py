@@ -56,12 +56,13 @@ class ServingError(Exception):
 
     Args:
       code: A canonical gRPC code by name, such as `INVALID_ARGUMENT`.
-      message: What is wrong and the remedy, in one line, for the client to read.
+      message: What is wrong and the remedy, for the client to read.
     """
 
     def __init__(self, code: str, message: str):
-        super().__init__(message)
-        self.code, self.message = code, message
+        # In one line, whatever lines the client's own words in it have.
+        self.code, self.message = code, " ".join(message.split())
+        super().__init__(self.message)
 
     @property
     def http_status(self) -> int:

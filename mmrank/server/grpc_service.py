@@ -33,7 +33,7 @@ from mmrank.server.metadata import metadata_message, model_spec, status_message
 from mmrank.server.models import ModelService
 from mmrank.server.proto_tensors import elements_of, from_protos, to_proto
 from mmrank.server.reload import requested_model
-from mmrank.server.rest import INLINE_BYTES
+from mmrank.server.rest import near_or_far
 from mmrank.server.signature import Signature
 
 logger = logging.getLogger(__name__)
@@ -79,8 +79,7 @@ def _answered(name: str) -> Callable[[Method], Any]:
                 code = told.code
                 if not isinstance(error, ServingError):
                     logger.exception("%s", name, exc_info=error)
-                # In one line, whatever lines the client's own words have.
-                await context.abort(told.grpc_code, " ".join(told.message.split()))
+                await context.abort(told.grpc_code, told.message)
             finally:
                 self.service.metrics.request(
                     request.model_spec.name
@@ -107,10 +106,8 @@ class _Predictions(prediction_service_pb2_grpc.PredictionServiceServicer):
     @_answered("Predict")
     async def Predict(self, request: Any, context: Any) -> tuple[int, Any]:
         async def read(signature: Signature) -> Any:
-            elements = elements_of(request.inputs, signature)
-            if max(request.ByteSize(), elements) <= INLINE_BYTES:
-                return from_protos(request.inputs)
-            return await asyncio.to_thread(from_protos, request.inputs)
+            size = max(request.ByteSize(), elements_of(request.inputs, signature))
+            return await near_or_far(size, from_protos, request.inputs)
 
         signature, version, outputs = await self._run(request, context, read, request.output_filter)
         reply = predict_pb2.PredictResponse(

@@ -184,19 +184,19 @@ class _Api:
         return await answer(target, body, deadline)
 
     async def _predict(self, target: Target, body: bytes, deadline: float) -> tuple[int, bytes]:
-        request = await _near_or_far(len(body), parse_object, body)
+        request = await near_or_far(len(body), parse_object, body)
         # Held, so that the tensors are read for the very version that they are run on.
         with self._service.hold(target.version, target.label) as servable:
             signature = servable.signature(signature_name(request))
-            form, tensors = await _near_or_far(len(body), read_tensors, request, signature)
+            form, tensors = await near_or_far(len(body), read_tensors, request, signature)
             outputs = await self._service.run_on(
                 servable, signature.name, tensors, deadline=deadline
             )
         size = sum(a.size for a in outputs.values()) * (INLINE_BYTES // INLINE_VALUES)
-        return servable.number, await _near_or_far(size, write_tensors, form, outputs)
+        return servable.number, await near_or_far(size, write_tensors, form, outputs)
 
     async def _examples(self, target: Target, body: bytes, deadline: float) -> tuple[int, bytes]:
-        request = await _near_or_far(len(body), parse_object, body)
+        request = await near_or_far(len(body), parse_object, body)
         with self._service.hold(target.version, target.label) as servable:
             signature = servable.signature(signature_name(request))
             # Apart, whatever the size: a short request may ask for many examples.
@@ -208,7 +208,7 @@ class _Api:
         return servable.number, write_results(target.method, outputs, count)
 
 
-async def _near_or_far(size: int, function: Callable[..., Any], *arguments: Any) -> Any:
+async def near_or_far(size: int, function: Callable[..., Any], *arguments: Any) -> Any:
     """The function's result, from a thread if the work is large."""
     if size <= INLINE_BYTES:
         return function(*arguments)
@@ -218,9 +218,7 @@ async def _near_or_far(size: int, function: Callable[..., Any], *arguments: Any)
 def error_response(error: Exception) -> Response:
     """The reply to a request that failed."""
     told = from_exception(error)
-    # In one line, whatever lines the client's own words have.
-    message = " ".join(told.message.split())
-    return JSONResponse(error_body(message), status_code=told.http_status)
+    return JSONResponse(error_body(told.message), status_code=told.http_status)
 
 
 async def _answer_error(request: Request, error: Exception) -> Response:

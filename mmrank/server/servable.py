@@ -126,15 +126,15 @@ class Servable:
         Raises:
           ServingError: The graph refused the inputs, or the time was over.
         """
-        wanted = self.signature(signature).select(outputs)
-        found = self._fetch(signature, tensors, wanted, timeout)
+        given = self.signature(signature)
+        wanted = given.select(outputs)
+        found = self._fetch(given, tensors, wanted, timeout)
         return {name: found[name] for name in wanted}
 
     def _fetch(
-        self, signature: str, tensors: Tensors, wanted: Iterable[str], timeout: float | None
+        self, given: Signature, tensors: Tensors, wanted: Iterable[str], timeout: float | None
     ) -> dict[str, np.ndarray]:
         """The outputs wanted, or all if that set of them was not made ready."""
-        given = self.signature(signature)
         key = given.name
         if (key, frozenset(wanted)) not in self._prepared:
             wanted = given.outputs

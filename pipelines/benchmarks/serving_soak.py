@@ -161,7 +161,7 @@ def happen(
                 if states.get(number, state) != state:
                     say(f"version {number}: {state}")
                 states[number] = state
-        except OSError as error:
+        except (OSError, ValueError) as error:
             say(f"no metrics: {error}")
         while due and now >= due[0][0]:
             due.pop(0)[1]()

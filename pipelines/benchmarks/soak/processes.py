@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import json
 import os
 import pathlib
 import shutil
@@ -17,6 +16,7 @@ from collections.abc import Sequence
 import redis
 
 from mmrank.outputs import UserError
+from pipelines.benchmarks.kills.asking import status
 
 PATIENCE = 180.0  # seconds for a start or a change
 
@@ -138,8 +138,8 @@ class Server:
 
     def states(self) -> dict[int, str]:
         """The state of every version by number, as TensorFlow Serving names it."""
-        told = json.loads(self.get("/v1/models/ranker")[1]).get("model_version_status", [])
-        return {int(one["version"]): one["state"] for one in told}
+        told = status(f"127.0.0.1:{self.rest_port}")
+        return {number: state for number, (state, _) in told.items()}
 
     def stop(self) -> int:
         """Ends it by SIGTERM; its exit status."""
