@@ -20,7 +20,7 @@ from mmrank.config import (
     ConfigError,
     Head,
     Multitask,
-    load_config,
+    load_run_config,
 )
 from mmrank.data.embedding_cache import cache_folder
 from mmrank.data.tables import Dataset
@@ -42,6 +42,8 @@ from mmrank.ranking.tasks import chains
 from mmrank.schema import Schema, did_you_mean, load_schema
 from mmrank.scoring import ListScorer, hide, without
 
+MATCHES = ("auto", "none")
+
 
 def check_config(config: Config) -> None:
     """Checks every name in a config that some table resolves, before anything slow begins.
@@ -55,6 +57,10 @@ def check_config(config: Config) -> None:
         outputs = build_outputs(config)
         build_head(config.model.head, config.model.multitask, outputs)
         check_task_weights(config)
+        if config.model.match not in MATCHES:
+            raise ValueError(
+                f"model.match: unknown {config.model.match!r}; known: {', '.join(MATCHES)}"
+            )
         build_position_towers(config.training.tasks)
         if config.training.loss.name in FORMS and not config.training.tasks:
             raise ValueError(
@@ -68,7 +74,11 @@ def check_config(config: Config) -> None:
 def build_features(config: Config, schema: Schema) -> Features:
     """The features that a config wants of a schema, not fitted yet."""
     return make_features(
-        schema, config.model.encoders, config.model.drop, cache_folder(config.data.cache)
+        schema,
+        config.model.encoders,
+        config.model.drop,
+        cache_folder(config.data.cache),
+        match=config.model.match == "auto",
     )
 
 
@@ -94,6 +104,8 @@ def build_model(
         given=None if outputs is None else chains(outputs.tasks),
         learn_task_weights=config.training.task_weights == UNCERTAINTY,
         position_towers=build_position_towers(config.training.tasks),
+        matching=features.matching is not None,
+        plan=None if features.matching is None else features.matching.plan,
     )
 
 
@@ -262,7 +274,7 @@ def load_run(folder: str | pathlib.Path) -> Run:
                 f"{folder}: no {name}, so this is not the folder of a trained run; "
                 "train one with `python -m mmrank.train --config configs/quickstart.yaml`"
             )
-    config = load_config(folder / CONFIG_FILE)
+    config = load_run_config(folder)
     features = build_features(config, load_schema(folder))
     features.load(folder / FEATURES_FILE)
     state = json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))

@@ -128,6 +128,9 @@ class Model:
       drop: Features left out of the model, for comparisons.
       modality_dropout: Chance that training hides a modality of an item, by feature name: the
         ranker learns to do without it, and the other modalities to carry more.
+      match: Whether queries and candidates are also compared directly, by words, numbers, names and
+        by the vectors of encoders that both share: `auto`, as far as the schema has such features,
+        or `none`.
       fusion, head, multitask: See there; `multitask` is for several tasks alone.
       order: How several tasks make one score: a formula over their names such as
         `click^0.3 * purchase^0.7`.
@@ -137,6 +140,7 @@ class Model:
     encoders: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     drop: tuple[str, ...] = ()
     modality_dropout: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    match: str = "auto"
     fusion: Fusion = Fusion()
     head: Head = Head()
     multitask: Multitask = Multitask()
@@ -315,6 +319,17 @@ def load_config(path: str | pathlib.Path, overrides: Iterable[str] = ()) -> Conf
       ConfigError: The file is missing or not YAML, a key is unknown, or a value does not fit.
     """
     return from_mapping(Config, read_plain(path, overrides), str(path))
+
+
+def load_run_config(run: pathlib.Path) -> Config:
+    """The resolved configuration in a run's folder; arguments and errors as of `load_config`.
+
+    A run that was kept before there was `model.match` compares nothing directly.
+    """
+    file = run / CONFIG_FILE
+    plain = read_plain(file)
+    plain.setdefault("model", {}).setdefault("match", "none")
+    return from_mapping(Config, plain, str(file))
 
 
 def read_plain(path: str | pathlib.Path, overrides: Iterable[str] = ()) -> dict[str, Any]:

@@ -23,12 +23,14 @@ from mmrank.encoders import HISTORY, KINDS, FeatureKind
 from mmrank.encoders.behavior import History
 from mmrank.encoders.collaborative import Collaborative
 from mmrank.encoders.frozen import Freezable, Frozen, Tower
+from mmrank.matching.plan import Matching
 from mmrank.models import FeatureEncoder, present_name
 from mmrank.outputs import write_whole
 from mmrank.schema import Schema, SchemaError, did_you_mean
 
 logger = logging.getLogger(__name__)
 MODEL_SIDES = ("item", "query", "user", "pair")
+MATCHING = "match:"  # among fitted states; no feature can be called so
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,11 +41,14 @@ class Features:
       schema: The dataset's schema.
       columns: The features that stand in a column, and collaborative scores, by name.
       history: The event history, or None.
+      matching: How queries and candidates are compared word by word; None for a ranker that does
+        not compare them.
     """
 
     schema: Schema
     columns: Mapping[str, FeatureKind]
     history: History | None
+    matching: Matching | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -72,15 +77,32 @@ class Features:
             assert dataset.schema.events is not None
             column = dataset.schema.events.type
             types = None if column is None else dataset.events[column]
-        self.fit_values(values, types)
+        catalog = {
+            k.name: dataset.catalog[k.feature.column]
+            for k in self.of_side("item")
+            if k.name in values
+        }
+        self.fit_values(values, types, catalog)
 
-    def fit_values(self, values: Mapping[str, pd.Series], types: pd.Series | None) -> None:
+    def fit_values(
+        self,
+        values: Mapping[str, pd.Series],
+        types: pd.Series | None,
+        catalog: Mapping[str, pd.Series] | None = None,
+    ) -> None:
         """Fits features on values of theirs, a value for each candidate.
 
         Args:
           values: Columns by feature; one that is left out is fitted elsewhere.
           types: Types of events, for the history; None for events without.
+          catalog: Columns of the items, a value for each, by which words are weighed; None to take
+            the candidates for them.
         """
+        if self.matching is not None:
+            columns = {**values, **(catalog or {})}
+            self.matching.fit(
+                self.of_side("query"), self.of_side("item"), lambda kind: columns[kind.name]
+            )
         groups: dict[str, list[FeatureKind]] = {}
         for name in values:
             groups.setdefault(_shared_key(self.columns[name]), []).append(self.columns[name])
@@ -164,6 +186,8 @@ class Features:
             else:
                 values, present = kind.arrays(table[kind.feature.column], media)
             arrays[kind.name], arrays[present_name(kind.name)] = values, present
+            if self.matching is not None and kind.feature.column in table:
+                arrays |= self.matching.arrays(kind, table[kind.feature.column])
         return arrays
 
     def history_arrays(
@@ -250,6 +274,8 @@ class Features:
         states = {n: k.state() for n, k in self.columns.items()}
         if self.history is not None:
             states[self.history.name] = self.history.state()
+        if self.matching is not None:
+            states[MATCHING] = self.matching.state() or {}
         write_whole(file, json.dumps(states, ensure_ascii=False))
 
     def load(self, file: pathlib.Path) -> None:
@@ -259,6 +285,8 @@ class Features:
             kind.restore(states[name])
         if self.history is not None:
             self.history.restore(states[self.history.name])
+        if self.matching is not None:
+            self.matching.restore(states[MATCHING] or None)
 
 
 def row_labels(schema: Schema, rows: pd.DataFrame) -> dict[str, np.ndarray]:
@@ -275,6 +303,7 @@ def make_features(
     encoders: Mapping[str, Any],
     drop: Sequence[str] = (),
     cache: pathlib.Path | None = None,
+    match: bool = False,
 ) -> Features:
     """The features of a schema, not fitted yet.
 
@@ -283,6 +312,7 @@ def make_features(
       encoders: Options by feature name or by kind; a feature's own come last.
       drop: Names of features to leave out.
       cache: Where the embeddings of frozen encoders are kept; None keeps them in memory.
+      match: Whether queries and candidates are compared word by word.
 
     Raises:
       SchemaError: A feature's kind is unknown, or there are two histories.
@@ -321,7 +351,7 @@ def make_features(
                 f"feature {feature.name}: unknown kind {feature.kind!r}"
                 f"{did_you_mean(feature.kind, [*KINDS, HISTORY])}"
             )
-    return Features(schema, columns, history)
+    return Features(schema, columns, history, Matching() if match else None)
 
 
 def _shared_key(kind: FeatureKind) -> str:

@@ -23,6 +23,8 @@ from mmrank.encoders.behavior import BehaviorAttention
 from mmrank.encoders.norm import layer_norm
 from mmrank.encoders.tokens import ModalityTokens
 from mmrank.fusion.base import Fusion
+from mmrank.matching.matcher import Matcher, VectorPair
+from mmrank.matching.plan import MatchPlan, terms_name
 from mmrank.ranking.entire_space import EntireSpace
 from mmrank.ranking.heads import ListwiseHead
 from mmrank.ranking.position_tower import PositionTower
@@ -30,10 +32,12 @@ from mmrank.ranking.task_outputs import TaskOutputs
 from mmrank.ranking.uncertainty import TaskUncertainty
 from mmrank.towers import (
     MASK,
+    MATCH,
     ContextTower,
     Encoders,
     FeatureEncoder,
     ItemTower,
+    MatchParts,
     Tensors,
     inputs_of,
     present_name,
@@ -42,6 +46,7 @@ from mmrank.towers import (
 )
 
 SLOTS = "slots"
+QUERY_MATCH = "query_match"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,6 +62,9 @@ class RankingModel:
       outputs: What the outputs of its tasks mean; None for scores [B, L] on grades. With several
         tasks scorer and network give a mapping from task to [B, L].
       uncertainty: The layer with the learned weights of the tasks, or None.
+      matcher: The layer that compares queries and candidates, or None. Both towers then give rows
+        for it, and the scorer takes them as `match` [B, L, W] and `query_match` [B, V].
+      residual: By which the features of the matcher reach the score without a detour.
     """
 
     item_tower: tf.keras.Model
@@ -69,6 +77,8 @@ class RankingModel:
     history: str | None = None
     outputs: TaskOutputs | None = None
     uncertainty: TaskUncertainty | None = None
+    matcher: Matcher | None = None
+    residual: tf.keras.layers.Dense | None = None
 
     def history_input(self, role: str) -> str:
         """The name of a history input by its role: slots, types, ages or mask.
@@ -98,6 +108,8 @@ def ranking_model(
     given: Mapping[str, str] | None = None,
     learn_task_weights: bool = False,
     position_towers: Mapping[str, PositionTower] | None = None,
+    matching: bool = False,
+    plan: MatchPlan | None = None,
 ) -> RankingModel:
     """The ranker over some features.
 
@@ -112,6 +124,9 @@ def ranking_model(
       given: By task, the one without which it cannot happen, as `EntireSpace` takes it.
       learn_task_weights: Whether the network holds the tasks' uncertainties.
       position_towers: By task, what positions add to its logits in the network, and there alone.
+      matching: Whether queries and candidates are compared directly: by `plan`, and by the vectors
+        of encoders that a query feature and an item feature share.
+      plan: How their words are compared; None for vectors alone.
 
     Raises:
       ValueError: No feature is of side item, or two inputs would bear one name.
@@ -123,11 +138,36 @@ def ranking_model(
         raise ValueError("a ranker needs a feature of side item")
     _check_inputs(features, history)
     encoders = Encoders()
-    item = ItemTower(by_side["item"], width)
-    context = ContextTower({side: by_side[side] for side in ("query", "user")}, width)
+    matcher, residual, of_items, of_queries = None, None, MatchParts(), MatchParts()
+    pairs = shared_encoders(by_side["query"], by_side["item"]) if matching else []
+    if matching:
+        of_items, of_queries = match_parts(plan, pairs)
+    item = ItemTower(by_side["item"], width, of_items)
+    sides = {side: by_side[side] for side in ("query", "user")}
+    context = ContextTower(sides, width, of_queries)
     item_tower, context_tower = item.model(encoders), context.model(encoders)
+    if plan is not None or pairs:
+        vectors = [VectorPair(query, other, item.widths[other]) for query, other in pairs]
+        matcher = Matcher(plan, vectors, [f.name for f in by_side["item"]], name="matcher")
+        # The tasks of the head; nothing is added to their scores until it is trained or fitted.
+        residual = tf.keras.layers.Dense(
+            max(len(head.tasks), 1),
+            use_bias=False,
+            kernel_initializer="zeros",
+            dtype=tf.float32,
+            name="match_residual",
+        )
     own = _scorer(
-        item_tower, context_tower, by_side["pair"], width, fusion, head, behavior, encoders
+        item_tower,
+        context_tower,
+        by_side["pair"],
+        width,
+        fusion,
+        head,
+        behavior,
+        encoders,
+        matcher,
+        residual,
     )
     finish = EntireSpace(given, dtype=tf.float32, name="entire_space") if given else None
     scorer = own
@@ -159,17 +199,39 @@ def ranking_model(
         history,
         outputs,
         uncertainty,
+        matcher,
+        residual,
     )
+
+
+def shared_encoders(
+    query: Sequence[FeatureEncoder], item: Sequence[FeatureEncoder]
+) -> list[tuple[str, str]]:
+    """The names of each query feature and item feature that one encoder makes vectors of."""
+    return [
+        (one.name, other.name) for one in query for other in item if one.encoder is other.encoder
+    ]
+
+
+def match_parts(
+    plan: MatchPlan | None, pairs: Sequence[tuple[str, str]]
+) -> tuple[MatchParts, MatchParts]:
+    """What the item tower, and what the context tower, gives to be matched."""
+    fields = {} if plan is None else {f.name: f.layout.width for f in plan.fields}
+    texts = {} if plan is None else {n: v.width for n, v in plan.queries.items()}
+    queries, items = (tuple(dict.fromkeys(pair[side] for pair in pairs)) for side in (0, 1))
+    return MatchParts(fields, items), MatchParts(texts, queries)
 
 
 def _check_inputs(features: Sequence[FeatureEncoder], history: str | None) -> None:
     """Every input of the graphs has a name of its own; one shared would feed both silently."""
     taken = {SLOTS, MASK, "grades", "tokens", "present", "contexts", "contexts_present"}
+    taken |= {MATCH, QUERY_MATCH}
     taken |= set(history_names("history").values()) | {"history_tokens", label_name("position")}
     if history is not None:
         taken |= set(history_names(history).values())
     for feature in features:
-        names = {feature.name, present_name(feature.name)}
+        names = {feature.name, present_name(feature.name), terms_name(feature.name)}
         if names & taken:
             raise ValueError(
                 f"feature {feature.name!r}: the input {sorted(names & taken)[0]!r} is in use; "
@@ -187,6 +249,8 @@ def _scorer(
     head: ListwiseHead,
     behavior: BehaviorAttention | None,
     encoders: Encoders,
+    matcher: Matcher | None,
+    residual: tf.keras.layers.Dense | None,
 ) -> tf.keras.Model:
     count = item_tower.output["tokens"].shape[1]
     kinds = context_tower.output["contexts"].shape[1]
@@ -244,7 +308,28 @@ def _scorer(
         tokens = tf.concat([tokens, more], 2)
         present = tf.concat([present, tf.stack(here, -1)], 2)
     vectors = fusion((tokens, present, contexts, contexts_present))
-    return tf.keras.Model(inputs, head((vectors, inputs[MASK])), name="scorer")
+    if matcher is None or residual is None:
+        return tf.keras.Model(inputs, head((vectors, inputs[MASK])), name="scorer")
+    inputs[MATCH] = tf.keras.Input((None, matcher.rows.item_width), dtype=tf.float32, name=MATCH)
+    inputs[QUERY_MATCH] = tf.keras.Input(
+        (matcher.rows.query_width,), dtype=tf.float32, name=QUERY_MATCH
+    )
+    matched = matcher((inputs[QUERY_MATCH], inputs[MATCH], inputs["present"], inputs[MASK]))
+    vectors = tf.concat([vectors, tf.cast(matched, vectors.dtype)], -1)
+    scores = head((vectors, inputs[MASK]))
+    return tf.keras.Model(inputs, _added(scores, residual(matched)), name="scorer")
+
+
+def _added(
+    scores: tf.Tensor | dict[str, tf.Tensor], more: tf.Tensor
+) -> tf.Tensor | dict[str, tf.Tensor]:
+    """Scores [B, L], or by task, with the numbers [B, L, tasks] added."""
+    if not isinstance(scores, dict):
+        return scores + more[..., 0]
+    return {
+        task: score + tf.cast(more[..., i], score.dtype)
+        for i, (task, score) in enumerate(scores.items())
+    }
 
 
 class ItemSummary(tf.keras.layers.Layer):
@@ -283,7 +368,7 @@ def _network(
     """The training graph: every unique item is encoded once and gathered where it is shown."""
     inputs = _renewed(item_tower.input) | _renewed(context_tower.input)
     inputs[SLOTS] = tf.keras.Input((None,), dtype=tf.int32, name=SLOTS)
-    own = ("tokens", "present", "contexts", "contexts_present", MASK)
+    own = ("tokens", "present", "contexts", "contexts_present", MATCH, QUERY_MATCH, MASK)
     inputs |= _renewed(
         {n: t for n, t in scorer.input.items() if n not in own and not n.startswith("history_")}
     )
@@ -299,6 +384,8 @@ def _network(
         "contexts": context["contexts"],
         "contexts_present": context["present"],
     }
+    if MATCH in items:
+        fed |= {MATCH: tf.gather(items[MATCH], inputs[SLOTS]), QUERY_MATCH: context[MATCH]}
     if history is not None:
         fed |= {
             "history_tokens": tf.gather(items["tokens"], inputs[roles["slots"]]),

@@ -9,7 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 from mmrank.data.batches import Batches, ListArrays, label_name
-from mmrank.models import SLOTS, RankingModel, history_names, present_name
+from mmrank.models import QUERY_MATCH, SLOTS, RankingModel, history_names, present_name
+from mmrank.towers import MATCH
 
 ITEM_CHUNK = 256
 SCORES = "scores"
@@ -56,9 +57,21 @@ class ListScorer:
 
     def raw(self, arrays: ListArrays) -> dict[str, np.ndarray]:
         """What the network gives for every row, [rows] float32 by task, `scores` without tasks."""
-        names = raw_names(self._model)
         if not len(arrays.candidates):
-            return {n: np.zeros(0, np.float32) for n in names}
+            return {n: np.zeros(0, np.float32) for n in raw_names(self._model)}
+        return self.by_row(
+            arrays, lambda table, batch: by_name(self._model, self._score(table, batch))
+        )
+
+    def by_row(
+        self, arrays: ListArrays, give: Callable[[Tensors, Tensors], Tensors]
+    ) -> dict[str, np.ndarray]:
+        """What a function gives for every candidate, [rows, ...] by name.
+
+        Args:
+          arrays: The lists, with at least one candidate.
+          give: A table of items and a batch, both as for `score_with_table`, → [B, L, ...] by name.
+        """
         used = self._used(arrays)
         table = {n: tf.constant(v) for n, v in self.encode(arrays, used).items()}
         place = np.zeros(max(int(used.max()) + 1, 1), np.int32)
@@ -72,29 +85,32 @@ class ListScorer:
             candidates=place[arrays.candidates],
             history=history,
         )
-        scores = {n: np.zeros(len(arrays.candidates), np.float32) for n in names}
+        rows: dict[str, np.ndarray] = {}
         for members, batch in Batches(lists, self._batch_lists, self._buckets).once():
             numbers = batch.pop("number")
             for slots in [SLOTS, *([history_names(history.name)["slots"]] if history else [])]:
                 batch[slots] = numbers[batch[slots]]
-            given = self._score(table, {n: tf.constant(batch[n]) for n in self._fed})
-            for name, tensor in by_name(self._model, given).items():
+            given = give(table, {n: tf.constant(batch[n]) for n in self._fed})
+            for name, tensor in given.items():
                 values = tensor.numpy()
+                if name not in rows:
+                    rows[name] = np.zeros([len(arrays.candidates), *values.shape[2:]], values.dtype)
                 for b, i in enumerate(members):
                     first, last = arrays.offsets[i], arrays.offsets[i + 1]
-                    scores[name][first:last] = values[b, : last - first]
-        return scores
+                    rows[name][first:last] = values[b, : last - first]
+        return rows
 
     def encode(self, arrays: ListArrays, numbers: np.ndarray) -> dict[str, np.ndarray]:
-        """The table of items: tokens [N, M, D] and present [N, M] of these item numbers."""
+        """The table of items, of these item numbers.
+
+        Returns:
+          tokens [N, M, D], present [N, M] and perhaps match [N, W].
+        """
         parts = [
             self._encode({n: tf.constant(a[chunk]) for n, a in arrays.items.items()})
             for chunk in np.split(numbers, range(ITEM_CHUNK, len(numbers), ITEM_CHUNK))
         ]
-        return {
-            "tokens": np.concatenate([p["tokens"].numpy() for p in parts]),
-            "present": np.concatenate([p["present"].numpy() for p in parts]),
-        }
+        return {n: np.concatenate([p[n].numpy() for p in parts]) for n in parts[0]}
 
     def _used(self, arrays: ListArrays) -> np.ndarray:
         items = [arrays.candidates]
@@ -151,7 +167,7 @@ def score_with_table(
 
     Args:
       model: The ranker.
-      table: tokens [N, M, D] and present [N, M].
+      table: What the item tower gives: tokens [N, M, D], present [N, M], perhaps match [N, W].
       batch: As `Batches` makes it, without item features; its slots are rows of the table.
     """
     contexts = encoded_contexts(model, batch)
@@ -172,6 +188,8 @@ def scorer_inputs(
         "tokens": tf.gather(table["tokens"], batch[SLOTS]),
         "present": tf.gather(table["present"], batch[SLOTS]),
     }
+    if MATCH in table:
+        fed[MATCH] = tf.gather(table[MATCH], batch[SLOTS])
     for name in model.scorer.input:
         if name in fed:
             continue
@@ -185,14 +203,18 @@ def scorer_inputs(
 
 
 def encoded_contexts(model: RankingModel, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-    """The scorer's inputs contexts [B, C, D] and contexts_present [B, C] of query and shopper.
+    """The scorer's inputs of query and shopper.
+
+    Returns:
+      contexts [B, C, D], contexts_present [B, C] and perhaps query_match [B, V].
 
     Args:
       model: The ranker.
       batch: The inputs of its context tower, among others.
     """
     context = model.context_tower({n: batch[n] for n in model.context_tower.input}, training=False)
-    return {"contexts": context["contexts"], "contexts_present": context["present"]}
+    encoded = {"contexts": context["contexts"], "contexts_present": context["present"]}
+    return encoded | ({QUERY_MATCH: context[MATCH]} if MATCH in context else {})
 
 
 def hide(arrays: ListArrays, hidden: Mapping[str, np.ndarray]) -> ListArrays:

@@ -12,8 +12,10 @@ from collections.abc import Mapping, Sequence
 import tensorflow as tf
 
 from mmrank.encoders.tokens import InOneBatch, ModalityDropout, ModalityTokens, PresentOnly
+from mmrank.matching.matcher import UnitVectors
+from mmrank.matching.plan import terms_name
 
-MASK = "mask"
+MASK, MATCH = "mask", "match"
 Tensors = dict[str, tf.Tensor]
 
 
@@ -106,16 +108,49 @@ def _takes_batch_statistics(encoder: tf.keras.layers.Layer) -> bool:
     return any(isinstance(layer, norm) for layer in encoder._flatten_layers())
 
 
+@dataclasses.dataclass(frozen=True)
+class MatchParts:
+    """What a tower gives beside tokens, for the matching of queries and candidates.
+
+    Attributes:
+      terms: Width of the rows of terms by feature, in their order in a row.
+      vectors: Features whose encoders' own vectors follow.
+    """
+
+    terms: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    vectors: Sequence[str] = ()
+
+    def inputs(self) -> Tensors:
+        """The inputs with terms, by name."""
+        return {
+            terms_name(n): tf.keras.Input((width,), dtype=tf.float32, name=terms_name(n))
+            for n, width in self.terms.items()
+        }
+
+    def rows(self, inputs: Tensors, embeddings: Tensors, presence: Tensors) -> Tensors:
+        """By name `match`, rows [N, W] float32 with zeros for what is absent; nothing if W is 0."""
+        parts = [tf.where(presence[n][:, None], inputs[terms_name(n)], 0.0) for n in self.terms]
+        parts += [UnitVectors()((embeddings[n], presence[n])) for n in self.vectors]
+        return {MATCH: tf.concat(parts, -1)} if parts else {}
+
+
 class ItemTower:
-    """Item features [U, ...] → tokens [U, M, D] and present [U, M].
+    """Item features [U, ...] → tokens [U, M, D] and present [U, M], perhaps match [U, W].
 
     Args:
       features: Those of side item, in the order of the tokens.
       width: D.
+      match: What matching reads.
+
+    Attributes:
+      widths: Of the encoders' vectors by feature, known once the tower was made.
     """
 
-    def __init__(self, features: Sequence[FeatureEncoder], width: int):
-        self.features = features
+    def __init__(
+        self, features: Sequence[FeatureEncoder], width: int, match: MatchParts | None = None
+    ):
+        self.features, self._match = features, match or MatchParts()
+        self.widths: dict[str, int] = {}
         self._tokens = ModalityTokens(tuple(f.name for f in features), width, name="item_tokens")
         self._dropout: ModalityDropout | None = None
         if any(f.hide for f in features):
@@ -131,36 +166,46 @@ class ItemTower:
             presence = tf.unstack(present, axis=-1)
         return present, dict(zip(names, presence, strict=True))
 
-    def outputs(self, embeddings: Tensors, present: tf.Tensor, presence: Tensors) -> Tensors:
-        """By name tokens and present, of what `shown` left, encoded."""
+    def outputs(
+        self, inputs: Tensors, embeddings: Tensors, present: tf.Tensor, presence: Tensors
+    ) -> Tensors:
+        """By name tokens, present and perhaps match, of what `shown` left, encoded."""
         names = [f.name for f in self.features]
+        self.widths = {n: int(embeddings[n].shape[-1]) for n in names}
         tokens = self._tokens(([embeddings[n] for n in names], [presence[n] for n in names]))
-        return {"tokens": tokens, "present": present}
+        match = self._match.rows(inputs, embeddings, presence)
+        return {"tokens": tokens, "present": present, **match}
 
     def model(self, encoders: Encoders) -> tf.keras.Model:
         """The tower as a model of its own inputs."""
-        inputs: Tensors = {}
+        inputs = self._match.inputs()
         for feature in self.features:
             inputs |= inputs_of(feature)
         present, presence = self.shown(inputs)
         embeddings = encoders.apart(self.features, inputs, presence)
-        return tf.keras.Model(
-            inputs, self.outputs(embeddings, present, presence), name="item_tower"
-        )
+        outputs = self.outputs(inputs, embeddings, present, presence)
+        return tf.keras.Model(inputs, outputs, name="item_tower")
 
 
 class ContextTower:
     """Features of query and shopper [B, ...] → contexts [B, C, D] and present [B, C].
 
     There is one context for the query and one for the shopper, as far as these have features;
-    with neither, one of zeros that is absent.
+    with neither, one of zeros that is absent. Perhaps match [B, V] comes beside them.
 
     Args:
       sides: By side, its features.
       width: D.
+      match: What matching reads.
     """
 
-    def __init__(self, sides: Mapping[str, Sequence[FeatureEncoder]], width: int):
+    def __init__(
+        self,
+        sides: Mapping[str, Sequence[FeatureEncoder]],
+        width: int,
+        match: MatchParts | None = None,
+    ):
+        self._match = match or MatchParts()
         self._sides = {side: features for side, features in sides.items() if features}
         self.features = [f for features in self._sides.values() for f in features]
         self._width = width
@@ -174,8 +219,9 @@ class ContextTower:
         """Presence [B] by feature."""
         return {f.name: inputs[present_name(f.name)] for f in self.features}
 
-    def outputs(self, embeddings: Tensors, presence: Tensors, mask: tf.Tensor) -> Tensors:
-        """By name contexts and present, of encoded features; every list has a mask [B, L]."""
+    def outputs(self, inputs: Tensors, embeddings: Tensors, presence: Tensors) -> Tensors:
+        """By name contexts, present and perhaps match, of encoded features."""
+        mask = inputs[MASK]  # [B, L], which every batch of lists has
         contexts, present = [], []
         for side, features in self._sides.items():
             here = [presence[f.name] for f in features]
@@ -186,19 +232,19 @@ class ContextTower:
             # Broadcast rather than tiled: the width has to stay known.
             contexts.append(tf.zeros_like(mask[:, :1], tf.float32) + tf.zeros([1, self._width]))
             present.append(tf.zeros_like(mask[:, 0]))
-        return {"contexts": tf.stack(contexts, 1), "present": tf.stack(present, 1)}
+        match = self._match.rows(inputs, embeddings, presence)
+        return {"contexts": tf.stack(contexts, 1), "present": tf.stack(present, 1), **match}
 
     def model(self, encoders: Encoders) -> tf.keras.Model:
         """The tower as a model of its own inputs."""
         # The mask gives a tower without features its batch size.
-        inputs: Tensors = {MASK: tf.keras.Input((None,), dtype=tf.bool, name=MASK)}
+        inputs = {MASK: tf.keras.Input((None,), dtype=tf.bool, name=MASK)} | self._match.inputs()
         for feature in self.features:
             inputs |= inputs_of(feature)
         presence = self.shown(inputs)
         embeddings = encoders.apart(self.features, inputs, presence)
-        return tf.keras.Model(
-            inputs, self.outputs(embeddings, presence, inputs[MASK]), name="context_tower"
-        )
+        outputs = self.outputs(inputs, embeddings, presence)
+        return tf.keras.Model(inputs, outputs, name="context_tower")
 
 
 class PresentMean(tf.keras.layers.Layer):
@@ -224,6 +270,6 @@ def tower_outputs(
     asked = context.shown(inputs)
     embeddings = encoders.together([*item.features, *context.features], inputs, presence | asked)
     return (
-        item.outputs(embeddings, present, presence),
-        context.outputs(embeddings, asked, inputs[MASK]),
+        item.outputs(inputs, embeddings, present, presence),
+        context.outputs(inputs, embeddings, asked),
     )

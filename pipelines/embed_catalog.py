@@ -73,7 +73,7 @@ def embed(
       OutputError: `out` holds something else.
     """
     from mmrank.serving.card import CARD, read_card
-    from mmrank.serving.computed import Computed, described_shard, width_of
+    from mmrank.serving.computed import Computed, described_shard, widths_of
     from mmrank.serving.ranker import export_folder
     from mmrank.serving.request import RankError
     from pipelines.beam.jobs import run_job
@@ -118,10 +118,10 @@ def embed(
                     print(f"{count:,} {what}")
         if not (out / MANIFEST).is_file():
             done = [described_shard(file) for file in files]
-            width = width_of(files[0], len(card.modalities))
+            width, match = widths_of(files[0], len(card.modalities))
             items = sum(shard.records for shard in done)
             told = tuple(dataclasses.asdict(shard) for shard in done)
-            Computed(out, card.fingerprint, card.modalities, width, items, told).save()
+            Computed(out, card.fingerprint, card.modalities, width, items, told, match).save()
     return Computed.open(out)
 
 

@@ -16,6 +16,8 @@ from tqdm import tqdm
 
 from mmrank.data.tables import DataError, load_dataset
 from mmrank.outputs import InputError, UserError, exit_code, log_progress
+from mmrank.serving.embeddings.base import ItemVectors, VectorShape
+from mmrank.serving.embeddings.layered import ExportedItems
 from mmrank.serving.embeddings.options import EmbeddingOptions
 from mmrank.serving.embeddings.packed import CODES, Packing
 from mmrank.serving.embeddings.redis_store import about_key, connect, item_key, models_key
@@ -35,7 +37,7 @@ vectors are of, so that a new model is loaded beside the old one, which is dropp
 uses it. Stopped, it goes on where it was when started again. The password comes from the
 environment, as MMRANK_REDIS_PASSWORD.
 """
-Part = tuple[Sequence[str], np.ndarray, np.ndarray]
+Part = tuple[Sequence[str], np.ndarray, np.ndarray, np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,16 +47,17 @@ class Source:
     Attributes:
       fingerprint: The `item_fingerprint` of their model.
       modalities: Names of the item tokens, M of them.
-      width: D.
+      shape: Of an item's vectors.
       digest: Of what is in them; another catalogue of the same model has another.
       parts: How many there are.
       items: How many they hold together.
-      read: From the part of a number on: ids [n], tokens [n, M, D] and presence [n, M].
+      read: From the part of a number on: ids [n], tokens [n, M, D], presence
+        [n, M] and match [n, W].
     """
 
     fingerprint: str
     modalities: tuple[str, ...]
-    width: int
+    shape: VectorShape
     digest: str
     parts: int
     items: int
@@ -144,7 +147,7 @@ def computed_source(folder: pathlib.Path) -> Source:
     return Source(
         made.fingerprint,
         made.modalities,
-        made.width,
+        VectorShape(len(made.modalities), made.width, made.match),
         _digest([told]),
         len(made.shards),
         made.items,
@@ -172,7 +175,13 @@ def export_source(export: pathlib.Path, data: pathlib.Path) -> Source:
             some = ids[start : start + PART]
             found = lookup(some)
             known = np.flatnonzero(found["known"])
-            yield [some[i] for i in known], found["tokens"][known], found["present"][known]
+            kept = ItemVectors.given(found, found["known"])
+            yield (
+                [some[i] for i in known],
+                kept.tokens[known],
+                kept.present[known],
+                kept.match[known],
+            )
 
     starts = range(0, len(ids), PART)
     items = sum(int(lookup(ids[start : start + PART])["known"].sum()) for start in starts)
@@ -180,10 +189,10 @@ def export_source(export: pathlib.Path, data: pathlib.Path) -> Source:
         raise DataError(
             f"{ranker.folder}: stores no item of {data}; name the dataset it was made of"
         )
-    width = lookup([""])["tokens"].shape[-1]
+    shape = ExportedItems(lambda some: lookup(list(some))).shape
     modalities = ranker.card.modalities
     digest = _digest(ids)
-    return Source(ranker.card.fingerprint, modalities, width, digest, len(starts), items, read)
+    return Source(ranker.card.fingerprint, modalities, shape, digest, len(starts), items, read)
 
 
 def fill(
@@ -201,7 +210,7 @@ def fill(
     Raises:
       DataError: A vector cannot be stored as `dtype`.
     """
-    packing = Packing(len(source.modalities), source.width)
+    packing = Packing(source.shape)
     # In Redis itself, which loses it with the items; of the latest source alone, since another one
     # replaces what both have.
     loaded_key = f"{prefix}:{source.fingerprint}:loaded"
@@ -210,9 +219,9 @@ def fill(
     first = 0 if again or not loaded.startswith(mark) else int(loaded.removeprefix(mark))
     bar = tqdm(total=source.parts, initial=first, desc="loading parts", disable=None, leave=False)
     with bar:
-        for part, (ids, tokens, present) in enumerate(source.read(first), first + 1):
+        for part, (ids, tokens, present, match) in enumerate(source.read(first), first + 1):
             try:
-                rows = packing.pack(tokens, present, dtype)
+                rows = packing.pack(tokens, present, match, dtype)
             except ValueError as error:
                 raise DataError(f"part {part}: {error}") from error
             pipe = client.pipeline(transaction=False)
@@ -223,7 +232,7 @@ def fill(
             pipe.execute()
             client.set(loaded_key, f"{mark}{part}")
             bar.update()
-    about = {"modalities": source.modalities, "width": source.width, "items": source.items}
+    about = {"modalities": source.modalities, "width": source.shape.width, "items": source.items}
     client.set(about_key(prefix, source.fingerprint), json.dumps(about, ensure_ascii=False))
     client.sadd(models_key(prefix), source.fingerprint)
 

@@ -26,6 +26,7 @@ LAYERS = (
     "propensity",
     "collaborative",
     "encoders",
+    "matching",
     "fusion",
     "ranking",
     "towers",

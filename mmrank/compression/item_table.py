@@ -78,8 +78,10 @@ STORAGES: Mapping[str, type[FullTokens] | type[Float16Tokens] | type[Int8Tokens]
 class ItemTable(tf.Module):
     """A catalogue's tokens and which of them are present, to be gathered by row.
 
+    Rows of `match` hold hashes beside vectors, and are kept as they are.
+
     Args:
-      table: tokens [N, M, D] and present [N, M] bool.
+      table: tokens [N, M, D], present [N, M] bool and perhaps match [N, W] float32.
       storage: A name of `STORAGES`: how the tokens are kept.
 
     Raises:
@@ -91,8 +93,13 @@ class ItemTable(tf.Module):
         if storage not in STORAGES:
             raise ValueError(f"no storage {storage!r} of tokens{did_you_mean(storage, STORAGES)}")
         self.tokens = STORAGES[storage](table["tokens"])
-        self.present = tf.Variable(table["present"], trainable=False, name="item_present")
+        self.kept = {
+            n: tf.Variable(a, trainable=False, name=f"item_{n}")
+            for n, a in table.items()
+            if n != "tokens"
+        }
 
     def gather(self, rows: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Tokens [..., M, D] and present [..., M] of some rows [...]."""
-        return {"tokens": self.tokens.gather(rows), "present": tf.gather(self.present, rows)}
+        """Tokens [..., M, D], present [..., M] and perhaps match [..., W] of some rows [...]."""
+        kept = {n: tf.gather(v, rows) for n, v in self.kept.items()}
+        return {"tokens": self.tokens.gather(rows), **kept}

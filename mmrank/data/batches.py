@@ -76,6 +76,27 @@ class ListArrays:
         """Candidates of every list, [lists]."""
         return np.diff(self.offsets)
 
+    def taken(self, lists: np.ndarray) -> ListArrays:
+        """Some of the lists by number, in that order; items and events stay."""
+        parts = [np.arange(self.offsets[i], self.offsets[i + 1]) for i in lists]
+        rows = np.concatenate(parts or [np.zeros(0, np.int64)])
+
+        def of(arrays: Mapping[str, np.ndarray], at: np.ndarray) -> dict[str, np.ndarray]:
+            return {n: a[at] for n, a in arrays.items()}
+
+        return dataclasses.replace(
+            self,
+            contexts=of(self.contexts, lists),
+            pairs=of(self.pairs, rows),
+            offsets=np.cumsum([0, *map(len, parts)]).astype(np.int64),
+            candidates=self.candidates[rows],
+            grades=self.grades[rows],
+            users=self.users[lists],
+            times=self.times[lists],
+            labels=of(self.labels, rows),
+            weights=of(self.weights, rows),
+        )
+
 
 # The task that there is where a config names none.
 GRADE_TASK = "grade"

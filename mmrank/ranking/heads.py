@@ -158,6 +158,11 @@ class ListwiseHead(tf.keras.layers.Layer):
             scores += self.context((vectors, scores, mask), training=training)
         return tf.where(mask, scores, 0.0)
 
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Names of several tasks; none if there is one score a candidate."""
+        return self.arguments["tasks"]
+
     def last_layers(self) -> list[tf.keras.layers.Dense]:
         """The layers that give the scores, one for each task in their order."""
         towers = self.tower.towers.values() if self.arguments["tasks"] else [self.tower]

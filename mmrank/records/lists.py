@@ -16,6 +16,7 @@ from mmrank.encoders.base import CHUNK
 from mmrank.encoders.frozen import Freezable, Frozen
 from mmrank.encoders.number import Number
 from mmrank.features import Features
+from mmrank.matching.plan import terms_name
 from mmrank.models import present_name
 from mmrank.schema import Feature
 from mmrank.serving.elwc import parse_lists
@@ -148,6 +149,10 @@ class RecordReader:
             lost = int((raw[flag] & ~present).sum())
             self.unusable[kind.name] = self.unusable.get(kind.name, 0) + lost
             arrays[kind.name], arrays[flag] = values, present
+            matching = self._features.matching
+            rows = None if matching is None else matching.rows(kind.name)
+            if rows is not None:
+                arrays[terms_name(kind.name)] = rows(raw[kind.name])
         return arrays
 
     @functools.cache  # noqa: B019 - a reader lives as long as its training

@@ -17,7 +17,8 @@ from mmrank.data.shards import Shard, checked, file_hash, read_manifest, write_m
 from mmrank.data.tables import DataError
 
 JOB = "embeddings"
-ID, TOKENS, PRESENT = "item_id", "tokens", "present"
+ID, TOKENS, PRESENT, MATCH = "item_id", "tokens", "present", "match"
+Part = tuple[Sequence[str], np.ndarray, np.ndarray, np.ndarray]
 REMEDY = "run `python -m pipelines.embed_catalog` again; it goes on where it was stopped"
 
 
@@ -32,6 +33,7 @@ class Computed:
       width: D.
       items: How many there are.
       shards: Its files, as the manifest tells of them.
+      match: W, numbers that an item is matched by; 0 for a model that matches nothing.
     """
 
     folder: pathlib.Path
@@ -40,6 +42,7 @@ class Computed:
     width: int
     items: int
     shards: tuple[Mapping[str, Any], ...]
+    match: int = 0
 
     @classmethod
     def open(cls, folder: str | os.PathLike[str]) -> Computed:
@@ -57,6 +60,7 @@ class Computed:
             int(told["width"]),
             int(told["items"]),
             tuple(told["shards"]),
+            int(told.get("match", 0)),  # folders of earlier versions have none
         )
 
     def save(self) -> None:
@@ -64,8 +68,8 @@ class Computed:
         told = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         write_manifest(self.folder, JOB, {n: v for n, v in told.items() if n != "folder"})
 
-    def read(self) -> Iterator[tuple[list[str], np.ndarray, np.ndarray]]:
-        """Ids [n], tokens [n, M, D] float32 and presence [n, M] bool, shard by shard.
+    def read(self) -> Iterator[Part]:
+        """Ids [n], tokens [n, M, D], presence [n, M] bool and match [n, W], shard by shard.
 
         Raises:
           DataError: A shard is missing, cut short or altered.
@@ -75,14 +79,19 @@ class Computed:
             table = pq.read_table(self.folder / shard.file)
             tokens = table[TOKENS].combine_chunks().flatten().to_numpy()
             present = table[PRESENT].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+            match = np.zeros([table.num_rows, 0], np.float32)
+            if self.match:
+                match = table[MATCH].combine_chunks().flatten().to_numpy()
+                match = match.reshape([-1, self.match])
             yield (
                 table[ID].to_pylist(),
                 tokens.reshape([-1, count, self.width]),
                 present.reshape([-1, count]),
+                match,
             )
 
     def of(self, ids: Sequence[str], fingerprint: str) -> dict[str, np.ndarray]:
-        """The tokens [N, M, D] and presence [N, M] of some items.
+        """The tokens [N, M, D], presence [N, M] and perhaps match [N, W] of some items, by name.
 
         Args:
           ids: Item ids [N], unique.
@@ -99,13 +108,15 @@ class Computed:
         rows = {item: row for row, item in enumerate(ids)}
         tokens = np.zeros([len(ids), len(self.modalities), self.width], np.float32)
         present = np.zeros([len(ids), len(self.modalities)], bool)
+        match = np.zeros([len(ids), self.match], np.float32)
         found = np.zeros([len(ids)], bool)
         shards = tqdm(self.read(), "reading vectors", len(self.shards), disable=None, leave=False)
-        for some, some_tokens, some_present in shards:
+        for some, some_tokens, some_present, some_match in shards:
             at = np.array([rows.get(item, -1) for item in some], np.int64)
             wanted = at >= 0
             tokens[at[wanted]] = some_tokens[wanted]
             present[at[wanted]] = some_present[wanted]
+            match[at[wanted]] = some_match[wanted]
             found[at[wanted]] = True
         if not found.all():
             missing = [ids[row] for row in np.flatnonzero(~found)[:3]]
@@ -114,7 +125,7 @@ class Computed:
                 f"{', '.join(map(repr, missing))}; run `python -m pipelines.embed_catalog` on it "
                 "into a new folder"
             )
-        return {TOKENS: tokens, PRESENT: present}
+        return {TOKENS: tokens, PRESENT: present} | ({MATCH: match} if self.match else {})
 
 
 def described_shard(file: pathlib.Path) -> Shard:
@@ -123,23 +134,24 @@ def described_shard(file: pathlib.Path) -> Shard:
     return Shard(file.name, records, file.stat().st_size, file_hash(file))
 
 
-def width_of(file: pathlib.Path, modalities: int) -> int:
-    """D of the vectors in a shard."""
-    return pq.read_schema(file).field(TOKENS).type.list_size // modalities
+def widths_of(file: pathlib.Path, modalities: int) -> tuple[int, int]:
+    """D and W of the vectors in a shard."""
+    schema = pq.read_schema(file)
+    match = schema.field(MATCH).type.list_size if MATCH in schema.names else 0
+    return schema.field(TOKENS).type.list_size // modalities, match
 
 
-def write_vectors(
-    file: pathlib.Path, parts: Iterable[tuple[Sequence[str], np.ndarray, np.ndarray]]
-) -> int:
+def write_vectors(file: pathlib.Path, parts: Iterable[Part]) -> int:
     """The number of items, written to a parquet file.
 
     Args:
       file: The file.
-      parts: Ids [n], tokens [n, M, D] float32 and presence [n, M] bool; at least one part.
+      parts: Ids [n], tokens [n, M, D] float32, presence [n, M] bool and match [n, W] float32; at
+        least one part.
     """
     count, writer = 0, None
     try:
-        for ids, tokens, present in parts:
+        for ids, tokens, present, match in parts:
             _, modalities, width = tokens.shape
             values = pa.FixedSizeListArray.from_arrays(
                 pa.array(tokens.reshape(-1), pa.float32()), modalities * width
@@ -147,7 +159,12 @@ def write_vectors(
             flags = pa.FixedSizeListArray.from_arrays(
                 pa.array(present.reshape(-1), pa.bool_()), modalities
             )
-            table = pa.table({ID: pa.array(ids, pa.string()), TOKENS: values, PRESENT: flags})
+            columns = {ID: pa.array(ids, pa.string()), TOKENS: values, PRESENT: flags}
+            if match.shape[1]:
+                columns[MATCH] = pa.FixedSizeListArray.from_arrays(
+                    pa.array(match.reshape(-1), pa.float32()), match.shape[1]
+                )
+            table = pa.table(columns)
             # Floats of an encoder are as good as random: packing costs time and saves nothing.
             writer = writer or pq.ParquetWriter(file, table.schema, compression="none")
             writer.write_table(table)

@@ -20,6 +20,7 @@ from mmrank.compression.lite import FOLDER as LITE
 from mmrank.compression.options import Compressed
 from mmrank.data.tables import DataError, Dataset
 from mmrank.features import Features
+from mmrank.matching.plan import terms_name
 from mmrank.models import present_name
 from mmrank.ranking.task_outputs import TaskOutputs
 from mmrank.schema import did_you_mean, save_schema
@@ -114,7 +115,7 @@ def export_run(
 def catalogue_table(
     graphs: Graphs, features: Features, arrays: Mapping[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
-    """Tokens [N + 1, M, D] and present [N + 1, M] of a catalogue and of an item without anything.
+    """What the item tower gives of a catalogue and of an item without anything, [N + 1, ...].
 
     Args:
       graphs: The model's `ranker_graphs`.
@@ -128,17 +129,17 @@ def catalogue_table(
     ):
         chunk = {n: tf.constant(a[start : start + CHUNK]) for n, a in arrays.items()}
         parts.append(graphs.items(chunk))
-    items = {n: np.concatenate([p[n].numpy() for p in parts]) for n in ("tokens", "present")}
+    items = {n: np.concatenate([p[n].numpy() for p in parts]) for n in parts[0]}
     return with_absent(items, graphs, features)
 
 
 def with_absent(
     items: Mapping[str, np.ndarray], graphs: Graphs, features: Features
 ) -> dict[str, np.ndarray]:
-    """Tokens [N + 1, M, D] and present [N + 1, M]: those of N items, then of one without anything.
+    """What the item tower gives of N items, then of one without anything, [N + 1, ...].
 
     Args:
-      items: Tokens [N, M, D] and present [N, M].
+      items: Tokens [N, M, D], present [N, M] and perhaps match [N, W].
       graphs: The model's `ranker_graphs`.
       features: Its fitted features.
     """
@@ -147,8 +148,10 @@ def with_absent(
         spec = kind.input_spec()
         absent[kind.name] = tf.zeros([1, *spec.shape[1:]], spec.dtype)  # of texts the empty one
         absent[present_name(kind.name)] = tf.zeros([1], tf.bool)
+        if kind.name in graphs.terms:
+            absent[terms_name(kind.name)] = graphs.terms[kind.name](tf.constant([""]))
     last = graphs.items(absent)
-    return {n: np.concatenate([items[n], last[n].numpy()]) for n in ("tokens", "present")}
+    return {n: np.concatenate([items[n], last[n].numpy()]) for n in last}
 
 
 def _save_scores(features: Features, dataset: Dataset, folder: pathlib.Path) -> None:

@@ -38,7 +38,11 @@ def item_fingerprint(model: RankingModel, features: Features) -> str:
         }
         for kind in features.of_side("item")
     ]
-    digest = hashlib.sha256(json.dumps([model.modalities, model.width, read], default=str).encode())
+    told: list[Any] = [model.modalities, model.width, read]
+    if model.matcher is not None:
+        layouts = [dataclasses.asdict(f.layout) for f in model.matcher.rows.fields]
+        told += [layouts, model.matcher.rows.item_parts]
+    digest = hashlib.sha256(json.dumps(told, default=str).encode())
     for weight in model.item_tower.weights:
         value = np.ascontiguousarray(weight.numpy())
         digest.update(f"{value.dtype.str}{value.shape}".encode())

@@ -22,10 +22,12 @@ class Graphs:
     """The parts of a ranker as graphs, traced once however many signatures use them.
 
     Attributes:
-      items: Item features [N, ...] → tokens [N, M, D] and present [N, M].
-      contexts: Features of query and shopper → contexts [B, C, D] and contexts_present [B, C].
+      items: Item features [N, ...] → tokens [N, M, D], present [N, M] and perhaps match [N, W].
+      contexts: Features of query and shopper → contexts [B, C, D], contexts_present [B, C] and
+        perhaps query_match [B, V].
       scorer: The scorer's inputs → scores [B, L], by task if there are several.
       preprocess: Raw values [N] → encoder inputs [N, ...], by feature.
+      terms: Raw texts [N] → what they are matched by, [N, W] float32, by feature.
       kinds: The features as they are preprocessed here.
     """
 
@@ -33,6 +35,7 @@ class Graphs:
     contexts: Callable[[Tensors], dict[str, tf.Tensor]]
     scorer: Callable[[Tensors], tf.Tensor | dict[str, tf.Tensor]]
     preprocess: Mapping[str, Callable[[tf.Tensor], tf.Tensor]]
+    terms: Mapping[str, Callable[[tf.Tensor], tf.Tensor]]
     kinds: Sequence[FeatureKind]
 
 
@@ -55,11 +58,15 @@ def ranker_graphs(model: RankingModel, features: Features, tf_text: bool = False
             kinds.append(kind if tf_text else kind.portable())
             by_key[key] = kinds[-1].traced_preprocess()
         preprocess[kind.name] = by_key[key]
+    rows = {}
+    if features.matching is not None:
+        rows = {n: features.matching.rows(n) for n in features.columns}
     return Graphs(
         items=_traced(lambda inputs: tower(inputs, training=False), tower),
         contexts=_traced(lambda inputs: encoded_contexts(model, inputs), model.context_tower),
         scorer=_traced(lambda inputs: scorer(inputs, training=False), scorer),
         preprocess=preprocess,
+        terms={n: r.traced for n, r in rows.items() if r is not None},
         kinds=kinds,
     )
 

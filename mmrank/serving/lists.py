@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from mmrank.encoders import FeatureKind
 from mmrank.features import Features
+from mmrank.matching.plan import terms_name
 from mmrank.models import MASK, RankingModel, present_name
 from mmrank.scoring import SCORES, by_name
 from mmrank.serving.graphs import Graphs, Tensors
@@ -34,16 +35,21 @@ class ServedLists(tf.Module):
             self.event_types = id_lookup(types, range(1, len(types) + 1), default=0)
 
     def prepared(self, kinds: Iterable[FeatureKind], inputs: Tensors) -> dict[str, tf.Tensor]:
-        """Encoder inputs [N, ...] and presence [N] of raw features [N]."""
+        """Encoder inputs [N, ...], presence [N] and terms [N, W] of raw features [N]."""
         fed = {}
         for kind in kinds:
             raw, present = cleaned(kind, inputs[kind.name], inputs[present_name(kind.name)])
             fed[kind.name] = self._graphs.preprocess[kind.name](raw)
             fed[present_name(kind.name)] = present
+            if kind.name in self._graphs.terms:
+                fed[terms_name(kind.name)] = self._graphs.terms[kind.name](raw)
         return fed
 
     def contexts(self, inputs: Tensors, mask: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Contexts [B, C, D] float32 and contexts_present [B, C] of query and user features [B].
+        """What the scorer takes of query and user features [B].
+
+        Returns:
+          contexts [B, C, D] float32, contexts_present [B, C] and perhaps query_match [B, V].
 
         The mask [B, L] counts the lists where there is no such feature.
         """
@@ -79,7 +85,7 @@ class ServedLists(tf.Module):
         self,
         contexts: Tensors,
         pairs: Tensors,
-        items: tuple[tf.Tensor, tf.Tensor],
+        items: Tensors,
         history: Tensors,
         mask: tf.Tensor,
     ) -> dict[str, tf.Tensor]:
@@ -88,13 +94,13 @@ class ServedLists(tf.Module):
         Args:
           contexts: As `contexts` gives them.
           pairs: Raw query-item features [B, L] and their flags.
-          items: Tokens [B, L, M, D] and presence [B, L, M] of the candidates.
+          items: Tokens [B, L, M, D], present [B, L, M] and perhaps match [B, L, W] of the
+            candidates.
           history: As `history` gives it, with the tokens [B, length, M, D] of its events; empty
             for a ranker without.
           mask: [B, L], False for padding.
         """
-        tokens, present = items
-        fed = {MASK: mask, "tokens": tokens, "present": present} | dict(contexts)
+        fed = {MASK: mask} | dict(items) | dict(contexts)
         fed |= self._pairs(pairs, mask)
         if history:
             fed["history_tokens"] = history["events"]

@@ -15,6 +15,10 @@ the scores stands an output [B, L] for each task, if the ranker has tasks:
 A feature NAME comes as one raw scalar a value (an image as its file's bytes) with a flag
 NAME_present of the same shape; the value under a False flag is ignored, and an empty text or a
 number that is not finite counts as absent whatever its flag says.
+
+A ranker that compares queries and candidates directly has in addition, beside tokens wherever these
+are, `match` [..., W], and beside contexts `query_match` [B, V], both float32 with hashes in them:
+whole numbers that must not be rounded.
 """
 
 from __future__ import annotations
@@ -27,7 +31,7 @@ import tensorflow as tf
 from mmrank.compression.item_table import FULL
 from mmrank.encoders import FeatureKind
 from mmrank.features import Features
-from mmrank.models import RankingModel, present_name
+from mmrank.models import MATCH, QUERY_MATCH, RankingModel, present_name
 from mmrank.scoring import SCORES
 from mmrank.serving.elwc import parse_examples, parse_lists
 from mmrank.serving.graphs import Graphs, Tensors, resources
@@ -50,8 +54,8 @@ class ServedRanker(tf.Module):
       model: The ranker.
       features: Its fitted features.
       ids: Item ids [N], unique texts.
-      table: tokens [N + 1, M, D] and present [N + 1, M] of these items; the last row is that of
-        an item with nothing present, which stands for every unknown id.
+      table: tokens [N + 1, M, D], present [N + 1, M] and perhaps match [N + 1, W] of these items;
+        the last row is that of an item with nothing present, which stands for every unknown id.
       graphs: The model's `ranker_graphs`.
       storage: How the table keeps its tokens, as `StoredItems` takes it.
 
@@ -131,6 +135,12 @@ class ServedRanker(tf.Module):
         """The inputs of `rank_embeddings`."""
         scorer = self._model.scorer.input
         modalities, width = scorer["tokens"].shape[2:]
+        matched = []
+        if MATCH in scorer:
+            matched = [
+                tf.TensorSpec(scorer[MATCH].shape, tf.float32, MATCH),
+                tf.TensorSpec(scorer[QUERY_MATCH].shape, tf.float32, QUERY_MATCH),
+            ]
         contexts = []
         if self.context_inputs():
             shape = scorer["contexts"].shape
@@ -144,6 +154,7 @@ class ServedRanker(tf.Module):
             *column_specs(self._of("pair"), [None, None]),
             tf.TensorSpec([None, None, modalities, width], tf.float32, "tokens"),
             tf.TensorSpec([None, None, modalities], tf.bool, "present"),
+            *matched,
             tf.TensorSpec([None], tf.int32, LIST_LENGTH),
         ]
 
@@ -170,12 +181,13 @@ class ServedRanker(tf.Module):
             flat[kind.name] = tf.reshape(inputs[kind.name], [-1])
             there = inputs[present_name(kind.name)] & mask  # padding is not worth decoding
             flat[present_name(kind.name)] = tf.reshape(there, [-1])
-        tokens, present = self._encode(flat)
-        shape, each = tf.shape(mask), tokens.shape[1:]
-        tokens = tf.reshape(tokens, tf.concat([shape, each], 0))
-        present = tf.reshape(present, tf.concat([shape, each[:1]], 0))
+        shape = tf.shape(mask)
+        items = {
+            name: tf.reshape(value, tf.concat([shape, value.shape[1:]], 0))
+            for name, value in self._encode(flat).items()
+        }
         contexts = self.lists.contexts(inputs, mask)
-        return self.lists.scores(contexts, inputs, (tokens, present), self._history(inputs), mask)
+        return self.lists.scores(contexts, inputs, items, self._history(inputs), mask)
 
     def rank_items(self, inputs: Tensors) -> dict[str, tf.Tensor]:
         """Scores [B, L] of candidates given by their ids.
@@ -198,9 +210,10 @@ class ServedRanker(tf.Module):
         Args:
           inputs: contexts [B, C, D] float32 and contexts_present [B, C] as `encode_queries` gives
             them; pair features [B, L], each with its flag; tokens [B, L, M, D] float32 and present
-            [B, L, M] as `lookup_items` or `encode_items` give them; list_length [B] int32; of a
-            history HISTORY_tokens [B, H, M, D] float32, HISTORY_known [B, H] bool, HISTORY_types
-            [B, H] string and HISTORY_ages [B, H] float32 days, oldest event first.
+            [B, L, M] as `lookup_items` or `encode_items` give them, query_match and match likewise
+            if the ranker has them; list_length [B] int32; of a history HISTORY_tokens [B, H, M, D]
+            float32, HISTORY_known [B, H] bool, HISTORY_types [B, H] string and HISTORY_ages [B, H]
+            float32 days, oldest event first.
 
         Masking: padding, events that are not known and the tokens of absent modalities change no
           score, whatever is given for them. Padding has the score −1e9.
@@ -218,10 +231,17 @@ class ServedRanker(tf.Module):
             contexts = {n: inputs[n] for n in ("contexts", "contexts_present")}
         else:
             contexts = self.lists.contexts(inputs, mask)
-        return self.lists.scores(contexts, inputs, (tokens, present), history, mask)
+        items = {"tokens": tokens, "present": present}
+        if MATCH in inputs:
+            items[MATCH] = inputs[MATCH]
+            contexts = {**contexts, QUERY_MATCH: inputs[QUERY_MATCH]}
+        return self.lists.scores(contexts, inputs, items, history, mask)
 
     def encode_queries(self, inputs: Tensors) -> dict[str, tf.Tensor]:
-        """Contexts [B, C, D] float32 and contexts_present [B, C] of query and user features [B].
+        """What `rank_embeddings` takes of query and user features [B].
+
+        Returns:
+          contexts [B, C, D] float32, contexts_present [B, C] and perhaps query_match [B, V].
 
         There is one context for the query and one for the shopper, as far as these have features.
         """
@@ -232,24 +252,24 @@ class ServedRanker(tf.Module):
         """Embeddings of items of the catalogue given by their ids [N].
 
         Returns:
-          tokens [N, M, D] float32, present [N, M] bool, and known [N] bool. An unknown id has the
-          tokens of an item of which nothing is known.
+          tokens [N, M, D] float32, present [N, M] bool, perhaps match [N, W] float32, and known [N]
+          bool. An unknown id has the tokens of an item of which nothing is known.
         """
         rows, known = self.items.rows(inputs[ITEMS])
-        tokens, present = self.items.gather(rows)
-        return {"tokens": tokens, "present": present, "known": known}
+        return {**self.items.gather(rows), "known": known}
 
     def encode_items(self, inputs: Tensors) -> dict[str, tf.Tensor]:
         """Embeddings of items given by their raw features [N].
 
         Returns:
-          tokens [N, M, D] float32 and present [N, M] bool, one token a modality; embedding
-          [N, D], the mean over the present tokens, zeros where none is present.
+          tokens [N, M, D] float32 and present [N, M] bool, one token a modality; perhaps match
+          [N, W] float32; embedding [N, D], the mean over the present tokens, zeros where none is
+          present.
         """
-        tokens, present = self._encode(_some(inputs, self._of("item")[0].name))
-        weight = tf.cast(present, tf.float32)[..., None]
-        mean = tf.reduce_sum(tokens * weight, 1) / tf.maximum(tf.reduce_sum(weight, 1), 1.0)
-        return {"tokens": tokens, "present": present, "embedding": mean}
+        encoded = self._encode(_some(inputs, self._of("item")[0].name))
+        weight = tf.cast(encoded["present"], tf.float32)[..., None]
+        total = tf.reduce_sum(encoded["tokens"] * weight, 1)
+        return {**encoded, "embedding": total / tf.maximum(tf.reduce_sum(weight, 1), 1.0)}
 
     def parse_lists(self, serialized: tf.Tensor) -> dict[str, tf.Tensor]:
         """The inputs of `rank_raw` in serialized ExampleListWithContext messages [B]."""
@@ -264,10 +284,10 @@ class ServedRanker(tf.Module):
     def _of(self, *sides: str) -> list[FeatureKind]:
         return self._features.of_side(*sides)
 
-    def _encode(self, inputs: Tensors) -> tuple[tf.Tensor, tf.Tensor]:
-        """Tokens [N, M, D] float32 and presence [N, M] of raw items [N], N at least 1."""
+    def _encode(self, inputs: Tensors) -> dict[str, tf.Tensor]:
+        """What the item tower gives of raw items [N], N at least 1, with tokens in float32."""
         encoded = self._graphs.items(self.lists.prepared(self._of("item"), inputs))
-        return tf.cast(encoded["tokens"], tf.float32), encoded["present"]
+        return {**encoded, "tokens": tf.cast(encoded["tokens"], tf.float32)}
 
     def _history(self, inputs: Tensors) -> dict[str, tf.Tensor]:
         """The history as `ServedLists.scores` takes it, of events on items of the catalogue."""
@@ -278,7 +298,7 @@ class ServedRanker(tf.Module):
         rows, known = self.items.rows(inputs[f"{name}_items"])
         known &= inputs[f"{name}_items"] != ""
         history = self.lists.history(inputs, known, rows)
-        return history | {"events": self.items.gather(history["events"])[0]}
+        return history | {"events": self.items.gather(history["events"])["tokens"]}
 
 
 def _some(inputs: Tensors, lead: str) -> dict[str, tf.Tensor]:

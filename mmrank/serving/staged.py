@@ -162,13 +162,12 @@ class StagedRanker:
             products = [read.products[i] or {} for i in places]
             raw = self._call("encode_items", rows(self.card.inputs, "item", products, places))
             everything = np.ones(len(places), bool)
-            found.vectors.put(places, ItemVectors(raw["tokens"], raw["present"], everything))
+            found.vectors.put(places, ItemVectors.given(raw, everything))
             found.sources[places] = ENCODED
-        tokens, present = found.vectors.tokens[None], found.vectors.present[None]
         count = len(read.ids)
-        arrays = {"tokens": tokens[:, :count], "present": present[:, :count]}
+        arrays = {n: a[:, :count] for n, a in found.vectors.inputs().items()}
         if name is not None:
-            arrays[f"{name}_tokens"] = tokens[:, count:]
+            arrays[f"{name}_tokens"] = found.vectors.tokens[None, count:]
             arrays[f"{name}_known"] = found.vectors.known[None, count:]
             arrays |= {f"{name}_{role}": past[f"{name}_{role}"] for role in ("types", "ages")}
         return arrays, found

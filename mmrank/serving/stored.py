@@ -12,7 +12,7 @@ from mmrank.serving.raw import id_lookup
 
 
 class StoredItems(tf.Module):
-    """Tokens [N + 1, M, D] and presence [N + 1, M] of N items and of one that nothing is known of.
+    """What the item tower gives of N items and of one that nothing is known of.
 
     Attributes:
       absent: Tokens [M, D] float32 of the item without anything: what stands in a modality's place
@@ -20,8 +20,8 @@ class StoredItems(tf.Module):
 
     Args:
       ids: Item ids [N], unique texts.
-      table: tokens [N + 1, M, D] and present [N + 1, M] of these items; the last row is that of
-        an item with nothing present, which stands for every unknown id.
+      table: tokens [N + 1, M, D], present [N + 1, M] and perhaps match [N + 1, W] of these items;
+        the last row is that of an item with nothing present, which stands for every unknown id.
       storage: How the tokens are kept, a name of `mmrank.compression.item_table.STORAGES`.
     """
 
@@ -31,7 +31,7 @@ class StoredItems(tf.Module):
         self._rows = id_lookup(ids, range(len(ids)), default=len(ids))
         self._table = ItemTable(table, storage)
         # As it is read back, so that an absent modality is one vector wherever it comes from.
-        absent, _ = self.gather(tf.constant(len(ids)))
+        absent = self.gather(tf.constant(len(ids)))["tokens"]
         self.absent = tf.Variable(absent, trainable=False, name="absent_tokens")
 
     def rows(self, ids: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -39,7 +39,7 @@ class StoredItems(tf.Module):
         rows = self._rows.lookup(ids)
         return rows, rows < self._unknown
 
-    def gather(self, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Tokens [..., M, D] float32 and presence [..., M] bool of some rows [...]."""
+    def gather(self, rows: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Tokens [..., M, D] float32, present [..., M] bool and perhaps match [..., W] float32."""
         stored = self._table.gather(rows)
-        return tf.cast(stored["tokens"], tf.float32), stored["present"]
+        return {**stored, "tokens": tf.cast(stored["tokens"], tf.float32)}

@@ -72,7 +72,7 @@ def _requests(sample: Sample, served: ServedRanker, features: Features) -> dict[
     message = serialize_list(raw, list(features.columns.values()), history)
     embeddings = sample.pairs | length | _asked(sample, served)
     items = _found(served, sample.ids[0])
-    embeddings |= {n: items[n][None] for n in ("tokens", "present")}
+    embeddings |= {n: a[None] for n, a in items.items() if n != "known"}
     if history is not None:
         events = _found(served, sample.history[f"{history}_items"][0])
         embeddings |= {f"{history}_{n}": events[n][None] for n in ("tokens", "known")}

@@ -194,6 +194,8 @@ class EpochEnd(tf.keras.callbacks.Callback):
         what lies on all of them is gathered for it, and throw their copy away.
       outputs: What the outputs of the network's tasks mean, so that each has its own figures.
       agree: From the figure of this worker to that of all.
+      from_start: Whether the weights that training begins with are validated and kept too, for a
+        ranker that is of use before the first step.
     """
 
     def __init__(
@@ -208,8 +210,10 @@ class EpochEnd(tf.keras.callbacks.Callback):
         writes: bool = True,
         outputs: TaskOutputs | None = None,
         agree: Callable[[float], float] = float,
+        from_start: bool = False,
     ):
         super().__init__()
+        self._from_start = from_start
         self._outputs, self._agree = outputs, agree
         self._run, self._state, self._checkpoint = run, state, checkpoint
         self._network, self._scorer, self._valid = network, scorer, valid
@@ -217,6 +221,17 @@ class EpochEnd(tf.keras.callbacks.Callback):
         # Made here, outside of the scope that Keras trains in: the sums of a metric made in there
         # belong to replicas, which a callback is not.
         self._metric = make_metric("ndcg@10")
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        state = self._state
+        if not self._from_start or state.best_weights is not None:
+            return
+        scores = self._scorer.scores(self._scorer.raw(self._valid))
+        state.best = self._agree(validation_ndcg(scores, self._valid, self._metric))
+        state.best_weights = "checkpoints/best-0"
+        with self._folder() as folder:
+            self._network.save_weights(folder / state.best_weights)
+        logger.info("before training  ndcg@10 validation %.4f", state.best)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         raw = self._scorer.raw(self._valid)

@@ -20,7 +20,7 @@ from mmrank.build import (
     build_model,
     load_run,
 )
-from mmrank.config import Config, load_config, save_config
+from mmrank.config import Config, load_run_config, save_config
 from mmrank.data.batches import Batch
 from mmrank.data.tables import DataError, Dataset
 from mmrank.features import Features
@@ -42,6 +42,7 @@ from mmrank.training.callbacks import (
     TrainingError,
 )
 from mmrank.training.fine_tune import fine_tune, settings_by_feature
+from mmrank.training.match_start import start_from_matches
 from mmrank.training.memory import GIB, available_bytes, estimate_step_bytes
 from mmrank.training.optimizer import make_optimizer
 from mmrank.training.sources import TableLists, TrainingBatches, TrainingLists
@@ -131,8 +132,11 @@ def train_run(
         )
         # As compiled: for float16 Keras wraps the optimizer, and its loss scale has to be kept too.
         checkpoint = tf.train.Checkpoint(network=model.network, optimizer=model.network.optimizer)
+    scorer = ListScorer(model, config.training.batch_lists, config.data.buckets)
     if tasks:
         start_at_base_rates(model, tasks, batches.sample)
+    if state.checkpoint is None:
+        start_from_matches(model, scorer, batches.sample, tasks, config.seed)
     if source is not None:
         moved = as_table(warm_start(model, features, source.model, source.fitted))
         logger.info("weights from %s\n%s", source.folder, moved)
@@ -145,7 +149,6 @@ def train_run(
     valid = for_selection(
         features.arrays(dataset, dataset.rows("valid"), items), tasks, config.training.select_by
     )
-    scorer = ListScorer(model, config.training.batch_lists, config.data.buckets)
     epoch_end = EpochEnd(
         run,
         state,
@@ -157,6 +160,7 @@ def train_run(
         worker.is_chief,
         model.outputs,
         agree=lambda figure: _agreed(strategy, figure),
+        from_start=model.matcher is not None,
     )
     callbacks: list[tf.keras.callbacks.Callback] = [
         ReseedEpoch(config.seed, not DRAWING_LOSSES.isdisjoint(_loss_names(config))),
@@ -285,7 +289,7 @@ def _prepare(
 ) -> State:
     """The state to start from; a new run gets its config, schema and fitted features."""
     if resume and (run / STATE_FILE).is_file():
-        before = load_config(run / CONFIG_FILE)
+        before = load_run_config(run)
         if before != config:
             raise TrainingError(
                 f"{run} was started with another config; resume it with {run / CONFIG_FILE}, "

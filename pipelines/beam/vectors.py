@@ -22,14 +22,12 @@ from apache_beam.utils.shared import Shared
 
 from mmrank.data.shards import key_hashes, shard_file, shard_numbers, whole_shard
 from mmrank.data.tables import as_ids
-from mmrank.serving.computed import write_vectors
+from mmrank.serving.computed import Part, write_vectors
 from mmrank.serving.ranker import Ranker
 from mmrank.serving.signatures import ENCODE_ITEMS
 from pipelines.beam.jobs import BROKEN_MEDIA, COUNTERS, Job, Step
 from pipelines.beam.joins import Newest, catalog_rows, refuse_without_id
 from pipelines.beam.readers import Reader, aged_from, broken_media
-
-Part = tuple[Sequence[str], np.ndarray, np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,10 +139,16 @@ class Encode(Step):
         yield shard
 
     def encoded(self, ids: np.ndarray, rows: pd.DataFrame) -> Iterator[Part]:
-        """Ids, tokens and presence of some items, a cell at a time in the order of their hashes."""
-        encode = self.ranker.signatures[ENCODE_ITEMS]
-        shape = encode.structured_outputs["tokens"].shape
-        yield [], np.zeros([0, *shape[1:]], np.float32), np.zeros([0, shape[1]], bool)
+        """What is kept of some items, a cell at a time in the order of their hashes."""
+        outputs = self.ranker.signatures[ENCODE_ITEMS].structured_outputs
+        shape = outputs["tokens"].shape
+        match = outputs["match"].shape[1] if "match" in outputs else 0
+        yield (
+            [],
+            np.zeros([0, *shape[1:]], np.float32),
+            np.zeros([0, shape[1]], bool),
+            np.zeros([0, match], np.float32),
+        )
         cells = self.places.cell(ids)
         hashes = key_hashes(ids)
         for cell in np.unique(cells):
@@ -153,7 +157,7 @@ class Encode(Step):
             yield from self.cell(ids[order], rows.iloc[order])
 
     def cell(self, ids: np.ndarray, rows: pd.DataFrame) -> Iterator[Part]:
-        """Ids, tokens and presence of the items of a cell."""
+        """What is kept of the items of a cell."""
         kinds = self.reader.of_side("item")
         for start, count, raw in self.reader.raw(kinds, rows):
             lost = broken_media(kinds, rows.iloc[start : start + count], raw)
@@ -165,4 +169,7 @@ class Encode(Step):
                 inputs[f"{kind.name}_present"] = tf.constant(present)
             found = self.ranker.signatures[ENCODE_ITEMS](**inputs)
             tokens, present = found["tokens"].numpy(), found["present"].numpy()
-            yield list(ids[start : start + count]), tokens, present
+            match = np.zeros([count, 0], np.float32)
+            if "match" in found:
+                match = found["match"].numpy()
+            yield list(ids[start : start + count]), tokens, present, match

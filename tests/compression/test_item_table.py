@@ -18,7 +18,8 @@ def table() -> dict[str, np.ndarray]:
     tokens = rng.normal(size=(5, 2, 6)).astype(np.float32) * [[[0.01], [30.0]]]
     tokens[0, 0] = 0
     present = rng.random((5, 2)) < 0.5
-    return {"tokens": tokens.astype(np.float32), "present": present}
+    match = np.array([[3.0 * k, 16_777_215.0 - k] for k in range(5)], np.float32)
+    return {"tokens": tokens.astype(np.float32), "present": present, "match": match}
 
 
 def test_full_gives_back_what_came(table: dict[str, np.ndarray]) -> None:
@@ -55,6 +56,12 @@ def test_precision_of_the_ranker_comes_back(storage: str, table: dict[str, np.nd
     half = tf.cast(table["tokens"], tf.bfloat16).numpy()
     given = ItemTable({**table, "tokens": half}, storage).gather(tf.constant(ROWS))["tokens"]
     assert given.dtype == tf.bfloat16
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+def test_hashes_are_kept_as_they_are(storage: str, table: dict[str, np.ndarray]) -> None:
+    given = ItemTable(table, storage).gather(tf.constant(ROWS))["match"]
+    assert np.array_equal(given, table["match"][ROWS])
 
 
 def test_bytes_shrink(table: dict[str, np.ndarray]) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from mmrank.data.tables import DataError
+from mmrank.serving.embeddings.base import VectorShape
 from mmrank.serving.embeddings.opened import EmbeddingStores
 from mmrank.serving.embeddings.options import EmbeddingOptions
 from mmrank.serving.embeddings.redis_store import connect, item_key
@@ -36,10 +37,12 @@ class Vectors:
             self.read.append(part)
             items = np.array([2 * part, 2 * part + 1])
             tokens = np.broadcast_to((self.first + items)[:, None, None], [2, 2, 3])
-            yield [f"i{k}" for k in items], tokens, np.array([[True, False]] * 2)
+            match = np.zeros([2, 0], np.float32)
+            yield [f"i{k}" for k in items], tokens, np.array([[True, False]] * 2), match
 
     def source(self, fingerprint: str = OLD, digest: str = "one") -> Source:
-        return Source(fingerprint, ("title", "photo"), 3, digest, 3, 6, self.parts)
+        shape = VectorShape(2, 3)
+        return Source(fingerprint, ("title", "photo"), shape, digest, 3, 6, self.parts)
 
 
 def lookup(ids: np.ndarray) -> dict[str, np.ndarray]:

@@ -11,11 +11,12 @@ import pytest
 
 from mmrank.data.shards import MANIFEST, whole_shard
 from mmrank.data.tables import DataError
-from mmrank.serving.computed import Computed, described_shard, width_of, write_vectors
+from mmrank.serving.computed import Computed, described_shard, widths_of, write_vectors
 
 IDS = ["a", "b", "ü", "d", "e"]
 TOKENS = np.random.default_rng(7).normal(size=[5, 3, 4]).astype(np.float32)
 PRESENT = np.random.default_rng(8).random([5, 3]) < 0.5
+MATCH = np.random.default_rng(9).normal(size=[5, 2]).astype(np.float32)
 
 
 @pytest.fixture
@@ -23,10 +24,10 @@ def folder(tmp_path: pathlib.Path) -> pathlib.Path:
     """Five items in two shards, the first in two parts."""
     shards = []
     for name, cuts in (("one", [(0, 1), (1, 3)]), ("two", [(3, 5)])):
-        parts = [(IDS[a:b], TOKENS[a:b], PRESENT[a:b]) for a, b in cuts]
+        parts = [(IDS[a:b], TOKENS[a:b], PRESENT[a:b], MATCH[a:b]) for a, b in cuts]
         write = lambda file, parts=parts: write_vectors(file, parts)  # noqa: E731
         shards.append(dataclasses.asdict(whole_shard(tmp_path, f"{name}.parquet", write)))
-    Computed(tmp_path, "f00d", ("x", "y", "z"), 4, 5, tuple(shards)).save()
+    Computed(tmp_path, "f00d", ("x", "y", "z"), 4, 5, tuple(shards), 2).save()
     return tmp_path
 
 
@@ -36,7 +37,8 @@ def test_what_was_written_is_read(folder: pathlib.Path) -> None:
     found = vectors.of(["e", "ü", "a"], "f00d")
     np.testing.assert_array_equal(found["tokens"], TOKENS[[4, 2, 0]])
     np.testing.assert_array_equal(found["present"], PRESENT[[4, 2, 0]])
-    assert width_of(folder / "one.parquet", 3) == 4
+    np.testing.assert_array_equal(found["match"], MATCH[[4, 2, 0]])
+    assert widths_of(folder / "one.parquet", 3) == (4, 2)
     assert dataclasses.asdict(described_shard(folder / "one.parquet")) == vectors.shards[0]
 
 

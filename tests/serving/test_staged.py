@@ -10,6 +10,7 @@ import pytest
 
 from mmrank.build import Run
 from mmrank.data.tables import Dataset
+from mmrank.serving.embeddings.base import VectorShape
 from mmrank.serving.embeddings.opened import EmbeddingStores
 from mmrank.serving.embeddings.options import EmbeddingOptions
 from mmrank.serving.embeddings.packed import Packing
@@ -170,9 +171,10 @@ def test_redis_first_and_what_is_left_while_it_is_away(
 ) -> None:
     ids = asked["candidates"][:3]
     table = ranker.run("lookup_items", {"items": np.array(ids, object)})
-    packing = Packing(*table["tokens"].shape[1:])
+    shape = VectorShape(*table["tokens"].shape[1:], table["match"].shape[1])
     # In Redis alone: the vectors of the first item, under the names of new ones.
-    rows = packing.pack(table["tokens"][[0, 0]], table["present"][[0, 0]], "float32")
+    first = (table[n][[0, 0]] for n in ("tokens", "present", "match"))
+    rows = Packing(shape).pack(*first, "float32")
     client = connect(redis_server.address, 1000)
     for name, row in zip(("grown", "late"), rows, strict=True):
         client.set(item_key("mmrank", ranker.card.fingerprint, name), row)

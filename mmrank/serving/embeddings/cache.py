@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from mmrank.outputs import require_extra
-from mmrank.serving.embeddings.base import ItemVectors
+from mmrank.serving.embeddings.base import ItemVectors, VectorShape
 
 
 class VectorCache:
@@ -20,8 +20,7 @@ class VectorCache:
 
     Args:
       capacity: Items it holds.
-      modalities: M.
-      width: D.
+      shape: Of an item's vectors.
       seconds: How long after `put` an item is held.
       clock: Gives seconds that never go back.
 
@@ -32,8 +31,7 @@ class VectorCache:
     def __init__(
         self,
         capacity: int,
-        modalities: int,
-        width: int,
+        shape: VectorShape,
         seconds: float,
         clock: Callable[[], float] = time.monotonic,
     ):
@@ -42,7 +40,7 @@ class VectorCache:
 
         self._capacity, self._lock = capacity, threading.Lock()
         self._slots: LRUCache = LRUCache(capacity)
-        self._room = ItemVectors.none(capacity, modalities, width)
+        self._room = ItemVectors.none(capacity, shape)
         # Not a TTLCache, which does not say whose slots it gives back.
         self._seconds, self._clock = seconds, clock
         self._until = np.zeros(capacity)
@@ -55,9 +53,10 @@ class VectorCache:
         with self._lock:
             slots = np.array([self._slots.get(item, -1) for item in ids], np.intp)
             # The slot of an item may be another's as soon as the lock is given back.
-            tokens, present = self._room.tokens[slots], self._room.present[slots]
+            room = self._room
+            tokens, present, match = room.tokens[slots], room.present[slots], room.match[slots]
             known = (slots >= 0) & (self._clock() < self._until[slots])
-        return ItemVectors(tokens, present, known)
+        return ItemVectors(tokens, present, match, known)
 
     def put(self, ids: Sequence[str], found: ItemVectors) -> None:
         """Keeps the items that were found."""
@@ -67,6 +66,7 @@ class VectorCache:
                 slot = self._slot(ids[i])
                 self._room.tokens[slot] = found.tokens[i]
                 self._room.present[slot] = found.present[i]
+                self._room.match[slot] = found.match[i]
                 self._until[slot] = until
 
     def _slot(self, item: str) -> int:

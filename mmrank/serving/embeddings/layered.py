@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from mmrank.serving.embeddings.base import EmbeddingStore, ItemVectors, StoreAway
+from mmrank.serving.embeddings.base import EmbeddingStore, ItemVectors, StoreAway, VectorShape
 from mmrank.serving.embeddings.cache import VectorCache
 
 UNKNOWN, CACHE, REDIS, EXPORT = "unknown", "cache", "redis", "export"
@@ -18,18 +18,23 @@ class ExportedItems:
     """The table of an export as a store.
 
     Args:
-      lookup: Runs `lookup_items`: ids [N] → tokens, present and known.
+      lookup: Runs `lookup_items`: ids [N] → tokens, present, perhaps match, and known.
+
+    Attributes:
+      absent_tokens: What stands in the place of absent modalities, [M, D] float32.
+      shape: Of an item's vectors.
     """
 
     def __init__(self, lookup: Lookup):
         self._lookup = lookup
-        nothing = lookup(np.array([""], object))
-        self.absent_tokens: np.ndarray = nothing["tokens"][0]
+        nothing = ItemVectors.given(lookup(np.array([""], object)), np.zeros([1], bool))
+        self.absent_tokens: np.ndarray = nothing.tokens[0]
+        self.shape = VectorShape(*nothing.tokens.shape[1:], nothing.match.shape[1])
 
     def get(self, ids: Sequence[str]) -> ItemVectors:
         """The vectors of some items."""
         found = self._lookup(np.array(ids, object))
-        return ItemVectors(found["tokens"], found["present"], found["known"])
+        return ItemVectors.given(found, found["known"])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +77,7 @@ class LayeredStore:
     def get(self, ids: Sequence[str]) -> Found:
         """The vectors of some items; an empty id is that of no item."""
         texts = np.array(ids, object)
-        room = ItemVectors.none(len(ids), *self.absent_tokens.shape)
+        room = ItemVectors.none(len(ids), self._exported.shape)
         room.tokens[:] = self.absent_tokens
         sources = np.full(len(ids), UNKNOWN, object)
         away = False

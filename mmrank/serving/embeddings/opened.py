@@ -53,13 +53,12 @@ class EmbeddingStores:
                 "embeddings: the export has no fingerprint, by which Redis tells models apart; "
                 "export the run anew"
             )
-        modalities, width = exported.absent_tokens.shape
         cache = self._caches.get(fingerprint)
         if cache is None:
             capacity, seconds = self.options.cached_items, self.options.cached_seconds
-            cache = VectorCache(capacity, modalities, width, seconds)
+            cache = VectorCache(capacity, exported.shape, seconds)
             self._caches[fingerprint] = cache
-        packing = Packing(modalities, width)
+        packing = Packing(exported.shape)
         remote = RedisStore(self._client, self.options.prefix, fingerprint, packing, self.breaker)
         remote.check()
         return LayeredStore(exported, remote, cache)

@@ -11,7 +11,6 @@ import numpy as np
 from mmrank.outputs import require_extra
 
 Arrays = dict[str, np.ndarray]
-CONTEXTS = ("contexts", "contexts_present")
 
 
 class QueryCache:
@@ -39,7 +38,7 @@ class QueryCache:
         return len(self._kept)
 
     def get(self, rows: Sequence[Arrays]) -> tuple[Arrays, np.ndarray]:
-        """Contexts [B, C, D] and contexts_present [B, C] of queries, and which were kept [B] bool.
+        """What `encode_queries` gives of queries, [B, ...] by name, and which were kept, [B] bool.
 
         Args:
           rows: For each query its features [1] with their flags.
@@ -53,10 +52,10 @@ class QueryCache:
             batch = {n: np.concatenate([row[n] for row in missing.values()]) for n in names}
             encoded = self._encode(batch)
             for i, key in enumerate(missing):
-                found[key] = tuple(encoded[n][i] for n in CONTEXTS)
+                found[key] = {n: a[i] for n, a in encoded.items()}
             with self._lock:
                 self._kept.update({key: found[key] for key in missing})
-        contexts = {n: np.stack([found[key][i] for key in keys]) for i, n in enumerate(CONTEXTS)}
+        contexts = {n: np.stack([found[key][n] for key in keys]) for n in found[keys[0]]}
         return contexts, np.array([key not in missing for key in keys])
 
 

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import numpy as np
 
-from mmrank.serving.embeddings.base import ItemVectors
+from mmrank.serving.embeddings.base import ItemVectors, VectorShape
 from mmrank.serving.embeddings.cache import VectorCache
 from mmrank.serving.embeddings.queries import QueryCache
+
+SHAPE = VectorShape(1, 2, 1)
 
 
 def vectors(*values: float) -> ItemVectors:
     """One item a value, everywhere in its tokens [1, 2]; not known where it is below zero."""
     numbers = np.array(values, np.float32)
     tokens = np.repeat(numbers[:, None, None], 2, 2)
-    return ItemVectors(tokens, numbers[:, None] > 1, numbers >= 0)
+    return ItemVectors(tokens, numbers[:, None] > 1, 10 * numbers[:, None], numbers >= 0)
 
 
 def test_the_least_recently_used_are_forgotten_and_their_room_is_reused() -> None:
-    cache = VectorCache(3, 1, 2, 600.0)
+    cache = VectorCache(3, SHAPE, 600.0)
     cache.put(["a", "b", "c"], vectors(1, 2, 3))
     cache.get(["a"])
     cache.put(["d", "no"], vectors(4, -1))
@@ -25,13 +27,14 @@ def test_the_least_recently_used_are_forgotten_and_their_room_is_reused() -> Non
     assert found.known.tolist() == [True, False, True, True, False]
     assert found.tokens[[0, 2, 3], 0, 0].tolist() == [1, 3, 4]
     assert found.present[[0, 2, 3], 0].tolist() == [False, True, True]
+    assert found.match[[0, 2, 3], 0].tolist() == [10, 30, 40]
     assert len(cache) == 3
 
 
 def test_it_stays_right_under_any_order_of_use() -> None:
     # Against a plain model: a list of ids from the least to the most recently used.
     generator = np.random.default_rng(0)
-    cache, model = VectorCache(7, 1, 2, 600.0), {}
+    cache, model = VectorCache(7, SHAPE, 600.0), {}
     for _ in range(400):
         names = [f"i{n}" for n in generator.integers(0, 20, 3)]
         if generator.random() < 0.5:
@@ -53,7 +56,7 @@ def test_it_stays_right_under_any_order_of_use() -> None:
 
 def test_vectors_are_held_for_so_many_seconds_after_they_came() -> None:
     now = [0.0]
-    cache = VectorCache(2, 1, 2, 10.0, clock=lambda: now[0])
+    cache = VectorCache(2, SHAPE, 10.0, clock=lambda: now[0])
     cache.put(["a"], vectors(1))
     now[0] = 6.0
     cache.put(["b"], vectors(2))

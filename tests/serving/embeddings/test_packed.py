@@ -7,22 +7,37 @@ import struct
 import numpy as np
 import pytest
 
+from mmrank.serving.embeddings.base import VectorShape
 from mmrank.serving.embeddings.packed import Packing
 
 TOKENS = np.array([[[1.5, -2.0], [0.25, 3.0]], [[0.0, 1.0], [-1.0, 8.0]]], np.float32)
 PRESENT = np.array([[True, False], [True, True]])
+# The second is a hash that neither float16 nor float32 of a larger one could hold.
+MATCH = np.array([[0.5, 16_777_213.0], [0.0, 3.0]], np.float32)
+NONE = np.zeros([2, 0], np.float32)
+PACKING = Packing(VectorShape(2, 2))
 
 
 def test_a_row_is_a_type_the_presence_and_the_numbers() -> None:
-    row = Packing(2, 2).pack(TOKENS, PRESENT, "float32")[0]
+    row = PACKING.pack(TOKENS, PRESENT, NONE, "float32")[0]
     assert row == struct.pack("<BBB4f", 1, 1, 0, 1.5, -2.0, 0.25, 3.0)
-    half = Packing(2, 2).pack(TOKENS, PRESENT, "float16")[1]
+    half = PACKING.pack(TOKENS, PRESENT, NONE, "float16")[1]
     assert half == struct.pack("<BBB4e", 2, 1, 1, 0.0, 1.0, -1.0, 8.0)
 
 
+def test_what_is_matched_by_is_never_rounded() -> None:
+    packing = Packing(VectorShape(2, 2, 2))
+    row = packing.pack(TOKENS, PRESENT, MATCH, "float16")[0]
+    assert row == struct.pack("<BBB4e2f", 2, 1, 0, 1.5, -2.0, 0.25, 3.0, 0.5, 16_777_213.0)
+    found = packing.unpack([row])
+    np.testing.assert_array_equal(found.match, MATCH[:1])
+    # The row of a model that matches nothing is none of this one's.
+    assert not packing.unpack(PACKING.pack(TOKENS, PRESENT, NONE, "float16")).known.any()
+
+
 def test_rows_of_both_types_come_back_side_by_side() -> None:
-    packing = Packing(2, 2)
-    single, half = (packing.pack(TOKENS, PRESENT, d) for d in ("float32", "float16"))
+    packing = PACKING
+    single, half = (packing.pack(TOKENS, PRESENT, NONE, d) for d in ("float32", "float16"))
     found = packing.unpack([half[1], None, single[0]])
     assert found.known.tolist() == [True, False, True]
     np.testing.assert_array_equal(found.tokens[[0, 2]], TOKENS[[1, 0]])
@@ -42,12 +57,12 @@ def test_rows_of_both_types_come_back_side_by_side() -> None:
     ],
 )
 def test_what_is_no_row_is_not_known(broken: bytes) -> None:
-    packing = Packing(2, 2)
-    found = packing.unpack([broken, packing.pack(TOKENS, PRESENT, "float32")[0]])
+    packing = PACKING
+    found = packing.unpack([broken, packing.pack(TOKENS, PRESENT, NONE, "float32")[0]])
     assert found.known.tolist() == [False, True]
     assert np.isfinite(found.tokens).all()
 
 
 def test_what_float16_cannot_hold_is_refused() -> None:
     with pytest.raises(ValueError, match="float16"):
-        Packing(2, 2).pack(TOKENS * 1e5, PRESENT, "float16")
+        PACKING.pack(TOKENS * 1e5, PRESENT, NONE, "float16")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mmrank.config import ConfigError
-from mmrank.serving.embeddings.base import StoreError
+from mmrank.serving.embeddings.base import StoreError, VectorShape
 from mmrank.serving.embeddings.opened import EmbeddingStores
 from mmrank.serving.embeddings.options import PASSWORD_VARIABLE, EmbeddingOptions
 from mmrank.serving.embeddings.packed import Packing
@@ -31,10 +31,11 @@ def lookup(ids: np.ndarray) -> Mapping[str, np.ndarray]:
 
 def fill(address: str, items: Mapping[str, float], model: str = MODEL) -> None:
     """Puts items in, each of one number, with the first modality alone."""
-    packing = Packing(2, 2)
+    packing = Packing(VectorShape(2, 2))
     for item, value in items.items():
         tokens = np.full([1, 2, 2], value, np.float32)
-        (row,) = packing.pack(tokens, np.array([[True, False]]), "float32")
+        none = np.zeros([1, 0], np.float32)
+        (row,) = packing.pack(tokens, np.array([[True, False]]), none, "float32")
         connect(address, 1000).set(item_key("mmrank", model, item), row)
 
 

@@ -1,0 +1,207 @@
+"""Numbers in texts, with their units made one: `3/4 in`, `500ml`, `0.5 l` and `42"` compare."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+
+import numpy as np
+import tensorflow as tf
+
+from mmrank.matching.words import hashes
+
+# What a number counts. 0 is no number, 1 a number without a unit.
+NONE, BARE = 0, 1
+_LENGTH, _VOLUME, _MASS, _POWER, _VOLTAGE, _CURRENT, _FREQUENCY, _MEMORY, _COUNT, _AREA = range(
+    2, 12
+)
+_TEMPERATURE, _LIGHT, _TIME, _CHARGE, _FLOW, _ENERGY = range(12, 18)
+
+# Units as `words_of` leaves them, those of two words or ideographs written as one, with what one is
+# in the first of its kind.
+UNITS: dict[str, tuple[int, float]] = {
+    **dict.fromkeys(("mm", "millimeter", "millimeters", "毫米"), (_LENGTH, 1.0)),
+    **dict.fromkeys(("cm", "centimeter", "centimeters", "厘米", "公分"), (_LENGTH, 10.0)),
+    **dict.fromkeys(("m", "meter", "meters", "metre", "metres", "米"), (_LENGTH, 1000.0)),
+    **dict.fromkeys(("in", "inch", "inches", "英寸", "寸"), (_LENGTH, 25.4)),
+    **dict.fromkeys(("ft", "foot", "feet", "英尺"), (_LENGTH, 304.8)),
+    **dict.fromkeys(("yd", "yard", "yards"), (_LENGTH, 914.4)),
+    **dict.fromkeys(("ml", "milliliter", "milliliters", "毫升"), (_VOLUME, 1.0)),
+    **dict.fromkeys(("cl",), (_VOLUME, 10.0)),
+    **dict.fromkeys(("l", "liter", "liters", "litre", "litres", "升"), (_VOLUME, 1000.0)),
+    **dict.fromkeys(("floz",), (_VOLUME, 29.5735)),
+    **dict.fromkeys(("pt", "pint", "pints"), (_VOLUME, 473.176)),
+    **dict.fromkeys(("qt", "quart", "quarts"), (_VOLUME, 946.353)),
+    **dict.fromkeys(("gal", "gallon", "gallons"), (_VOLUME, 3785.41)),
+    **dict.fromkeys(("cuft",), (_VOLUME, 28316.8)),
+    **dict.fromkeys(("mg",), (_MASS, 0.001)),
+    **dict.fromkeys(("g", "gram", "grams", "gr", "克"), (_MASS, 1.0)),
+    **dict.fromkeys(("kg", "kilo", "kilogram", "kilograms", "公斤", "千克"), (_MASS, 1000.0)),
+    **dict.fromkeys(("oz", "ounce", "ounces"), (_MASS, 28.3495)),
+    **dict.fromkeys(("lb", "lbs", "pound", "pounds"), (_MASS, 453.592)),
+    **dict.fromkeys(("w", "watt", "watts", "瓦"), (_POWER, 1.0)),
+    **dict.fromkeys(("kw",), (_POWER, 1000.0)),
+    **dict.fromkeys(("hp",), (_POWER, 745.7)),
+    **dict.fromkeys(("v", "volt", "volts", "伏"), (_VOLTAGE, 1.0)),
+    **dict.fromkeys(("a", "amp", "amps", "ampere", "安"), (_CURRENT, 1.0)),
+    **dict.fromkeys(("hz",), (_FREQUENCY, 1.0)),
+    **dict.fromkeys(("mhz",), (_FREQUENCY, 1e6)),
+    **dict.fromkeys(("ghz",), (_FREQUENCY, 1e9)),
+    **dict.fromkeys(("mb",), (_MEMORY, 1.0)),
+    **dict.fromkeys(("gb",), (_MEMORY, 1024.0)),
+    **dict.fromkeys(("tb",), (_MEMORY, 1048576.0)),
+    **dict.fromkeys(
+        (
+            "pack",
+            "packs",
+            "pk",
+            "ct",
+            "count",
+            "pc",
+            "pcs",
+            "piece",
+            "pieces",
+            "set",
+            "只",
+            "件",
+            "包",
+        ),
+        (_COUNT, 1.0),
+    ),
+    **dict.fromkeys(("sqft",), (_AREA, 1.0)),
+    **dict.fromkeys(("deg", "degree", "degrees", "度"), (_TEMPERATURE, 1.0)),
+    **dict.fromkeys(("lm", "lumen", "lumens"), (_LIGHT, 1.0)),
+    **dict.fromkeys(("min", "minute", "minutes", "分钟"), (_TIME, 1.0)),
+    **dict.fromkeys(("h", "hr", "hrs", "hour", "hours", "小时"), (_TIME, 60.0)),
+    **dict.fromkeys(("mah",), (_CHARGE, 1.0)),
+    **dict.fromkeys(("ah",), (_CHARGE, 1000.0)),
+    **dict.fromkeys(("gpm",), (_FLOW, 1.0)),
+    **dict.fromkeys(("btu",), (_ENERGY, 1.0)),
+}
+CLOSE = 0.005  # of two logarithms that count as one number: half a percent
+
+
+@dataclasses.dataclass(frozen=True)
+class Quantities:
+    """The first Q numbers of some texts.
+
+    Attributes:
+      kinds: What each counts, [..., Q]: 0 for none, 1 for a bare number, else a kind of unit.
+      amounts: Logarithms of the numbers in the first unit of their kind, [..., Q].
+      numbers: Logarithms of the numbers as they stand, [..., Q].
+    """
+
+    kinds: tf.Tensor
+    amounts: tf.Tensor
+    numbers: tf.Tensor
+
+
+def quantities_of(words: tf.RaggedTensor, width: int) -> Quantities:
+    """The numbers among words [N, words], Q = `width` of each text at most, float32.
+
+    A whole number before a fraction is one with it: `1 1/2` is 1.5. A unit is the word after the
+    number, or the two words after it.
+    """
+    flat, rows = words.flat_values, words.value_rowids()
+    decimal = tf.strings.regex_full_match(flat, r"\d{1,12}(\.\d{1,9})?")
+    fraction = tf.strings.regex_full_match(flat, r"\d{1,4}/0*[1-9]\d{0,3}")
+    value = tf.strings.to_number(tf.where(decimal, flat, "0"))
+    upper = tf.strings.to_number(tf.where(fraction, tf.strings.regex_replace(flat, "/.*", ""), "0"))
+    lower = tf.strings.to_number(tf.where(fraction, tf.strings.regex_replace(flat, ".*/", ""), "1"))
+    value += upper / lower
+
+    following = _next(rows, -1)  # a word after the last one of a text is none of it
+    same = rows == following
+    joined = (
+        decimal
+        & same
+        & _next(fraction, False)
+        & (_next(value, 0.0) < 1.0)
+        & (value == tf.floor(value))
+        & (value < 1000.0)
+    )
+    value = tf.where(joined, value + _next(value, 0.0), value)
+    there = (decimal | fraction) & ~_last(joined) & (value > 0)
+
+    # The word after the number; after `1 1/2` the one after the fraction.
+    first = tf.where(same, _next(flat, ""), "")
+    second = tf.where(same & _next(same, False), _next(_next(flat, ""), ""), "")
+    third = tf.where(_next(_next(same, False), False), _next(_next(_next(flat, ""), ""), ""), "")
+    near = tf.where(joined, second, first)
+    far = tf.where(joined, tf.where(second == "", "", third), second)
+    kind_two, scale_two = _units(tf.strings.join([near, far]))
+    kind_one, scale_one = _units(near)
+    two = (kind_two > BARE) & (far != "")
+    kind, scale = tf.where(two, kind_two, kind_one), tf.where(two, scale_two, scale_one)
+    number = tf.math.log(tf.maximum(value, 1e-9))
+
+    def packed(values: tf.Tensor) -> tf.Tensor:
+        kept = tf.ragged.boolean_mask(words.with_flat_values(values), words.with_flat_values(there))
+        return kept.to_tensor(0.0, shape=[None, width])
+
+    return Quantities(packed(kind), packed(number + scale), packed(number))
+
+
+def agreement(asked: Quantities, offered: Quantities) -> tuple[tf.Tensor, tf.Tensor]:
+    """Shares of the numbers asked for that a candidate has, and that it has otherwise, [B, L].
+
+    A number is had if one of the candidate's is within half a percent of it in the same unit; if
+    either is bare, as they stand. It is had otherwise if the candidate has numbers of its unit, and
+    none of them is it. Both are 0 for a query without numbers.
+
+    Args:
+      asked: Of queries, [B, Q].
+      offered: Of candidates, [B, L, R].
+    """
+
+    def each(name: str) -> tuple[tf.Tensor, tf.Tensor]:
+        return getattr(asked, name)[:, None, :, None], getattr(offered, name)[:, :, None, :]
+
+    (kind, kinds), (amount, amounts), (number, numbers) = map(each, ("kinds", "amounts", "numbers"))
+    real = (kind > NONE) & (kinds > NONE)
+    bare = real & ((kind == BARE) | (kinds == BARE))
+    alike = real & ~bare & (kind == kinds)
+    equal = (alike & (tf.abs(amount - amounts) < CLOSE)) | (
+        bare & (tf.abs(number - numbers) < CLOSE)
+    )
+    had = tf.reduce_any(equal, -1)
+    otherwise = tf.reduce_any(alike, -1) & ~had
+    count = tf.reduce_sum(tf.cast(asked.kinds > NONE, tf.float32), -1)[:, None]
+
+    def share(flags: tf.Tensor) -> tf.Tensor:
+        return tf.reduce_sum(tf.cast(flags, tf.float32), -1) / tf.maximum(count, 1.0)
+
+    return share(had), share(otherwise)
+
+
+def _next(values: tf.Tensor, last: object) -> tf.Tensor:
+    """The value after each."""
+    end = tf.cast(tf.fill([1], last), values.dtype)
+    return tf.concat([values[1:], end[: tf.size(values)]], 0)
+
+
+def _last(flags: tf.Tensor) -> tf.Tensor:
+    """The flag before each."""
+    return tf.concat([tf.zeros_like(flags[:1]), flags[:-1]], 0)
+
+
+def _units(words: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Kinds of unit [N], `BARE` where a word is none, and logarithms of their sizes."""
+    known, kinds, scales = _table()
+    number = hashes(words)
+    at = tf.minimum(tf.searchsorted(tf.constant(known), number), len(known) - 1)
+    found = tf.gather(tf.constant(known), at) == number
+    kind = tf.where(found, tf.gather(tf.constant(kinds), at), float(BARE))
+    return kind, tf.where(found, tf.gather(tf.constant(scales), at), 0.0)
+
+
+@functools.cache
+def _table() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Hashes of the units in rising order, their kinds, and logarithms of their sizes."""
+    with tf.init_scope():
+        numbers = hashes(tf.constant(list(UNITS))).numpy()
+    order = np.argsort(numbers)
+    kinds = np.array([float(kind) for kind, _ in UNITS.values()], np.float32)
+    scales = np.array([math.log(size) for _, size in UNITS.values()], np.float32)
+    return numbers[order], kinds[order], scales[order]

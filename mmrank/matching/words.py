@@ -1,0 +1,97 @@
+"""The words of texts, their stems, and both as whole numbers; by TensorFlow's own ops."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from mmrank.encoders.normalize import Normalizer
+
+# Hashes are kept as float32 beside vectors; whole numbers are exact there up to 2**24.
+HASHES = 2**24 - 1
+NORMALIZER = Normalizer("NFKC", fold_case=True, own_ops=True)
+
+# In this order. Marks keep the points and slashes of numbers while other punctuation goes; control
+# characters cannot be in a normalised text.
+_POINT, _SLASH = "\x01", "\x02"
+_SPELLINGS = (
+    (r"(\d),(\d\d\d)", r"\1\2"),  # 1,000
+    # 3/4" and 6' 2"
+    (r"(\d)\s?(?:\"|''|″|”|“)", r"\1 in "),
+    (r"(\d)\s?['′’](\s|\d|$)", r"\1 ft \2"),
+    # 4x4x8, twice, since matches do not overlap
+    (r"(\d)[x×](\d)", r"\1 x \2"),
+    (r"(\d)[x×](\d)", r"\1 x \2"),
+    (r"(\d)(\pL)", r"\1 \2"),  # 500ml
+    (r"([\p{Han}\p{Hiragana}\p{Katakana}])", r" \1 "),
+    (r"(\d)\.(\d)", rf"\1{_POINT}\2"),
+    (r"(\d)/(\d)", rf"\1{_SLASH}\2"),
+    (rf"[^\pL\pM\pN{_POINT}{_SLASH}]+", " "),
+    (_POINT, "."),
+    (_SLASH, "/"),
+)
+# Endings that English nouns and verbs change, the first four of which exclude one another. Other
+# words lose a letter now and then, on both sides alike.
+_ENDINGS = (
+    (r"^(\pL{2,})ies$", r"\1y"),
+    (r"^(\pL+(?:ss|sh|ch|x|z))es$", r"\1"),
+    (r"^(\pL{2,}[^sui\W\d_])s$", r"\1"),
+    (r"^(\pL{3,})(?:ing|ed)$", r"\1"),
+    (r"^(\pL+)(?:nn|tt|pp|gg|mm|bb|dd)$", None),
+    (r"^(\pL{3,})e$", r"\1"),
+)
+_DOUBLED = "ntpgmbd"
+
+
+def words_of(texts: tf.Tensor) -> tf.RaggedTensor:
+    """The words of texts [N], [N, words] string.
+
+    Case and the Unicode form are folded. Every ideograph is a word; a number and its unit are two
+    (`500ml`), decimals and fractions one (`3/4`), and inches and feet have their names (`42"`).
+    """
+    spelled = NORMALIZER(texts)
+    for pattern, rewrite in _SPELLINGS:
+        spelled = tf.strings.regex_replace(spelled, pattern, rewrite)
+    return tf.strings.split(spelled)
+
+
+def stems_of(words: tf.RaggedTensor) -> tf.RaggedTensor:
+    """The words without the endings of English inflection, of the same shape.
+
+    `cabinets` and `cabinet`, `berries` and `berry`, `fitting`, `fitted` and `fit` are one.
+    """
+    stems = words.flat_values
+    for pattern, rewrite in _ENDINGS:
+        if rewrite is None:
+            for letter in _DOUBLED:
+                stems = tf.strings.regex_replace(stems, rf"^(\pL+{letter}){letter}$", r"\1")
+        else:
+            stems = tf.strings.regex_replace(stems, pattern, rewrite)
+    return words.with_flat_values(stems)
+
+
+def grams_of(words: tf.RaggedTensor) -> tf.RaggedTensor:
+    """Runs of three characters of the words written without spaces, [N, grams] string.
+
+    An underscore stands at either end, so that a text of two characters has two.
+    """
+    joined = tf.strings.join(["_", tf.strings.reduce_join(words, axis=-1), "_"])
+    return tf.strings.ngrams(tf.strings.unicode_split(joined, "UTF-8"), 3, separator="")
+
+
+def phrases_of(words: tf.RaggedTensor, longest: int) -> tf.RaggedTensor:
+    """Runs of one to `longest` words, written with spaces, [N, phrases] string."""
+    return tf.strings.ngrams(words, list(range(1, longest + 1)), separator=" ")
+
+
+def hashes(strings: tf.Tensor) -> tf.Tensor:
+    """Whole numbers from 1 to 2**24 − 1 of strings of any shape, float32.
+
+    Two words have one number with a chance of 6e-8.
+    """
+    return tf.cast(tf.strings.to_hash_bucket_fast(strings, HASHES) + 1, tf.float32)
+
+
+def hashed_rows(strings: tf.RaggedTensor, width: int) -> tf.Tensor:
+    """The first `width` hashes of each row, [N, width] float32, 0 where there are fewer."""
+    numbers = strings.with_flat_values(hashes(strings.flat_values))
+    return numbers.to_tensor(0.0, shape=[None, width])
