@@ -15,14 +15,15 @@ NORMALIZER = Normalizer("NFKC", fold_case=True, own_ops=True)
 _POINT, _SLASH = "\x01", "\x02"
 _SPELLINGS = (
     (r"(\d),(\d\d\d)", r"\1\2"),  # 1,000
-    # 3/4" and 6' 2"
-    (r"(\d)\s?(?:\"|''|″|”|“)", r"\1 in "),
+    # 3/4" and 6' 2"; NFKC has made two primes of a double one
+    (r"(\d)\s?(?:\"|''|′′|”|“)", r"\1 in "),
     (r"(\d)\s?['′’](\s|\d|$)", r"\1 ft \2"),
-    # 4x4x8, twice, since matches do not overlap
+    # 4x4x8 and 1.2.3, twice, since matches do not overlap
     (r"(\d)[x×](\d)", r"\1 x \2"),
     (r"(\d)[x×](\d)", r"\1 x \2"),
     (r"(\d)(\pL)", r"\1 \2"),  # 500ml
     (r"([\p{Han}\p{Hiragana}\p{Katakana}])", r" \1 "),
+    (r"(\d)\.(\d)", rf"\1{_POINT}\2"),
     (r"(\d)\.(\d)", rf"\1{_POINT}\2"),
     (r"(\d)/(\d)", rf"\1{_SLASH}\2"),
     (rf"[^\pL\pM\pN{_POINT}{_SLASH}]+", " "),

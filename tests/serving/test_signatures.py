@@ -172,14 +172,15 @@ def test_names_shapes_and_dtypes(signatures: Mapping[str, Any]) -> None:
     inputs["rank_embeddings"] = pair | {
         "contexts": ("float32", 3), "contexts_present": ("bool", 2),
         "tokens": ("float32", 4), "present": ("bool", 3), "list_length": ("int32", 1),
+        "match": ("float32", 3), "query_match": ("float32", 2),
         "history_tokens": ("float32", 4), "history_known": ("bool", 2),
         "history_types": ("string", 2), "history_ages": ("float32", 2),
     }  # fmt: skip
     outputs = {name: {"scores": 2} for name in inputs}
-    outputs["encode_items"] = {"tokens": 3, "present": 2, "embedding": 2}
+    outputs["encode_items"] = {"tokens": 3, "present": 2, "match": 2, "embedding": 2}
     outputs[REGRESS] = {"outputs": 1}
-    outputs["lookup_items"] = {"tokens": 3, "present": 2, "known": 1}
-    outputs["encode_queries"] = {"contexts": 3, "contexts_present": 2}
+    outputs["lookup_items"] = {"tokens": 3, "present": 2, "match": 2, "known": 1}
+    outputs["encode_queries"] = {"contexts": 3, "contexts_present": 2, "query_match": 2}
     assert set(signatures) == set(inputs)
     for name, function in signatures.items():
         specs = function.structured_input_signature[1]
