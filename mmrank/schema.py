@@ -22,6 +22,8 @@ SIDES = ("query", "user", "item", "pair", "label")
 PSEUDO = "pseudo"  # marks rows whose grade is that of a ranker
 LABELS = ("grade", "position", "click", "dwell", "cart", "purchase", PSEUDO)
 
+FORMATS = ("parquet", "csv", "tsv", "jsonl", "svmlight")
+
 # Kinds that stand in no column: they are computed from the events before a list.
 COMPUTED = ("history", "collaborative")
 
@@ -30,8 +32,67 @@ class SchemaError(UserError):
     """A schema that cannot be used; the message says where and how to mend it."""
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Reading:
+    """How the file of a table is read. What is left out is told by the file itself.
+
+    Attributes:
+      format: parquet, csv, tsv, jsonl or svmlight, where the file's ending says something else.
+      encoding: Of a text file, such as latin-1; UTF-8, or what its first bytes say, unless told.
+      separator: Between two fields of a csv or tsv, one character.
+      decimal: Decimal mark of a csv or tsv, `.` or `,`.
+      thousands: What parts groups of three digits in a csv or tsv; nothing does unless told.
+      groups: File with the sizes of the lists of an svmlight file without qid, one a line.
+    """
+
+    format: str | None = None
+    encoding: str | None = None
+    separator: str | None = None
+    decimal: str | None = None
+    thousands: str | None = None
+    groups: str | None = None
+
+    def check(self, where: str) -> None:
+        """Nothing, if the values can be.
+
+        Args:
+          where: The table, to begin a message with.
+
+        Raises:
+          SchemaError: One cannot.
+        """
+        if self.format is not None and self.format not in FORMATS:
+            near = did_you_mean(self.format, FORMATS)
+            raise SchemaError(f"{where}.format: unknown format {self.format!r}{near}")
+        if self.encoding is not None:
+            try:
+                "".encode(self.encoding)
+            except LookupError:
+                raise SchemaError(
+                    f"{where}.encoding: unknown encoding {self.encoding!r}; use utf-8, latin-1, "
+                    "cp1252, gbk or another that Python knows"
+                ) from None
+        if self.separator is not None and (len(self.separator) != 1 or self.separator in '"\r\n'):
+            raise SchemaError(
+                f"{where}.separator: {self.separator!r} is not one character between fields; "
+                'a tab is written "\\t"'
+            )
+        if self.decimal not in (None, ".", ","):
+            raise SchemaError(f"{where}.decimal: {self.decimal!r} is neither '.' nor ','")
+        if self.thousands is not None and (
+            self.thousands not in (".", ",", "'", " ") or self.thousands == (self.decimal or ".")
+        ):
+            raise SchemaError(
+                f"{where}.thousands: {self.thousands!r} is none of . , ' and a space, or is the "
+                "decimal mark"
+            )
+
+
+_READING = {f.name for f in dataclasses.fields(Reading)}
+
+
 @dataclasses.dataclass(frozen=True)
-class Catalog:
+class Catalog(Reading):
     """The table with one row per item."""
 
     file: str = "catalog.parquet"
@@ -39,7 +100,7 @@ class Catalog:
 
 
 @dataclasses.dataclass(frozen=True)
-class Lists:
+class Lists(Reading):
     """The table with one row per candidate of a list. `None` marks an optional column left out."""
 
     file: str = "lists.parquet"
@@ -51,7 +112,7 @@ class Lists:
 
 
 @dataclasses.dataclass(frozen=True)
-class Events:
+class Events(Reading):
     """The table with one row per event: who did what with which item, and when."""
 
     file: str = "events.parquet"
@@ -133,7 +194,7 @@ class Schema:
             if value is not None:
                 plain[table] = {
                     f.name: getattr(value, f.name)
-                    for f in dataclasses.fields(value)
+                    for f in sorted(dataclasses.fields(value), key=lambda f: f.name in _READING)
                     # None is the default of most, and has to be said of the others only.
                     if getattr(value, f.name) is not None or f.default is not None
                 }
@@ -236,7 +297,9 @@ def _table(kind: type, plain: Any, where: str) -> Any:
         optional = "None" in str(fields[key].type)
         if not isinstance(value, str) and not (value is None and optional):
             raise SchemaError(f"{where}.{key}: expected a text, got {value!r}")
-    return kind(**plain)
+    table = kind(**plain)
+    table.check(where)
+    return table
 
 
 def _feature(plain: Any, index: int) -> Feature:
@@ -277,7 +340,7 @@ def _check_sensitive(schema: Schema) -> None:
     for name in ("catalog", "lists", "events"):
         table = getattr(schema, name)
         for field in dataclasses.fields(table) if table is not None else ():
-            if field.name != "file":
+            if field.name not in ("file", *_READING):
                 used[getattr(table, field.name)] = f"{name}.{field.name}"
     for column in schema.sensitive:
         if column in used:

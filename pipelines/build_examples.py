@@ -26,11 +26,12 @@ from pipelines.beam.arguments import add_job_arguments
 from pipelines.prepare_logs import (
     Columns,
     add_log_arguments,
+    catalog_types,
     check_sensitive,
     log_columns,
     log_schema,
+    log_types,
     read_feature,
-    text_columns,
 )
 
 if TYPE_CHECKING:
@@ -105,10 +106,11 @@ def build(
     if isinstance(source, Log):
         schema, media = source.schema, source.catalog.parent
         columns, others = source.columns, source.others
-        log = table_pieces(source.log, [*columns.named().values(), *others], text_columns(columns))
+        named = [*columns.named().values(), *others]
+        log = table_pieces(source.log, named, *log_types(columns, schema.features))
         item = source.catalog_item
         known = [item, *(f.column for f in schema.side("item"))]
-        catalog = table_pieces(source.catalog, known, [item])
+        catalog = table_pieces(source.catalog, known, *catalog_types(item, schema.features))
     else:
         schema = load_schema(source)
         media = source / (schema.media or ".")

@@ -21,7 +21,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mmrank.data.shards import MANIFEST, PARTIAL
-from mmrank.data.tables import DataError
+from mmrank.data.tables import DataError, column_types
 from mmrank.outputs import exit_code, log_progress, refuse_filled, require_extra, write_whole
 from mmrank.schema import load_schema
 from pipelines.beam.arguments import add_job_arguments, positive
@@ -95,7 +95,9 @@ def embed(
     reader.check()
     item = own.catalog.item
     columns = [item, *(kind.feature.column for kind in reader.of_side("item"))]
-    pieces = table_pieces(data / own.catalog.file, columns, [item])
+    place = own.catalog
+    single, texts, numbers = column_types(dataclasses.replace(schema, catalog=place), "catalog")
+    pieces = table_pieces(data / place.file, columns, single | texts, numbers, place)
     cells = cell_count(row_count(pieces), batch)
     places = Places(cells, min(shards, cells))
     plan = {

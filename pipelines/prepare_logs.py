@@ -22,13 +22,14 @@ import argparse
 import dataclasses
 import pathlib
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
 import pandas as pd
 
 from mmrank.data.pseudonyms import VARIABLE, Pseudonyms
-from mmrank.data.tables import DataError, as_ids, columns_of, offenders, read_table, seconds
+from mmrank.data.reading import columns_of, read_table
+from mmrank.data.tables import DataError, as_ids, offenders, seconds, types_of_features
 from mmrank.data.validation import validate_dataset
 from mmrank.outputs import exit_code, new_folder
 from mmrank.schema import (
@@ -82,11 +83,34 @@ def text_columns(columns: Columns) -> list[str]:
     return [named[role] for role in TEXTS if role in named]
 
 
+def log_types(columns: Columns, features: Iterable[Feature]) -> tuple[set[str], set[str]]:
+    """The log's columns of texts and of numbers, those of its features among them."""
+    single, texts, numbers = types_of_features(
+        f for f in features if f.side not in ("item", "label") and f.name != "query"
+    )
+    named = columns.named()
+    of_roles = {named[role] for role in (*NUMBERS, "time") if role in named}
+    words = {*text_columns(columns), *single, *texts}
+    return words, (numbers | of_roles) - words
+
+
+def catalog_types(item: str, features: Iterable[Feature]) -> tuple[set[str], set[str]]:
+    """The catalogue's columns of texts and of numbers.
+
+    Args:
+      item: Its column of item ids.
+      features: Of any side.
+    """
+    single, texts, numbers = types_of_features(f for f in features if f.side == "item")
+    return {item, *single, *texts}, numbers - {item}
+
+
 def read_pages(
     file: pathlib.Path,
     columns: Columns,
     others: Sequence[str] = (),
     without: Sequence[str] = (),
+    features: Sequence[Feature] = (),
 ) -> pd.DataFrame:
     """The log's rows under the names of `Columns`, by time, page and position.
 
@@ -95,11 +119,13 @@ def read_pages(
       columns: What its columns hold.
       others: Further columns to keep.
       without: Columns that are not read.
+      features: What is in the further columns.
 
     Raises:
       DataError: The file, a column or a value cannot be used.
     """
-    raw = read_table(file, text_columns(columns), without)
+    texts, numbers = log_types(columns, features)
+    raw = read_table(file, texts, without, numbers=numbers)
     return clean_pages(raw, file, columns, others).reset_index(drop=True)
 
 
@@ -237,13 +263,14 @@ def prepare(
     """
     others = [f.column for f in features if f.side != "item"]
     check_sensitive(sensitive, (log, catalog))
-    rows, short = graded_pages(read_pages(log, columns, others, sensitive))
+    rows, short = graded_pages(read_pages(log, columns, others, sensitive, features))
     rows = rows.reset_index(drop=True)
     if pseudonyms is not None and "user" in rows:
         rows["user"] = rows["user"].map(pseudonyms.of, na_action="ignore")
     if rows.empty:
         raise DataError(f"{log}: no page has two items or more, so there is nothing to rank")
-    items = read_table(catalog, [catalog_item], sensitive)
+    texts, numbers = catalog_types(catalog_item, features)
+    items = read_table(catalog, texts, sensitive, numbers=numbers)
     if catalog_item not in items:
         near = did_you_mean(catalog_item, items.columns)
         raise DataError(f"{catalog}: no column {catalog_item!r}{near}; name it with --catalog-item")

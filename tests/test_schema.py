@@ -43,7 +43,7 @@ def test_a_table_may_be_given_by_its_file_alone() -> None:
 def test_round_trip_through_a_file(tmp_path: pathlib.Path) -> None:
     schema = Schema(
         name="商店",
-        catalog=Catalog("c.csv", "sku"),
+        catalog=Catalog("c.csv", "sku", encoding="latin-1", separator=";", decimal=","),
         lists=Lists("l.csv", "search", "sku", user="who", time=None, split="part"),
         events=Events("e.csv", "who", "sku", None, "at"),
         features=(
@@ -74,6 +74,23 @@ def test_look_ups() -> None:
     ("plain", "words"),
     [
         ([], "a schema is a mapping"),
+        (
+            {"catalog": {"format": "cvs"}, "features": [TITLE]},
+            "catalog.format: unknown format 'cvs'",
+        ),
+        (
+            {"lists": {"encoding": "latin-99"}, "features": [TITLE]},
+            "lists.encoding: unknown encoding",
+        ),
+        (
+            {"events": {"separator": ";;"}, "features": [TITLE]},
+            "is not one character between fields",
+        ),
+        ({"catalog": {"decimal": ";"}, "features": [TITLE]}, "catalog.decimal: ';' is neither"),
+        (
+            {"catalog": {"decimal": ",", "thousands": ","}, "features": [TITLE]},
+            "catalog.thousands: ',' is none of",
+        ),
         (None, "a schema is a mapping"),
         ({"feature": [TITLE]}, "schema: unknown key 'feature'; did you mean 'features'?"),
         ({}, "features: the schema names no feature"),

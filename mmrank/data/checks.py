@@ -11,8 +11,10 @@ import numpy as np
 import pandas as pd
 
 from mmrank.data.findings import SHOWN, Finding, found, whole
+from mmrank.data.reading import columns_of
 from mmrank.data.reviews import ReviewKeys, read_reviews
-from mmrank.data.tables import MISSING, as_ids, columns_of, named_columns, seconds
+from mmrank.data.stands import MISSING
+from mmrank.data.tables import as_ids, named_columns, seconds
 from mmrank.data.vectors import read_vector
 from mmrank.schema import COMPUTED, SCHEMA_FILE, Feature, Schema, SchemaError, did_you_mean
 
@@ -73,8 +75,8 @@ def check_sensitive(
     """Sensitive columns that no table has: a misspelt one would be read after all."""
     if not schema.sensitive:
         return
-    files = [getattr(schema, table).file for table in frames]
-    there = {column for file in files for column in columns_of(folder / file)}
+    places = [getattr(schema, table) for table in frames]
+    there = {column for place in places for column in columns_of(folder / place.file, place)}
     for column in schema.sensitive:
         if column not in there:
             near = did_you_mean(column, there)

@@ -8,7 +8,13 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
+from mmrank.outputs import UserError
+
 SHOWN = 3
+
+
+class DataError(UserError):
+    """Data that cannot be used; the message names the file, the column, the rows and the remedy."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import logging
 import pathlib
-from collections.abc import Collection, Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 
-from mmrank.outputs import UserError
-from mmrank.schema import COMPUTED, Schema, SchemaError, did_you_mean, load_schema
+from mmrank.data.findings import DataError
+from mmrank.data.reading import FOUND, read_table
+from mmrank.data.reading import columns_of as columns_of  # for those who read no whole dataset
+from mmrank.data.stands import refuse_nested, texts_of
+from mmrank.schema import COMPUTED, Feature, Schema, SchemaError, did_you_mean, load_schema
 
 TABLES = ("catalog", "lists", "events")
 SPLITS = ("train", "valid", "test")
-# Words for a missing number in a text file.
-MISSING = ("NA", "N/A", "NaN", "nan", "null", "NULL", "None")
+# Kinds whose value is the text that stands in a cell, and those of one text or a list of texts.
+_ONE_TEXT = ("text", "category", "image", "video", "audio")
+_TEXTS = ("tags",)
 
-
-class DataError(UserError):
-    """Data that cannot be used; the message names the file, the column, the rows and the remedy."""
+logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,79 +97,55 @@ def load_dataset(folder: str | pathlib.Path) -> Dataset:
 def read_one(folder: pathlib.Path, schema: Schema, table: str) -> pd.DataFrame | None:
     """The rows of `catalog`, `lists` or `events` as the file has them; None without that table.
 
+    What is read as text and what as a number is told by the schema: see `column_types`.
+
     Raises:
-      DataError: As `read_table`.
+      DataError: As `read_table`; or an id, a text or a category is a list or an object.
     """
     place = getattr(schema, table)
     if place is None:
         return None
-    ids = [getattr(place, role, None) for role in ("item", "list", "user")]
-    texts = [name for name in ids if name is not None]
-    return read_table(folder / place.file, texts, schema.sensitive)
+    single, texts, numbers = column_types(schema, table)
+    frame = read_table(
+        folder / place.file,
+        single | texts,
+        schema.sensitive,
+        numbers=numbers,
+        told=place,
+    )
+    for what in frame.attrs.get(FOUND, ()):
+        logger.info("%s: %s", table, what)
+    for column in sorted(single & set(frame.columns)):
+        refuse_nested(folder / place.file, frame[column])
+    return frame
 
 
-def read_table(
-    path: pathlib.Path, texts: Collection[str] = (), without: Collection[str] = ()
-) -> pd.DataFrame:
-    """The rows of a .parquet, .csv, .tsv or .jsonl file (the latter three may be gzipped).
+def column_types(
+    schema: Schema, table: str
+) -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
+    """The columns of a table that are one text, that are one or several, and that are numbers.
 
-    Columns of a .csv or .tsv become numbers where no text is lost by it: `007` stays `007`. Only
-    an empty cell is missing; `NA` and `null` are words, but in a column of numbers.
-
-    Args:
-      path: The file.
-      texts: Columns of a .csv or .tsv that stay text whatever they hold, such as ids.
-      without: Columns that are left out, if there are such.
-
-    Raises:
-      DataError: The file is missing, of unknown type, or cannot be read.
+    A column that is both, as one of two features, is a text: a number can be had of it.
     """
-    if not path.is_file():
-        raise DataError(
-            f"{path}: no such file; the schema names it, so put it there or mend the name"
-        )
-    suffixes = [s for s in path.suffixes if s != ".gz"]
-    suffix = suffixes[-1] if suffixes else ""
-    try:
-        if suffix == ".parquet":
-            wanted = None if not without else [n for n in columns_of(path) if n not in without]
-            return pd.read_parquet(path, columns=wanted).reset_index(drop=True)
-        if suffix in (".csv", ".tsv"):
-            frame = pd.read_csv(
-                path,
-                sep="\t" if suffix == ".tsv" else ",",
-                dtype=str,
-                keep_default_na=False,
-                na_values=[""],
-                usecols=lambda name: name not in without,
-            )
-            return frame.apply(lambda c: c if c.name in texts else _numbers_where_faithful(c))
-        if suffix == ".jsonl":
-            frame = pd.read_json(path, lines=True, dtype=False, convert_dates=False)
-            return frame.drop(columns=[c for c in without if c in frame])
-    except (ValueError, OSError) as error:
-        raise DataError(f"{path}: cannot be read as {suffix}: {error}") from error
-    raise DataError(f"{path}: unknown file type {suffix!r}; known: .parquet, .csv, .tsv, .jsonl")
+    place = getattr(schema, table)
+    side = {"catalog": ("item",), "lists": ("query", "user", "pair", "label")}.get(table, ())
+    single, texts, numbers = types_of_features(schema.side(*side))
+    roles = (getattr(place, role, None) for role in ("item", "list", "user", "type", "split"))
+    single |= {column for column in roles if column is not None}
+    time = getattr(place, "time", None)  # a number or a date
+    numbers |= {time} - {None}
+    return single, texts - single, numbers - single - texts
 
 
-def columns_of(path: pathlib.Path) -> list[str]:
-    """The names of a table's columns, without reading more than its beginning."""
-    suffixes = [s for s in path.suffixes if s != ".gz"]
-    if suffixes[-1:] == [".parquet"]:
-        return list(pq.read_schema(path).names)
-    if suffixes[-1:] == [".jsonl"]:
-        return [*map(str, pd.read_json(path, lines=True, nrows=1).columns)]
-    return [*pd.read_csv(path, sep="\t" if suffixes[-1:] == [".tsv"] else ",", nrows=0).columns]
-
-
-def _numbers_where_faithful(column: pd.Series) -> pd.Series:
-    """The column as numbers if no text would be lost by it (`007` would), else as it stands."""
-    values = column.mask(column.isin(MISSING))
-    if values.str.match(r"^[+-]?0\d").any():
-        return column
-    numbers = pd.to_numeric(values, errors="coerce")
-    lost = numbers.isna() & values.notna()
-    return column if lost.any() or numbers.isna().all() else numbers
+def types_of_features(
+    features: Iterable[Feature],
+) -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
+    """As `column_types`, of some features of one table."""
+    read = [f for f in features if f.kind not in COMPUTED]
+    texts = {f.column for f in read if f.kind in _TEXTS or f.column.endswith("*")}
+    single = {f.column for f in read if f.kind in _ONE_TEXT} - texts
+    numbers = {f.column for f in read if f.kind == "number"} - texts - single
+    return frozenset(single), frozenset(texts), frozenset(numbers)
 
 
 def check_columns(
@@ -219,9 +197,11 @@ def seconds(times: pd.Series) -> np.ndarray:
     if pd.api.types.is_datetime64_any_dtype(times):
         return _since_1970(pd.to_datetime(times, utc=True))
     texts = times.astype("string")  # may mix the forms of ISO 8601, and numbers with them
-    dates = _since_1970(pd.to_datetime(texts, format="ISO8601", errors="coerce", utc=True))
     numbers = pd.to_numeric(texts, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
-    return np.where(np.isnan(dates), numbers, dates)
+    # A number is one whatever date its digits could be: 1712050800 is no eighth of May 1712.
+    dates = texts.mask(~np.isnan(numbers))
+    read = _since_1970(pd.to_datetime(dates, format="ISO8601", errors="coerce", utc=True))
+    return np.where(np.isnan(numbers), read, numbers)
 
 
 def _since_1970(times: pd.Series) -> np.ndarray:
@@ -231,14 +211,11 @@ def _since_1970(times: pd.Series) -> np.ndarray:
 
 def as_ids(column: pd.Series) -> pd.Series:
     """Ids as text, so that 17 in one file and "17" in another are one; missing stays missing."""
-    if pd.api.types.is_float_dtype(column):
-        whole = column.dropna() % 1 == 0
-        if whole.all():
-            column = column.astype("Int64")
+    texts = texts_of(column)
     # A text once for each id, not for each row: of a log this is most of the memory.
-    codes, ids = pd.factorize(column)
-    texts = np.array([*ids.astype("string"), pd.NA], dtype=object)
-    return pd.Series(texts[codes], column.index, dtype=object, name=column.name)
+    codes, ids = pd.factorize(texts)
+    table = np.array([*ids, pd.NA], dtype=object)
+    return pd.Series(table[codes], column.index, dtype=object, name=column.name)
 
 
 def number_lists(schema: Schema, lists: pd.DataFrame, numbers: pd.Series) -> pd.DataFrame:

@@ -24,6 +24,7 @@ from mmrank.data.event_checks import check_event_times, count_events
 from mmrank.data.findings import Finding, whole
 from mmrank.data.list_checks import check_lists, split_column
 from mmrank.data.media_checks import check_media
+from mmrank.data.reading import FOUND
 from mmrank.data.tables import SPLITS, TABLES, DataError, read_one
 from mmrank.schema import Schema, load_schema
 
@@ -35,7 +36,7 @@ KINDS: Mapping[str, Collection[str]] = {
     "number": ("query", "user", "item", "pair", "label"),
     "category": ("query", "user", "item", "pair"),
     "tags": ("query", "user", "item"),
-    "vector": ("query", "user", "item"),
+    "vector": ("query", "user", "item", "pair"),
     "video": ("item",),
     "audio": ("query", "item"),
     "history": ("user",),
@@ -53,9 +54,10 @@ class ValidationReport:
       folder: Where it lies.
       findings: Everything found, in the order of the checks.
       counts: items, lists, candidates, queries, users, events; `without_events` with the items and
-        users of whom there is none; `splits` with lists and candidates of each; `media` with named,
-        missing, checked and broken files of each feature whose values are files; `empty_texts` with
-        the number of empty values of each text or reviews feature.
+        users of whom there is none; `found`, what the files told of their dialect, in words;
+        `splits` with lists and candidates of each; `media` with named, missing, checked and broken
+        files of each feature whose values are files; `empty_texts` with the number of empty values
+        of each text or reviews feature.
     """
 
     name: str
@@ -136,6 +138,7 @@ def validate_dataset(
         findings += check_events(schema, frames["events"], items)
         findings += check_event_times(schema, frames["events"], frames.get("lists"))
     counts = _counts(schema, frames)
+    counts["found"] = tuple(what for f in frames.values() for what in f.attrs.get(FOUND, ()))
     findings += check_media(folder, schema, frames, kinds, media, counts["media"])
     return ValidationReport(schema.name, folder, tuple(findings), counts)
 
@@ -184,6 +187,8 @@ def _counts(schema: Schema, frames: Mapping[str, pd.DataFrame]) -> dict[str, Any
 
 
 def _describe(counts: Mapping[str, Any]) -> Iterator[str]:
+    for what in counts["found"]:
+        yield f"  found in {what}"
     plain = ("items", "lists", "candidates", "queries", "users", "events")
     yield "  " + ", ".join(f"{counts[k]:,} {k}" for k in plain if k in counts)
     without = {k: n for k, n in counts.get("without_events", {}).items() if n}

@@ -13,6 +13,7 @@ import tensorflow as tf
 from mmrank.config import ConfigError, from_mapping
 from mmrank.data.blank import BLANK, BLANK_PATTERN
 from mmrank.data.media import MediaStore
+from mmrank.data.stands import texts_of
 from mmrank.schema import Feature
 
 CHUNK = 512
@@ -150,7 +151,8 @@ class FeatureKind(abc.ABC):
 def texts(values: pd.Series) -> np.ndarray:
     """A column as an object array of texts; missing and blank values become the empty text."""
     if pd.api.types.infer_dtype(values, skipna=True) != "string":
-        return values.astype("string").fillna("").str.strip(BLANK).to_numpy(dtype=object)
+        words = texts_of(values).astype("string")
+        return words.fillna("").str.strip(BLANK).to_numpy(dtype=object)
     # Of a log with few distinct texts, one object each.
     codes, distinct = pd.factorize(values)
     cleaned = distinct.astype("string").str.strip(BLANK)

@@ -48,7 +48,7 @@ class Category(FeatureKind):
         check_buckets(self)
 
     def read(self, values: pd.Series, media: MediaStore | None) -> tuple[np.ndarray, np.ndarray]:
-        words = texts(_whole_numbers(values))
+        words = texts(values)
         return words, words != ""
 
     def fit(self, values: pd.Series) -> None:
@@ -111,13 +111,6 @@ def most_frequent(counts: Mapping[str, int], options: Any) -> tuple[str, ...]:
     """The known words: frequent enough, the most frequent first, ties in alphabetical order."""
     ordered = sorted(counts, key=lambda word: (-counts[word], word))
     return tuple(w for w in ordered if counts[w] >= options.min_count)[: options.max_words]
-
-
-def _whole_numbers(values: pd.Series) -> pd.Series:
-    """Ids that a missing value has turned into floats, as whole numbers again."""
-    if pd.api.types.is_float_dtype(values) and (values.dropna() % 1 == 0).all():
-        return values.astype("Int64")
-    return values
 
 
 class CategoryEncoder(tf.keras.layers.Layer):

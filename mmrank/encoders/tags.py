@@ -12,6 +12,7 @@ import pandas as pd
 import tensorflow as tf
 
 from mmrank.data.media import MediaStore
+from mmrank.data.stands import text_of
 from mmrank.encoders.base import FeatureKind, texts
 from mmrank.encoders.category import check_buckets, most_frequent, string_lookup
 from mmrank.schema import Feature
@@ -62,7 +63,7 @@ class Tags(FeatureKind):
     def _join(self, value: Any) -> Any:
         # Parquet may hold real lists.
         if isinstance(value, (list, tuple, np.ndarray)):
-            return self.options.separator.join(str(v) for v in value)
+            return self.options.separator.join(str(text_of(v)) for v in value)
         return value
 
     def fit(self, values: pd.Series) -> None:

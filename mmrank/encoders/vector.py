@@ -35,7 +35,7 @@ class Vector(FeatureKind):
     the fitted length stops the graph with an error.
     """
 
-    sides = frozenset({"item", "query", "user"})
+    sides = frozenset({"item", "query", "user", "pair"})
     raw_dtype = tf.string
     Options = VectorOptions
 

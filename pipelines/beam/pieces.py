@@ -10,8 +10,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mmrank.data.tables import DataError, columns_of, named_columns, read_table
-from mmrank.schema import Schema, did_you_mean
+from mmrank.data.reading import arrow_frame, columns_of, file_format, parts_of, read_table
+from mmrank.data.tables import DataError, column_types, named_columns
+from mmrank.schema import Reading, Schema, did_you_mean
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,18 +24,20 @@ class Piece:
       group: Number of its row group; None for the whole file.
       start: The table's rows before it.
       columns: What is read of it.
-      floats, objects: Columns that a missing value elsewhere in the table makes those of floats or
-        of objects.
-      texts: Columns that stay text, as `read_table` takes them.
+      nullable, objects: Columns of whole numbers and of truths of which a value is missing
+        somewhere in the table.
+      texts, numbers, told: As `read_table` takes them.
     """
 
     file: pathlib.Path
     columns: tuple[str, ...]
     group: int | None = None
     start: int = 0
-    floats: frozenset[str] = frozenset()
+    nullable: frozenset[str] = frozenset()
     objects: frozenset[str] = frozenset()
     texts: tuple[str, ...] = ()
+    numbers: tuple[str, ...] | None = None
+    told: Reading = Reading()
 
     def read(self) -> pd.DataFrame:
         """Its rows, indexed by their number in the table.
@@ -43,49 +46,55 @@ class Piece:
           DataError: As `read_table`.
         """
         if self.group is None:
-            return read_table(self.file, self.texts)[list(self.columns)]
+            frame = read_table(self.file, self.texts, numbers=self.numbers, told=self.told)
+            return frame[list(self.columns)]
         try:
             source = pq.ParquetFile(self.file)
-            frame = source.read_row_group(self.group, list(self.columns)).to_pandas()
+            table = source.read_row_group(self.group, list(self.columns))
         except (pa.ArrowException, OSError) as error:
             raise DataError(f"{self.file}: cannot be read as .parquet: {error}") from error
-        kinds = {c: "float64" for c in self.floats if frame[c].dtype.kind in "iu"}
-        kinds |= {c: "object" for c in self.objects if frame[c].dtype == bool}
+        frame = arrow_frame(
+            table, self.file, self.texts, self.numbers or (), nullable=self.nullable
+        )
+        kinds = {c: "object" for c in self.objects if frame[c].dtype == bool}
         return frame.astype(kinds).set_axis(pd.RangeIndex(self.start, self.start + len(frame)))
 
 
 def table_pieces(
-    table: pathlib.Path, columns: Collection[str], texts: Collection[str] = ()
+    table: pathlib.Path,
+    columns: Collection[str],
+    texts: Collection[str] = (),
+    numbers: Collection[str] | None = None,
+    told: Reading = Reading(),  # noqa: B008 - frozen
 ) -> list[Piece]:
     """The pieces of a table, in the order of its rows.
 
     Args:
       table: A file as `read_table` takes it, or a folder of .parquet parts.
       columns: What is read of it.
-      texts: As `read_table` takes them.
+      texts, numbers, told: As `read_table` takes them.
 
     Raises:
       DataError: There is no such file or column, or a folder without parts.
     """
-    files = sorted(table.glob("*.parquet")) if table.is_dir() else [table]
-    if not files:
-        raise DataError(f"{table}: a folder without .parquet files; name a table or its parts")
+    files = parts_of(table)
     for file in files:
-        if not file.is_file():
-            raise DataError(f"{file}: no such file; put it there or mend the name")
-        known = columns_of(file)
+        known = columns_of(file, told)
         for column in columns:
             if column not in known:
                 raise DataError(f"{file}: no column {column!r}{did_you_mean(column, known)}")
     wanted = tuple(dict.fromkeys(columns))
-    if files[0].suffix != ".parquet":
-        return [Piece(table, wanted, texts=tuple(texts))]
+    kept = None if numbers is None else tuple(sorted(numbers))
+    if file_format(table, files, told) != "parquet":
+        return [Piece(table, wanted, texts=tuple(sorted(texts)), numbers=kept, told=told)]
     sources = [pq.ParquetFile(file) for file in files]
-    floats, objects = _altered(sources, wanted)
+    nullable, objects = _altered(sources, wanted)
     pieces, start = [], 0
     for file, source in zip(files, sources, strict=True):
         for group in range(source.num_row_groups):
-            pieces.append(Piece(file, wanted, group, start, floats, objects))
+            pieces.append(
+                Piece(file, wanted, group, start, nullable, objects, tuple(sorted(texts)), kept)
+            )
             start += source.metadata.row_group(group).num_rows
     return pieces
 
@@ -100,9 +109,9 @@ def schema_pieces(folder: pathlib.Path, schema: Schema, table: str) -> list[Piec
     place = getattr(schema, table)
     if place is None:
         return []
-    ids = [getattr(place, role, None) for role in ("item", "list", "user")]
     columns = [column for name, column, _ in named_columns(schema) if name == table]
-    return table_pieces(folder / place.file, columns, [name for name in ids if name is not None])
+    single, texts, numbers = column_types(schema, table)
+    return table_pieces(folder / place.file, columns, single | texts, numbers, place)
 
 
 def row_count(pieces: list[Piece]) -> int:
@@ -118,7 +127,7 @@ def _altered(
 ) -> tuple[frozenset[str], frozenset[str]]:
     """Columns of whole numbers, and of truths, in which a value is missing somewhere.
 
-    NumPy has no missing number, so that pandas reads them as floats and as objects.
+    NumPy has neither, so that pandas reads them as what can be missing.
     """
     fields = [f for f in sources[0].schema_arrow if f.name in columns]
     numbers = {f.name for f in fields if pa.types.is_integer(f.type)}

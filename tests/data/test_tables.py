@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import json
 import pathlib
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import yaml
 
@@ -21,6 +24,7 @@ from mmrank.data.tables import (
     seconds,
 )
 from mmrank.data.validation import validate_dataset
+from mmrank.encoders.tags import Tags
 from mmrank.schema import SchemaError
 
 SCHEMA = {
@@ -30,6 +34,7 @@ SCHEMA = {
     "events": {"file": "log.csv", "user": "who", "item": "sku", "type": "what", "time": "at"},
     "features": [
         {"name": "title", "kind": "text", "side": "item", "column": "product name"},
+        {"name": "price", "kind": "number", "side": "item"},
         {"name": "query", "kind": "text", "side": "query"},
         {"name": "history", "kind": "history", "side": "user"},
         {"name": "grade", "kind": "number", "side": "label", "column": "stars"},
@@ -229,7 +234,8 @@ def test_a_dataset_lacks_its_sensitive_columns(tmp_path: pathlib.Path) -> None:
     folder = write(tmp_path)
 
     def mark(column: str) -> None:
-        marked = yaml.safe_dump(SCHEMA | {"sensitive": [column]})
+        features = [f for f in SCHEMA["features"] if f["name"] != "price"]
+        marked = yaml.safe_dump(SCHEMA | {"features": features, "sensitive": [column]})
         (folder / "schema.yaml").write_text(marked, encoding="utf-8")
 
     mark("price")
@@ -238,3 +244,122 @@ def test_a_dataset_lacks_its_sensitive_columns(tmp_path: pathlib.Path) -> None:
     mark("prise")
     found = "sensitive names the column 'prise', which no table has; did you mean 'price'?"
     assert found in str(validate_dataset(folder))
+
+
+BIG = 2**53
+
+
+def numbered(sku: str) -> int:
+    """A 64-bit id whose neighbour a float would take it for."""
+    return BIG + ["007", "7", "1.10", "gone"].index(sku)
+
+
+@pytest.mark.parametrize("ending", ["parquet", "jsonl"])
+def test_large_ids_beside_a_missing_one_stay_what_they_are(
+    tmp_path: pathlib.Path, ending: str
+) -> None:
+    ids = {text: str(numbered(text)) for text in ("007", "7", "1.10")}
+    folder = write(
+        tmp_path,
+        products="sku,product name,price\n" + "".join(f"{i},x,1\n" for i in ids.values()),
+        judged="search,sku,who,at,query,stars\n"
+        + "".join(f"s1,{i},u,10,red,1\n" for i in ids.values()),
+    )
+    skus = [numbered("007"), numbered("7"), None, numbered("1.10"), numbered("gone")]
+    rows = {"sku": skus, "who": [BIG, BIG + 1, BIG, BIG, None], "at": [1, 2, 3, 4, 5]}
+    rows["what"] = [1, 1, 2, 1, 1]
+    if ending == "parquet":
+        types = {"sku": pa.int64(), "who": pa.int64(), "at": pa.int64(), "what": pa.int8()}
+        columns = {name: pa.array(v, types[name]) for name, v in rows.items()}
+        pq.write_table(pa.table(columns), folder / "log.parquet")
+    else:
+        lines = [dict(zip(rows, row, strict=True)) for row in zip(*rows.values(), strict=True)]
+        (folder / "log.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    plain = SCHEMA | {"events": SCHEMA["events"] | {"file": f"log.{ending}"}}
+    (folder / "schema.yaml").write_text(yaml.safe_dump(plain))
+    events = load_dataset(folder).events.sort_values("_time")
+    assert events["_item"].tolist() == [0, 1, -1, 2, -1]
+    assert events["who"][:4].tolist() == [str(BIG), str(BIG + 1), str(BIG), str(BIG)]
+    assert events["what"].tolist() == ["1", "1", "2", "1", "1"]
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet", "jsonl"])
+def test_a_feature_is_read_by_its_kind_and_not_by_its_look(
+    tmp_path: pathlib.Path, ending: str
+) -> None:
+    products = "sku,product name,price,size,set\n1,501,1.50,38,7|8\n2,,2,38.5,7\n3,7,,39,\n"
+    folder = write(tmp_path, products=products)
+    (folder / "judged.csv").write_text(JUDGED.replace("007", "1").replace("1.10", "3"))
+    features = [
+        *SCHEMA["features"],
+        {"name": "size", "kind": "category", "side": "item"},
+        {"name": "set", "kind": "tags", "side": "item"},
+    ]
+    catalog = {"file": f"products.{ending}", "item": "sku"}
+    (folder / "schema.yaml").write_text(
+        yaml.safe_dump(SCHEMA | {"features": features, "catalog": catalog})
+    )
+    if ending != "csv":
+        typed = {"sku": [1, 2, 3], "product name": [501, None, 7], "price": [1.5, 2, None]}
+        typed |= {"size": [38, 38.5, 39], "set": [[7, 8], [7], []]}
+        if ending == "parquet":
+            pq.write_table(pa.table(typed), folder / "products.parquet")
+        else:
+            lines = [
+                dict(zip(typed, row, strict=True)) for row in zip(*typed.values(), strict=True)
+            ]
+            (folder / "products.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    (folder / "judged.csv").write_text(
+        "search,sku,who,at,query,stars\ns,1,u,1,501,1\ns,2,u,1,501,0\n"
+    )
+    data = load_dataset(folder)
+    missing = data.catalog.astype(object).where(data.catalog.notna(), None)
+    assert data.item_ids.tolist() == ["1", "2", "3"]
+    assert missing["product name"].tolist() == ["501", None, "7"]
+    assert data.lists["query"].tolist() == ["501", "501"]
+    assert missing["size"].tolist() == ["38", "38.5", "39"]
+    np.testing.assert_array_equal(data.catalog["price"], [1.5, 2, np.nan])
+    tags = Tags(data.schema.feature("set"), {})
+    assert tags.read(data.catalog["set"], None)[0].tolist() == ["7|8", "7", ""]
+
+
+@pytest.mark.parametrize("value", [["007"], {"en": "007"}])
+@pytest.mark.parametrize("column", ["sku", "product name"])
+def test_lists_and_objects_are_no_ids_and_no_texts(
+    tmp_path: pathlib.Path, value: object, column: str
+) -> None:
+    folder = write(tmp_path)
+    rows = [{"sku": "1", "product name": "x"}, {"sku": "2", "product name": "y", column: value}]
+    (folder / "products.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    catalog = {"file": "products.jsonl", "item": "sku"}
+    features = [f for f in SCHEMA["features"] if f["name"] != "price"]
+    plain = SCHEMA | {"catalog": catalog, "features": features}
+    (folder / "schema.yaml").write_text(yaml.safe_dump(plain))
+    words = f"products.jsonl: column '{column}': 1 value(s), row 2: "
+    with pytest.raises(DataError) as caught:
+        load_dataset(folder)
+    assert words in str(caught.value)
+    assert "and no text; write the one text or id" in str(validate_dataset(folder))
+
+
+def test_what_was_found_in_a_file_is_told(tmp_path: pathlib.Path, caplog) -> None:
+    folder = write(tmp_path, products=PRODUCTS.replace(",", ";").replace("1.50", "1,50"))
+    with caplog.at_level("INFO", "mmrank"):
+        data = load_dataset(folder)
+    np.testing.assert_array_equal(data.catalog["price"], [1.5, 2, np.nan])
+    assert "catalog: products.csv: fields parted by ';'" in caplog.text
+    assert "catalog: products.csv: a comma as decimal mark" in caplog.text
+    assert "found in products.csv: fields parted by ';'" in str(validate_dataset(folder))
+
+
+def test_a_schema_tells_what_a_file_does_not(tmp_path: pathlib.Path) -> None:
+    folder = write(tmp_path)
+    (folder / "products.csv").write_bytes(
+        "sku;product name;price\n7;Größe;1,500\n".encode("cp1252")
+    )
+    told = {"file": "products.csv", "item": "sku", "encoding": "cp1252", "decimal": ","}
+    (folder / "judged.csv").write_text("search,sku,who,at,query,stars\ns,7,u,1,x,1\n")
+    (folder / "schema.yaml").write_text(yaml.safe_dump(SCHEMA | {"catalog": told}))
+    data = load_dataset(folder)
+    assert data.catalog["product name"].tolist() == ["Größe"]
+    assert data.catalog["price"].tolist() == [1.5]

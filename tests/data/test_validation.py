@@ -133,6 +133,7 @@ def test_a_sound_shop_has_no_findings(tmp_path: pathlib.Path) -> None:
         },
         "media": {"photo": {"named": 3, "missing": 0, "checked": 3, "broken": 0}},
         "empty_texts": {"query": 0, "title": 1},
+        "found": (),
     }
 
 
@@ -268,7 +269,7 @@ WARNINGS: list[tuple[str, Change, list[str]]] = [
     (
         "an infinite number",
         set_cell("catalog", 1, "price", "inf"),
-        ["column 'price': infinite numbers [1: row 1: 'inf']; they count as missing"],
+        ["column 'price': infinite numbers [1: row 1: inf]; they count as missing"],
     ),
     (
         "times in milliseconds",
