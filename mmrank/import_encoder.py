@@ -41,6 +41,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--from", dest="folder", required=True, type=pathlib.Path, metavar="FOLDER")
     parser.add_argument("--out", required=True, type=pathlib.Path, metavar="HUB")
     parser.add_argument(
+        "--type",
+        metavar="MODEL",
+        help="the type of model (default: as the folder's config.json says)",
+    )
+    parser.add_argument(
         "--pooling",
         choices=("mean", "cls", "max"),
         help="tokens to one vector (default: as the folder's 1_Pooling says, else mean)",
@@ -62,48 +67,33 @@ def _parser() -> argparse.ArgumentParser:
         default="auto",
         help="lower texts first; auto: as tokenizer_config.json says",
     )
+    parser.add_argument("--prefix", metavar="TEXT", help="what every text is begun with")
     return parser
 
 
 def _run(args: argparse.Namespace) -> None:
     refuse_filled(args.out)
     # ---- reading, once TensorFlow is there, which takes seconds
-    import dataclasses
+    from mmrank.encoders.imported import Choices
+    from mmrank.encoders.importers import import_model
 
-    from mmrank.encoders.hf_bert import text_model
-    from mmrank.encoders.hf_folder import read_folder, read_weights
-
-    folder = read_folder(args.folder)
-    words = folder.words
-    if args.lowercase != "auto":
-        words = dataclasses.replace(words, lowercase=args.lowercase == "yes")
-    pooling = args.pooling or folder.pooling
-    normalize = folder.normalize if args.normalize is None else args.normalize
-    max_tokens = folder.max_tokens if args.max_tokens is None else args.max_tokens
-    model, unused = text_model(
-        folder.shape,
-        words,
-        read_weights(args.folder),
-        pooling=pooling,
-        normalize=normalize,
-        max_tokens=max_tokens,
+    choices = Choices(
+        pooling=args.pooling,
+        normalize=args.normalize,
+        max_tokens=args.max_tokens,
+        lowercase=None if args.lowercase == "auto" else args.lowercase == "yes",
+        prefix=args.prefix,
     )
+    imported = import_model(args.folder, args.type, choices)
 
     # ---- writing
     logger.info("writing %s", args.out)
     with new_folder(args.out) as partial:
-        model.save(partial, include_optimizer=False, save_format="tf")
-    shape = folder.shape
-    print(
-        f"encoder   {shape.layers} layers, width {shape.hidden}, {len(words.vocabulary):,} word "
-        f"pieces, {model.count_params():,} weights"
-    )
-    print(
-        f"texts     {'lowered' if words.lowercase else 'case kept'}, up to {max_tokens} tokens, "
-        f"{pooling} pooling{', length 1' if normalize else ''}"
-    )
-    print(f"unused    {', '.join(unused) or 'no tensor'}")
-    print(f"next      text: {{encoder: hub, handle: {args.out}}} under model.encoders of a config")
+        imported.model.save(partial, include_optimizer=False, save_format="tf")
+    for heading, fact in imported.facts.items():
+        print(f"{heading:<9} {fact}")
+    entry = imported.entry.format(handle=args.out)
+    print(f"next      {entry} under model.encoders of a config")
 
 
 if __name__ == "__main__":

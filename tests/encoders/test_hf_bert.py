@@ -266,7 +266,7 @@ def test_the_saved_model_is_a_hub_layer_that_learns(tmp_path, capsys):
 
 def test_ready_made_wrong_folders_are_told_in_one_line(tmp_path, capsys):
     cases: list[tuple[dict[str, Any], str]] = [
-        ({"config": {"model_type": "roberta"}}, "model_type is 'roberta'"),
+        ({"config": {"model_type": "roberta"}}, "a model of type 'roberta'"),
         ({"config": {"hidden_act": "gelu_nwe"}}, "did you mean 'gelu_new'?"),
         ({"config": {"position_embedding_type": "relative_key"}}, "only 'absolute'"),
         ({"config": {"vocab_size": 7}}, "different models"),
