@@ -152,8 +152,12 @@ def text_model(
     sequence = tf.keras.Model(backbone.input, backbone.output["sequence_output"], name="bert")
     texts = tf.keras.Input((), dtype=tf.string, name="texts")
     begun = Prefixed(prefix, name="prefix")(texts) if prefix else texts
-    cut = BertTokens if isinstance(words, BertWords) else PieceTokens
-    ids, mask = cut(words, max_tokens, name="tokens")(begun)
+    cut: tf.keras.layers.Layer
+    if isinstance(words, BertWords):
+        cut = BertTokens(words, max_tokens, name="tokens")
+    else:
+        cut = PieceTokens(words, max_tokens, name="tokens")
+    ids, mask = cut(begun)
     vectors = sequence({"token_ids": ids, "segment_ids": tf.zeros_like(ids), "padding_mask": mask})
     pooled = Pooling(pooling, normalize, name="pooling")((vectors, mask))
     return tf.keras.Model(texts, pooled, name="text_model"), unused
