@@ -242,11 +242,13 @@ class Training:
       warmup: Share of all steps spent warming up.
       weight_decay: Decoupled weight decay of AdamW.
       clip_norm: Bound on the global norm of the gradient.
-      patience: Validations without a better NDCG@10 before training stops.
+      patience: Validations without a better figure of `select_metric` before training stops.
       tasks: The goals by name; without any, one on `grade` under `loss`.
       task_weights: fixed, each task's own `weight`, or uncertainty, learned.
-      select_by: The label whose validation NDCG@10 chooses the best weights. Null is the first
+      select_by: The label whose validation figure chooses the best weights. Null is the first
         task's, or `grade` without tasks.
+      select_metric: That figure: ndcg, mrr, map, precision or recall, `@k` added for a cutoff. To
+        all but NDCG what reaches `evaluation.relevant_grade` is relevant.
       popularity_weight: Rows weigh (1 + training events of the item)^−power, of mean 1 and capped;
         0 for equal weights.
       pseudo_weight: What rows weigh whose grade a ranker gave (the label `pseudo`).
@@ -264,6 +266,7 @@ class Training:
     tasks: Mapping[str, Task] = dataclasses.field(default_factory=dict)
     task_weights: str = "fixed"
     select_by: str | None = None
+    select_metric: str = "ndcg@10"
     learning_rate: float = 1e-3
     warmup: float = 0.05
     weight_decay: float = 1e-4

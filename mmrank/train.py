@@ -169,7 +169,7 @@ def _run(args: argparse.Namespace) -> None:
     evaluated = time.monotonic()
     figures = {
         "seconds": {"training": trained - started, "evaluation": evaluated - trained},
-        "validation_ndcg@10": state.best,
+        f"validation_{config.training.select_metric}": state.best,
         "epochs": state.epoch,
         "tasks": tasks.to_dict(),
     } | table.to_dict()

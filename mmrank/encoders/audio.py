@@ -7,22 +7,20 @@ import dataclasses
 import hashlib
 import json
 import logging
-import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import tensorflow as tf
-import tensorflow_hub
 from tqdm import tqdm
 
 from mmrank.config import ConfigError
 from mmrank.data.audio import MAX_RATE, MAX_SECONDS, MIN_RATE, SoundError, wav_of
-from mmrank.data.embedding_cache import files_hash
 from mmrank.data.media import MediaStore
 from mmrank.encoders.base import texts
 from mmrank.encoders.frozen import Freezable
+from mmrank.encoders.handles import hub_folder, hub_hash
 from mmrank.encoders.logmel import Spectrum, decode_wavs, log_mels, samples_16
 from mmrank.encoders.sound import HubSound, SoundConvolutions
 
@@ -131,13 +129,7 @@ class Audio(Freezable):
         return self.options.encoder == "hub" and not self.options.trainable
 
     def weights_hash(self) -> str:
-        try:
-            folder = pathlib.Path(tensorflow_hub.resolve(self.options.handle))
-        except (OSError, ValueError, tf.errors.OpError) as error:
-            raise ConfigError(
-                f"feature {self.name!r}: handle {self.options.handle!r} does not load: {error}"
-            ) from error
-        return files_hash([f for f in folder.rglob("*") if f.is_file()], folder)
+        return hub_hash(self.name, self.options.handle)
 
     def fetch(self, values: pd.Series, media: MediaStore | None) -> np.ndarray:
         return self.read(values, media)[0]
@@ -227,7 +219,8 @@ def _conv(kind: Audio) -> tf.keras.layers.Layer:
 
 def _hub(kind: Audio) -> tf.keras.layers.Layer:
     chosen = kind.options
-    return HubSound(chosen.handle, chosen.trainable, chosen.output, name=kind.sharing())
+    handle = str(hub_folder(kind.name, chosen.handle))
+    return HubSound(handle, chosen.trainable, chosen.output, name=kind.sharing())
 
 
 ENCODERS: dict[str, Callable[[Audio], tf.keras.layers.Layer]] = {"conv": _conv, "hub": _hub}

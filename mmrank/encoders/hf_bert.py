@@ -1,4 +1,4 @@
-"""A BERT from a Hugging Face folder as one Keras model: texts [N] → embeddings [N, D].
+"""A BERT or XLM-R of a Hugging Face folder as one Keras model: texts [N] → embeddings [N, D].
 
 The weights are copied by name into a `keras_nlp.models.BertBackbone`; tokenizing and pooling run in
 the same graph, so that its SavedModel is a TF-Hub text model.
@@ -16,6 +16,7 @@ import tensorflow as tf
 import tensorflow_text
 
 from mmrank.encoders.hf_folder import BertShape, BertWords
+from mmrank.encoders.piece_tokens import PieceTokens, PieceWords, Prefixed
 from mmrank.outputs import InputError
 
 
@@ -101,12 +102,13 @@ class Pooling(tf.keras.layers.Layer):
 
 def text_model(
     shape: BertShape,
-    words: BertWords,
+    words: BertWords | PieceWords,
     weights: Mapping[str, np.ndarray],
     *,
     pooling: str,
     normalize: bool,
     max_tokens: int,
+    prefix: str = "",
 ) -> tuple[tf.keras.Model, tuple[str, ...]]:
     """A model from texts [N] to embeddings [N, D], and the names of the tensors it has no use for.
 
@@ -119,6 +121,7 @@ def text_model(
       pooling: mean, cls or max.
       normalize: Scale embeddings to length 1.
       max_tokens: Most tokens of a text, start and end among them.
+      prefix: What every text is begun with.
 
     Raises:
       InputError: A tensor is missing or has another shape, or the head count does not divide.
@@ -144,11 +147,17 @@ def text_model(
         layer._feedforward_layer_norm.epsilon = shape.epsilon
         if not shape.tanh_gelu:  # which is keras_nlp's own
             layer._feedforward_intermediate_dense.activation = tf.keras.activations.gelu
-    unused = _copy(backbone, weights)
+    unused = _copy(backbone, weights, shape.position_offset)
     # Pooling over tokens does without the [CLS] token's dense layer.
     sequence = tf.keras.Model(backbone.input, backbone.output["sequence_output"], name="bert")
     texts = tf.keras.Input((), dtype=tf.string, name="texts")
-    ids, mask = BertTokens(words, max_tokens, name="tokens")(texts)
+    begun = Prefixed(prefix, name="prefix")(texts) if prefix else texts
+    cut: tf.keras.layers.Layer
+    if isinstance(words, BertWords):
+        cut = BertTokens(words, max_tokens, name="tokens")
+    else:
+        cut = PieceTokens(words, max_tokens, name="tokens")
+    ids, mask = cut(begun)
     vectors = sequence({"token_ids": ids, "segment_ids": tf.zeros_like(ids), "padding_mask": mask})
     pooled = Pooling(pooling, normalize, name="pooling")((vectors, mask))
     return tf.keras.Model(texts, pooled, name="text_model"), unused
@@ -156,16 +165,22 @@ def text_model(
 
 @dataclasses.dataclass(frozen=True)
 class _Place:
-    """A variable, its possible names in the file, and its shape there; kernels lie transposed."""
+    """A variable, its possible names in the file, and its shape there; kernels lie transposed.
+
+    The first `skipped` rows of the file's are none of the variable's.
+    """
 
     variable: tf.Variable
     names: tuple[str, ...]
     shape: tuple[int, ...]
     transposed: bool = False
+    skipped: int = 0
 
 
 def _copy(
-    backbone: keras_nlp.models.BertBackbone, weights: Mapping[str, np.ndarray]
+    backbone: keras_nlp.models.BertBackbone,
+    weights: Mapping[str, np.ndarray],
+    position_offset: int,
 ) -> tuple[str, ...]:
     """Copies every weight by name; gives the names left over.
 
@@ -174,7 +189,7 @@ def _copy(
     """
     left = dict(weights)
     wrong = []
-    for place in _places(backbone):
+    for place in _places(backbone, position_offset):
         name = next((n for n in place.names if n in left), None)
         if name is None:
             wrong.append(f"{place.names[0]} is missing")
@@ -183,7 +198,7 @@ def _copy(
         if values.shape != place.shape:
             wrong.append(f"{name} has the shape {list(values.shape)}, not {list(place.shape)}")
             continue
-        values = values.T if place.transposed else values
+        values = values.T if place.transposed else values[place.skipped :]
         # Heads are an axis of their own in Keras, and a run of columns or rows in the file.
         place.variable.assign(values.reshape(place.variable.shape))
     if wrong:
@@ -194,13 +209,14 @@ def _copy(
     return tuple(sorted(left))
 
 
-def _places(backbone: keras_nlp.models.BertBackbone) -> list[_Place]:
+def _places(backbone: keras_nlp.models.BertBackbone, position_offset: int) -> list[_Place]:
     """Every variable of the backbone but those of the pooled output."""
     places: list[_Place] = []
     hidden, between = backbone.hidden_dim, backbone.intermediate_dim
 
-    def table(variable: tf.Variable, name: str) -> None:
-        places.append(_Place(variable, (f"embeddings.{name}.weight",), tuple(variable.shape)))
+    def table(variable: tf.Variable, name: str, skipped: int = 0) -> None:
+        shape = (skipped + variable.shape[0], variable.shape[1])
+        places.append(_Place(variable, (f"embeddings.{name}.weight",), shape, skipped=skipped))
 
     def norm(layer: tf.keras.layers.Layer, name: str) -> None:
         # Files converted from TensorFlow checkpoints have gamma and beta.
@@ -213,7 +229,8 @@ def _places(backbone: keras_nlp.models.BertBackbone) -> list[_Place]:
 
     table(backbone.token_embedding.embeddings, "word_embeddings")
     table(backbone.segment_embedding.embeddings, "token_type_embeddings")
-    table(backbone.position_embedding.position_embeddings, "position_embeddings")
+    positions = backbone.position_embedding.position_embeddings
+    table(positions, "position_embeddings", position_offset)
     norm(backbone.embeddings_layer_norm, "embeddings.LayerNorm")
     for i, layer in enumerate(backbone.transformer_layers):
         at, attention = f"encoder.layer.{i}", layer._self_attention_layer

@@ -1,4 +1,4 @@
-"""What a Hugging Face folder of a BERT says of itself: architecture, tokenizer, pooling, weights.
+"""What a Hugging Face folder of a BERT or XLM-R says of itself: sizes, tokenizer, pooling, weights.
 
 Only JSON, text and safetensors are read. Weights that are a pickle are refused: reading one runs
 whatever code it holds.
@@ -14,10 +14,16 @@ from typing import Any
 
 import numpy as np
 
+from mmrank.encoders.hf_pieces import piece_words
+from mmrank.encoders.piece_tokens import PieceWords
 from mmrank.outputs import InputError
 from mmrank.schema import did_you_mean
 
 DEFAULT_MAX_TOKENS = 128
+# By model_type: what the tensors' names may begin with, and whether positions are counted from
+# behind the padding's id, as fairseq does.
+PREFIXES = {"bert": "bert.", "xlm-roberta": "roberta."}
+FAIRSEQ = frozenset({"xlm-roberta"})
 POOLINGS = ("mean", "cls", "max")
 # The names of the activation in config.json, and whether it is the tanh approximation of GELU.
 GELUS = {
@@ -42,9 +48,11 @@ class BertShape:
     """The architecture of a BERT.
 
     Attributes:
-      vocabulary_size, hidden, layers, heads, intermediate, positions, segments: Its sizes.
+      vocabulary_size, hidden, layers, heads, intermediate, positions, segments: Its sizes;
+        positions are those that a token can have.
       epsilon: Of layer normalisation.
       tanh_gelu: Whether GELU is the tanh approximation, else by the error function.
+      position_offset: The first row of the file's position table that is a position.
     """
 
     vocabulary_size: int
@@ -56,6 +64,7 @@ class BertShape:
     segments: int = 2
     epsilon: float = 1e-12
     tanh_gelu: bool = False
+    position_offset: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,7 +103,7 @@ class BertFolder:
 
     path: pathlib.Path
     shape: BertShape
-    words: BertWords
+    words: BertWords | PieceWords
     pooling: str
     normalize: bool
     max_tokens: int
@@ -104,19 +113,26 @@ def read_folder(path: pathlib.Path) -> BertFolder:
     """The architecture, tokenizer and pooling of a folder.
 
     Args:
-      path: It holds config.json, vocab.txt and model.safetensors; the files of
+      path: It holds config.json, a vocabulary (vocab.txt, sentencepiece.bpe.model, or
+        tokenizer.json with a unigram model) and model.safetensors; the files of
         sentence-transformers and tokenizer_config.json are read where they are.
 
     Raises:
-      InputError: A file is missing or wrong, or the model is no plain BERT.
+      InputError: A file is missing or wrong, or the model is neither a plain BERT nor an XLM-R.
     """
     if not path.is_dir():
         raise InputError(f"{path}: no such folder")
     shape = _shape(path)
-    words = _words(path)
-    if len(words.vocabulary) > shape.vocabulary_size:
+    words: BertWords | PieceWords
+    if (path / "vocab.txt").is_file():
+        file, words = path / "vocab.txt", _words(path)
+        size = len(words.vocabulary)
+    else:
+        file, words = piece_words(path)
+        size = words.size + words.offset
+    if size > shape.vocabulary_size:
         raise InputError(
-            f"{path / 'vocab.txt'}: {len(words.vocabulary)} word pieces, but config.json has "
+            f"{file}: {size} word pieces, but config.json has "
             f"vocab_size {shape.vocabulary_size}; the two files are of different models"
         )
     sentence = _json(path / "sentence_bert_config.json", {})
@@ -129,7 +145,7 @@ def read_folder(path: pathlib.Path) -> BertFolder:
 
 
 def read_weights(path: pathlib.Path) -> dict[str, np.ndarray]:
-    """All tensors of the folder's model.safetensors as float32, without the prefix `bert.`.
+    """All tensors of the folder's model.safetensors as float32, without the prefix of the type.
 
     Raises:
       InputError: The file or the package that reads it is missing, or the file is damaged.
@@ -147,11 +163,14 @@ def read_weights(path: pathlib.Path) -> dict[str, np.ndarray]:
         tensors = safetensors.numpy.load_file(file)
     except (safetensors.SafetensorError, KeyError, TypeError) as error:
         raise InputError(f"{file}: not a safetensors file that NumPy can read: {error}") from error
+    prefix = PREFIXES[_model_type(path)]
     read: dict[str, np.ndarray] = {}
     for name, values in tensors.items():
-        plain = name.removeprefix("bert.")
+        plain = name.removeprefix(prefix)
         if plain in read:
-            raise InputError(f"{file}: holds {plain!r} twice, with and without the prefix 'bert.'")
+            raise InputError(
+                f"{file}: holds {plain!r} twice, with and without the prefix {prefix!r}"
+            )
         read[plain] = values if values.dtype.kind in "iub" else values.astype(np.float32)
     return read
 
@@ -170,15 +189,19 @@ def _check_weights_file(path: pathlib.Path) -> None:
     raise InputError(f"{path}: no model.safetensors, the file with the weights")
 
 
+def _model_type(path: pathlib.Path) -> str:
+    kind = str(_json(path / "config.json").get("model_type", "bert"))
+    if kind not in PREFIXES:
+        raise InputError(
+            f"{path / 'config.json'}: model_type is {kind!r}; known: {', '.join(PREFIXES)}, since "
+            "other models differ in positions or layers"
+        )
+    return kind
+
+
 def _shape(path: pathlib.Path) -> BertShape:
     file = path / "config.json"
-    config = _json(file)
-    kind = config.get("model_type", "bert")
-    if kind != "bert":
-        raise InputError(
-            f"{file}: model_type is {kind!r}; only 'bert' can be imported, since other models "
-            "differ in tokenizer, positions or layers"
-        )
+    config, kind = _json(file), _model_type(path)
     positions = config.get("position_embedding_type", "absolute")
     if positions != "absolute":
         raise InputError(f"{file}: position_embedding_type is {positions!r}; only 'absolute' is")
@@ -191,8 +214,11 @@ def _shape(path: pathlib.Path) -> BertShape:
     missing = [key for key in _SHAPE_KEYS if not isinstance(config.get(key), int)]
     if missing:
         raise InputError(f"{file}: no whole number under {', '.join(missing)}")
+    sizes = {ours: config[theirs] for theirs, ours in _SHAPE_KEYS.items()}
+    offset = int(config.get("pad_token_id", 1)) + 1 if kind in FAIRSEQ else 0
     return BertShape(
-        **{ours: config[theirs] for theirs, ours in _SHAPE_KEYS.items()},
+        **(sizes | {"positions": sizes["positions"] - offset}),
+        position_offset=offset,
         segments=int(config.get("type_vocab_size", 2)),
         epsilon=float(config.get("layer_norm_eps", 1e-12)),
         tanh_gelu=GELUS[activation],
@@ -201,8 +227,6 @@ def _shape(path: pathlib.Path) -> BertShape:
 
 def _words(path: pathlib.Path) -> BertWords:
     file = path / "vocab.txt"
-    if not file.is_file():
-        raise InputError(f"{path}: no vocab.txt, the WordPiece vocabulary, a piece a line")
     # Not splitlines(): some vocabularies hold Unicode's own line separators as pieces.
     pieces = file.read_text(encoding="utf-8").removesuffix("\n").split("\n")
     given = _json(path / "tokenizer_config.json", {})

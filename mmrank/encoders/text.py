@@ -1,9 +1,10 @@
-"""Texts: a keras_nlp BERT over a WordPiece vocabulary of the shop's own, or any TF-Hub handle."""
+"""Texts: a BERT over word pieces of the shop's own, a preset of keras_nlp, or a TF-Hub handle."""
 
 from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
 import hashlib
 import json
 import pathlib
@@ -30,8 +31,10 @@ from mmrank.encoders.donor import (
     taken_options,
 )
 from mmrank.encoders.frozen import Freezable
+from mmrank.encoders.handles import hub_folder, hub_hash
 from mmrank.encoders.normalize import FORMS, Normalizer
 from mmrank.encoders.portable.word_pieces import PortableWordPieces
+from mmrank.encoders.preset import Preset, PresetEncoder
 from mmrank.schema import did_you_mean
 
 RESERVED = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
@@ -42,21 +45,23 @@ class TextOptions:
     """Options of a text.
 
     Attributes:
-      encoder: `bert` for a transformer trained here, `hub` for a TF-Hub SavedModel.
-      max_tokens: Tokens read of a text (bert).
+      encoder: `bert` for a transformer trained here, `hub` for a TF-Hub SavedModel, `preset` for
+        a pretrained encoder of keras_nlp with its own tokenizer.
+      max_tokens: Tokens read of a text (bert, preset).
       vocabulary_size: Word pieces at most (bert).
       layers, heads, hidden, intermediate: The transformer's shape (bert).
       dropout: In the transformer (bert).
-      handle: URL or local folder of a hub model that takes strings [N] and gives [N, D] (hub).
+      handle: URL or local folder of a hub model that takes strings [N] and gives [N, D] (hub), or
+        a preset's name, such as bert_tiny_en_uncased, or local folder (preset).
       weights: Folder of a run whose BERT is taken, with its best weights, its vocabulary and its
         options, as far as these say nothing else (bert); `none` starts from nothing.
-      trainable: Whether the encoder learns; `null` is true for bert and false for hub. One that
+      trainable: Whether the encoder learns; `null` is true for bert and false otherwise. One that
         does not runs ahead of training, once a text.
       group: Texts of one group with equal options share one encoder and vocabulary, so that a
         word means the same in a query and in a title.
       normalization: Unicode form of all texts: NFKC, NFC, NFKD, NFD, or the empty text for none.
       fold_case: Whether case is folded before the encoder: `null` folds it for bert and leaves it
-        to a hub model, which may know it.
+        to any other encoder, which may know it.
       stop_words: Words left out, whatever their case; `english` and `chinese` stand for lists.
     """
 
@@ -104,9 +109,11 @@ class Text(Freezable):
                 f"feature {self.name!r}: unknown text encoder {self.options.encoder!r}; "
                 f"known: {', '.join(ENCODERS)}"
             )
-        if self.options.encoder == "hub" and not self.options.handle:
+        needs = {"hub": "a TF-Hub URL", "preset": "a preset's name"}.get(self.options.encoder)
+        if needs and not self.options.handle:
             raise ConfigError(
-                f"feature {self.name!r}: encoder hub needs `handle`, a TF-Hub URL or a local folder"
+                f"feature {self.name!r}: encoder {self.options.encoder} needs `handle`, {needs} or "
+                "a local folder"
             )
         if self.options.normalization not in ("", *FORMS):
             raise ConfigError(
@@ -130,19 +137,21 @@ class Text(Freezable):
     @property
     def frozen(self) -> bool:
         trainable = self.options.trainable
-        return self.options.encoder == "hub" if trainable is None else not trainable
+        return self.options.encoder != "bert" if trainable is None else not trainable
 
     def weights_hash(self) -> str:
         if self.donor is not None:
             prefix = best_weights(pathlib.Path(self.options.weights))
             return files_hash(checkpoint_files(prefix), prefix.parent)
-        try:
-            folder = pathlib.Path(tensorflow_hub.resolve(self.options.handle))
-        except (OSError, ValueError, tf.errors.OpError) as error:
-            raise ConfigError(
-                f"feature {self.name!r}: handle {self.options.handle!r} does not load: {error}"
-            ) from error
-        return files_hash([f for f in folder.rglob("*") if f.is_file()], folder)
+        if self.options.encoder == "preset":
+            return self.preset.hash()
+        return hub_hash(self.name, self.options.handle)
+
+    @functools.cached_property
+    def preset(self) -> Preset:
+        """The preset that the options name."""
+        with tf.init_scope():
+            return Preset(self.name, self.options.handle, self.options.max_tokens)
 
     def fetch(self, values: pd.Series, media: MediaStore | None) -> np.ndarray:
         return self.read(values, media)[0]
@@ -193,7 +202,13 @@ class Text(Freezable):
         normal = self.normalizer()(raw)
         return normal if self.options.encoder == "hub" else self._tokenizer()(normal)
 
+    def tracked(self) -> list[Any]:
+        more = self.preset.tracked() if self.options.encoder == "preset" else []
+        return [*super().tracked(), *more]
+
     def _tokenizer(self) -> Callable[[tf.Tensor], tf.Tensor]:
+        if self.options.encoder == "preset":
+            return self.preset
         if self._made is None:
             make = portable_word_pieces if self.own_ops else word_piece_tokenizer
             with tf.init_scope():
@@ -331,7 +346,7 @@ def _bert(kind: Text) -> tf.keras.layers.Layer:
 
 def _hub(kind: Text) -> tf.keras.layers.Layer:
     return tensorflow_hub.KerasLayer(
-        kind.options.handle,
+        str(hub_folder(kind.name, kind.options.handle)),
         trainable=not kind.frozen,
         input_shape=[],
         dtype=tf.string,
@@ -339,4 +354,10 @@ def _hub(kind: Text) -> tf.keras.layers.Layer:
     )
 
 
-ENCODERS = {"bert": _bert, "hub": _hub}
+def _preset(kind: Text) -> tf.keras.layers.Layer:
+    encoder = PresetEncoder(kind.preset.backbone(), kind.preset.padding, name=kind.sharing())
+    encoder.trainable = not kind.frozen
+    return encoder
+
+
+ENCODERS = {"bert": _bert, "hub": _hub, "preset": _preset}

@@ -5,23 +5,21 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
-import pathlib
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import tensorflow as tf
-import tensorflow_hub
 from tqdm import tqdm
 
 from mmrank.config import ConfigError
-from mmrank.data.embedding_cache import files_hash
 from mmrank.data.media import MediaStore
 from mmrank.data.video import ClipError, clip_strip
 from mmrank.encoders.base import texts
 from mmrank.encoders.frames import FrameAttention, HubClips
 from mmrank.encoders.frozen import Freezable
+from mmrank.encoders.handles import hub_folder, hub_hash
 from mmrank.encoders.image import NETWORKS, SCALED, SMALLEST, ImageOptions, image_tower
 from mmrank.encoders.image_bounds import bounded
 from mmrank.schema import did_you_mean
@@ -111,13 +109,7 @@ class Video(Freezable):
         return self.options.encoder == "hub" and not self.options.trainable
 
     def weights_hash(self) -> str:
-        try:
-            folder = pathlib.Path(tensorflow_hub.resolve(self.options.handle))
-        except (OSError, ValueError, tf.errors.OpError) as error:
-            raise ConfigError(
-                f"feature {self.name!r}: handle {self.options.handle!r} does not load: {error}"
-            ) from error
-        return files_hash([f for f in folder.rglob("*") if f.is_file()], folder)
+        return hub_hash(self.name, self.options.handle)
 
     def fetch(self, values: pd.Series, media: MediaStore | None) -> np.ndarray:
         return self.read(values, media)[0]
@@ -233,9 +225,8 @@ def _frames(kind: Video) -> tf.keras.layers.Layer:
 
 def _hub(kind: Video) -> tf.keras.layers.Layer:
     chosen = kind.options
-    return HubClips(
-        chosen.handle, bool(chosen.trainable), chosen.input, name=f"{kind.name}_encoder"
-    )
+    handle = str(hub_folder(kind.name, chosen.handle))
+    return HubClips(handle, bool(chosen.trainable), chosen.input, name=f"{kind.name}_encoder")
 
 
 ENCODERS = {"frames": _frames, "hub": _hub}

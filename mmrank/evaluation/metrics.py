@@ -29,11 +29,14 @@ DEFAULT_METRICS = (
     "ndcg@10",
     "mrr",
     "map",
+    "accuracy@1",
     "precision@1",
     "precision@5",
     "precision@10",
     "recall@5",
     "recall@10",
+    "f1@5",
+    "f1@10",
     "auc",
 )
 
@@ -238,6 +241,25 @@ def _recall(ranked: RankedLists, k: float) -> np.ndarray:
     )
 
 
+def _f1(ranked: RankedLists, k: float) -> np.ndarray:
+    """The harmonic mean of precision and recall among the first k; 0 where both are.
+
+    Source: van Rijsbergen 1979, chapter 7; 2 · hits / (k + relevant).
+    """
+    places = k if np.isfinite(k) else ranked.total(np.ones_like(ranked.grade))
+    hits = ranked.total(ranked.relevant & (ranked.rank <= k))
+    return _divide(2.0 * hits, places + ranked.total(ranked.relevant))
+
+
+def _accuracy(ranked: RankedLists, k: float) -> np.ndarray:
+    """Whether an item with the highest grade of its list stands among the first k."""
+    first = ranked.rank == 1  # where the ideal order has the highest grade
+    highest = np.zeros(ranked.lists)
+    highest[ranked.list[first]] = ranked.ideal[first]
+    found = (ranked.grade == highest[ranked.list]) & (ranked.rank <= k)
+    return (ranked.total(found) > 0).astype(np.float64)
+
+
 def _auc(ranked: RankedLists, k: float) -> np.ndarray:
     """The share of (relevant, not relevant) pairs in the right order, a tie counted as half.
 
@@ -263,5 +285,7 @@ METRICS: dict[str, Metric] = {
     "map": _map,
     "precision": _precision,
     "recall": _recall,
+    "f1": _f1,
+    "accuracy": _accuracy,
     "auc": _auc,
 }

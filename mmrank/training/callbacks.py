@@ -11,7 +11,7 @@ import pathlib
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ from mmrank.ranking.metrics import make_metric
 from mmrank.ranking.task_metrics import task_figures
 from mmrank.ranking.task_outputs import TaskOutputs
 from mmrank.scoring import ListScorer
+from mmrank.training.targets import for_metric
 
 logger = logging.getLogger(__name__)
 
@@ -121,7 +122,7 @@ class State:
       data: Folder of the dataset.
       epoch: Epochs finished.
       checkpoint: Of the last finished epoch, relative to the run.
-      best: Best validation NDCG@10 so far, and `best_weights` its weights.
+      best: Best validation figure (`training.select_metric`) so far, `best_weights` its weights.
       waited: Validations since then.
       finished: Whether training ended by itself.
       history: Figures of every epoch.
@@ -196,6 +197,8 @@ class EpochEnd(tf.keras.callbacks.Callback):
       agree: From the figure of this worker to that of all.
       from_start: Whether the weights that training begins with are validated and kept too, for a
         ranker that is of use before the first step.
+      select: The metric by which weights are the best, `ndcg@10` or another of `make_metric`.
+      relevant_grade: The lowest grade that is relevant to all metrics but NDCG.
     """
 
     def __init__(
@@ -211,6 +214,8 @@ class EpochEnd(tf.keras.callbacks.Callback):
         outputs: TaskOutputs | None = None,
         agree: Callable[[float], float] = float,
         from_start: bool = False,
+        select: str = "ndcg@10",
+        relevant_grade: float = 1.0,
     ):
         super().__init__()
         self._from_start = from_start
@@ -220,18 +225,29 @@ class EpochEnd(tf.keras.callbacks.Callback):
         self._patience, self._writes = patience, writes
         # Made here, outside of the scope that Keras trains in: the sums of a metric made in there
         # belong to replicas, which a callback is not.
-        self._metric = make_metric("ndcg@10")
+        self._select = select
+        self._metrics = {
+            name: (make_metric(name), for_metric(valid, name, relevant_grade))
+            for name in dict.fromkeys(["ndcg@10", select])
+        }
 
     def on_train_begin(self, logs: Any = None) -> None:
         state = self._state
         if not self._from_start or state.best_weights is not None:
             return
-        scores = self._scorer.scores(self._scorer.raw(self._valid))
-        state.best = self._agree(validation_ndcg(scores, self._valid, self._metric))
+        figures = self._figures(self._scorer.scores(self._scorer.raw(self._valid)))
+        state.best = figures[self._select]
         state.best_weights = "checkpoints/best-0"
         with self._folder() as folder:
             self._network.save_weights(folder / state.best_weights)
-        logger.info("before training  ndcg@10 validation %.4f", state.best)
+        logger.info("before training%s", _told(figures))
+
+    def _figures(self, scores: np.ndarray) -> dict[str, float]:
+        """The validation metrics of scores [rows] by name."""
+        return {
+            name: self._agree(validation_ndcg(scores, valid, metric))
+            for name, (metric, valid) in self._metrics.items()
+        }
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         raw = self._scorer.raw(self._valid)
@@ -241,22 +257,23 @@ class EpochEnd(tf.keras.callbacks.Callback):
                 "all candidates of every validation list tie: the model tells none apart. "
                 "Try a lower training.learning_rate, and see that the features are not all absent"
             )
-        ndcg = self._agree(validation_ndcg(scores, self._valid, self._metric))
-        logs["val_ndcg_10"] = ndcg
+        figures = self._figures(scores)
+        logs |= {f"val_{name.replace('@', '_')}": value for name, value in figures.items()}
+        chosen = figures[self._select]
         by_task: dict[str, dict[str, float]] = {}
         if self._outputs is not None:
             by_task = task_figures(self._outputs, raw, self._valid.labels)
-        for task, figures in by_task.items():
-            logs |= {f"val_{task}_{n}": v for n, v in figures.items() if math.isfinite(v)}
+        for task, of_task in by_task.items():
+            logs |= {f"val_{task}_{n}": v for n, v in of_task.items() if math.isfinite(v)}
         state = self._state
         old = (state.checkpoint, state.best_weights)
         state.epoch = epoch + 1
         state.history.append({k: float(v) for k, v in logs.items()})
-        better = ndcg > state.best
+        better = chosen > state.best
         state.waited = 0 if better else state.waited + 1
         state.checkpoint = f"checkpoints/epoch-{epoch + 1}"
         if better:
-            state.best, state.best_weights = ndcg, f"checkpoints/best-{epoch + 1}"
+            state.best, state.best_weights = chosen, f"checkpoints/best-{epoch + 1}"
         with self._folder() as folder:
             self._checkpoint.write(str(folder / state.checkpoint))
             if better:
@@ -271,16 +288,16 @@ class EpochEnd(tf.keras.callbacks.Callback):
                 if name is not None and name != new:
                     _remove(self._run, name)
         logger.info(
-            "epoch %d  loss %.4f%s  ndcg@10 validation %.4f%s%s",
+            "epoch %d  loss %.4f%s%s%s%s",
             epoch + 1,
             logs["loss"],
             _ndcg(logs, "  ndcg@10 train"),
-            ndcg,
+            _told(figures),
             "  (best)" if better else "",
             f"; stopped, no better for {state.waited} epochs" if stop else "",
         )
-        for task, figures in by_task.items():
-            told = "  ".join(f"{name} {value:.4f}" for name, value in figures.items())
+        for task, of_task in by_task.items():
+            told = "  ".join(f"{name} {value:.4f}" for name, value in of_task.items())
             logger.info("  %s: %s", task, told)
 
     @contextlib.contextmanager
@@ -291,6 +308,11 @@ class EpochEnd(tf.keras.callbacks.Callback):
             return
         with tempfile.TemporaryDirectory() as folder:
             yield pathlib.Path(folder)
+
+
+def _told(figures: Mapping[str, float]) -> str:
+    """The validation metrics in words."""
+    return "".join(f"  {name} validation {value:.4f}" for name, value in figures.items())
 
 
 def _ndcg(logs: Any, name: str) -> str:
@@ -306,7 +328,7 @@ def validation_ndcg(
     Args:
       scores: In the order of the rows.
       arrays: The lists.
-      metric: The metric, made outside of any strategy's scope; a new one if None.
+      metric: It or another metric, made outside of any strategy's scope; a new one if None.
     """
     metric = metric or make_metric("ndcg@10")
     metric.reset_state()

@@ -47,7 +47,7 @@ from mmrank.training.memory import GIB, available_bytes, estimate_step_bytes
 from mmrank.training.optimizer import make_optimizer
 from mmrank.training.sources import TableLists, TrainingBatches, TrainingLists
 from mmrank.training.strategy import make_strategy
-from mmrank.training.targets import for_selection, take_targets
+from mmrank.training.targets import check_select_metric, for_selection, take_targets
 from mmrank.training.warm_start import as_table, warm_start
 from mmrank.training.workers import Worker, WorkerLost, this_worker, wait_for
 
@@ -87,6 +87,7 @@ def train_run(
         raise DataError("the dataset has no valid list; a run needs some of each")
     lists = lists or TableLists(dataset)
     lists.check(config)
+    check_select_metric(config.training.select_metric)
     tasks = build_tasks(config)
     seed_everything(config)
     strategy = strategy or make_strategy(config.training.strategy)
@@ -161,6 +162,8 @@ def train_run(
         model.outputs,
         agree=lambda figure: _agreed(strategy, figure),
         from_start=model.matcher is not None,
+        select=config.training.select_metric,
+        relevant_grade=config.evaluation.relevant_grade,
     )
     callbacks: list[tf.keras.callbacks.Callback] = [
         ReseedEpoch(config.seed, not DRAWING_LOSSES.isdisjoint(_loss_names(config))),

@@ -16,6 +16,7 @@ from mmrank.data.checks import as_numbers
 from mmrank.data.tables import DataError, Dataset
 from mmrank.models import MASK
 from mmrank.ranking.labels import masked_labels
+from mmrank.ranking.metrics import METRICS, make_metric
 from mmrank.ranking.tasks import TaskSpec, labels_read
 from mmrank.schema import LABELS, did_you_mean
 
@@ -60,6 +61,19 @@ def check_select_by(select_by: str | None) -> None:
         )
 
 
+def check_select_metric(name: str) -> None:
+    """Nothing, if this names a metric that can choose the best weights.
+
+    Raises:
+      ConfigError: It does not.
+    """
+    try:
+        make_metric(name)
+    except ValueError as error:
+        near = did_you_mean(name.partition("@")[0], METRICS)
+        raise ConfigError(f"training.select_metric: {error}{near}") from error
+
+
 def for_training(arrays: ListArrays, tasks: Sequence[TaskSpec]) -> ListArrays:
     """The lists with grades by which long ones are cut: what any task has a label above 0 for."""
     if not tasks:
@@ -77,6 +91,14 @@ def for_selection(
         return arrays
     values = np.nan_to_num(arrays.labels[label])
     return dataclasses.replace(arrays, grades=np.log1p(values) if label == "dwell" else values)
+
+
+def for_metric(arrays: ListArrays, metric: str, relevant_grade: float) -> ListArrays:
+    """The lists with the grades that a metric reads: for all but NDCG, 1 for a relevant item."""
+    if metric.partition("@")[0] == "ndcg":
+        return arrays
+    relevant = np.asarray(arrays.grades) >= relevant_grade
+    return dataclasses.replace(arrays, grades=relevant.astype(np.float32))
 
 
 def take_targets(batch: dict[str, tf.Tensor], tasks: Sequence[TaskSpec]) -> tuple[Any, Any]:

@@ -1,7 +1,8 @@
-"""The import of a Hugging Face BERT, against BERT written out in plain Python and NumPy."""
+"""The import of a Hugging Face BERT or XLM-R, against both in plain Python and NumPy."""
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import pathlib
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 import scipy.special
+import sentencepiece
 import tensorflow as tf
 import tensorflow_hub
 
@@ -134,8 +136,13 @@ def reference_ids(text: str, pieces: list[str], lowercase: bool, longest: int) -
     return [start, *ids[: longest - 2], end]
 
 
-def reference_vectors(ids: list[int], w: dict[str, np.ndarray], config: dict) -> np.ndarray:
-    """Token vectors [T, hidden] of one text by BERT's equations (Devlin 2019, Vaswani 2017)."""
+def reference_vectors(
+    ids: list[int], w: dict[str, np.ndarray], config: dict, first: int = 0
+) -> np.ndarray:
+    """Token vectors [T, hidden] of one text by BERT's equations (Devlin 2019, Vaswani 2017).
+
+    `first` is the row of the first token's position.
+    """
 
     def norm(x: np.ndarray, name: str) -> np.ndarray:
         centred = x - x.mean(-1, keepdims=True)
@@ -152,7 +159,7 @@ def reference_vectors(ids: list[int], w: dict[str, np.ndarray], config: dict) ->
 
     w = {n: v.astype(np.float64) for n, v in w.items()}
     x = w["embeddings.word_embeddings.weight"][ids]
-    x = x + w["embeddings.position_embeddings.weight"][: len(ids)]
+    x = x + w["embeddings.position_embeddings.weight"][first : first + len(ids)]
     x = norm(x + w["embeddings.token_type_embeddings.weight"][0], "embeddings.LayerNorm")
     width = config["hidden_size"] // config["num_attention_heads"]
     for i in range(config["num_hidden_layers"]):
@@ -264,9 +271,50 @@ def test_the_saved_model_is_a_hub_layer_that_learns(tmp_path, capsys):
         assert np.isfinite(tf.convert_to_tensor(gradient)).all()
 
 
+@pytest.mark.parametrize(
+    ("model_type", "prefix", "first"),
+    [("xlm-roberta", "roberta.", 2), ("bert", "", 0)],  # as E5 base and E5 small are made
+)
+def test_embeddings_are_those_of_xlm_r(tmp_path, capsys, model_type, prefix, first):
+    """By the command, each text after `query: `; the longest one has a token at every position."""
+    folder = write_folder(tmp_path / "hf")
+    made = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(["query: red summer dress", "红色连衣裙 夏天"] * 5),
+        model_writer=made,
+        vocab_size=22,
+        character_coverage=1.0,
+        minloglevel=2,
+    )
+    (folder / "vocab.txt").unlink()
+    (folder / "sentencepiece.bpe.model").write_bytes(made.getvalue())
+    changed = {"model_type": model_type, "vocab_size": 24, "type_vocab_size": 1, "pad_token_id": 1}
+    config = json.loads((folder / "config.json").read_text()) | changed
+    (folder / "config.json").write_text(json.dumps(config))
+    weights = random_weights(24, segments=1)
+    named = {prefix + name: values for name, values in weights.items()}
+    safetensors.numpy.save_file(named, folder / "model.safetensors")
+    out = tmp_path / "hub"
+    arguments = ["--prefix", "query: ", "--normalize", "--max-tokens", str(POSITIONS - first)]
+    assert main(["--from", str(folder), "--out", str(out), *arguments]) == 0
+    assert "each after 'query: '" in capsys.readouterr().out
+
+    own = sentencepiece.SentencePieceProcessor(model_proto=made.getvalue())
+    expected = []
+    for text in TEXTS:
+        pieces = [i + 1 if i else 3 for i in own.encode(f"query: {text}".replace("\x00", ""))]
+        ids = [0, *pieces[: POSITIONS - first - 2], 2]
+        pooled = reference_vectors(ids, weights, config, first).mean(0)
+        expected.append(pooled / np.linalg.norm(pooled))
+    assert len(ids) == POSITIONS - first
+    layer = tensorflow_hub.KerasLayer(str(out), input_shape=[], dtype=tf.string)
+    given = layer(tf.constant([text.replace("\x00", "") for text in TEXTS]))
+    np.testing.assert_allclose(given, expected, atol=1e-4)
+
+
 def test_ready_made_wrong_folders_are_told_in_one_line(tmp_path, capsys):
     cases: list[tuple[dict[str, Any], str]] = [
-        ({"config": {"model_type": "roberta"}}, "model_type is 'roberta'"),
+        ({"config": {"model_type": "roberta"}}, "a model of type 'roberta'"),
         ({"config": {"hidden_act": "gelu_nwe"}}, "did you mean 'gelu_new'?"),
         ({"config": {"position_embedding_type": "relative_key"}}, "only 'absolute'"),
         ({"config": {"vocab_size": 7}}, "different models"),

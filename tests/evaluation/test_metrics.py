@@ -44,6 +44,11 @@ IDEAL = 7 / log2(2) + 1 / log2(3) + 1 / log2(4)
         ("precision", 3 / 5),
         ("recall@2", 1 / 3),
         ("recall@10", 1.0),
+        ("f1@2", 2 / (1 / (1 / 2) + 1 / (1 / 3))),
+        ("f1@10", 2 / (1 / (3 / 10) + 1 / 1)),
+        ("f1", 2 / (1 / (3 / 5) + 1 / 1)),
+        ("accuracy@1", 0.0),
+        ("accuracy@3", 1.0),
         ("auc", (2 + 1 + 0) / 6),
     ],
 )
@@ -72,7 +77,8 @@ def test_convention_holds_for_every_metric(convention: str, expected: float) -> 
     )
     for name, value in values.items():
         np.testing.assert_equal(value[0], expected, err_msg=name)
-        assert value[1] == pytest.approx({"precision@5": 0.2, "precision@10": 0.1}.get(name, 1.0))
+        short = {"precision@5": 0.2, "precision@10": 0.1, "f1@5": 2 / 6, "f1@10": 2 / 11}
+        assert value[1] == pytest.approx(short.get(name, 1.0))
 
 
 @pytest.mark.parametrize("convention", ["skip", "zero", "one"])
@@ -129,6 +135,8 @@ def _by_loop(scores: np.ndarray, grades: np.ndarray) -> dict[str, Any]:
         "map": np.mean([sum(relevant[:p]) / p for p in places]) if places else NAN,
         "precision@5": sum(relevant[:5]) / 5 if places else NAN,
         "recall@5": sum(relevant[:5]) / len(places) if places else NAN,
+        "f1@5": 2 * sum(relevant[:5]) / (5 + len(places)) if places else NAN,
+        "accuracy@1": float(ranked[0] == max(ranked)) if places else NAN,
         "auc": np.mean([i < j for i, j in pairs]) if pairs else NAN,
     }
 

@@ -9,11 +9,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from mmrank.config import ConfigError
 from mmrank.data.tables import DataError
+from mmrank.ranking.metrics import make_metric
 from mmrank.training.callbacks import Health, State, TrainingError, _all_tie, validation_ndcg
 from mmrank.training.loop import train_run
 from mmrank.training.optimizer import make_optimizer
 from mmrank.training.strategy import make_strategy
+from mmrank.training.targets import for_metric
 
 
 @pytest.fixture
@@ -101,6 +104,32 @@ def test_validation_ndcg_by_formula():
     assert validation_ndcg(scores, lists) == pytest.approx((1 + 1 / np.log2(4)) / 2, abs=1e-6)
     ties = [validation_ndcg(np.zeros(22, np.float32), lists) for _ in range(2)]
     assert ties[0] == ties[1]
+
+
+def test_another_metric_reads_what_is_relevant():
+    """Grades 1, 2, 0 in this order: with 2 as the lowest relevant grade the first is at rank 2."""
+    lists = Lists(np.array([0, 3]), np.array([1, 2, 0], np.float32))
+    scores = np.array([3.0, 2.0, 1.0])
+    for relevant, mrr, precision in ((1.0, 1.0, 1.0), (2.0, 1 / 2, 1 / 2)):
+        for name, expected in (("mrr", mrr), ("precision@2", precision)):
+            read = for_metric(lists, name, relevant)
+            given = validation_ndcg(scores, read, make_metric(name))
+            assert given == pytest.approx(expected, abs=1e-6)
+    assert for_metric(lists, "ndcg@3", 2.0) is lists
+
+
+def test_the_metric_that_chooses_is_the_configs(short, shop, tmp_path):
+    train_run(short(select_metric="recall@3"), shop, tmp_path)
+    state = State.load(tmp_path / "state.json")
+    (epoch,) = state.history
+    assert {"val_recall_3", "val_ndcg_10"} <= set(epoch)
+    assert state.best == epoch["val_recall_3"] != epoch["val_ndcg_10"]
+
+
+def test_a_metric_that_cannot_choose_is_refused(short, shop, tmp_path):
+    for name, message in (("mpa", "did you mean 'map'"), ("mrr@x", "cutoff must be")):
+        with pytest.raises(ConfigError, match=f"training.select_metric: .*{message}"):
+            train_run(short(select_metric=name), shop, tmp_path)
 
 
 @pytest.mark.parametrize("step", [0, 1, 5, 10, 11, 60, 99, 100])

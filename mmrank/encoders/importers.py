@@ -1,0 +1,64 @@
+"""The importers of pretrained encoders, by the type of model that their files hold.
+
+A new architecture is one file and one entry in `IMPORTERS`.
+"""
+
+from __future__ import annotations
+
+import json
+import pathlib
+
+from mmrank.encoders.hf_text import import_hf_text
+from mmrank.encoders.imported import Choices, Imported, Importer
+from mmrank.encoders.use import holds_use, import_use
+from mmrank.outputs import InputError
+from mmrank.schema import did_you_mean
+
+IMPORTERS: dict[str, Importer] = {
+    "bert": import_hf_text,
+    "xlm-roberta": import_hf_text,
+    "use": import_use,
+}
+
+
+def import_model(source: pathlib.Path, model_type: str | None, choices: Choices) -> Imported:
+    """The encoder of some files.
+
+    Args:
+      source: A folder or file of it.
+      model_type: A name from `IMPORTERS`; None finds it out from the source.
+      choices: What the user says over what the source says of itself.
+
+    Raises:
+      InputError: The source is missing, of an unknown type, or cannot be used.
+    """
+    if not source.exists():
+        raise InputError(f"{source}: no such folder")
+    kind = model_type or type_of(source)
+    if kind not in IMPORTERS:
+        raise InputError(
+            f"{source}: cannot import a model of type {kind!r}{did_you_mean(kind, IMPORTERS)}; "
+            f"known: {', '.join(IMPORTERS)}"
+        )
+    return IMPORTERS[kind](source, choices)
+
+
+def type_of(source: pathlib.Path) -> str:
+    """The type of model that a folder holds.
+
+    Raises:
+      InputError: It does not say.
+    """
+    config = source / "config.json"
+    if config.is_file():
+        try:
+            given = json.loads(config.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise InputError(f"{config}: not JSON: {error}") from error
+        return str(given.get("model_type", "bert"))
+    if holds_use(source):
+        return "use"
+    raise InputError(
+        f"{source}: holds no config.json that would say what it is; "
+        f"name it with --type: {', '.join(IMPORTERS)}"
+    )

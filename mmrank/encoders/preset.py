@@ -1,0 +1,140 @@
+"""Presets of keras_nlp as text encoders, each with the tokenizer that it was trained with."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import keras_nlp
+import tensorflow as tf
+
+from mmrank.config import ConfigError
+from mmrank.encoders.handles import unreachable
+from mmrank.outputs import shown
+from mmrank.schema import did_you_mean
+
+# The tokenizers of encoders that read both ways, and what they call the ids at a text's ends.
+FAMILIES: dict[type[keras_nlp.models.Tokenizer], tuple[str, str]] = {
+    keras_nlp.models.BertTokenizer: ("cls_token_id", "sep_token_id"),
+    keras_nlp.models.DistilBertTokenizer: ("cls_token_id", "sep_token_id"),
+    keras_nlp.models.ElectraTokenizer: ("cls_token_id", "sep_token_id"),
+    keras_nlp.models.AlbertTokenizer: ("cls_token_id", "sep_token_id"),
+    keras_nlp.models.DebertaV3Tokenizer: ("cls_token_id", "sep_token_id"),
+    keras_nlp.models.XLMRobertaTokenizer: ("start_token_id", "end_token_id"),
+}
+_REMEDY = (
+    "to bring it by hand, copy its files (config.json, tokenizer.json, metadata.json, "
+    "model.weights.h5 and the folder assets) here from where there is a network, and set `handle` "
+    "to their folder"
+)
+
+
+class Preset:
+    """A preset: its tokenizer, and its weights when they are asked for.
+
+    Args:
+      feature: Whose encoder it is, to begin a message with.
+      handle: Name of a preset (bert_tiny_en_uncased), kaggle:// or hf:// address, or local folder.
+      max_tokens: Tokens read of a text, start and end among them.
+
+    Raises:
+      ConfigError: The preset is unknown, cannot be had, or is of a family that is no encoder.
+    """
+
+    def __init__(self, feature: str, handle: str, max_tokens: int):
+        self.feature, self.handle, self.max_tokens = feature, handle, max_tokens
+        self.tokenizer = self._load(keras_nlp.models.Tokenizer)
+        if type(self.tokenizer) not in FAMILIES:
+            known = ", ".join(f.__name__.removesuffix("Tokenizer") for f in FAMILIES)
+            raise ConfigError(
+                f"feature {feature!r}: preset {handle!r} has a {type(self.tokenizer).__name__}, "
+                f"which is none of an encoder that can be used; known: {known}"
+            )
+        if max_tokens < 3:
+            raise ConfigError(f"feature {feature!r}: max_tokens is {max_tokens}, but at least 3")
+        start, end = FAMILIES[type(self.tokenizer)]
+        self.padding = int(self.tokenizer.pad_token_id)
+        self._pack = keras_nlp.layers.StartEndPacker(
+            sequence_length=max_tokens,
+            start_value=int(getattr(self.tokenizer, start)),
+            end_value=int(getattr(self.tokenizer, end)),
+            pad_value=self.padding,
+        )
+
+    def backbone(self) -> keras_nlp.models.Backbone:
+        """Its network with its weights, made anew.
+
+        Raises:
+          ConfigError: It cannot be had, or reads fewer tokens.
+        """
+        backbone = self._load(keras_nlp.models.Backbone)
+        longest = backbone.max_sequence_length
+        if self.max_tokens > longest:
+            raise ConfigError(
+                f"feature {self.feature!r}: max_tokens is {self.max_tokens}; preset "
+                f"{self.handle!r} reads at most {longest}"
+            )
+        return backbone
+
+    def _load(self, kind: Any) -> Any:
+        known = keras_nlp.models.Backbone.presets
+        try:
+            return kind.from_preset(self.handle)
+        except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
+            tried = "the local folder"
+            if self.handle in known or "://" in self.handle:
+                tried = "the local cache (KAGGLEHUB_CACHE or HF_HOME) and the download"
+            elif not tf.io.gfile.isdir(self.handle):
+                raise ConfigError(
+                    f"feature {self.feature!r}: {shown(self.handle)} is neither a preset of "
+                    f"keras_nlp nor a folder{did_you_mean(self.handle, known)}"
+                ) from error
+            raise unreachable(self.feature, self.handle, tried, error, _REMEDY) from error
+
+    def __call__(self, texts: tf.Tensor) -> tf.Tensor:
+        """Token ids [N, max_tokens] int32 of texts [N]."""
+        return tf.cast(self._pack(self.tokenizer(texts)), tf.int32)
+
+    def hash(self) -> str:
+        """A hash of tokenizer and weights."""
+        digest = hashlib.sha256()
+        for piece in self.tokenizer.get_vocabulary():
+            digest.update(f"{piece}\n".encode())
+        for value in self.backbone().get_weights():
+            digest.update(f"{value.shape}".encode())
+            digest.update(value.tobytes())
+        return digest.hexdigest()
+
+    def tracked(self) -> list[Any]:
+        """What the graph of the tokenizer refers to and a SavedModel has to hold."""
+        if isinstance(self.tokenizer, keras_nlp.tokenizers.SentencePieceTokenizer):
+            return [self.tokenizer._sentence_piece]
+        return []
+
+
+class PresetEncoder(tf.keras.layers.Layer):
+    """Embeddings [N, D] of token ids [N, T]: the mean over a preset's token vectors.
+
+    Masking: padding is attended to by nobody and no part of the mean.
+
+    Args:
+      backbone: With its weights. What only its pooled output needs is left out.
+      padding: The id of padding.
+    """
+
+    def __init__(self, backbone: keras_nlp.models.Backbone, padding: int, **kwargs: Any):
+        super().__init__(**kwargs)
+        output = backbone.output
+        sequence = output["sequence_output"] if isinstance(output, dict) else output
+        # Without the pooled output its weights are gone too.
+        self.backbone = tf.keras.Model(backbone.input, sequence)
+        self.padding, self.segments = padding, "segment_ids" in backbone.input
+
+    def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+        present = tf.cast(inputs != self.padding, tf.int32)
+        given = {"token_ids": inputs, "padding_mask": present}
+        if self.segments:
+            given["segment_ids"] = tf.zeros_like(inputs)
+        tokens = self.backbone(given, training=training)
+        weight = tf.cast(present, tokens.dtype)[..., None]
+        return tf.reduce_sum(tokens * weight, 1) / tf.maximum(tf.reduce_sum(weight, 1), 1)
