@@ -1,4 +1,8 @@
-"""A local Hugging Face BERT as a TF-Hub text encoder: `python -m mmrank.import_encoder`."""
+"""Local encoders of other libraries for a ranker: `python -m mmrank.import_encoder`.
+
+A Hugging Face BERT becomes a TF-Hub text encoder, the state file of an image tower a folder that
+`weights` of a photo names.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +18,20 @@ logger = logging.getLogger("mmrank.import_encoder")
 EXAMPLE = """\
 example:
   python -m mmrank.import_encoder --from models/all-MiniLM-L6-v2 --out models/minilm-hub
+  python -m mmrank.import_encoder --from efficientnet-lite0.pth --out models/lite0
 
-FOLDER holds config.json, vocab.txt and model.safetensors, as `save_pretrained` writes them, of an
-English, Chinese or multilingual BERT. HUB is a SavedModel from texts [N] to embeddings [N, D] for
-the config of a run:
+Texts: FOLDER holds config.json, vocab.txt and model.safetensors, as `save_pretrained` writes
+them, of an English, Chinese or multilingual BERT. The result is a SavedModel from texts [N] to
+embeddings [N, D] for the config of a run:
   model:
     encoders:
       text: {encoder: hub, handle: models/minilm-hub}
+
+Photos: FILE is a state file (safetensors, .pth; read without running it) of an EfficientNet-Lite 0
+to 4, EfficientNet B0 to B4 or ResNet-50 as torchvision, timm or efficientnet_pytorch name tensors:
+  model:
+    encoders:
+      photo: {weights: models/lite0, height: 160, width: 160}
 """
 
 
@@ -34,12 +45,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m mmrank.import_encoder",
-        description="Turns a local Hugging Face BERT folder into a TF-Hub SavedModel.",
+        description="Turns a local Hugging Face BERT folder into a TF-Hub SavedModel, and the "
+        "state file of an image tower into a folder for a config.",
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--from", dest="folder", required=True, type=pathlib.Path, metavar="FOLDER")
-    parser.add_argument("--out", required=True, type=pathlib.Path, metavar="HUB")
+    parser.add_argument(
+        "--from", dest="folder", required=True, type=pathlib.Path, metavar="FOLDER|FILE"
+    )
+    parser.add_argument("--out", required=True, type=pathlib.Path, metavar="FOLDER")
     parser.add_argument(
         "--pooling",
         choices=("mean", "cls", "max"),
@@ -62,6 +76,21 @@ def _parser() -> argparse.ArgumentParser:
         default="auto",
         help="lower texts first; auto: as tokenizer_config.json says",
     )
+    image = parser.add_argument_group("image towers")
+    image.add_argument(
+        "--padding",
+        choices=("same", "symmetric"),
+        help="how it pads at strides, where the file's library has networks of both kinds: same as "
+        "TensorFlow, or symmetric as PyTorch",
+    )
+    for flag, what in (("--mean", "is taken from"), ("--std", "divides")):
+        image.add_argument(
+            flag,
+            nargs=3,
+            type=float,
+            metavar=("R", "G", "B"),
+            help=f"what {what} pixels of 0 to 255 (default: as its library does)",
+        )
     return parser
 
 
@@ -72,7 +101,11 @@ def _run(args: argparse.Namespace) -> None:
 
     from mmrank.encoders.hf_bert import text_model
     from mmrank.encoders.hf_folder import read_folder, read_weights
+    from mmrank.encoders.imported.folder import is_tower
 
+    if is_tower(args.folder):
+        _run_tower(args)
+        return
     folder = read_folder(args.folder)
     words = folder.words
     if args.lowercase != "auto":
@@ -104,6 +137,17 @@ def _run(args: argparse.Namespace) -> None:
     )
     print(f"unused    {', '.join(unused) or 'no tensor'}")
     print(f"next      text: {{encoder: hub, handle: {args.out}}} under model.encoders of a config")
+
+
+def _run_tower(args: argparse.Namespace) -> None:
+    from mmrank.encoders.imported.folder import import_tower
+
+    mean, std = (None if given is None else tuple(given) for given in (args.mean, args.std))
+    network, weights = import_tower(args.folder, args.out, padding=args.padding, mean=mean, std=std)
+    shift, scale = (", ".join(f"{v:g}" for v in values) for values in (network.mean, network.std))
+    print(f"network   {network.network}, {weights:,} weights without its classifier")
+    print(f"photos    (pixel - [{shift}]) / [{scale}], padding {network.padding}")
+    print(f"next      photo: {{weights: {args.out}}} under model.encoders of a config")
 
 
 if __name__ == "__main__":

@@ -146,7 +146,7 @@ def test_layers_of_a_bert_and_of_an_efficientnet():
     sizes = [len(g) for g in layers_of(bert.trainable_variables)]
     assert sizes == [5, 16, 16, 16]  # embeddings and their norm, then six dense layers' pairs …
     small = ImageOptions(32, 32, "EfficientNet", width_coefficient=0.1, depth_coefficient=0.1)
-    groups = layers_of(image_tower(small, "photo", imagenet=False).trainable_variables)
+    groups = layers_of(image_tower(small, "photo", "feature 'photo'").trainable_variables)
     assert len(groups) == 1 + 7  # the stem; one block of each of the seven stages
     assert {v.name.split("_")[0] for v in groups[0]} == {"stem"}
     assert {v.name.split("_")[0] for v in groups[1]} == {"block1a"}
