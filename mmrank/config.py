@@ -216,6 +216,8 @@ class FineTune:
       schedule: `full` from the start, `gradual` from the top layer downward, or `frozen`.
       unfreeze_epoch: Epochs before the first layers begin to learn (gradual).
       layers_per_epoch: How many layers begin then and in each later epoch; null for all at once.
+      layers: How many layers from the top learn at all; null for every one. Those below cost no
+        gradient and keep their statistics.
       learning_rate: Factor on the rate that everything else learns at.
       layer_decay: Further factor for each layer below the top.
     """
@@ -223,6 +225,7 @@ class FineTune:
     schedule: str = "full"
     unfreeze_epoch: int = 1
     layers_per_epoch: int | None = None
+    layers: int | None = None
     learning_rate: float = 1.0
     layer_decay: float = 1.0
 

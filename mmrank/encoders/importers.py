@@ -9,7 +9,7 @@ import json
 import pathlib
 
 from mmrank.encoders.hf_text import import_hf_text
-from mmrank.encoders.imported import Choices, Imported, Importer
+from mmrank.encoders.text_import import Choices, Imported, Importer
 from mmrank.encoders.use import holds_use, import_use
 from mmrank.outputs import InputError
 from mmrank.schema import did_you_mean

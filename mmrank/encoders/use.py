@@ -15,9 +15,9 @@ import numpy as np
 import tensorflow as tf
 
 from mmrank.encoders.hf_text import ENTRY, text_choices
-from mmrank.encoders.imported import Choices, Imported
 from mmrank.encoders.piece_tokens import PieceTokens, PieceWords, Prefixed
 from mmrank.encoders.sentence_proto import read_pieces, special_ids
+from mmrank.encoders.text_import import Choices, Imported
 from mmrank.outputs import InputError
 
 WEIGHTS, WORDS = "weights.npz", "sp.model"

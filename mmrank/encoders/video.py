@@ -20,9 +20,9 @@ from mmrank.encoders.base import texts
 from mmrank.encoders.frames import FrameAttention, HubClips
 from mmrank.encoders.frozen import Freezable
 from mmrank.encoders.handles import hub_folder, hub_hash
-from mmrank.encoders.image import NETWORKS, SCALED, SMALLEST, ImageOptions, image_tower
+from mmrank.encoders.image import SMALLEST, ImageOptions, image_tower
 from mmrank.encoders.image_bounds import bounded
-from mmrank.schema import did_you_mean
+from mmrank.encoders.image_networks import SCALED, check_network
 
 CHUNK = 64
 logger = logging.getLogger(__name__)
@@ -93,11 +93,7 @@ class Video(Freezable):
                     f"{where}: encoder hub needs `handle`, a TF-Hub URL or a local folder"
                 )
             return
-        if chosen.network not in (SCALED, *NETWORKS):
-            raise ConfigError(
-                f"{where}: unknown network {chosen.network!r}"
-                f"{did_you_mean(chosen.network, [SCALED, *NETWORKS])}"
-            )
+        check_network(where, chosen.network, chosen.weights)
         if min(chosen.height, chosen.width) < SMALLEST:
             raise ConfigError(
                 f"{where}: frames of {chosen.height} x {chosen.width} pixels are too small for an "
@@ -218,7 +214,7 @@ def _frames(kind: Video) -> tf.keras.layers.Layer:
             trainable=chosen.trainable is not False,
         ),
         name=f"{kind.name}_tower",
-        imagenet=chosen.weights == "imagenet",
+        where=f"feature {kind.name!r}",
     )
     return FrameAttention(tower, chosen.attention_width, chosen.heads, name=f"{kind.name}_encoder")
 

@@ -49,12 +49,11 @@ def settings_by_feature(
                 f"{where}: unknown schedule {setting.schedule!r}"
                 f"{did_you_mean(setting.schedule, SCHEDULES)}; known: {', '.join(SCHEDULES)}"
             )
-        layers = setting.layers_per_epoch
-        if setting.unfreeze_epoch < 0 or (layers is not None and layers < 1):
-            raise ConfigError(
-                f"{where}: unfreeze_epoch starts at 0 and layers_per_epoch at 1, "
-                f"not {setting.unfreeze_epoch} and {layers}"
-            )
+        lowest = {"unfreeze_epoch": 0, "layers_per_epoch": 1, "layers": 1}
+        for option, least in lowest.items():
+            value = getattr(setting, option)
+            if value is not None and value < least:
+                raise ConfigError(f"{where}: {option} starts at {least}, not {value}")
         if setting.learning_rate <= 0 or not 0 < setting.layer_decay <= 1:
             raise ConfigError(
                 f"{where}: learning_rate is above 0 and layer_decay in (0, 1], "
@@ -127,7 +126,9 @@ def _paces(
             if isinstance(part, tf.keras.layers.BatchNormalization):
                 part.trainable = False
     groups = layers_of(layer.trainable_variables)
-    paces = []
+    never = groups[: -setting.layers] if setting.layers else []
+    paces = _stopped(layer, [v for group in never for v in group], epoch_steps * epochs)
+    groups = groups[len(never) :]
     for below, group in enumerate(reversed(groups)):
         epoch = 0
         if setting.schedule == "gradual":
@@ -135,12 +136,13 @@ def _paces(
             epoch = setting.unfreeze_epoch + later
         rate = setting.learning_rate * setting.layer_decay**below
         paces += [(variable, Pace(epoch * epoch_steps, rate)) for variable in group]
-    last = max(pace.first_step for _, pace in paces) // epoch_steps
+    last = epoch  # of the lowest
     logger.info(
-        "%s: %s, %d layers, %s, learning rate × %.3g%s",
+        "%s: %s, %d of %d layers, %s, learning rate × %.3g%s",
         name,
         setting.schedule,
         len(groups),
+        len(never) + len(groups),
         f"from epoch {setting.unfreeze_epoch + 1} to {last + 1}" if last else "from the start",
         setting.learning_rate,
         f" down to × {rate:.3g}" if setting.layer_decay < 1 else "",
@@ -153,6 +155,25 @@ def _paces(
             epochs,
         )
     return paces
+
+
+def _stopped(
+    layer: tf.keras.layers.Layer, variables: list[tf.Variable], steps: int
+) -> list[tuple[tf.Variable, Pace]]:
+    """Paces of variables that only the optimizer can stop, once layers of them alone are frozen.
+
+    Args:
+      layer: The encoder.
+      variables: Those that never learn.
+      steps: Of the whole training.
+    """
+    below = {id(v) for v in variables}
+    for part in layer.submodules:
+        own = getattr(part, "trainable_weights", [])
+        if isinstance(part, tf.keras.layers.Layer) and own and all(id(v) in below for v in own):
+            part.trainable = False
+    # Those of a hub model are of one layer with all others.
+    return [(v, Pace(steps)) for v in layer.trainable_variables if id(v) in below]
 
 
 def layers_of(variables: Sequence[tf.Variable]) -> list[list[tf.Variable]]:

@@ -14,7 +14,8 @@ import tensorflow as tf
 
 from mmrank.config import ConfigError
 from mmrank.data.media import MediaStore
-from mmrank.encoders.image import NETWORKS, Image
+from mmrank.encoders.image import Image
+from mmrank.encoders.image_networks import KERAS, NETWORKS
 from mmrank.schema import Feature
 
 SMALL = {
@@ -204,9 +205,9 @@ def test_a_weights_file_that_is_not_there_is_refused(tmp_path: pathlib.Path, nam
 
 def test_an_unknown_network_is_refused_with_those_known():
     with pytest.raises(
-        ConfigError, match=r"'ResNet50'; known: EfficientNet, EfficientNetB0, .*V2L"
+        ConfigError, match=r"'ResNet51'.*'ResNet50'.*known: EfficientNet, EfficientNetB0, .*V2L"
     ):
-        image(network="ResNet50")
+        image(network="ResNet51")
 
 
 def test_too_few_pixels_are_refused():
@@ -216,5 +217,5 @@ def test_too_few_pixels_are_refused():
 
 def test_every_efficientnet_of_keras_has_its_name():
     family = {n for n in dir(tf.keras.applications) if n.startswith("EfficientNet")}
-    assert set(NETWORKS) == family
-    assert all(NETWORKS[n] is getattr(tf.keras.applications, n) for n in family)
+    assert set(KERAS) == family
+    assert all(KERAS[n] is getattr(tf.keras.applications, n) for n in family)

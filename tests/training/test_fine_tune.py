@@ -146,7 +146,7 @@ def test_layers_of_a_bert_and_of_an_efficientnet():
     sizes = [len(g) for g in layers_of(bert.trainable_variables)]
     assert sizes == [5, 16, 16, 16]  # embeddings and their norm, then six dense layers' pairs …
     small = ImageOptions(32, 32, "EfficientNet", width_coefficient=0.1, depth_coefficient=0.1)
-    groups = layers_of(image_tower(small, "photo", imagenet=False).trainable_variables)
+    groups = layers_of(image_tower(small, "photo", "feature 'photo'").trainable_variables)
     assert len(groups) == 1 + 7  # the stem; one block of each of the seven stages
     assert {v.name.split("_")[0] for v in groups[0]} == {"stem"}
     assert {v.name.split("_")[0] for v in groups[1]} == {"block1a"}
@@ -198,6 +198,38 @@ def test_frozen_and_late_towers_keep_their_statistics():
         assert len(net.trainable_variables) == learning
 
 
+def test_only_the_top_layers_learn_and_those_below_are_frozen_with_their_statistics():
+    """Of the stem and seven blocks the upper two; no gradient reaches what is below."""
+    small = ImageOptions(32, 32, "EfficientNet", width_coefficient=0.1, depth_coefficient=0.1)
+    tower = image_tower(small, "photo", "feature 'photo'")
+    photo = FeatureEncoder("photo", "item", tf.TensorSpec([None, 32, 32, 3], tf.uint8), tower)
+    setting = FineTune(layers=2, layer_decay=0.5)
+    paces = fine_tune([photo], {"photo": setting}, 10, epochs=3)
+    told = {v.name.split("_")[0]: (p.first_step, p.rate) for v, p in paces}
+    assert told == {"block7a": (0, 1.0), "top": (0, 1.0), "block6a": (0, 0.5)}
+    assert {v.name.split("_")[0] for v in tower.trainable_variables} == set(told)
+    pixels = tf.constant(np.random.default_rng(0).integers(0, 256, [2, 32, 32, 3]), tf.uint8)
+    before = {v.name: v.numpy() for v in tower.non_trainable_variables}
+    tower(pixels, training=True)
+    moved = {v.name for v in tower.non_trainable_variables if (v.numpy() != before[v.name]).any()}
+    assert {n.split("_")[0] for n in moved if "random" not in n} <= set(told)
+    assert any("moving" in n for n in moved)
+
+
+def test_layers_of_one_keras_layer_are_stopped_by_the_optimizer():
+    """As those of a hub model are, all in one layer."""
+    bottom = tf.Variable([0.0], name="layer_0/kernel")
+    top = tf.Variable([0.0], name="layer_1/kernel")
+    one = tf.keras.layers.Layer()
+    one.variables_of_both = [bottom, top]
+    setting = FineTune(layers=1)
+    paces = fine_tune([feature("title", one)], {"title": setting}, 10, epochs=3)
+    assert [(v.name, p.first_step) for v, p in paces] == [
+        ("layer_0/kernel:0", 30),
+        ("layer_1/kernel:0", 0),
+    ]
+
+
 def test_features_that_share_an_encoder_agree(bert):
     both = [feature("title", bert), feature("query", bert)]
     one = FineTune("full", learning_rate=0.1)
@@ -216,7 +248,8 @@ def test_features_that_share_an_encoder_agree(bert):
         ({"titel": {}}, "titel: neither .* did you mean 'title'"),
         ({"title": {"schedule": "gradul"}}, "did you mean 'gradual'"),
         ({"title": {"unfreeze_epoch": -1}}, "starts at 0"),
-        ({"title": {"layers_per_epoch": 0}}, "layers_per_epoch at 1"),
+        ({"title": {"layers_per_epoch": 0}}, "layers_per_epoch starts at 1"),
+        ({"title": {"layers": 0}}, "layers starts at 1"),
         ({"title": {"learning_rate": 0}}, "schedule: frozen"),
         ({"title": {"layer_decay": 1.5}}, "layer_decay in"),
     ],

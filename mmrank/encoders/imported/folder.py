@@ -1,0 +1,216 @@
+"""The folder of an imported image tower: which network it is, how it sees pixels, its weights."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from mmrank.config import ConfigError, from_mapping
+from mmrank.encoders.imported.conventions import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    PADDINGS,
+    SAME,
+    SYMMETRIC,
+    Conventions,
+)
+from mmrank.encoders.imported.efficientnet import efficientnet
+from mmrank.encoders.imported.names import (
+    LITE,
+    PLAIN,
+    PYTORCH,
+    RESNET,
+    TIMM,
+    Scheme,
+    copy_weights,
+    recognised,
+    shape_of,
+)
+from mmrank.encoders.imported.resnet import resnet50
+from mmrank.encoders.imported.state_file import SUFFIXES, find_state_file, read_state
+from mmrank.outputs import InputError, new_folder, shown
+
+NETWORK_FILE, WEIGHTS_FILE = "network.json", "weights.h5"
+CONFIG_FILE, ARCHITECTURE = "config.json", "architecture"  # of timm
+NETWORKS = (*LITE, *PLAIN, RESNET)
+SIZE = 64  # pixels of the network that the weights are written of; they fit any size
+
+
+@dataclasses.dataclass(frozen=True)
+class ImportedNetwork:
+    """What the folder says of its network.
+
+    Attributes:
+      network: One of `NETWORKS`.
+      padding, epsilon, mean, std: As of `Conventions`.
+    """
+
+    network: str
+    padding: str
+    epsilon: float
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def model(self, height: int, width: int) -> tf.keras.Model:
+        """The network [N, height, width, 3] → [N, D'], its weights not set."""
+        conventions = Conventions(self.padding, self.epsilon, self.mean, self.std)
+        return build(self.network, height, width, conventions)
+
+
+def build(network: str, height: int, width: int, conventions: Conventions) -> tf.keras.Model:
+    """One of `NETWORKS`, from pixels [N, height, width, 3], 0 to 255, to features [N, D']."""
+    if network == RESNET:
+        return resnet50(height, width, conventions)
+    return efficientnet(shape_of(network), height, width, conventions)
+
+
+def is_imported(weights: str) -> bool:
+    """Whether an option `weights` names the folder of an imported network."""
+    return (pathlib.Path(weights) / NETWORK_FILE).is_file()
+
+
+def read_network(folder: pathlib.Path) -> ImportedNetwork:
+    """What the folder of an imported network says of it.
+
+    Raises:
+      ConfigError: It says something impossible.
+    """
+    file = folder / NETWORK_FILE
+    try:
+        plain = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{file}: not JSON that can be read: {error}") from error
+    network = from_mapping(ImportedNetwork, plain, str(file))
+    if network.network not in NETWORKS or network.padding not in PADDINGS:
+        raise ConfigError(
+            f"{file}: {network.network!r} with padding {network.padding!r} is not known; import "
+            "the file anew with `python -m mmrank.import_encoder`"
+        )
+    return network
+
+
+def conventions_of(
+    network: str,
+    scheme: Scheme,
+    architecture: str,
+    *,
+    padding: str | None = None,
+    mean: tuple[float, ...] | None = None,
+    std: tuple[float, ...] | None = None,
+) -> Conventions:
+    """How a network sees pixels and borders: as told, or as its library trains such a one.
+
+    Args:
+      network, scheme: As `recognised` gives them.
+      architecture: Its name at the library (a file's name or that in config.json), for timm alone,
+        whose two ports of one network differ in nothing that a tensor could tell.
+      padding, mean, std: What is told.
+
+    Raises:
+      InputError: The padding is not known.
+    """
+    ported = architecture.startswith("tf_") or scheme is PYTORCH
+    if padding is None:
+        if scheme is TIMM and not architecture.startswith(("tf_efficientnet", "efficientnet")):
+            raise InputError(
+                "timm has two networks with these tensors; say --padding same for a "
+                "tf_efficientnet, trained in TensorFlow, or --padding symmetric for an "
+                "efficientnet of its own"
+            )
+        padding = SAME if ported else SYMMETRIC
+    if network in LITE and scheme is PYTORCH:
+        default = ((127.0,) * 3, (128.0,) * 3)
+    elif network in LITE and padding == SAME:
+        default = ((127.5,) * 3, (127.5,) * 3)
+    else:
+        default = (IMAGENET_MEAN, IMAGENET_STD)
+    return Conventions(
+        padding, 1e-3 if padding == SAME else 1e-5, mean or default[0], std or default[1]
+    )
+
+
+def is_tower(source: pathlib.Path) -> bool:
+    """Whether what is to be imported is an image tower, and no text encoder.
+
+    That is a file, or a folder that timm wrote or that has a state file but no config.json.
+    """
+    if source.is_file():
+        return True
+    if not source.is_dir():
+        return False
+    if not (source / CONFIG_FILE).is_file():
+        return any(f.suffix in SUFFIXES for f in source.iterdir())
+    return ARCHITECTURE in _config(source)
+
+
+def import_tower(
+    source: pathlib.Path,
+    out: pathlib.Path,
+    *,
+    padding: str | None = None,
+    mean: tuple[float, ...] | None = None,
+    std: tuple[float, ...] | None = None,
+) -> tuple[ImportedNetwork, int]:
+    """Makes the folder of an image tower; gives what it says and the number of its weights.
+
+    Args:
+      source: A state file, or a folder with one.
+      out: The folder to make.
+      padding, mean, std: As `conventions_of` takes them.
+
+    Raises:
+      InputError: The file cannot be read, or holds no network that is known.
+      OutputError: The folder exists.
+    """
+    file = find_state_file(source)
+    state = read_state(file)
+    config = _config(file.parent)
+    trained = config.get("pretrained_cfg") or {}
+    try:
+        network, scheme = recognised(state)
+        conventions = conventions_of(
+            network,
+            scheme,
+            str(config.get(ARCHITECTURE, file.stem)).lower(),
+            padding=padding,
+            mean=mean or _colours(trained.get("mean")),
+            std=std or _colours(trained.get("std")),
+        )
+    except InputError as error:
+        raise InputError(f"{file}: {error}") from error
+    model = build(network, SIZE, SIZE, conventions)
+    copy_weights(model, state, scheme, network)
+    written = ImportedNetwork(network, **dataclasses.asdict(conventions))
+    with new_folder(out) as folder:
+        plain = json.dumps(dataclasses.asdict(written), indent=1)
+        (folder / NETWORK_FILE).write_text(plain, encoding="utf-8")
+        model.save_weights(folder / WEIGHTS_FILE)
+    return written, model.count_params()
+
+
+def _colours(shares: Sequence[float] | None) -> tuple[float, ...] | None:
+    """Numbers by colour, given for pixels from 0 to 1, for those from 0 to 255."""
+    return None if shares is None else tuple(255.0 * float(share) for share in shares)
+
+
+def _config(folder: pathlib.Path) -> dict[str, Any]:
+    """What the config.json of a folder says, if there is one.
+
+    Raises:
+      InputError: It is no JSON mapping.
+    """
+    file = folder / CONFIG_FILE
+    if not file.is_file():
+        return {}
+    try:
+        plain = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{file}: not JSON: {error}") from error
+    if not isinstance(plain, dict):
+        raise InputError(f"{file}: holds {shown(plain)}, not names and values")
+    return plain
