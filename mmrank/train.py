@@ -10,15 +10,24 @@ import os
 import pathlib
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from mmrank.config import STATE_FILE, Config, ConfigError, load_config
+from mmrank.config import (
+    CONFIG_FILE,
+    STATE_FILE,
+    Config,
+    ConfigError,
+    apply_override,
+    from_mapping,
+    read_plain,
+)
 from mmrank.data.simulator import simulate
-from mmrank.data.tables import DataError, Dataset, load_dataset
-from mmrank.data.validation import validate_dataset
-from mmrank.evaluation.baselines import baseline_scores, check_names
-from mmrank.evaluation.offline import evaluate_scores
-from mmrank.outputs import exit_code, log_progress, refuse_filled, write_whole
+from mmrank.data.tables import Dataset
+from mmrank.data.validation import checked_dataset
+from mmrank.defaults import default_config
+from mmrank.evaluation.baselines import check_names
+from mmrank.outputs import exit_code, log_progress, refuse_filled
 from mmrank.training.workers import Worker, WorkerLost, this_worker, wait_for
 
 logger = logging.getLogger("mmrank.train")
@@ -26,6 +35,7 @@ logger = logging.getLogger("mmrank.train")
 EXAMPLE = """\
 example:
   python -m mmrank.train --config configs/quickstart.yaml
+  python -m mmrank.train --data myshop
   python -m mmrank.train --config configs/quickstart.yaml --data data/shop --out runs/shop \\
       --set training.epochs=3 --set model.fusion.name=cross_attention
   python -m mmrank.train --config configs/quickstart.yaml --out runs/shop --resume
@@ -72,7 +82,13 @@ def _parser() -> argparse.ArgumentParser:
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--config", required=True, type=pathlib.Path, metavar="FILE")
+    parser.add_argument(
+        "--config",
+        type=pathlib.Path,
+        metavar="FILE",
+        help="what the run is like (default: chosen by what --data has, told, and kept in RUN; "
+        "likewise for a file without a section `model`)",
+    )
     parser.add_argument(
         "--data",
         type=pathlib.Path,
@@ -104,91 +120,84 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(args: argparse.Namespace) -> None:
     started = time.monotonic()
-    config = load_config(args.config, args.set)
+    if args.config is None and args.data is None and not args.resume:
+        raise ConfigError("name what to learn from: --data DIR, --config FILE or both")
+    given = _Given.read(args)
+    config = given.config
     try:
         check_names(config.evaluation.baselines)
     except ValueError as error:
-        raise ConfigError(f"{args.config}: evaluation.baselines: {error}") from error
+        raise ConfigError(f"{given.name}: evaluation.baselines: {error}") from error
     worker = this_worker(config.training.strategy)
     run = _run_folder(args, worker)
     if args.init_from is not None:
         _check_init(args, worker)
 
     # ---- data
-    folder = _data_folder(args, config, run, worker)
-    report = validate_dataset(folder)
-    logger.info("%s", report)
-    report.raise_if_errors()
-    dataset = load_dataset(folder)
+    dataset = checked_dataset(_data_folder(args, config, run, worker))
+    config = given.for_dataset(dataset)
 
     # ---- training. TensorFlow takes seconds to import, so wrong input is told before.
-    from mmrank.build import check_config
-    from mmrank.evaluation.calibration import calibrate, check_calibration
-    from mmrank.evaluation.tasks import ranking_label, report_tasks
-    from mmrank.training.callbacks import State
-    from mmrank.training.loop import train_run
+    from mmrank.job import check_job, measure_and_export, train
     from mmrank.training.strategy import make_strategy
 
     strategy = make_strategy(config.training.strategy)  # TensorFlow joins workers before all else
-    check_config(config)
-    check_calibration(config.evaluation.calibration)
-    run.mkdir(parents=True, exist_ok=True)
-    lists = None
-    if config.data.records is not None:
-        from mmrank.records.source import RecordLists
-
-        lists = RecordLists(config, dataset, run)
-    best = train_run(config, dataset, run, args.resume, args.init_from, lists, strategy)
+    check_job(config)
+    trained = train(config, dataset, run, args.resume, args.init_from, strategy)
     if not worker.is_chief:
         logger.info("trained; the first worker evaluates and exports")
         return
-    best = calibrate(best, dataset, config.evaluation.calibration)
-    state = State.load(run / STATE_FILE)
-    trained = time.monotonic()
 
-    # ---- evaluation
-    split = config.evaluation.split
-    rows = dataset.rows(split)
-    if rows.empty:
-        raise DataError(f"{folder}: the split {split!r} has no list; set evaluation.split")
-    logger.info("scoring %s", split)
-    scores = {"model": best.score(dataset, rows)}
-    scores |= baseline_scores(
-        dataset, rows, config.evaluation.baselines, best.fitted.as_of(dataset)
-    )
-    table = evaluate_scores(
-        dataset,
-        rows,
-        scores,
-        split=split,
-        label=ranking_label(dataset, config),
-        no_relevant=config.evaluation.no_relevant,
-        relevant_grade=config.evaluation.relevant_grade,
-    )
-    tasks = report_tasks(dataset, rows, {"model": best})
-    evaluated = time.monotonic()
-    figures = {
-        "seconds": {"training": trained - started, "evaluation": evaluated - trained},
-        f"validation_{config.training.select_metric}": state.best,
-        "epochs": state.epoch,
-        "tasks": tasks.to_dict(),
-    } | table.to_dict()
-    write_whole(run / "metrics.json", json.dumps(figures, indent=2, ensure_ascii=False) + "\n")
-    print(table.to_text())
-    if tasks.figures:
-        print(tasks.to_text())
-
-    # ---- export
-    from mmrank.serving.export import export_run
-
-    exported = export_run(best, run / "export", dataset)
+    # ---- evaluation and export
+    finished = measure_and_export(trained, dataset, started)
+    print(finished.report.to_text())
+    if finished.tasks.figures:
+        print(finished.tasks.to_text())
+    seconds = finished.seconds
     print(f"run       {run}")
-    print(f"export    {exported}")
+    print(f"export    {finished.export}")
     print(
-        f"time      data and training {trained - started:.0f} s, "
-        f"evaluation {evaluated - trained:.0f} s, export {time.monotonic() - evaluated:.0f} s"
+        f"time      data and training {seconds['training']:.0f} s, "
+        f"evaluation {seconds['evaluation']:.0f} s, export {seconds['export']:.0f} s"
     )
     print(f"next      {_next_command(dataset, run)}")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Given:
+    """What the user's config says.
+
+    Attributes:
+      name: The file, for messages.
+      config: It, with plain defaults where it says nothing.
+      plain: What it says, if the rest is to be chosen by the dataset, or None.
+    """
+
+    name: str
+    config: Config
+    plain: Mapping[str, Any] | None
+
+    @classmethod
+    def read(cls, args: argparse.Namespace) -> _Given:
+        """What `--config` and `--set` say; a run that goes on has its own choices already."""
+        kept = None if args.out is None or not args.resume else args.out / CONFIG_FILE
+        file = args.config
+        if file is None and kept is not None and kept.is_file():
+            file = kept
+        name = "config" if file is None else str(file)
+        plain: dict[str, Any] = {} if file is None else read_plain(file)
+        chosen = plain.get("model") is None
+        if chosen and kept is not None and kept.is_file():
+            plain, chosen = read_plain(kept), False
+        for override in args.set:
+            apply_override(plain, override)
+        return cls(name, from_mapping(Config, plain, name), plain if chosen else None)
+
+    def for_dataset(self, dataset: Dataset) -> Config:
+        """The config, what nobody gave chosen by what the dataset has."""
+        if self.plain is None:
+            return self.config
+        return default_config(dataset.schema, dataset, self.plain)
 
 
 def _run_folder(args: argparse.Namespace, worker: Worker) -> pathlib.Path:
@@ -212,7 +221,8 @@ def _run_folder(args: argparse.Namespace, worker: Worker) -> pathlib.Path:
             raise ConfigError(f"{error}; or go on with it by --resume") from error
         return args.out
     number = 1
-    while (folder := pathlib.Path("runs") / f"{args.config.stem}-{number}").exists():
+    source = args.data.absolute().name if args.config is None else args.config.stem
+    while (folder := pathlib.Path("runs") / f"{source}-{number}").exists():
         number += 1
     return folder
 

@@ -23,6 +23,7 @@ LAYERS = (
     "schema",
     "config",
     "data",
+    "defaults",
     "propensity",
     "collaborative",
     "encoders",
@@ -41,6 +42,8 @@ LAYERS = (
     "compression",
     "serving",
     "records",
+    "job",
+    "frames",
     "server",
 )
 FORBIDDEN = {("evaluation", "training")}  # below, and yet not to be known
@@ -176,7 +179,7 @@ def test_data_does_without_tensorflow() -> None:
     users = [
         module
         for module, names in imports().items()
-        if top(module) in ("lane", "schema", "config", "data", "propensity", "")
+        if top(module) in ("lane", "schema", "config", "data", "defaults", "propensity", "")
         and module != "mmrank.data.batches"
         and any(name.split(".")[0] in TENSORFLOW for name in names)
     ]

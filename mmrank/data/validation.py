@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import pathlib
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
@@ -25,7 +26,7 @@ from mmrank.data.findings import Finding, whole
 from mmrank.data.list_checks import check_lists, split_column
 from mmrank.data.media_checks import check_media
 from mmrank.data.reading import FOUND
-from mmrank.data.tables import SPLITS, TABLES, DataError, read_one
+from mmrank.data.tables import SPLITS, TABLES, DataError, Dataset, load_dataset, read_one
 from mmrank.schema import Schema, load_schema
 
 # Kinds of features, and the sides on which each may stand.
@@ -43,6 +44,7 @@ KINDS: Mapping[str, Collection[str]] = {
     "collaborative": ("pair",),
 }
 MEDIA = ("all", "sample", "none")
+logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,6 +143,19 @@ def validate_dataset(
     counts["found"] = tuple(what for f in frames.values() for what in f.attrs.get(FOUND, ()))
     findings += check_media(folder, schema, frames, kinds, media, counts["media"])
     return ValidationReport(schema.name, folder, tuple(findings), counts)
+
+
+def checked_dataset(folder: str | pathlib.Path) -> Dataset:
+    """The dataset in a folder, once nothing fatal is found in it; what was found is told.
+
+    Raises:
+      SchemaError: The schema.yaml is missing or cannot be used.
+      DataError: With all that has to be mended before training.
+    """
+    report = validate_dataset(folder)
+    logger.info("%s", report)
+    report.raise_if_errors()
+    return load_dataset(folder)
 
 
 def _catalog_ids(schema: Schema, frames: Mapping[str, pd.DataFrame]) -> set[str] | None:

@@ -172,7 +172,20 @@ class Ranker:
             per_candidate["items"] = np.array(ids, object)
             signature = "rank_items"
         arrays |= {n: a[None] for n, a in per_candidate.items()}
-        return self._scored(signature, arrays)
+        return {n: a[0] for n, a in self.scored(signature, arrays).items()}
+
+    def scored(self, signature: str, arrays: Arrays) -> dict[str, np.ndarray]:
+        """`scores` and each task's output by name, [B, L] float32, under this ranker's order.
+
+        Args:
+          signature: `serving_default` or `rank_items`.
+          arrays: Its inputs by name, of B lists padded to L candidates.
+        """
+        given = self._given(signature, arrays)
+        if self.order is not None:
+            logs = {n: tf.math.log(tf.maximum(given[n], SMALLEST)) for n in self.tasks}
+            given = {**given, SCORES: self.order.scores(logs)}
+        return {n: given[n].numpy() for n in (SCORES, *self.tasks)}
 
     def run(self, signature: str, arrays: Arrays) -> dict[str, np.ndarray]:
         """The outputs of one signature by name.
@@ -190,13 +203,6 @@ class Ranker:
             for n, a in arrays.items()
         }
         return self.signatures[signature](**tensors)
-
-    def _scored(self, signature: str, arrays: Arrays) -> dict[str, np.ndarray]:
-        given = self._given(signature, arrays)
-        if self.order is not None:
-            logs = {n: tf.math.log(tf.maximum(given[n], SMALLEST)) for n in self.tasks}
-            given = {**given, SCORES: self.order.scores(logs)}
-        return {n: given[n].numpy()[0] for n in (SCORES, *self.tasks)}
 
 
 def _order(text: str, tasks: Sequence[str], folder: pathlib.Path) -> Order:

@@ -1,0 +1,159 @@
+"""What the columns of a caller's DataFrames are, as features of a schema."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from mmrank.data.checks import as_numbers
+from mmrank.data.tables import DataError
+from mmrank.schema import LABELS, Catalog, Lists, Schema, did_you_mean, schema_from_dict
+
+CATALOG, LISTS, LIST_ID, SPLIT = "catalog.parquet", "lists.parquet", "list_id", "split"
+MEDIA = ("image", "video", "audio")
+# Inputs of an export that are no features.
+TAKEN = ("items", "list_length", "tokens", "present", "known", "scores")
+SKEWED = 20.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Columns:
+    """What the caller says of his columns.
+
+    Attributes:
+      item: The column of item ids in both tables.
+      query: Columns of the judged table with texts of the query.
+      grade: Its column of grades, from 0.
+      labels: Its columns of other labels by label, such as {"click": "clicked"}.
+      items: Columns of the catalogue by kind: text, image, number, category, tags and others.
+      pair: Columns of the judged table with a number for query and item together.
+      group: Its column that tells lists apart; None for queries and shoppers themselves.
+      user, time, split: Its columns of the shopper, the list's time and its split.
+      features: Further features as a schema.yaml has them.
+    """
+
+    item: str
+    query: tuple[str, ...] = ()
+    grade: str | None = None
+    labels: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    items: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    pair: tuple[str, ...] = ()
+    group: str | None = None
+    user: str | None = None
+    time: str | None = None
+    split: str | None = None
+    features: tuple[Mapping[str, Any], ...] = ()
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The columns that tell lists apart."""
+        if self.group is not None:
+            return (self.group,)
+        return (*self.query, *([self.user] if self.user else []))
+
+    @property
+    def list_column(self) -> str:
+        """The column of list ids in the table that is written."""
+        return self.keys[0] if len(self.keys) == 1 else LIST_ID
+
+
+def as_names(value: str | Sequence[str] | None) -> tuple[str, ...]:
+    """Some columns, given as one name, several or none."""
+    return () if value is None else (value,) if isinstance(value, str) else tuple(value)
+
+
+def make_schema(
+    columns: Columns, judged: pd.DataFrame, catalog: pd.DataFrame, media: str | None
+) -> Schema:
+    """The schema of the dataset that is written of two tables.
+
+    Raises:
+      DataError: A column is missing, or nothing tells lists apart.
+      SchemaError: A feature is none.
+    """
+    if not columns.keys:
+        raise DataError(
+            "judged: nothing tells which rows are one list; name the query's columns as `query` or "
+            "a column of list ids as `group`"
+        )
+    taken = set(TAKEN)
+    features: list[dict[str, Any]] = []
+
+    def add(kind: str, side: str, column: str, name: str | None = None, **options: Any) -> None:
+        name = name or _name(column, side, taken)
+        taken.add(name)
+        features.append({"name": name, "kind": kind, "side": side, "column": column, **options})
+
+    for column in columns.query:
+        check_column("judged", judged, column, "query")
+        add("text", "query", column)
+    for kind, names in columns.items.items():
+        for column in names:
+            check_column("catalog", catalog, column, kind)
+            add(kind, "item", column, **_options(kind, catalog[column]))
+    for column in columns.pair:
+        check_column("judged", judged, column, "pair")
+        add("number", "pair", column, **_options("number", judged[column]))
+    for feature in columns.features:
+        where = "catalog" if feature.get("side") == "item" else "judged"
+        column = feature.get("column", feature.get("name"))
+        check_column(where, catalog if where == "catalog" else judged, column, "features")
+        features.append(dict(feature))
+    wanted = dict(columns.labels) | ({} if columns.grade is None else {"grade": columns.grade})
+    for label, column in wanted.items():
+        if label not in LABELS:
+            raise DataError(f"labels: unknown label {label!r}{did_you_mean(label, LABELS)}")
+        check_column("judged", judged, column, label)
+        add("number", "label", column, label)
+    for role in ("group", "user", "time", "split"):
+        column = getattr(columns, role)
+        if column is not None:
+            check_column("judged", judged, column, role)
+    plain: dict[str, Any] = {
+        "name": "fit",
+        "catalog": dataclasses.asdict(Catalog(CATALOG, columns.item)),
+        "lists": dataclasses.asdict(
+            Lists(LISTS, columns.list_column, columns.item, columns.user, columns.time, SPLIT)
+        ),
+        "features": features,
+    }
+    return schema_from_dict(plain | ({} if media is None else {"media": media}))
+
+
+def check_column(table: str, frame: pd.DataFrame, column: Any, role: str) -> None:
+    """Nothing, if a table has a column.
+
+    Raises:
+      DataError: It has not.
+    """
+    if column not in frame.columns:
+        near = did_you_mean(str(column), map(str, frame.columns))
+        raise DataError(f"{table}: no column {column!r}, which `{role}` names{near}")
+
+
+def _options(kind: str, values: pd.Series) -> dict[str, Any]:
+    """A number is taken as its logarithm where a few values are far above the usual, as prices."""
+    if kind != "number":
+        return {}
+    numbers = pd.Series(as_numbers(values)).dropna()
+    if numbers.empty or numbers.min() < 0:
+        return {}
+    usual, high = numbers.quantile(0.5), numbers.quantile(0.99)
+    return {"log": True} if high > 10 and high > SKEWED * max(usual, high / 1e6) else {}
+
+
+def _name(column: str, side: str, taken: Collection[str]) -> str:
+    """A name for a column's feature that no other has."""
+    name = re.sub(r"\W+", "_", str(column)).strip("_") or side
+    if not name.isidentifier():
+        name = f"{side}_{name}"
+    if name in taken:
+        name = f"{side}_{name}"
+    number, free = 2, name
+    while free in taken:
+        free, number = f"{name}_{number}", number + 1
+    return free

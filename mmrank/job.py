@@ -1,0 +1,128 @@
+"""A run from a dataset to an export: trained, calibrated, measured against baselines, exported."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import pathlib
+import time
+
+import tensorflow as tf
+
+from mmrank.build import Run, check_config
+from mmrank.config import STATE_FILE, Config, ConfigError
+from mmrank.data.tables import DataError, Dataset
+from mmrank.evaluation.baselines import baseline_scores, check_names
+from mmrank.evaluation.calibration import calibrate, check_calibration
+from mmrank.evaluation.offline import evaluate_scores
+from mmrank.evaluation.report import Report
+from mmrank.evaluation.tasks import TaskReport, ranking_label, report_tasks
+from mmrank.outputs import write_whole
+from mmrank.records.source import RecordLists
+from mmrank.serving.export import export_run
+from mmrank.training.callbacks import State
+from mmrank.training.loop import train_run
+
+METRICS_FILE = "metrics.json"
+logger = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Finished:
+    """What a run came to.
+
+    Attributes:
+      run: The trained ranker.
+      report: Its figures against the baselines.
+      tasks: The figures of its tasks.
+      export: The folder of the exported version.
+      seconds: By step: training, evaluation, export.
+    """
+
+    run: Run
+    report: Report
+    tasks: TaskReport
+    export: pathlib.Path
+    seconds: dict[str, float]
+
+
+def check_job(config: Config) -> None:
+    """Checks all names in a config that some table resolves, before anything slow begins.
+
+    Raises:
+      ConfigError: A name that there is not.
+    """
+    try:
+        check_names(config.evaluation.baselines)
+    except ValueError as error:
+        raise ConfigError(f"evaluation.baselines: {error}") from error
+    check_config(config)
+    check_calibration(config.evaluation.calibration)
+
+
+def train(
+    config: Config,
+    dataset: Dataset,
+    folder: pathlib.Path,
+    resume: bool = False,
+    init_from: pathlib.Path | None = None,
+    strategy: tf.distribute.Strategy | None = None,
+) -> Run:
+    """The ranker trained into a run's folder; arguments and errors as of `train_run`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lists = None if config.data.records is None else RecordLists(config, dataset, folder)
+    return train_run(config, dataset, folder, resume, init_from, lists, strategy)
+
+
+def measure_and_export(trained: Run, dataset: Dataset, started: float) -> Finished:
+    """The figures of a trained run, which stay as RUN/metrics.json, and its export.
+
+    Args:
+      trained: A run that `train` gave.
+      dataset: The dataset that it was trained on.
+      started: When the job began, by `time.monotonic`.
+
+    Raises:
+      DataError: The split to report has no list.
+    """
+    config, folder = trained.config, trained.folder
+    trained = calibrate(trained, dataset, config.evaluation.calibration)
+    state = State.load(folder / STATE_FILE)
+    trained_at = time.monotonic()
+
+    # ---- evaluation
+    split = config.evaluation.split
+    rows = dataset.rows(split)
+    if rows.empty:
+        raise DataError(f"{dataset.folder}: the split {split!r} has no list; set evaluation.split")
+    logger.info("scoring %s", split)
+    scores = {"model": trained.score(dataset, rows)}
+    scores |= baseline_scores(
+        dataset, rows, config.evaluation.baselines, trained.fitted.as_of(dataset)
+    )
+    report = evaluate_scores(
+        dataset,
+        rows,
+        scores,
+        split=split,
+        label=ranking_label(dataset, config),
+        no_relevant=config.evaluation.no_relevant,
+        relevant_grade=config.evaluation.relevant_grade,
+    )
+    tasks = report_tasks(dataset, rows, {"model": trained})
+    evaluated_at = time.monotonic()
+    seconds = {"training": trained_at - started, "evaluation": evaluated_at - trained_at}
+    figures = {
+        "seconds": seconds,
+        f"validation_{config.training.select_metric}": state.best,
+        "epochs": state.epoch,
+        "tasks": tasks.to_dict(),
+    } | report.to_dict()
+    text = json.dumps(figures, indent=2, ensure_ascii=False) + "\n"
+    write_whole(folder / METRICS_FILE, text)
+
+    # ---- export
+    exported = export_run(trained, folder / "export", dataset)
+    seconds = seconds | {"export": time.monotonic() - evaluated_at}
+    return Finished(trained, report, tasks, exported, seconds)

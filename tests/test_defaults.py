@@ -1,0 +1,135 @@
+"""What is chosen where nobody says anything, and that what somebody says stays."""
+
+from __future__ import annotations
+
+import logging
+import pathlib
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mmrank.config import ConfigError
+from mmrank.data.tables import Dataset, load_dataset
+from mmrank.defaults import choices, default_config, words
+from mmrank.schema import Schema, save_schema, schema_from_dict
+from mmrank.train import main
+
+
+def shop(folder: pathlib.Path, lists: int, labels: dict[str, str], low: float = 0.0) -> Dataset:
+    """A dataset of lists of two, with a title of eleven words."""
+    schema = schema_from_dict(
+        {
+            "catalog": "items.parquet",
+            "lists": {"file": "lists.parquet", "split": "split"},
+            "features": [
+                {"name": "title", "kind": "text", "side": "item"},
+                *({"name": n, "kind": "number", "side": "label"} for n in labels),
+            ],
+        }
+    )
+    title = " ".join(f"word{i}" for i in range(11))
+    folder.mkdir(exist_ok=True)
+    save_schema(schema, folder)
+    pd.DataFrame({"item_id": ["a", "b"], "title": [title, title]}).to_parquet(
+        folder / "items.parquet"
+    )
+    ids = np.repeat(np.arange(lists), 2)
+    split = np.repeat(["valid", "test", *["train"] * (lists - 2)], 2)
+    frame = pd.DataFrame({"list_id": ids, "item_id": ["a", "b"] * lists, "split": split})
+    for label in labels:
+        frame[label] = [low, low + 2] * lists
+    frame.to_parquet(folder / "lists.parquet")
+    return load_dataset(folder)
+
+
+def chosen(dataset: Dataset) -> dict[str, object]:
+    schema: Schema = dataset.schema
+    return {c.key: c.value for c in choices(schema, dataset)}
+
+
+def test_width_and_epochs_follow_the_number_of_lists(tmp_path: pathlib.Path) -> None:
+    few = chosen(shop(tmp_path / "few", 102, {"grade": ""}))
+    many = chosen(shop(tmp_path / "many", 5002, {"grade": ""}))
+    assert few["model.width"] == 32
+    assert many["model.width"] == 64
+    assert few["training.epochs"] == 20
+    # 64 lists a step: 79 steps an epoch, and 1,500 / 79 = 19.0.
+    assert many["training.batch_lists"] == 64
+    assert many["training.epochs"] == 19
+
+
+def test_tokens_hold_the_usual_text(tmp_path: pathlib.Path) -> None:
+    text = chosen(shop(tmp_path / "shop", 20, {"grade": ""}))["model.encoders.text"]
+    # 1.4 · 11 + 2 = 17.4, in eights.
+    assert isinstance(text, dict)
+    assert text["max_tokens"] == 24
+
+
+def test_a_chinese_character_is_a_word() -> None:
+    column = pd.Series(["红色 dress 2", None, "", "thermo-mug"])
+    assert words(column).tolist() == [4, 2]
+
+
+@pytest.mark.parametrize(
+    ("labels", "tasks"),
+    [
+        ({"grade": "", "click": ""}, None),
+        ({"click": ""}, {"click": {"loss": {"name": "softmax_loss"}}}),
+        ({"click": "", "purchase": ""}, {"click": {}, "purchase": {}}),
+    ],
+)
+def test_without_grades_behaviour_is_learned(
+    tmp_path: pathlib.Path, labels: dict[str, str], tasks: object
+) -> None:
+    assert chosen(shop(tmp_path / "shop", 20, labels)).get("training.tasks") == tasks
+
+
+def test_grades_without_a_zero_are_relevant_from_the_middle_on(tmp_path: pathlib.Path) -> None:
+    from_zero = shop(tmp_path / "zero", 20, {"grade": ""})
+    assert "evaluation.relevant_grade" not in chosen(from_zero)
+    from_one = shop(tmp_path / "one", 20, {"grade": ""}, low=1.0)
+    assert chosen(from_one)["evaluation.relevant_grade"] == 2.0
+
+
+def test_what_is_given_stays_and_the_rest_is_told(
+    tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    dataset = shop(tmp_path / "shop", 20, {"grade": ""})
+    given = {"seed": 7, "training": {"epochs": 1}, "model": {"width": 8}}
+    with caplog.at_level(logging.INFO, logger="mmrank"):
+        config = default_config(dataset.schema, dataset, given)
+    assert (config.seed, config.training.epochs, config.model.width) == (7, 1, 8)
+    assert config.training.patience == 5
+    assert "model.width" not in caplog.text
+    assert "chosen: training.patience 5" in caplog.text
+    assert given["model"] == {"width": 8}
+
+
+def test_a_wrong_value_is_named(tmp_path: pathlib.Path) -> None:
+    dataset = shop(tmp_path / "shop", 20, {"grade": ""})
+    with pytest.raises(ConfigError, match="model: expected a section"):
+        default_config(dataset.schema, dataset, {"model": "wide"})
+
+
+def test_neither_config_nor_data_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 2
+    assert "name what to learn from" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_run_without_a_config(tmp_path: pathlib.Path) -> None:
+    """What was chosen stands in RUN/config.yaml, and a resumed run keeps to it."""
+    import yaml
+
+    shop(tmp_path / "shop", 20, {"grade": ""})
+    out = tmp_path / "run"
+    small = "model.encoders.text={layers: 1, hidden: 8, heads: 1, intermediate: 8, max_tokens: 4}"
+    arguments = ["--data", str(tmp_path / "shop"), "--out", str(out), "--set", small]
+    assert main([*arguments, "--set", "training.epochs=1"]) == 0
+    kept = yaml.safe_load((out / "config.yaml").read_text(encoding="utf-8"))
+    assert kept["model"]["width"] == 32
+    assert kept["model"]["encoders"]["text"]["max_tokens"] == 4
+    assert kept["training"]["epochs"] == 1
+    assert (out / "export" / "1" / "saved_model.pb").is_file()
+    assert main(["--out", str(out), "--resume"]) == 0
