@@ -133,7 +133,7 @@ def column_types(
     roles = (getattr(place, role, None) for role in ("item", "list", "user", "type", "split"))
     single |= {column for column in roles if column is not None}
     time = getattr(place, "time", None)  # a number or a date
-    numbers |= {time} - {None}
+    numbers |= set() if time is None else {time}
     return single, texts - single, numbers - single - texts
 
 

@@ -216,12 +216,12 @@ class Matcher(tf.keras.layers.Layer):
         names = []
         for query in self.rows.queries:
             for field in self.rows.fields:
-                own = TEXT_FEATURES
+                own: tuple[str, ...] = TEXT_FEATURES
                 if field.layout.names:
                     own = (*(TEXT_FEATURES[i] for i in NAME_FEATURES), "named", "another_named")
                 names += [f"{query}/{field.name}/{n}" for n in (*own, "there")]
-            own = ("idf_covered", "covered", "all_covered", "length", "unknown_words")
-            names += [f"{query}/any/{n}" for n in own]
+            anywhere = ("idf_covered", "covered", "all_covered", "length", "unknown_words")
+            names += [f"{query}/any/{n}" for n in anywhere]
         return names + [f"{v.query}/{v.item}/cosine" for v in self.rows.vectors]
 
     def get_config(self) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from mmrank.ranking.tasks import TaskSpec
 from mmrank.scoring import ListScorer, encoded_contexts, scorer_inputs
 from mmrank.towers import MATCH
 
-MOST_ROWS = 20_000
+MOST_ROWS, MOST_AXES = 20_000, 2_000  # candidates, and items whose principal axes are taken
 FOLDS = 5
 # Penalties on the squared distance from the best single feature; the last leaves nothing else.
 PENALTIES = (0.001, 0.01, 0.1, 1.0, np.inf)
@@ -175,7 +175,8 @@ def keep_geometry(model: RankingModel, scorer: ListScorer, arrays: ListArrays) -
     """
     matcher = model.matcher
     assert matcher is not None
-    table = scorer.encode(arrays, np.unique(arrays.candidates))
+    shown = np.unique(arrays.candidates)
+    table = scorer.encode(arrays, shown[:: max(len(shown) // MOST_AXES, 1)])
     starts = np.cumsum([0, *(width for _, width in matcher.rows.item_parts)])
     places = {name: at for (name, _), at in zip(matcher.rows.item_parts, starts, strict=False)}
     items = model.item_tower.get_layer("item_tokens")

@@ -29,7 +29,8 @@ class ExportedItems:
         self._lookup = lookup
         nothing = ItemVectors.given(lookup(np.array([""], object)), np.zeros([1], bool))
         self.absent_tokens: np.ndarray = nothing.tokens[0]
-        self.shape = VectorShape(*nothing.tokens.shape[1:], nothing.match.shape[1])
+        modalities, width = self.absent_tokens.shape
+        self.shape = VectorShape(modalities, width, nothing.match.shape[1])
 
     def get(self, ids: Sequence[str]) -> ItemVectors:
         """The vectors of some items."""
