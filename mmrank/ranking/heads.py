@@ -92,6 +92,7 @@ class ListwiseHead(tf.keras.layers.Layer):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
+        self._tasks = tuple(tasks)
         self.arguments = {
             "hidden": tuple(hidden),
             "dropout": dropout,
@@ -161,7 +162,7 @@ class ListwiseHead(tf.keras.layers.Layer):
     @property
     def tasks(self) -> tuple[str, ...]:
         """Names of several tasks; none if there is one score a candidate."""
-        return self.arguments["tasks"]
+        return self._tasks
 
     def last_layers(self) -> list[tf.keras.layers.Dense]:
         """The layers that give the scores, one for each task in their order."""
