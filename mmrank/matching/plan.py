@@ -17,8 +17,8 @@ from mmrank.matching.terms import TermLayout
 # Kinds of feature that say something in words; names are looked for in queries as a whole.
 TEXTS, NAMES = ("text",), ("category", "tags")
 MOST_WORDS, MOST_QUERY_WORDS, MOST_LEXICON = 128, 16, 200_000
-GRAMS, QUERY_GRAMS, NUMBERS, QUERY_NUMBERS, TAGS = 64, 40, 8, 4, 8
-LONG_TEXT = 48  # words from which a text's runs of characters say too little
+GRAMS, QUERY_GRAMS, NUMBERS, QUERY_NUMBERS, TAGS = 48, 24, 8, 4, 8
+LONG_TEXT = 16  # words from which a text's runs of characters say too little
 
 
 def terms_name(feature: str) -> str:
@@ -181,7 +181,7 @@ def fit_plan(
     for kind in asking:
         raw, _ = kind.read(values(kind), None)
         lengths = _lengths(raw)
-        words = min(_rounded(np.quantile(lengths, 0.995) if len(lengths) else 1), MOST_QUERY_WORDS)
+        words = min(_rounded(np.quantile(lengths, 0.99) if len(lengths) else 1), MOST_QUERY_WORDS)
         layouts[kind.name] = TermLayout(
             words, QUERY_GRAMS, QUERY_NUMBERS, names=3 * words, phrases=True
         )
