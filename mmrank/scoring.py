@@ -136,7 +136,7 @@ def _traced_scores(model: RankingModel) -> Callable[[Tensors, Tensors], tf.Tenso
 def traced_by_table(
     model: RankingModel, function: Callable[[Tensors, Tensors], Any]
 ) -> Callable[[Tensors, Tensors], Any]:
-    """A function of a table of items and a batch, as `score_with_table` takes them, as one graph."""
+    """A function of the table and the batch that `score_with_table` takes, as one graph."""
     return tf.function(
         function, input_signature=[_specs(model.item_tower.output), scored_inputs(model)]
     ).get_concrete_function()
@@ -168,7 +168,7 @@ def _specs(tensors: Mapping[str, tf.Tensor]) -> dict[str, tf.TensorSpec]:
 
 
 def score_with_table(
-    model: RankingModel, table: dict[str, tf.Tensor], batch: dict[str, tf.Tensor]
+    model: RankingModel, table: Tensors, batch: Tensors
 ) -> tf.Tensor | dict[str, tf.Tensor]:
     """Scores [B, L] of candidates whose tokens stand in a table, by task if there are several.
 

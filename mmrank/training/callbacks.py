@@ -25,6 +25,7 @@ from mmrank.ranking.metrics import make_metric
 from mmrank.ranking.task_metrics import task_figures
 from mmrank.ranking.task_outputs import TaskOutputs
 from mmrank.scoring import ListScorer
+from mmrank.training.listwise import clearly_better, lists_with_a_gain, ndcg_by_list
 from mmrank.training.targets import for_metric
 
 logger = logging.getLogger(__name__)
@@ -127,6 +128,8 @@ class State:
       finished: Whether training ended by itself.
       history: Figures of every epoch.
       init_from: The run whose weights this one began with.
+      start: NDCG@10 of each validation list by the weights that training began with, while these
+        are the best ones.
     """
 
     data: str
@@ -138,6 +141,7 @@ class State:
     finished: bool = False
     history: list[dict[str, float]] = dataclasses.field(default_factory=list)
     init_from: str | None = None
+    start: list[float] = dataclasses.field(default_factory=list)
 
     def save(self, file: pathlib.Path) -> None:
         """Writes the state, whole or not at all."""
@@ -196,7 +200,8 @@ class EpochEnd(tf.keras.callbacks.Callback):
       outputs: What the outputs of the network's tasks mean, so that each has its own figures.
       agree: From the figure of this worker to that of all.
       from_start: Whether the weights that training begins with are validated and kept too, for a
-        ranker that is of use before the first step.
+        ranker that is of use before the first step. An epoch replaces them only if it is better by
+        more than one standard error: with few validation lists the best of many epochs is luck.
       select: The metric by which weights are the best, `ndcg@10` or another of `make_metric`.
       relevant_grade: The lowest grade that is relevant to all metrics but NDCG.
     """
@@ -235,12 +240,18 @@ class EpochEnd(tf.keras.callbacks.Callback):
         state = self._state
         if not self._from_start or state.best_weights is not None:
             return
-        figures = self._figures(self._scorer.scores(self._scorer.raw(self._valid)))
-        state.best = figures[self._select]
+        scores = self._scorer.scores(self._scorer.raw(self._valid))
+        figures = self._figures(scores)
+        state.best, state.start = figures[self._select], self._by_list(scores).tolist()
         state.best_weights = "checkpoints/best-0"
         with self._folder() as folder:
             self._network.save_weights(folder / state.best_weights)
         logger.info("before training%s", _told(figures))
+
+    def _by_list(self, scores: np.ndarray) -> np.ndarray:
+        """NDCG@10 of each validation list with candidates of different grades."""
+        gains = np.exp2(self._valid.grades.astype(np.float64)) - 1.0
+        return ndcg_by_list(scores, gains, lists_with_a_gain(self._valid.offsets, gains))
 
     def _figures(self, scores: np.ndarray) -> dict[str, float]:
         """The validation metrics of scores [rows] by name."""
@@ -270,10 +281,13 @@ class EpochEnd(tf.keras.callbacks.Callback):
         state.epoch = epoch + 1
         state.history.append({k: float(v) for k, v in logs.items()})
         better = chosen > state.best
+        if better and state.start:
+            better = clearly_better(self._by_list(scores), np.array(state.start))
         state.waited = 0 if better else state.waited + 1
         state.checkpoint = f"checkpoints/epoch-{epoch + 1}"
         if better:
             state.best, state.best_weights = chosen, f"checkpoints/best-{epoch + 1}"
+            state.start = []
         with self._folder() as folder:
             self._checkpoint.write(str(folder / state.checkpoint))
             if better:

@@ -21,6 +21,7 @@ from mmrank.ranking.task_metrics import task_truth
 from mmrank.ranking.tasks import TaskSpec
 from mmrank.scoring import ListScorer, encoded_contexts, scorer_inputs, traced_by_table
 from mmrank.towers import MATCH
+from mmrank.training.listwise import clearly_better, lists_with_a_gain, ndcg_by_list
 
 MOST_ROWS, MOST_AXES = 20_000, 2_000  # candidates, and items whose principal axes are taken
 FOLDS = 5
@@ -110,8 +111,8 @@ def listwise_weights(
     """Weights [F] of a linear ranker, and in words what they are.
 
     The softmax cross-entropy of the gains is minimised with a penalty on the distance from the best
-    single feature. How hard it pulls is chosen by NDCG@10 on lists left out in turn, so that with
-    few lists nothing but that feature may be left.
+    single feature: the largest that is not clearly worse by NDCG@10 on lists left out in turn, so
+    that with few lists nothing but that feature may be left.
 
     Args:
       features: [rows, F].
@@ -121,45 +122,43 @@ def listwise_weights(
       seed: Of the parts that are left out.
     """
     known = np.nan_to_num(gains)
-    lists = [
-        np.arange(a, b)
-        for a, b in zip(offsets[:-1], offsets[1:], strict=True)
-        if b - a > 1 and known[a:b].max() > known[a:b].min()
-    ]
+    lists = lists_with_a_gain(offsets, known)
     count = features.shape[1]
     if not lists:
         return np.zeros(count), "no match feature: no list has candidates of different grades"
-    single = [
-        (_ndcg(sign * features[:, f], known, lists), sign, f)
+
+    def figure(scores: np.ndarray, of: Sequence[np.ndarray]) -> float:
+        return float(ndcg_by_list(scores, known, of).mean())
+
+    best, sign, place = max(
+        (figure(sign * features[:, f], lists), sign, f)
         for f in range(count)
         for sign in (1.0, -1.0)
-    ]
-    best, sign, place = max(single)
+    )
     anchor = np.zeros(count)
     anchor[place] = sign * _scale(sign * features[:, place], known, lists)
-    parts = np.random.default_rng(seed).integers(FOLDS, size=len(lists))
-    reached = dict.fromkeys(PENALTIES, 0.0)
-    for part in range(FOLDS):
+    parts = np.random.default_rng(seed).permutation(len(lists)) % FOLDS
+    left_out = {penalty: np.zeros(len(lists)) for penalty in PENALTIES}
+    for part in range(min(FOLDS, len(lists))):
         inside = [rows for rows, p in zip(lists, parts, strict=True) if p != part]
         outside = [rows for rows, p in zip(lists, parts, strict=True) if p == part]
-        if not inside or not outside:
+        if not inside:
             continue
         for penalty in PENALTIES:
             weights = _fitted(features, known, inside, anchor, penalty)
-            figure = _ndcg(features @ weights, known, outside)
-            reached[penalty] += figure * len(outside) / len(lists)
-    penalty = max(PENALTIES, key=lambda p: (reached[p], p))
+            reached = ndcg_by_list(features @ weights, known, outside)
+            left_out[penalty][parts == part] = reached
+    freest = max(PENALTIES, key=lambda p: left_out[p].mean())
+    # The hardest pull that is not clearly worse.
+    penalty = max(p for p in PENALTIES if not clearly_better(left_out[freest], left_out[p]))
     weights = _fitted(features, known, lists, anchor, penalty)
-    told = f"{names[place]} alone, NDCG@10 {best:.4f} on training lists"
-    if np.isfinite(penalty):
-        if _ndcg(features @ weights, known, lists) < best:
-            weights = anchor
-        else:
-            told = (
-                f"{count} match features, NDCG@10 {reached[penalty]:.4f} on training lists left "
-                f"out ({names[place]} alone {best:.4f})"
-            )
-    return weights, told
+    alone = f"{names[place]} alone"
+    if np.isinf(penalty) or figure(features @ weights, lists) < best:
+        return anchor, f"{alone}, NDCG@10 {best:.4f} on training lists"
+    return weights, (
+        f"{count} match features, NDCG@10 {left_out[penalty].mean():.4f} on training lists left "
+        f"out ({alone} {best:.4f})"
+    )
 
 
 def keep_geometry(model: RankingModel, scorer: ListScorer, arrays: ListArrays) -> None:
@@ -248,15 +247,3 @@ def _scale(scores: np.ndarray, gains: np.ndarray, lists: Sequence[np.ndarray]) -
     """The positive factor at which scores fit the gains best."""
     at_best = _fitted(scores[:, None], gains, lists, np.ones(1), 1e-3)[0]
     return float(max(at_best, 0.1))
-
-
-def _ndcg(scores: np.ndarray, gains: np.ndarray, lists: Sequence[np.ndarray]) -> float:
-    """NDCG@10 of gains, averaged over lists; equal scores in the order of the rows."""
-    total = 0.0
-    discount = 1.0 / np.log2(np.arange(2, 12))
-    for rows in lists:
-        gain = gains[rows]
-        order = np.argsort(-scores[rows], kind="stable")[:10]
-        ideal = np.sort(gain)[::-1][:10]
-        total += gain[order] @ discount[: len(order)] / (ideal @ discount[: len(ideal)])
-    return total / len(lists)

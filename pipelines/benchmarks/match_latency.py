@@ -22,7 +22,6 @@ example:
 HEADER = f"{'signature':18}{'candidates':>11}{'without ms':>12}{'with ms':>9}{'adds ms':>9}"
 # Enough steps for a ranker that exports; only its shape counts.
 SETTINGS = {
-    "model": {"drop": ["photo"]},
     "training": {"epochs": 1, "steps_per_epoch": 2},
     "evaluation": {"baselines": ["random"]},
 }
@@ -101,7 +100,7 @@ def measure(items: int, candidates: Sequence[int], repeats: int) -> list[Row]:
         dataset = load_dataset(place / "shop")
         rankers = {}
         for match in ("none", "auto"):
-            plain = {**SETTINGS, "model": {**SETTINGS["model"], "match": match}}
+            plain = {**SETTINGS, "model": {"drop": ["photo"], "match": match}}
             run = train(from_mapping(Config, plain, match), dataset, place / match)
             rankers[match] = Ranker.load(measure_and_export(run, dataset, 0.0).export)
         samples = Samples(run.fitted, dataset)
