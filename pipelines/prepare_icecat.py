@@ -9,7 +9,7 @@ short_description, supplier, price and any of thousands of `attr_t_*` texts, `at
 - A list is a query with its judged products; the grade is the rating. The rest of the catalogue is
   unjudged, not irrelevant, and in no list. A query with one judged product is left out, as there
   is nothing to order; of the others some have no relevant product: NDCG leaves these out.
-- A product's attributes stand in one column, as text: `product colour: White; weight: 62`.
+- A product's attributes are one feature, of a column with a line for each: `weight: 62`.
 - The queries are few, so that they are divided for cross-validation: sorted by a hash of their
   text and dealt to `--folds` folds in turn. Fold `--fold` is the test; of the others every eighth
   query is for validation. With the same ratings every query is in the test of exactly one fold.
@@ -29,6 +29,7 @@ from typing import Any
 
 import pandas as pd
 
+from mmrank.data.attributes import attribute_lines
 from mmrank.data.validation import validate_dataset
 from mmrank.outputs import InputError, exit_code, new_folder
 from mmrank.schema import Catalog, Feature, Lists, Schema, save_schema
@@ -51,7 +52,7 @@ SCHEMA = Schema(
         Feature("title", "text", "item", "title"),
         Feature("name", "text", "item", "name"),
         Feature("short_description", "text", "item", "short_description"),
-        Feature("attributes", "text", "item", "attributes"),
+        Feature("attributes", "attributes", "item", "attributes"),
         Feature("supplier", "category", "item", "supplier"),
         Feature("price", "number", "item", "price", {"log": True}),
         Feature("grade", "number", "label", "grade"),
@@ -77,7 +78,7 @@ def read_products(source: pathlib.Path) -> pd.DataFrame:
             **{name: " ".join(str(product.get(name) or "").split()) for name in TEXTS},
             "price": product.get("price"),
             "date_released": product.get("date_released"),
-            "attributes": attribute_text(product),
+            "attributes": lines_of(product),
         }
         for product in _products(file)
     ]
@@ -99,24 +100,13 @@ def _products(file: pathlib.Path) -> Iterator[Mapping[str, Any]]:
         raise InputError(f"{file}, after line {number}: {error}; download it again") from error
 
 
-def attribute_text(product: Mapping[str, Any]) -> str:
-    """A product's attributes as `name: value; name: value`; empty without any."""
-    pairs = []
-    for key, value in product.items():
-        if key.startswith(ATTRIBUTE) and value not in (None, ""):
-            # attr_t_product_colour: after the prefix stands the type.
-            name = " ".join(key.removeprefix(ATTRIBUTE)[2:].split("_")).strip()
-            pairs.append(f"{' '.join(name.split())}: {value_text(value)}")
-    return "; ".join(pairs)
-
-
-def value_text(value: Any) -> str:
-    """An attribute's value as a shop would print it: 62 for 62.0, yes for True."""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return " ".join(str(value).split())
+def lines_of(product: Mapping[str, Any]) -> str:
+    """A product's attributes as lines `name: value`; empty without any."""
+    # attr_t_product_colour: after the prefix stands the type.
+    named = {
+        k.removeprefix(ATTRIBUTE)[2:]: v for k, v in product.items() if k.startswith(ATTRIBUTE)
+    }
+    return attribute_lines(named)
 
 
 def read_ratings(file: pathlib.Path, products: pd.DataFrame) -> pd.DataFrame:

@@ -91,7 +91,7 @@ def log_types(columns: Columns, features: Iterable[Feature]) -> tuple[set[str], 
     named = columns.named()
     of_roles = {named[role] for role in (*NUMBERS, "time") if role in named}
     words = {*text_columns(columns), *single, *texts}
-    return words, (numbers | of_roles) - words
+    return words, set(numbers | of_roles) - words
 
 
 def catalog_types(item: str, features: Iterable[Feature]) -> tuple[set[str], frozenset[str]]:
@@ -102,7 +102,7 @@ def catalog_types(item: str, features: Iterable[Feature]) -> tuple[set[str], fro
       features: Of any side.
     """
     single, texts, numbers = types_of_features(f for f in features if f.side == "item")
-    return {item, *single, *texts}, numbers - {item}
+    return {item, *single, *texts}, set(numbers - {item})
 
 
 def read_pages(

@@ -78,6 +78,8 @@ def _pieces(text: str) -> Iterator[tuple[str, str]]:
 
 
 def _pair(entry: Any) -> tuple[str, str]:
+    if isinstance(entry, (list, tuple)) and len(entry) == 2:  # as a parquet map is read
+        return _name(entry[0]), _text(entry[1])
     for name, value in _PAIRS:
         if isinstance(entry, Mapping) and name in entry and value in entry:
             return _name(entry[name]), _text(entry[value])

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator, Mapping
 import numpy as np
 import pandas as pd
 
+from mmrank.data.attributes import attribute_lines
 from mmrank.data.findings import SHOWN, Finding, found, whole
 from mmrank.data.reading import columns_of
 from mmrank.data.reviews import ReviewKeys, read_reviews
@@ -188,6 +189,8 @@ def check_feature(file: str, frame: pd.DataFrame, feature: Feature) -> Iterator[
         yield from _check_reviews(file, values, feature)
     if feature.kind == "vector":
         yield from _check_vectors(file, values, feature)
+    if feature.kind == "attributes":
+        yield from _check_attributes(file, values, feature)
     if feature.kind != "number":
         return
     numbers = as_numbers(values)
@@ -249,6 +252,25 @@ def _check_reviews(file: str, values: pd.Series, feature: Feature) -> Iterator[F
             tuple((row + 1, problems[row]) for row in list(problems)[:SHOWN]),
             "reviews that cannot be read",
             "use a list of texts, or of mappings, and mind the names of their fields",
+        )
+
+
+def _check_attributes(file: str, values: pd.Series, feature: Feature) -> Iterator[Finding]:
+    """The cells whose attributes cannot be read."""
+    problems: dict[int, str] = {}
+    for row, value in enumerate(values):
+        try:
+            attribute_lines(value)
+        except ValueError as error:
+            problems[row] = str(error)
+    if problems:
+        yield Finding(
+            file,
+            feature.column,
+            len(problems),
+            tuple((row + 1, problems[row]) for row in list(problems)[:SHOWN]),
+            "attributes that cannot be read",
+            "write them as JSON {name: value}, or as `name: value; name: value`",
         )
 
 

@@ -7,6 +7,7 @@ import pandas as pd
 import scipy.sparse as sp
 from sklearn.feature_extraction.text import CountVectorizer
 
+from mmrank.data.attributes import attribute_lines
 from mmrank.data.tables import DataError, Dataset
 from mmrank.data.words import tokens
 from mmrank.schema import Feature
@@ -19,9 +20,9 @@ MAX_WORDS = 50_000
 def content_bags(dataset: Dataset) -> tuple[sp.csr_matrix, list[str]]:
     """Which words describe each item, [items, words] float32 of 0 and 1, and the words.
 
-    A word is `feature=value`: the words of a text, each tag, a category, and for a number the tenth
-    of the catalogue that it falls in. A word of a single item says nothing of others and is left
-    out. Media, reviews and vectors are no words.
+    A word is `feature=value`: the words of a text, each tag or attribute, a category, and for a
+    number the tenth of the catalogue that it falls in. A word of a single item says nothing of
+    others and is left out. Media, reviews and vectors are no words.
 
     Raises:
       DataError: The items have no such feature, or no two items share a word.
@@ -73,6 +74,10 @@ def _tags(values: pd.Series, feature: Feature) -> list[list[str]]:
     return split
 
 
+def _attributes(values: pd.Series, feature: Feature) -> list[list[str]]:
+    return [[line.casefold() for line in attribute_lines(v).splitlines()] for v in values]
+
+
 def _number(values: pd.Series, feature: Feature) -> list[list[str]]:
     numbers = pd.to_numeric(values, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
     known = np.isfinite(numbers)
@@ -83,4 +88,10 @@ def _number(values: pd.Series, feature: Feature) -> list[list[str]]:
     return [[str(b)] if there else [] for b, there in zip(buckets, known, strict=True)]
 
 
-_WORDS = {"text": _text, "category": _category, "tags": _tags, "number": _number}
+_WORDS = {
+    "text": _text,
+    "category": _category,
+    "tags": _tags,
+    "number": _number,
+    "attributes": _attributes,
+}

@@ -8,7 +8,6 @@ import dataclasses
 import io
 import pathlib
 import zlib
-from typing import Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -67,10 +66,13 @@ def header(file: pathlib.Path, dialect: Dialect) -> list[str]:
 
 def _first_row(file: pathlib.Path, dialect: Dialect) -> list[str]:
     encoding = "utf-8-sig" if dialect.encoding.replace("_", "-") == "utf-8" else dialect.encoding
-    quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if dialect.quoted else csv.QUOTE_NONE
     try:
         with io.TextIOWrapper(open_bytes(file), encoding=encoding, newline="") as text:
-            reader = csv.reader(text, delimiter=dialect.separator, quoting=quoting)
+            reader = csv.reader(
+                text,
+                delimiter=dialect.separator,
+                quoting=csv.QUOTE_MINIMAL if dialect.quoted else csv.QUOTE_NONE,
+            )
             return next((row for row in reader if row), None) or _empty(file)
     except UnicodeError as error:
         raise _not_encoded(file, dialect, str(error)) from error

@@ -131,9 +131,9 @@ def column_types(
     side = {"catalog": ("item",), "lists": ("query", "user", "pair", "label")}.get(table, ())
     single, texts, numbers = types_of_features(schema.side(*side))
     roles = (getattr(place, role, None) for role in ("item", "list", "user", "type", "split"))
-    single |= {column for column in roles if column is not None}
+    single |= {str(column) for column in roles if column is not None}
     time = getattr(place, "time", None)  # a number or a date
-    numbers |= set() if time is None else {time}
+    numbers |= frozenset([] if time is None else [str(time)])
     return single, texts - single, numbers - single - texts
 
 

@@ -37,6 +37,7 @@ KINDS: Mapping[str, Collection[str]] = {
     "number": ("query", "user", "item", "pair", "label"),
     "category": ("query", "user", "item", "pair"),
     "tags": ("query", "user", "item"),
+    "attributes": ("query", "user", "item"),
     "vector": ("query", "user", "item", "pair"),
     "video": ("item",),
     "audio": ("query", "item"),

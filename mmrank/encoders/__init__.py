@@ -3,6 +3,7 @@
 A new kind is one file and one entry in `KINDS`. A history is no column, so it stands apart.
 """
 
+from mmrank.encoders.attributes import Attributes
 from mmrank.encoders.audio import Audio
 from mmrank.encoders.base import FeatureKind
 from mmrank.encoders.category import Category
@@ -24,6 +25,7 @@ KINDS: dict[str, type[FeatureKind]] = {
     "number": Number,
     "category": Category,
     "tags": Tags,
+    "attributes": Attributes,
     "vector": Vector,
     "collaborative": Collaborative,
 }

@@ -11,6 +11,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from mmrank.encoders.attributes import AttributesEncoder
 from mmrank.encoders.behavior import BehaviorAttention
 from mmrank.encoders.category import CategoryEncoder
 from mmrank.encoders.tags import TagsEncoder
@@ -45,6 +46,14 @@ def _tags(layer: TagsEncoder, tags: Any) -> Rows:
     return [(layer.table.embeddings, ("padding", *_known(tags)))]
 
 
+def _attributes(layer: AttributesEncoder, attributes: Any) -> Rows:
+    numbers = ("none", *(f"number {key}" for key in attributes.keys or ("",)))
+    return [
+        (layer.table.embeddings, ("padding", *_known(attributes))),
+        (layer.slopes.embeddings, numbers),
+    ]
+
+
 def _known(kind: Any) -> tuple[str, ...]:
     """Rows as `string_lookup` numbers them: the buckets, then the words or their stand-in."""
     buckets = kind.options.oov_buckets
@@ -64,5 +73,6 @@ ROWS: dict[type, Callable[[Any, Any], Rows]] = {
     BertEncoder: _bert,
     CategoryEncoder: _category,
     TagsEncoder: _tags,
+    AttributesEncoder: _attributes,
     BehaviorAttention: _behavior,
 }

@@ -15,12 +15,13 @@ from mmrank.collaborative.options import CollaborativeOptions
 from mmrank.collaborative.scorers import SCORERS, make_scorers
 from mmrank.collaborative.snapshots import AsOfScores
 from mmrank.data.as_of import count_before, list_times
+from mmrank.data.attributes import attribute_lines
 from mmrank.data.tables import DataError, Dataset
 from mmrank.data.words import tokens
 from mmrank.schema import Feature, Schema
 
 logger = logging.getLogger(__name__)
-WORDED = ("text", "tags", "category")
+WORDED = ("text", "tags", "category", "attributes")
 Baseline = Callable[[Dataset, pd.DataFrame], np.ndarray]
 
 # The first that applies: berries, dresses, watches, boxes; and the plain s, but not glass or lotus.
@@ -107,7 +108,8 @@ def singular(word: str) -> str:
 
 def text_of(frame: pd.DataFrame, features: Iterable[Feature]) -> list[str]:
     """The values of these features as one text per row, "" where all are missing."""
-    columns = [[_as_text(v) for v in frame[f.column]] for f in features]
+    as_text = {"attributes": attribute_lines}
+    columns = [[as_text.get(f.kind, _as_text)(v) for v in frame[f.column]] for f in features]
     if not columns:
         return [""] * len(frame)
     return [" ".join(filter(None, values)) for values in zip(*columns, strict=True)]
@@ -163,7 +165,9 @@ def _with_popularity(
 
 
 def _bm25(dataset: Dataset, rows: pd.DataFrame) -> np.ndarray:
-    """BM25 of the query's texts in the item's texts, tags and categories; 0 without a query.
+    """BM25 of the query's texts in all words of the item; 0 without a query.
+
+    Its words are those of texts, tags, categories and attributes.
 
     Words are lower-cased and freed of the English plural, ideographs stand alone.
 

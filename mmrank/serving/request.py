@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mmrank.data.attributes import attribute_lines
 from mmrank.data.audio import SoundError, wav_of
 from mmrank.data.probes import PROBES
 from mmrank.data.reviews import ReviewKeys, pack, read_reviews
@@ -41,6 +42,7 @@ class Column:
         of a review are called.
       strip: Frames, height and width of the strip that the graph takes in place of a clip.
       wave: Rate and longest seconds of the WAV that the graph takes in place of a recording.
+      attributes: Whether the value is attributes, which the graph takes as lines.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Column:
     reviews: Mapping[str, Any] | None = None
     strip: Sequence[int] | None = None
     wave: tuple[int, float] | None = None
+    attributes: bool = False
 
     def raw(self, value: Any, where: str) -> Any:
         """The value as the graph takes it; None if it is absent.
@@ -62,6 +65,8 @@ class Column:
         what = f"{where}: {self.name}"
         if self.reviews is not None:
             return _packed(value, self.reviews, what)
+        if self.attributes:
+            return _lines(value, what)
         if self.separator is not None and isinstance(value, (list, tuple, np.ndarray)):
             value = self.separator.join(str(v) for v in value)
         if value is None or value is pd.NA or (_is_number(value) and math.isnan(value)):
@@ -275,6 +280,14 @@ def _packed(value: Any, reviews: Mapping[str, Any], what: str) -> str | None:
     if any(r.age is None and r.time is not None for r in read):
         raise RankError(f"{what}: give the age of a review in days as {keys.age!r}, not its time")
     return pack(read, reviews["most"]) or None
+
+
+def _lines(value: Any, what: str) -> str | None:
+    """The attributes as one text; None without any."""
+    try:
+        return attribute_lines(value) or None
+    except ValueError as error:
+        raise RankError(f"{what}: {error}") from error
 
 
 def _is_number(value: Any) -> bool:

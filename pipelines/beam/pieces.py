@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 import pandas as pd
 import pyarrow as pa
@@ -48,14 +48,16 @@ class Piece:
         if self.group is None:
             frame = read_table(self.file, self.texts, numbers=self.numbers, told=self.told)
             return frame[list(self.columns)]
+        prefixes = [name.removesuffix("*") for name in self.columns if name.endswith("*")]
         try:
             source = pq.ParquetFile(self.file)
-            table = source.read_row_group(self.group, list(self.columns))
+            names = [n for n in columns_of(self.file) if n in self.columns or begins(n, prefixes)]
+            table = source.read_row_group(self.group, names)
         except (pa.ArrowException, OSError) as error:
             raise DataError(f"{self.file}: cannot be read as .parquet: {error}") from error
         frame = arrow_frame(
-            table, self.file, self.texts, self.numbers or (), nullable=self.nullable
-        )
+            table, self.file, self.texts, self.numbers or (), prefixes, self.nullable
+        )[list(self.columns)]
         kinds = {c: "object" for c in self.objects if frame[c].dtype == bool}
         return frame.astype(kinds).set_axis(pd.RangeIndex(self.start, self.start + len(frame)))
 
@@ -81,7 +83,9 @@ def table_pieces(
     for file in files:
         known = columns_of(file, told)
         for column in columns:
-            if column not in known:
+            prefix = column.removesuffix("*")
+            there = any(begins(n, [prefix]) for n in known) if prefix != column else column in known
+            if not there:
                 raise DataError(f"{file}: no column {column!r}{did_you_mean(column, known)}")
     wanted = tuple(dict.fromkeys(columns))
     kept = None if numbers is None else tuple(sorted(numbers))
@@ -97,6 +101,11 @@ def table_pieces(
             )
             start += source.metadata.row_group(group).num_rows
     return pieces
+
+
+def begins(name: str, prefixes: Iterable[str]) -> bool:
+    """Whether a column is one of those that a name with `*` stands for."""
+    return any(name.startswith(prefix) for prefix in prefixes)
 
 
 def schema_pieces(folder: pathlib.Path, schema: Schema, table: str) -> list[Piece]:

@@ -231,7 +231,7 @@ ERRORS: list[tuple[str, Change, list[str]]] = [
     (
         "unknown kind",
         set_feature(2, kind="picture"),
-        ["schema.yaml: feature 'photo' has the unknown kind 'picture'; known: audio, category, "],
+        ["schema.yaml: feature 'photo' has the unknown kind 'picture'; known: attributes, "],
     ),
     (
         "a kind on the wrong side",

@@ -268,6 +268,31 @@ def test_a_table_in_pieces_is_the_table(tmp_path: pathlib.Path) -> None:
         table_pieces(parts, ["wole"])
 
 
+def test_pieces_keep_texts_and_join_columns_of_a_prefix(tmp_path: pathlib.Path) -> None:
+    """By the rules of a whole table, whatever each piece lacks."""
+    table = pa.table(
+        {
+            "id": pa.array([2**53 + 1, None, 7], pa.int64()),
+            "size": pa.array([38.0, 38.5, 39.0]),
+            "price": pa.array([1, None, 3]),
+            "attr_a": pa.array(["x", None, None]),
+            "attr_b": pa.array([None, 2.0, None]),
+        }
+    )
+    pq.write_table(table, tmp_path / "t.parquet", row_group_size=1)
+    wanted, texts = ["attr_*", "id", "size", "price"], ["id", "size", "attr_*"]
+    pieces = table_pieces(tmp_path / "t.parquet", wanted, texts, ["price"])
+    whole = read_table(tmp_path / "t.parquet", texts, numbers=["price"])[wanted]
+    frames = [piece.read() for piece in pieces]
+    assert len(frames) == 3
+    assert [f["price"].dtype for f in frames] == [whole["price"].dtype] * 3
+    pd.testing.assert_frame_equal(pd.concat(frames), whole)
+    assert whole["attr_*"].tolist() == ["a: x", "b: 2", ""]
+    assert whole["id"].tolist()[0] == str(2**53 + 1)
+    with pytest.raises(DataError, match=r"no column 'other_\*'"):
+        table_pieces(tmp_path / "t.parquet", ["other_*"])
+
+
 @pytest.mark.parametrize(
     ("table", "row", "change", "message"),
     [

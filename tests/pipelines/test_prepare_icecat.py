@@ -13,7 +13,7 @@ import pytest
 
 from mmrank.data.tables import load_dataset
 from pipelines import prepare_icecat
-from pipelines.prepare_icecat import attribute_text, prepare, splits, value_text
+from pipelines.prepare_icecat import lines_of, prepare, splits
 
 
 def product(number: int) -> dict[str, Any]:
@@ -51,8 +51,8 @@ def test_the_catalogue_and_the_lists_are_those_of_the_source(source, tmp_path):
     assert first["item_id"] == "0000"
     assert first["title"] == "HP Printer 0"
     assert first["price"] == 100
-    assert first["attributes"] == "weight 0: 62; colour: yes"
-    assert data.catalog["attributes"].iloc[1] == "weight 1: 62; colour: no"
+    assert first["attributes"] == "weight 0: 62\ncolour: yes"
+    assert data.catalog["attributes"].iloc[1] == "weight 1: 62\ncolour: no"
     assert len(data.catalog) == 40
     assert data.lists["list_id"].nunique() == 20  # a list of one is nothing to order
     for query, rows in data.lists.groupby("list_id"):
@@ -86,17 +86,10 @@ def test_other_judgements_may_be_named(source, tmp_path):
     assert twice["grade"].tolist() == [2.75]  # of 2.5 and 3
 
 
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [(62.0, "62"), (1.5, "1.5"), (True, "yes"), (False, "no"), ("DB9 \n x", "DB9 x"), (7, "7")],
-)
-def test_values_are_written_as_a_shop_prints_them(value, text):
-    assert value_text(value) == text
-
-
-def test_absent_and_empty_attributes_are_left_out():
-    told = {"attr_t_a": None, "attr_t_b_": "", "attr_t_oem__code_": "C4", "title": "x"}
-    assert attribute_text(told) == "oem code: C4"
+def test_attributes_are_lines_without_prefix_and_type():
+    told = {"attr_t_a": None, "attr_t_b_": "", "attr_t_oem__code_": "C4 \n x", "title": "x"}
+    told |= {"attr_n_width": 62.0, "attr_n_depth": 1.5, "attr_b_new": True}
+    assert lines_of(told) == "oem code: C4 x\nwidth: 62\ndepth: 1.5\nnew: yes"
 
 
 @pytest.mark.parametrize(

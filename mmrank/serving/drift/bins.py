@@ -72,6 +72,7 @@ BY_KIND: Mapping[str, Sequence[str]] = {
     "category": ("name",),
     "text": ("characters", "script"),
     "tags": ("count",),
+    "attributes": ("count",),
     "reviews": ("count",),
     "history": ("value",),
 }

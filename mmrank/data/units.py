@@ -1,0 +1,47 @@
+"""Units of measure in shops' data: what a unit measures, and how many base units it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+# By spelling in small letters and NFKC, which makes ″ two signs: what is measured, and the factor
+# to its base unit. A spelling of several meanings, such as `m`, has the one that shops write most.
+UNITS: Mapping[str, tuple[str, float]] = {
+    **dict.fromkeys(("mm", "millimeter", "millimetre", "毫米"), ("metre", 0.001)),
+    **dict.fromkeys(("cm", "centimeter", "centimetre", "厘米"), ("metre", 0.01)),
+    **dict.fromkeys(("m", "meter", "metre", "meters", "metres", "米"), ("metre", 1.0)),
+    **dict.fromkeys(("km",), ("metre", 1000.0)),
+    **dict.fromkeys(("in", "in.", "inch", "inches", '"', "''", "′′", "英寸"), ("metre", 0.0254)),
+    **dict.fromkeys(("ft", "ft.", "foot", "feet", "'", "′"), ("metre", 0.3048)),
+    **dict.fromkeys(("yd", "yard", "yards"), ("metre", 0.9144)),
+    **dict.fromkeys(("mg", "毫克"), ("gram", 0.001)),
+    **dict.fromkeys(("g", "gr", "gram", "grams", "克"), ("gram", 1.0)),
+    **dict.fromkeys(("kg", "kilogram", "kilograms", "千克", "公斤"), ("gram", 1000.0)),
+    **dict.fromkeys(("oz", "oz.", "ounce", "ounces"), ("gram", 28.349523125)),
+    **dict.fromkeys(("lb", "lb.", "lbs", "lbs.", "pound", "pounds"), ("gram", 453.59237)),
+    **dict.fromkeys(("ml", "milliliter", "millilitre", "毫升"), ("litre", 0.001)),
+    **dict.fromkeys(("cl",), ("litre", 0.01)),
+    **dict.fromkeys(("l", "liter", "litre", "liters", "litres", "升"), ("litre", 1.0)),
+    **dict.fromkeys(("gal", "gal.", "gallon", "gallons"), ("litre", 3.785411784)),
+    **dict.fromkeys(("w", "watt", "watts", "瓦"), ("watt", 1.0)),
+    **dict.fromkeys(("kw",), ("watt", 1000.0)),
+    **dict.fromkeys(("v", "volt", "volts"), ("volt", 1.0)),
+    **dict.fromkeys(("a", "amp", "amps"), ("ampere", 1.0)),
+    **dict.fromkeys(("ma",), ("ampere", 0.001)),
+    **dict.fromkeys(("mah",), ("ampere hour", 0.001)),
+    **dict.fromkeys(("ah",), ("ampere hour", 1.0)),
+    **dict.fromkeys(("kb",), ("byte", 1000.0)),
+    **dict.fromkeys(("mb",), ("byte", 1000000.0)),
+    **dict.fromkeys(("gb",), ("byte", 1000000000.0)),
+    **dict.fromkeys(("tb",), ("byte", 1000000000000.0)),
+    **dict.fromkeys(("hz",), ("hertz", 1.0)),
+    **dict.fromkeys(("khz",), ("hertz", 1000.0)),
+    **dict.fromkeys(("mhz",), ("hertz", 1000000.0)),
+    **dict.fromkeys(("ghz",), ("hertz", 1000000000.0)),
+    **dict.fromkeys(("%", "percent"), ("percent", 1.0)),
+    **dict.fromkeys(("°", "deg", "degree", "degrees", "°c", "°f"), ("degree", 1.0)),
+    **dict.fromkeys(("ms",), ("second", 0.001)),
+    **dict.fromkeys(("s", "sec", "second", "seconds"), ("second", 1.0)),
+    **dict.fromkeys(("min", "minute", "minutes"), ("second", 60.0)),
+    **dict.fromkeys(("h", "hour", "hours"), ("second", 3600.0)),
+}

@@ -1,0 +1,320 @@
+"""Sparse typed attributes: thousands of names, of which an item has some, as one feature."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+
+from mmrank.config import ConfigError
+from mmrank.data.attributes import BETWEEN_LINES, attribute_lines
+from mmrank.data.media import MediaStore
+from mmrank.data.units import UNITS
+from mmrank.encoders.base import CHUNK, FeatureKind
+from mmrank.encoders.category import check_buckets, most_frequent
+from mmrank.encoders.normalize import Normalizer
+from mmrank.schema import Feature
+
+_NUMBER = r"[+-]?\d+(?:[.,]\d+)?"
+# The longest first: an alternation takes the first that fits.
+_UNIT = "|".join(u.replace(".", r"\.") for u in sorted(UNITS, key=len, reverse=True))
+_QUANTITY = rf"({_NUMBER})\s*({_UNIT})?"
+_FRACTION = rf"(?:(\d+)[ -])?(\d+)/([1-9]\d*)\s*({_UNIT})?"
+# Whole numbers up to this are told apart in float32.
+_MOST_ROWS = 10_000_000
+
+
+@dataclasses.dataclass(frozen=True)
+class AttributesOptions:
+    """Options of attributes.
+
+    Attributes:
+      max_tokens: Tokens used of one item: of each attribute one, then the words of the values.
+      attention: Width of the hidden layer that weighs a token; 0 takes their mean.
+      oov_buckets, min_count, max_words: As for a category, of tokens.
+    """
+
+    max_tokens: int = 64
+    attention: int = 32
+    oov_buckets: int = 16
+    min_count: int = 2
+    max_words: int = 50_000
+
+
+@dataclasses.dataclass(frozen=True)
+class _Tokens:
+    """Of some items, ragged [N, tokens]: texts, keys of numbers ("" for none), and the numbers."""
+
+    texts: tf.RaggedTensor
+    keys: tf.RaggedTensor
+    values: tf.RaggedTensor
+
+
+def _plain(texts: tf.RaggedTensor) -> _Tokens:
+    """Tokens that are no numbers."""
+    flat = texts.flat_values
+    return _Tokens(
+        texts,
+        texts.with_flat_values(tf.fill(tf.shape(flat), "")),
+        texts.with_flat_values(tf.zeros(tf.shape(flat))),
+    )
+
+
+class Attributes(FeatureKind):
+    """The attributes of an item as lines `name: value`. The empty text means absent.
+
+    The tokens of a text value are `name=value` and, where it has several, its words. Those of a
+    number, alone or with a unit, are the attribute itself, `name#what is measured`, with the
+    logarithm of the number of base units against that of the training items beside it, and
+    `name#what is measured=number`, so that 1 kg and 1000 g are one. The tokens of training are
+    known by name, all others share buckets.
+
+    A cell may be what `mmrank.data.attributes.attribute_lines` reads; with the column `PREFIX*` all
+    columns that begin so are one cell.
+    """
+
+    sides = frozenset({"item", "query", "user"})
+    raw_dtype = tf.string
+    Options = AttributesOptions
+
+    vocabulary: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()
+    mean: np.ndarray = np.zeros(0, np.float32)
+    deviation: np.ndarray = np.ones(0, np.float32)
+
+    def __init__(self, feature: Feature, options: Mapping[str, Any]):
+        super().__init__(feature, options)
+        check_buckets(self)
+        if self.options.max_tokens < 1 or not 1 <= self.options.max_words <= _MOST_ROWS:
+            raise ConfigError(
+                f"feature {self.name!r}: max_tokens has to be at least 1, and max_words from 1 to "
+                f"{_MOST_ROWS:,}"
+            )
+        self._lookups: dict[str, tf.keras.layers.StringLookup] = {}
+
+    @property
+    def separator(self) -> str:
+        return BETWEEN_LINES
+
+    def card(self) -> dict[str, Any]:
+        return {"separator": BETWEEN_LINES, "attributes": True}
+
+    def read(self, values: pd.Series, media: MediaStore | None) -> tuple[np.ndarray, np.ndarray]:
+        lines = []
+        for row, value in enumerate(values):
+            try:
+                lines.append(attribute_lines(value))
+            except ValueError as error:
+                raise ConfigError(
+                    f"feature {self.name!r}: row {row + 1} {error}; check the dataset with "
+                    "`python -m mmrank.validate`"
+                ) from error
+        raw = np.array(lines, dtype=object)
+        return raw, raw != ""
+
+    def fit(self, values: pd.Series) -> None:
+        raw, _ = self.read(values, None)
+        rows = collections.Counter(raw)  # a log repeats an item's in each row
+        distinct = np.array(sorted(rows), dtype=object)
+        counts: collections.Counter[str] = collections.Counter()
+        numbers: dict[str, list[tuple[float, int]]] = {}
+        for start in range(0, len(distinct), CHUNK):
+            some = distinct[start : start + CHUNK]
+            tokens = self._tokens(tf.constant(some, tf.string))
+            of_item = np.repeat([rows[text] for text in some], tokens.texts.row_lengths().numpy())
+            flat = (t.flat_values.numpy() for t in (tokens.texts, tokens.keys, tokens.values))
+            for text, key, value, count in zip(*flat, of_item, strict=True):
+                counts[text.decode()] += int(count)
+                if key:
+                    numbers.setdefault(key.decode(), []).append((float(value), int(count)))
+        self.vocabulary = most_frequent(counts, self.options)
+        self.keys = tuple(k for k in sorted(numbers) if counts[k] >= self.options.min_count)
+        told = [np.array(numbers[key]).T for key in self.keys]
+        self.mean = np.array([np.average(v, weights=n) for v, n in told], np.float32)
+        spread = [
+            np.sqrt(np.average((v - m) ** 2, weights=n))
+            for (v, n), m in zip(told, self.mean, strict=True)
+        ]
+        # A constant number, up to rounding, must not blow up the first that differs.
+        self.deviation = np.array([s if s > 1e-4 else 1.0 for s in spread], np.float32)
+        self._lookups.clear()
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "vocabulary": list(self.vocabulary),
+            "keys": list(self.keys),
+            "mean": self.mean.tolist(),
+            "deviation": self.deviation.tolist(),
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self.vocabulary, self.keys = tuple(state["vocabulary"]), tuple(state["keys"])
+        self.mean = np.array(state["mean"], np.float32)
+        self.deviation = np.array(state["deviation"], np.float32)
+        self._lookups.clear()
+
+    def tracked(self) -> list[Any]:
+        return [lookup.lookup_table for lookup in self._lookups.values()]
+
+    def preprocess(self, raw: tf.Tensor) -> tf.Tensor:
+        """[N, tokens, 3] float32: row of the token from 1, row of its number from 1, the number.
+
+        0 is padding, and a token without a number.
+        """
+        tokens = self._tokens(raw)
+        words = self._lookup("tokens", self.vocabulary, self.options.oov_buckets)
+        rows = words(tokens.texts.flat_values) + 1
+        # Row 0 of the lookup is that of all other keys, among them none.
+        number = self._lookup("keys", self.keys, 1)(tokens.keys.flat_values)
+        scaled = self._scaled(tokens.values.flat_values, number)
+        parts = [tf.cast(rows, tf.float32), tf.cast(number, tf.float32), scaled]
+        ragged = tokens.texts.with_flat_values(tf.stack(parts, -1))
+        return ragged.to_tensor(0.0, shape=[None, self.options.max_tokens, 3])
+
+    def _scaled(self, values: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
+        mean = tf.constant([0.0, *self.mean.tolist()])
+        deviation = tf.constant([1.0, *self.deviation.tolist()])
+        scaled = (values - tf.gather(mean, number)) / tf.gather(deviation, number)
+        return tf.where(number > 0, tf.clip_by_value(scaled, -5.0, 5.0), 0.0)
+
+    def _lookup(
+        self, what: str, vocabulary: tuple[str, ...], buckets: int
+    ) -> tf.keras.layers.StringLookup:
+        """A lookup layer, made once: a table made inside a traced function would be lost."""
+        if what not in self._lookups:
+            with tf.init_scope():
+                # Keras refuses an empty vocabulary; a line break, which is in no token, stands in.
+                self._lookups[what] = tf.keras.layers.StringLookup(
+                    vocabulary=list(vocabulary) or [BETWEEN_LINES], num_oov_indices=buckets
+                )
+        return self._lookups[what]
+
+    def _tokens(self, raw: tf.Tensor) -> _Tokens:
+        lines = tf.strings.split(raw, BETWEEN_LINES)
+        # Without the ops of TF-Text, so that any server can run them.
+        normal = Normalizer("NFKC", fold_case=True, own_ops=True)(lines.flat_values)
+        parted = tf.strings.regex_full_match(normal, r"[^:]+:.*")
+        names = tf.strings.strip(tf.strings.regex_replace(normal, r"^([^:]+):.*$", r"\1"))
+        names = tf.where(parted, names, "")
+        values = tf.strings.strip(tf.strings.regex_replace(normal, r"^[^:]+:", ""))
+        values = tf.where(parted, values, normal)
+        lines, there = lines.with_flat_values(tf.range(tf.size(values))), values != ""
+        lines = tf.ragged.boolean_mask(lines, lines.with_flat_values(there))
+        names, values = (tf.gather(t, lines.flat_values) for t in (names, values))
+
+        numeric, quantity, measured = self._quantities(values)
+        keys = tf.strings.join([names, "#", measured])
+        whole = tf.where(numeric, keys, tf.strings.join([names, "=", values]))
+        exact = tf.strings.join([keys, "=", tf.strings.as_string(quantity, shortest=True)])
+        words = tf.strings.split(tf.strings.regex_replace(values, r"[^\pL\pN.+]+", " "))
+        several = (words.row_lengths() > 1) & ~numeric
+        words = tf.RaggedTensor.from_row_splits(words, lines.row_splits)
+        words = tf.ragged.boolean_mask(words, lines.with_flat_values(several))
+        exacts = tf.ragged.boolean_mask(
+            lines.with_flat_values(exact), lines.with_flat_values(numeric)
+        )
+        log = tf.sign(quantity) * tf.math.log1p(tf.abs(quantity))
+        first = _Tokens(
+            lines.with_flat_values(whole),
+            lines.with_flat_values(tf.where(numeric, keys, "")),
+            lines.with_flat_values(tf.where(numeric, log, 0.0)),
+        )
+        parts = [first, _plain(exacts), _plain(words.merge_dims(1, 2))]
+        return _Tokens(
+            tf.concat([p.texts for p in parts], 1),
+            tf.concat([p.keys for p in parts], 1),
+            tf.concat([p.values for p in parts], 1),
+        )
+
+    def _quantities(self, values: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Whether values are numbers, how many base units they are, and what they measure, [n]."""
+        plain = tf.strings.regex_full_match(values, _QUANTITY)
+        broken = tf.strings.regex_full_match(values, _FRACTION)
+
+        def part(pattern: str, fits: tf.Tensor, group: int) -> tf.Tensor:
+            found = tf.strings.regex_replace(values, f"^{pattern}$", rf"\{group}")
+            return tf.where(fits, found, "")
+
+        def number(pattern: str, fits: tf.Tensor, group: int) -> tf.Tensor:
+            text = part(pattern, fits, group)
+            # A comma before three digits parts thousands, any other is a decimal mark.
+            text = tf.strings.regex_replace(text, r"^([+-]?\d{1,3}),(\d{3})$", r"\1\2")
+            text = tf.strings.regex_replace(text, ",", ".")
+            return tf.strings.to_number(tf.where(text == "", "0", text))
+
+        above, below = number(_FRACTION, broken, 2), number(_FRACTION, broken, 3)
+        fraction = number(_FRACTION, broken, 1) + above / tf.maximum(below, 1.0)
+        value = tf.where(broken, fraction, number(_QUANTITY, plain, 1))
+        unit = tf.where(broken, part(_FRACTION, broken, 4), part(_QUANTITY, plain, 2))
+        # Row 0 is that of no unit.
+        row = self._lookup("units", tuple(UNITS), 1)(unit)
+        factors = tf.constant([1.0, *(factor for _, factor in UNITS.values())])
+        measured = tf.constant(["", *(what for what, _ in UNITS.values())])
+        return plain | broken, value * tf.gather(factors, row), tf.gather(measured, row)
+
+    def input_spec(self) -> tf.TensorSpec:
+        return tf.TensorSpec([None, self.options.max_tokens, 3], tf.float32)
+
+    def encoder(self, width: int) -> tf.keras.layers.Layer:
+        return AttributesEncoder(
+            width,
+            words=max(len(self.vocabulary), 1) + self.options.oov_buckets,
+            numbers=max(len(self.keys), 1),
+            attention=self.options.attention,
+            name=f"{self.name}_encoder",
+        )
+
+
+class AttributesEncoder(tf.keras.layers.Layer):
+    """Embeddings [N, D] of attribute tokens [N, T, 3]: their mean weighted by attention.
+
+    A token is the embedding of its row plus, where it is a number, the number times a vector of its
+    own; its weight is a softmax over the item's tokens of v · tanh(W e + b).
+
+    Masking: row 0 is padding and weighs nothing; an item of padding alone gives zeros. The order of
+    the tokens changes nothing.
+
+    Args:
+      width: D.
+      words: Rows of tokens, padding left out.
+      numbers: Rows of numbers, that of none left out.
+      attention: Rows of W; 0 for equal weights.
+
+    Source: Yang et al. 2016, "Hierarchical Attention Networks", equations 5 to 7.
+    """
+
+    def __init__(self, width: int, *, words: int, numbers: int, attention: int, **kwargs: Any):
+        super().__init__(autocast=False, **kwargs)  # rows stay whole
+        self.width, self.words, self.numbers, self.attention = width, words, numbers, attention
+        self.table = tf.keras.layers.Embedding(words + 1, width, name="table")
+        self.slopes = tf.keras.layers.Embedding(numbers + 1, width, name="slopes")
+        self.hidden = tf.keras.layers.Dense(max(attention, 1), "tanh", name="hidden")
+        self.weight = tf.keras.layers.Dense(1, use_bias=False, name="weight")
+        self.softmax = tf.keras.layers.Softmax(axis=1, dtype="float32")
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        rows, number = (tf.cast(inputs[..., i], tf.int32) for i in (0, 1))
+        there = rows > 0
+        scaled = tf.cast(inputs[..., 2:], self.compute_dtype)
+        tokens = self.table(rows) + scaled * self.slopes(number)
+        if self.attention:
+            logits = tf.cast(self.weight(self.hidden(tokens)), tf.float32)
+        else:
+            logits = tf.zeros_like(inputs[..., :1])
+        weights = self.softmax(logits, there[..., None])
+        # A softmax over nothing gives equal weights.
+        weights = tf.where(there[..., None], weights, 0.0)
+        return tf.reduce_sum(tokens * tf.cast(weights, tokens.dtype), 1)
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {
+            "width": self.width,
+            "words": self.words,
+            "numbers": self.numbers,
+            "attention": self.attention,
+        }
