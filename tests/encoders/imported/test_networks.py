@@ -175,6 +175,7 @@ def random_state(kind: str) -> State:
     return state
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "padding"),
     [
