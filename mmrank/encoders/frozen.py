@@ -1,7 +1,7 @@
 """Frozen encoders: one that never learns is a part of preprocessing, and runs once a value.
 
 The embedding of a photo or a text is then what training, evaluation and the exported graph are
-fed, in place of pixels and tokens. It is deterministic: flips and dropout do not apply.
+fed, in place of pixels and tokens. It is deterministic: flips and dropout inside do not apply.
 """
 
 from __future__ import annotations
@@ -47,6 +47,11 @@ class Freezable(FeatureKind):
     @abc.abstractmethod
     def frozen(self) -> bool:
         """Whether the encoder never learns."""
+
+    @property
+    def embedding_dropout(self) -> float:
+        """Share of a frozen embedding's numbers that training drops."""
+        return 0.0
 
     @abc.abstractmethod
     def weights_hash(self) -> str:
@@ -171,7 +176,12 @@ class Frozen(FeatureKind):
         return tf.TensorSpec([None, self.width], tf.float32)
 
     def encoder(self, width: int) -> tf.keras.layers.Layer:
-        return tf.keras.layers.Identity(name=f"{self.sharing() or self.name}_embedding")
+        name = f"{self.sharing() or self.name}_embedding"
+        if not self.inner.embedding_dropout:
+            return tf.keras.layers.Identity(name=name)
+        drop = tf.keras.layers.Dropout(self.inner.embedding_dropout, name=name)
+        drop.build([None, self.width])  # its random generator, before training, as everywhere
+        return drop
 
     def tracked(self) -> list[Any]:
         return [*self.inner.tracked(), *self.tower.tracked()]

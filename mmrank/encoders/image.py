@@ -57,7 +57,8 @@ class ImageOptions:
       weights: `imagenet`; `none`; the path of a weights file; a folder that
         `mmrank.import_encoder` made, which says the network; or the folder of a run, whose photo
         tower is taken with its best weights and its options, as far as these say nothing else.
-      dropout: On the pooled output.
+      dropout: On the pooled output, also of a tower that does not learn: with few lists its many
+        numbers are else learned by heart.
       flip: Mirror every second photo in training.
       smallest_part: Training shows a random part of a photo, of at least this share of its area;
         1 shows the whole.
@@ -65,7 +66,7 @@ class ImageOptions:
       momentum: Of BatchNormalization. Keras takes 0.99, whose statistics lag so far behind after
         a few hundred steps from nothing that a photo seems to add nothing.
       trainable: Whether the tower learns. One that does not runs ahead of training, once a photo;
-        no photo is then changed at random, and nothing dropped.
+        no photo is then changed at random.
       group: Photos of one group with equal options share one tower, so that a shopper's photo and
         a product's are seen with the same eyes.
     """
@@ -128,6 +129,10 @@ class Image(Freezable):
     @property
     def frozen(self) -> bool:
         return not self.options.trainable
+
+    @property
+    def embedding_dropout(self) -> float:
+        return self.options.dropout
 
     @property
     def origin(self) -> str:

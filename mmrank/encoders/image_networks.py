@@ -97,6 +97,9 @@ def make_network(
     model = _built(where, network, origin, height, width, width_coefficient, depth_coefficient)
     if is_run(weights):
         take_weights(model, pathlib.Path(weights), f"{where}: weights {weights!r}")
+        for layer in model.layers:
+            if isinstance(layer, tf.keras.layers.Normalization):
+                layer.finalize_state()  # which it otherwise does when Keras loads it
     elif imported.is_imported(weights):
         _load(where, model, network, str(pathlib.Path(weights) / imported.WEIGHTS_FILE))
     elif weights not in (NONE, IMAGENET):

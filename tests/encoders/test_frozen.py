@@ -214,6 +214,15 @@ def test_a_frozen_photo_in_the_graph_skips_absent_rows(photo):
     assert not given[1].any()
 
 
+def test_training_drops_numbers_of_a_frozen_photo(photo):
+    """Half of them, the others twice as large; in use all are as they were stored."""
+    layer = photo.encoder(9)
+    ones = tf.ones([4, photo.width])
+    np.testing.assert_array_equal(layer(ones, training=False), ones)
+    dropped = layer(ones, training=True).numpy()
+    assert set(np.unique(dropped)) == {0.0, 2.0}
+
+
 def test_a_random_tower_is_not_frozen():
     with pytest.raises(ConfigError, match=r"'photo'.*needs weights; set `weights` to imagenet"):
         Image(Feature("photo", "image", "item", "p"), SMALL)

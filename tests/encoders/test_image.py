@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
+import importlib
 import io
+import json
 import logging
 import pathlib
+import urllib.error
 
 import numpy as np
 import pandas as pd
@@ -16,6 +21,7 @@ from mmrank.config import ConfigError
 from mmrank.data.media import MediaStore
 from mmrank.encoders.image import Image
 from mmrank.encoders.image_networks import KERAS, NETWORKS
+from mmrank.encoders.imported.folder import NETWORK_FILE, WEIGHTS_FILE, ImportedNetwork
 from mmrank.schema import Feature
 
 SMALL = {
@@ -208,6 +214,94 @@ def test_an_unknown_network_is_refused_with_those_known():
         ConfigError, match=r"'ResNet51'.*'ResNet50'.*known: EfficientNet, EfficientNetB0, .*V2L"
     ):
         image(network="ResNet51")
+
+
+@pytest.mark.parametrize("network", ["EfficientNet", "EfficientNetLite0", "ResNet50"])
+def test_imagenet_weights_that_keras_lacks_are_refused(network):
+    with pytest.raises(ConfigError, match=f"'photo': Keras has no imagenet.*'{network}'.*import"):
+        image(network=network, weights="imagenet")
+
+
+@pytest.fixture
+def imagenet(tmp_path: pathlib.Path, monkeypatch) -> pathlib.Path:
+    """The place of Keras' file of EfficientNetB0 in a home folder without one, and no network."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+    def unreachable(*_: object, **__: object) -> None:
+        raise urllib.error.URLError("no route to host")
+
+    module = importlib.import_module(tf.keras.applications.EfficientNetB0.__module__)
+    utils = importlib.import_module(tf.keras.utils.get_file.__module__)
+    monkeypatch.setattr(utils, "urlretrieve", unreachable)
+    folder = tmp_path / ".keras" / "models"
+    folder.mkdir(parents=True)
+    return folder / f"{module.EfficientNetB0.__name__.lower()}_notop.h5"
+
+
+def test_imagenet_weights_that_cannot_be_had_are_named_with_a_remedy(imagenet: pathlib.Path):
+    wanted = (
+        r"'photo': weights imagenet of network 'EfficientNetB0' cannot be downloaded \(.*no route"
+    )
+    with pytest.raises(ConfigError, match=wanted) as raised:
+        image(network="EfficientNetB0", weights="imagenet").encoder(99)
+    assert f"copy {imagenet.name} from elsewhere to {imagenet.parent}" in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_keras_own_file_gives_the_same_features_from_its_cache_and_by_its_path(
+    imagenet: pathlib.Path, monkeypatch
+):
+    """Keras scales pixels once more for its own weights, which it knows by their hash."""
+    module = importlib.import_module(tf.keras.applications.EfficientNetB0.__module__)
+    shape = (32, 32, 3)
+    tf.keras.utils.set_random_seed(0)
+    made = module.EfficientNetB0(include_top=False, weights=None, input_shape=shape, pooling="avg")
+    (norm,) = [la for la in made.layers if isinstance(la, tf.keras.layers.Normalization)]
+    norm.adapt_variance.assign([0.2, 0.3, 0.4])
+    made.save_weights(imagenet)
+    plain = image(network="EfficientNetB0", weights=str(imagenet)).encoder(99)
+    digest = hashlib.md5(imagenet.read_bytes()).hexdigest()
+    monkeypatch.setitem(module.WEIGHTS_HASHES, "b0", ("", digest))
+    pixels = np.random.default_rng(0).integers(0, 256, [2, 32, 32, 3]).astype(np.uint8)
+    cached = (
+        image(network="EfficientNetB0", weights="imagenet")
+        .encoder(99)(pixels, training=False)
+        .numpy()
+    )
+    by_path = (
+        image(network="EfficientNetB0", weights=str(imagenet))
+        .encoder(99)(pixels, training=False)
+        .numpy()
+    )
+    np.testing.assert_allclose(by_path, cached, rtol=1e-4, atol=1e-5 * np.abs(cached).max())
+    assert (
+        np.abs(plain(pixels, training=False).numpy() - cached).max() > 1e-2 * np.abs(cached).max()
+    )
+
+
+def test_the_folder_of_an_imported_network_says_which_it_is(tmp_path: pathlib.Path):
+    network = ImportedNetwork("EfficientNetLite0", "symmetric", 1e-5, (9.0,) * 3, (50.0,) * 3)
+    (tmp_path / NETWORK_FILE).write_text(json.dumps(dataclasses.asdict(network)))
+    made = network.model(32, 32)
+    made.save_weights(tmp_path / WEIGHTS_FILE)
+    options = {"height": 32, "width": 40, "weights": str(tmp_path), "trainable": False}
+    kind = Image(Feature("photo", "image", "item", "photo"), options)
+    assert kind.options.network == "EfficientNetLite0"
+    before = kind.weights_hash()
+    again = network.model(32, 40)
+    again.set_weights(made.get_weights())
+    pixels = np.random.default_rng(0).integers(0, 256, [2, 32, 40, 3]).astype(np.uint8)
+    expected = again(pixels.astype(np.float32)).numpy()
+    np.testing.assert_allclose(
+        kind.encoder(9)(pixels, training=False).numpy(), expected, rtol=1e-3, atol=1e-6
+    )
+    with pytest.raises(ConfigError, match="network 'ResNet50', but .* holds 'EfficientNetLite0'"):
+        Image(Feature("photo", "image", "item", "photo"), {**options, "network": "ResNet50"})
+    (tmp_path / NETWORK_FILE).write_text(json.dumps(dataclasses.asdict(network) | {"std": [1] * 3}))
+    assert kind.weights_hash() != before
+    (tmp_path / NETWORK_FILE).write_text("{")
+    with pytest.raises(ConfigError, match="network.json: not JSON"):
+        Image(Feature("photo", "image", "item", "photo"), options)
 
 
 def test_too_few_pixels_are_refused():

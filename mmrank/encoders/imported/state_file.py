@@ -44,8 +44,9 @@ def read_state(file: pathlib.Path) -> dict[str, np.ndarray]:
       InputError: The file is damaged or of another form, or holds anything but tensors.
     """
     with file.open("rb") as opened:
-        start = opened.read(4)
-    torch = start == ZIP_START or start[:1] == _PICKLE
+        start = opened.read(9)
+    # safetensors begins with the length of its JSON, of which any byte may be a pickle's first.
+    torch = start[8:] != b"{" and start.startswith((ZIP_START, _PICKLE))
     tree = read_torch(file) if torch else _safetensors(file)
     for _ in range(2):
         inner = next((tree[k] for k in _INNER if isinstance(tree, Mapping) and k in tree), None)
