@@ -16,23 +16,36 @@ import numpy as np
 from mmrank.collaborative.scorers import SCORERS
 from mmrank.data.tables import SPLITS, DataError, Dataset, load_dataset
 from mmrank.evaluation.baselines import BASELINES, baseline_scores, check_names
-from mmrank.evaluation.metrics import CONVENTIONS
+from mmrank.evaluation.classify import Classification, classify
+from mmrank.evaluation.curves import best_threshold
+from mmrank.evaluation.metrics import CONVENTIONS, DEFAULT_METRICS, METRICS, check_metrics
 from mmrank.evaluation.modalities import modality_weights, weights_table
-from mmrank.evaluation.offline import evaluate_scores
-from mmrank.outputs import check_target, exit_code, log_progress, write_whole
+from mmrank.evaluation.offline import evaluate_scores, label_grades
+from mmrank.evaluation.plot_curves import PICTURES, plot_curves
+from mmrank.outputs import (
+    check_target,
+    exit_code,
+    log_progress,
+    require_extra,
+    whole_file,
+    write_whole,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from mmrank.build import Run
 
+BEST = "best"
 EXAMPLE = """example:
   python -m mmrank.evaluate --run runs/fashion --drop image --json fashion-test.json
   python -m mmrank.evaluate --run runs/tasks --order 'click * purchase'
+  python -m mmrank.evaluate --run runs/fashion --metrics ndcg@10,f1@3 --threshold best --plot a.png
 
-Prints NDCG, MRR, MAP, precision, recall and ROC-AUC with bootstrap intervals, a paired test against
-every baseline, the slices that the data knows and what each feature weighs; of a run with tasks
-also ROC-AUC, log-loss and calibration error of each. --data may be a catalogue the model never saw.
+Prints NDCG, MRR, MAP, accuracy, precision, recall, F1 and ROC-AUC with bootstrap intervals, a
+paired test against every baseline, the slices that the data knows and what each feature weighs; of
+a run with tasks also ROC-AUC, log-loss and calibration error of each. All candidates together make
+ROC and precision-recall curves. --data may be a catalogue the model never saw.
 """
 
 
@@ -58,6 +71,8 @@ class _Job:
     baselines: Sequence[str]
     drop: Sequence[str]
     against: Mapping[str, Run]
+    metrics: Sequence[str]
+    threshold: float | str | None
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -107,13 +122,33 @@ def _parser() -> argparse.ArgumentParser:
         "config)",
     )
     parser.add_argument(
+        "--metrics",
+        default=",".join(DEFAULT_METRICS),
+        help=f"of {', '.join(METRICS)}, each with @k or without, joined by commas (default: "
+        "%(default)s)",
+    )
+    parser.add_argument(
+        "--threshold",
+        metavar="SCORE",
+        help="also take candidates from this score of the model on as relevant, and tell accuracy, "
+        "precision, recall and F1; 'best' for the highest F1 on the valid lists",
+    )
+    parser.add_argument(
         "--order",
         metavar="FORMULA",
         help="how the run's tasks make one score, such as 'click^0.3 * purchase^0.7' (default: the "
         "config's model.order)",
     )
     parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="also write the figures")
-    parser.add_argument("--force", action="store_true", help="let --json replace an existing file")
+    parser.add_argument(
+        "--plot",
+        type=pathlib.Path,
+        metavar="FILE",
+        help=f"also draw ROC and precision-recall curves ({', '.join(PICTURES)})",
+    )
+    parser.add_argument(
+        "--force", action="store_true", help="let --json and --plot replace an existing file"
+    )
     return parser
 
 
@@ -128,6 +163,17 @@ def _prepare(args: argparse.Namespace) -> _Job:
         raise DataError(f"--relevant-grade {args.relevant_grade:g}: name a grade above 0")
     if args.json is not None:
         check_target("--json", args.json, args.force)
+    if args.plot is not None:
+        if args.plot.suffix not in PICTURES:
+            raise DataError(f"--plot: {args.plot} must end in one of {', '.join(PICTURES)}")
+        check_target("--plot", args.plot, args.force)
+        require_extra("--plot", "matplotlib", "plots")
+    metrics = [name.strip() for name in args.metrics.split(",") if name.strip()]
+    try:
+        check_metrics(metrics)
+    except ValueError as error:
+        raise DataError(f"--metrics: {error}") from error
+    threshold = _threshold(args.threshold)
     for folder in (args.run, *args.against):
         if not folder.is_dir():
             raise DataError(f"{folder}: no such folder; train a run with `python -m mmrank.train`")
@@ -150,12 +196,35 @@ def _prepare(args: argparse.Namespace) -> _Job:
         raise DataError(f"{folder}: the split {args.split!r} has no rows; choose another --split")
 
     others = {f"run {other.name}": load_run(other) for other in args.against}
-    return _Job(run, folder, dataset, rows, baselines, list(dict.fromkeys(args.drop)), others)
+    drop = list(dict.fromkeys(args.drop))
+    return _Job(run, folder, dataset, rows, baselines, drop, others, metrics, threshold)
+
+
+def _threshold(given: str | None) -> float | str | None:
+    """A score, `BEST` or None.
+
+    Raises:
+      DataError: It is neither a finite number nor `BEST`.
+    """
+    if given in (None, BEST):
+        return given
+    try:
+        score = float(given or "")
+    except ValueError:
+        score = math.nan
+    if not math.isfinite(score):
+        raise DataError(f"--threshold {given}: name a score or {BEST!r}")
+    return score
 
 
 def _run(args: argparse.Namespace, job: _Job) -> int:
-    from mmrank.evaluation.tasks import ranking_label, report_tasks
+    from mmrank.evaluation.tasks import classify_tasks, ranking_label, report_tasks
 
+    relevant = args.relevant_grade
+    if relevant is None:
+        relevant = job.run.config.evaluation.relevant_grade
+    label = ranking_label(job.dataset, job.run.config)
+    thresholds = _thresholds(job, label, relevant)
     scores = _model_scores(job.run, job.dataset, job.rows, job.drop)
     for name, other in job.against.items():
         _say(f"scoring {name}")
@@ -165,22 +234,29 @@ def _run(args: argparse.Namespace, job: _Job) -> int:
         baseline_scores(job.dataset, job.rows, job.baselines, job.run.fitted.as_of(job.dataset))
     )
     _say("metrics, intervals and slices")
-    relevant = args.relevant_grade
-    if relevant is None:
-        relevant = job.run.config.evaluation.relevant_grade
     report = evaluate_scores(
         job.dataset,
         job.rows,
         scores,
         split=args.split,
-        label=ranking_label(job.dataset, job.run.config),
+        label=label,
+        metrics=job.metrics,
         no_relevant=args.no_relevant,
         relevant_grade=relevant,
     )
     print(report.to_text())
-    tasks = report_tasks(job.dataset, job.rows, {"model": job.run, **job.against})
+    runs = {"model": job.run, **job.against}
+    tasks = report_tasks(job.dataset, job.rows, runs)
     if tasks.figures:
         print(tasks.to_text())
+    above = label_grades(job.dataset, job.rows, label) >= relevant
+    found = classify(above, scores, thresholds)
+    classes = Classification((*found, *classify_tasks(job.dataset, job.rows, runs)))
+    print(classes.to_text())
+    if args.plot is not None:
+        with whole_file(args.plot) as partial:
+            plot_curves(partial, classes)
+        _say(f"wrote {args.plot}")
     _say("what each feature weighs")
     weights = modality_weights(job.run, job.dataset, job.rows)
     print(weights_table(weights))
@@ -192,11 +268,35 @@ def _run(args: argparse.Namespace, job: _Job) -> int:
             "dropped": list(job.drop),
             "features": [dataclasses.asdict(weight) for weight in weights],
             "tasks": tasks.to_dict(),
+            "classification": classes.to_dict(),
         }
         text = json.dumps(about | report.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
         write_whole(args.json, text + "\n")
         _say(f"wrote {args.json}")
     return 0
+
+
+def _thresholds(job: _Job, label: str, relevant: float) -> dict[str, float]:
+    """The threshold of the model's score; nothing without one.
+
+    Raises:
+      DataError: The best one is asked for, and no valid list has a relevant item.
+    """
+    if job.threshold is None:
+        return {}
+    if job.threshold != BEST:
+        return {"model": float(job.threshold)}
+    rows = job.dataset.rows("valid")
+    _say(f"scoring {len(rows):,} candidates of the valid lists for the threshold")
+    best = None
+    if len(rows):
+        above = label_grades(job.dataset, rows, label) >= relevant
+        best = best_threshold(above, job.run.score(job.dataset, rows))
+    if best is None:
+        raise DataError(
+            f"--threshold {BEST}: {job.folder} has no valid list with a relevant item; name a score"
+        )
+    return {"model": best}
 
 
 def _model_scores(

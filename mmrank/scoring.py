@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -129,9 +130,15 @@ def traced_tower(model: RankingModel) -> Callable[[Tensors], Tensors]:
 
 def _traced_scores(model: RankingModel) -> Callable[[Tensors, Tensors], tf.Tensor | Tensors]:
     """`score_with_table` as one graph."""
+    return traced_by_table(model, lambda table, batch: score_with_table(model, table, batch))
+
+
+def traced_by_table(
+    model: RankingModel, function: Callable[[Tensors, Tensors], Any]
+) -> Callable[[Tensors, Tensors], Any]:
+    """A function of a table of items and a batch, as `score_with_table` takes them, as one graph."""
     return tf.function(
-        lambda table, batch: score_with_table(model, table, batch),
-        input_signature=[_specs(model.item_tower.output), scored_inputs(model)],
+        function, input_signature=[_specs(model.item_tower.output), scored_inputs(model)]
     ).get_concrete_function()
 
 

@@ -164,6 +164,34 @@ def test_what_counts_as_relevant(
     assert metrics["ndcg@10"]["mean"] == pytest.approx(ndcg)
 
 
+def test_curves_thresholds_and_metrics_by_name(
+    run: pathlib.Path, data: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Prices 1, 2, 3, of which 3 is relevant, in 20 test lists and ten valid ones."""
+    lists = pd.read_csv(data / "lists.csv").replace({"split": {"train": "valid"}})
+    lists.to_csv(data / "lists.csv", index=False)
+    args = ["--run", str(run), "--baselines", "random", "--metrics", "ndcg@10,f1@2,accuracy@1"]
+    for threshold, at, precision, right in (("best", 2.5, 1.0, 1.0), ("1.5", 1.5, 0.5, 2 / 3)):
+        file, picture = run / f"{threshold}.json", run / f"{threshold}.png"
+        outputs = ["--json", str(file), "--plot", str(picture)]
+        assert main([*args, "--threshold", threshold, *outputs]) == 0
+        assert picture.read_bytes().startswith(b"\x89PNG")
+        plain = json.loads(file.read_text(encoding="utf-8"))
+        assert list(plain["metrics"]["model"]) == ["ndcg@10", "f1@2", "accuracy@1"]
+        assert plain["metrics"]["model"]["f1@2"]["mean"] == pytest.approx(2 / 3)
+        model, random = plain["classification"]
+        assert (model["rows"], model["positives"]) == (60, 20)
+        assert model["at"]["threshold"] == at
+        assert model["at"]["precision"] == pytest.approx(precision)
+        assert model["at"]["accuracy"] == pytest.approx(right)
+        assert model["curves"]["roc_auc"] == 1.0
+        # Prices from the top: all relevant, then the others by halves.
+        assert model["curves"]["recall"] == [0, 1, 1, 1]
+        assert model["curves"]["false_positive_rate"] == [0, 0, 0.5, 1]
+        assert random["at"] is None
+    assert "threshold  accuracy" in capsys.readouterr().out
+
+
 def test_existing_json_is_kept_unless_forced(
     run: pathlib.Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -188,6 +216,12 @@ def test_existing_json_is_kept_unless_forced(
         (["--json", "."], "is a folder"),
         (["--run", "nowhere"], "nowhere: no such folder"),
         (["--relevant-grade", "0"], "--relevant-grade 0: name a grade above 0"),
+        (["--metrics", "ndgc@10"], "--metrics: unknown metric 'ndgc@10'; known: ndcg, mrr"),
+        (["--metrics", "auc@3"], "--metrics: ROC-AUC has no cutoff"),
+        (["--metrics", ","], "--metrics: no metric is named"),
+        (["--threshold", "high"], "--threshold high: name a score or 'best'"),
+        (["--plot", "curves.txt"], "--plot: curves.txt must end in one of .png"),
+        (["--plot", "nowhere/x.png"], "there is no folder nowhere"),
     ],
 )
 def test_wrong_input_is_one_line(

@@ -184,6 +184,20 @@ def _mix(keys: np.ndarray, seed: int) -> np.ndarray:
     return mixed ^ (mixed >> np.uint64(31))
 
 
+def check_metrics(names: Sequence[str]) -> None:
+    """Nothing, if these name metrics.
+
+    Raises:
+      ValueError: One is unknown or has a cutoff that it cannot have, or there is none.
+    """
+    if not names:
+        raise ValueError(f"no metric is named; known: {', '.join(METRICS)}")
+    nothing = np.zeros(0)
+    for name in names:
+        metric, k = _parse(name)
+        metric(rank(nothing, nothing, np.zeros(1, np.int64)), k)
+
+
 def _parse(name: str) -> tuple[Metric, float]:
     base, at, cutoff = name.partition("@")
     if base not in METRICS or (at and not (cutoff.isdigit() and int(cutoff) > 0)):

@@ -69,12 +69,9 @@ def evaluate_scores(
     if not scores:
         raise ValueError("there are no scores to evaluate")
     schema = dataset.schema
-    column = schema.feature(label).column
     if len(rows) == 0:
         raise DataError(f"{schema.lists.file}: the split {split!r} has no rows; choose another one")
-    grades = _grades(schema.lists.file, rows[column])
-    if label == "dwell":
-        grades = np.log1p(grades)
+    grades = label_grades(dataset, rows, label)
     scores = {name: _checked(name, value, len(rows)) for name, value in scores.items()}
     ids = rows[schema.lists.list]
     offsets = list_offsets(ids)
@@ -168,6 +165,18 @@ def list_offsets(ids: pd.Series) -> np.ndarray:
             f"column {ids.name!r}: the rows of a list must stand together; sort them by list"
         )
     return np.concatenate([[0], changes, [len(ids)]]).astype(np.int64)
+
+
+def label_grades(dataset: Dataset, rows: pd.DataFrame, label: str) -> np.ndarray:
+    """The values of a label as grades, [rows]; log(1 + seconds) for dwell.
+
+    Raises:
+      DataError: A grade is negative or not finite.
+      SchemaError: The schema has no such label.
+    """
+    schema = dataset.schema
+    grades = _grades(schema.lists.file, rows[schema.feature(label).column])
+    return np.log1p(grades) if label == "dwell" else grades
 
 
 def _grades(file: str, column: pd.Series) -> np.ndarray:

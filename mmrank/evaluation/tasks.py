@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+import tensorflow as tf
 
 from mmrank.data.tables import Dataset
 from mmrank.evaluation.auc import AucDifference, auc_differences
+from mmrank.evaluation.classify import HALF, Classifier, classify
 from mmrank.evaluation.offline import list_offsets
 from mmrank.evaluation.report import plain, text_table
 from mmrank.features import row_labels
@@ -170,6 +172,31 @@ def task_report(
                     task.name, part, truth > 0, chances, kept, offsets, seed
                 )
     return TaskReport(tuple(figures), tuple(differences))
+
+
+def classify_tasks(
+    dataset: Dataset, rows: pd.DataFrame, runs: Mapping[str, Run]
+) -> list[Classifier]:
+    """The chances of some runs' tasks as classifiers, at a threshold of one half.
+
+    Args:
+      dataset, rows, runs: As for `report_tasks`.
+    """
+    labels = row_labels(dataset.schema, rows)
+    found: list[Classifier] = []
+    for name, run in runs.items():
+        if run.outputs is None:
+            continue
+        raw = {n: tf.constant(v, tf.float32) for n, v in run.raw(dataset, rows).items()}
+        chances = run.outputs.predictions(raw)
+        for task in run.outputs.tasks:
+            if task.is_value or not set(task.labels) <= set(labels):
+                continue
+            truth, part = task_truth(task, labels)
+            if part.any():
+                chance = {name: chances[task.name].numpy()[part]}
+                found += classify(truth[part] > 0, chance, {name: HALF}, task.name)
+    return found
 
 
 def _tasks(

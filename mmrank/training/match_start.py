@@ -19,13 +19,13 @@ from mmrank.matching.matcher import LIMIT, vector_part
 from mmrank.models import MASK, QUERY_MATCH, RankingModel
 from mmrank.ranking.task_metrics import task_truth
 from mmrank.ranking.tasks import TaskSpec
-from mmrank.scoring import ListScorer, encoded_contexts, scorer_inputs
+from mmrank.scoring import ListScorer, encoded_contexts, scorer_inputs, traced_by_table
 from mmrank.towers import MATCH
 
 MOST_ROWS, MOST_AXES = 20_000, 2_000  # candidates, and items whose principal axes are taken
 FOLDS = 5
 # Penalties on the squared distance from the best single feature; the last leaves nothing else.
-PENALTIES = (0.001, 0.01, 0.1, 1.0, np.inf)
+PENALTIES = (0.001, 0.01, 0.1, 1.0, 10.0, np.inf)
 SMALLEST = 1e-6  # of a deviation
 logger = logging.getLogger(__name__)
 
@@ -76,7 +76,6 @@ def match_features(
     matcher = model.matcher
     assert matcher is not None
 
-    @tf.function(reduce_retracing=True)
     def give(
         table: Mapping[str, tf.Tensor], batch: Mapping[str, tf.Tensor]
     ) -> dict[str, tf.Tensor]:
@@ -86,7 +85,7 @@ def match_features(
         )
         return {"features": features, "there": there}
 
-    rows = scorer.by_row(arrays, give)
+    rows = scorer.by_row(arrays, traced_by_table(model, give))
     return rows["features"], rows["there"]
 
 
