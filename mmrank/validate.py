@@ -27,7 +27,8 @@ def _run(arguments: argparse.Namespace) -> int:
     if report.errors:
         print("not fit for training: mend the errors above and run this again")
         return 1
-    print("fit for training")
+    without_lists = "candidates" not in report.counts
+    print("fit as a catalogue; training needs lists" if without_lists else "fit for training")
     return 0
 
 

@@ -24,6 +24,7 @@ LAYERS = (
     "config",
     "data",
     "defaults",
+    "guess",
     "propensity",
     "collaborative",
     "encoders",
@@ -110,6 +111,8 @@ def top(module: str) -> str:
 
 def layer(module: str) -> int:
     name = top(module)
+    if module == "mmrank.schema.__main__":  # a command line about a low layer
+        return len(LAYERS)
     return LAYERS.index(name) if name in LAYERS else len(LAYERS)
 
 
@@ -179,7 +182,8 @@ def test_data_does_without_tensorflow() -> None:
     users = [
         module
         for module, names in imports().items()
-        if top(module) in ("lane", "schema", "config", "data", "defaults", "propensity", "")
+        if top(module)
+        in ("lane", "schema", "config", "data", "defaults", "guess", "propensity", "")
         and module != "mmrank.data.batches"
         and any(name.split(".")[0] in TENSORFLOW for name in names)
     ]

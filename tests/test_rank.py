@@ -59,7 +59,8 @@ def write(frame: pd.DataFrame, file: pathlib.Path) -> pathlib.Path:
     elif ".jsonl" in file.name:
         frame.to_json(file, orient="records", lines=True, force_ascii=False)
     else:
-        frame.to_csv(file, sep="\t" if ".tsv" in file.name else ",", index=False)
+        sep = "\t" if ".tsv" in file.name else ";" if "semicolons" in file.name else ","
+        frame.to_csv(file, sep=sep, index=False, encoding="utf-8-sig")
     return file
 
 
@@ -79,6 +80,7 @@ def read(file: pathlib.Path) -> pd.DataFrame:
         ("lists.parquet", "scores.csv.gz", "40"),
         ("lists.jsonl.gz", "scores.tsv", "1000"),
         ("lists.tsv", "scores.jsonl", "1"),
+        ("semicolons.csv", "scores.csv", "50"),
     ],
 )
 def test_scores_are_those_of_single_lists(

@@ -21,6 +21,7 @@ from mmrank.schema import COMPUTED, SCHEMA_FILE, Feature, Schema, SchemaError, d
 
 # In seconds this is beyond the year 5000; in milliseconds it is 1973.
 FAR_SECONDS = 1e11
+LEARNED = ("grade", "click", "cart", "purchase")  # labels, one of which a ranker learns
 
 
 def check_schema(schema: Schema, kinds: Mapping[str, Collection[str]]) -> Iterator[Finding]:
@@ -42,11 +43,11 @@ def check_schema(schema: Schema, kinds: Mapping[str, Collection[str]]) -> Iterat
                 f"{where} of kind {feature.kind} stands on side {feature.side}",
                 f"use {', '.join(kinds[feature.kind])}",
             )
-    if not any(f.name == "grade" and f.side == "label" for f in schema.features):
+    if schema.lists.file and not any(schema.label(name) for name in LEARNED):
         yield whole(
             SCHEMA_FILE,
             None,
-            "no label 'grade', so there is nothing to learn from",
+            "no label 'grade', nor a click, cart or purchase, so there is nothing to learn from",
             "add a feature {name: grade, kind: number, side: label, column: YOURS}",
         )
 

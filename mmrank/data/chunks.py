@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import pathlib
 from collections.abc import Iterator
 
@@ -9,7 +10,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mmrank.data.dialect import find_dialect
 from mmrank.data.tables import DataError, columns_of
+from mmrank.schema import Reading
 
 ENDINGS = (".parquet", ".csv", ".tsv", ".jsonl")
 BEGINNING = 1000  # lines, of which any may lack some columns
@@ -54,13 +57,15 @@ def read_chunks(path: pathlib.Path, rows: int) -> Iterator[pd.DataFrame]:
             ) as pieces:
                 yield from pieces
         else:
+            dialect = find_dialect(path, Reading(), "\t" if kind == ".tsv" else ",")
             with pd.read_csv(
                 path,
-                sep="\t" if kind == ".tsv" else ",",
+                sep=dialect.separator,
+                quoting=csv.QUOTE_MINIMAL if dialect.quoted else csv.QUOTE_NONE,
                 dtype=str,
                 keep_default_na=False,
                 na_values=[""],
-                encoding="utf-8-sig",
+                encoding="utf-8-sig" if dialect.encoding == "utf-8" else dialect.encoding,
                 chunksize=rows,
             ) as pieces:
                 yield from pieces

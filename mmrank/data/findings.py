@@ -65,7 +65,8 @@ def found(
     """
     rows = np.flatnonzero(np.asarray(wrong, dtype=bool))
     if len(rows):
-        first = tuple((int(r) + 1, _shown(values.iloc[r])) for r in rows[:SHOWN])
+        # By their number in the file, of which some may have been left out.
+        first = tuple((int(values.index[r]) + 1, _shown(values.iloc[r])) for r in rows[:SHOWN])
         yield Finding(file, column, len(rows), first, what, remedy, fatal)
 
 

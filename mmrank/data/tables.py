@@ -15,7 +15,17 @@ from mmrank.data.findings import DataError
 from mmrank.data.reading import FOUND, read_table
 from mmrank.data.reading import columns_of as columns_of  # for those who read no whole dataset
 from mmrank.data.stands import refuse_nested, texts_of
-from mmrank.schema import COMPUTED, Feature, Schema, SchemaError, did_you_mean, load_schema
+from mmrank.schema import (
+    COMPUTED,
+    Catalog,
+    Events,
+    Feature,
+    Lists,
+    Schema,
+    SchemaError,
+    did_you_mean,
+    load_schema,
+)
 
 TABLES = ("catalog", "lists", "events")
 SPLITS = ("train", "valid", "test")
@@ -88,6 +98,7 @@ def load_dataset(folder: str | pathlib.Path) -> Dataset:
                 "is a duplicated item id; keep one row per item",
             )
         )
+    catalog = catalog.reset_index(drop=True)
     lists = number_lists(schema, lists, numbers)
     if events is not None:
         events = number_events(schema, events, numbers)
@@ -105,6 +116,9 @@ def read_one(folder: pathlib.Path, schema: Schema, table: str) -> pd.DataFrame |
     place = getattr(schema, table)
     if place is None:
         return None
+    if not place.file:
+        columns = [c for t, c, _ in named_columns(schema) if t == table]
+        return pd.DataFrame({c: pd.Series(dtype=object) for c in columns})
     single, texts, numbers = column_types(schema, table)
     frame = read_table(
         folder / place.file,
@@ -117,6 +131,37 @@ def read_one(folder: pathlib.Path, schema: Schema, table: str) -> pd.DataFrame |
         logger.info("%s: %s", table, what)
     for column in sorted(single & set(frame.columns)):
         refuse_nested(folder / place.file, frame[column])
+    return tidied(frame, place)
+
+
+def tidied(frame: pd.DataFrame, place: Catalog | Lists | Events) -> pd.DataFrame:
+    """The rows that `repeated` and `short` of a table leave, under their numbers in the file."""
+    file = pathlib.Path(place.file)
+    keys = [getattr(place, role, None) for role in ("list", "item")]
+    named = [key for key in keys if key is not None]
+    if any(key not in frame for key in named):
+        return frame  # which the check of columns tells
+    if getattr(place, "repeated", None) is not None:
+        ids = pd.DataFrame({key: as_ids(frame[key]) for key in named})
+        twice = ids.duplicated() & ids.notna().all(axis=1)
+        frame = _left(
+            frame,
+            twice,
+            f"{file.name}: %s rows of an item that has one, left out",
+        )
+    if isinstance(place, Lists) and place.short is not None:
+        ids = as_ids(frame[place.list])
+        alone = ids.map(ids.value_counts()).lt(2) & ids.notna()
+        frame = _left(frame, alone, f"{file.name}: %s lists of one candidate, left out")
+    return frame
+
+
+def _left(frame: pd.DataFrame, out: pd.Series, what: str) -> pd.DataFrame:
+    if not out.any():
+        return frame
+    found = (*frame.attrs.get(FOUND, ()), what.replace("%s", f"{int(out.sum()):,}"))
+    frame = frame[~out.to_numpy()]
+    frame.attrs[FOUND] = found
     return frame
 
 

@@ -27,7 +27,7 @@ from mmrank.data.list_checks import check_lists, split_column
 from mmrank.data.media_checks import check_media
 from mmrank.data.reading import FOUND
 from mmrank.data.tables import SPLITS, TABLES, DataError, Dataset, load_dataset, read_one
-from mmrank.schema import Schema, load_schema
+from mmrank.schema import SCHEMA_FILE, Schema, load_schema
 
 # Kinds of features, and the sides on which each may stand.
 KINDS: Mapping[str, Collection[str]] = {
@@ -121,6 +121,9 @@ def validate_dataset(
     findings: list[Finding] = []
     frames: dict[str, pd.DataFrame] = {}
     for table in TABLES:
+        if table == "lists" and not schema.lists.file:
+            findings.append(_without_lists())
+            continue
         try:
             frame = read_one(folder, schema, table)
         except DataError as error:
@@ -144,6 +147,16 @@ def validate_dataset(
     counts["found"] = tuple(what for f in frames.values() for what in f.attrs.get(FOUND, ()))
     findings += check_media(folder, schema, frames, kinds, media, counts["media"])
     return ValidationReport(schema.name, folder, tuple(findings), counts)
+
+
+def _without_lists() -> Finding:
+    return whole(
+        SCHEMA_FILE,
+        None,
+        "lists is null, so there is nothing to learn from",
+        "the catalogue can be encoded; for training, name a table of judged or clicked lists",
+        fatal=False,
+    )
 
 
 def checked_dataset(folder: str | pathlib.Path) -> Dataset:

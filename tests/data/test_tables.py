@@ -25,7 +25,7 @@ from mmrank.data.tables import (
 )
 from mmrank.data.validation import validate_dataset
 from mmrank.encoders.tags import Tags
-from mmrank.schema import SchemaError
+from mmrank.schema import SchemaError, schema_from_dict
 
 SCHEMA = {
     "name": "corner shop",
@@ -363,3 +363,64 @@ def test_a_schema_tells_what_a_file_does_not(tmp_path: pathlib.Path) -> None:
     data = load_dataset(folder)
     assert data.catalog["product name"].tolist() == ["Größe"]
     assert data.catalog["price"].tolist() == [1.5]
+
+
+def one_table(folder: pathlib.Path, lists: str, rows: str) -> pathlib.Path:
+    """A dataset whose catalogue stands in the rows of its lists."""
+    folder.mkdir()
+    (folder / "judged.csv").write_text("query,sku,title,grade\n" + rows, encoding="utf-8")
+    (folder / "schema.yaml").write_text(
+        "catalog: {file: judged.csv, item: sku, repeated: first}\n"
+        f"lists: {lists}\n"
+        "features:\n"
+        "  - {name: title, kind: text, side: item}\n"
+        + ("" if lists == "null" else "  - {name: grade, kind: number, side: label}\n"),
+        encoding="utf-8",
+    )
+    return folder
+
+
+RATED = (
+    "red,1,Red mug,2\nred,2,Blue mug,0\nblue,1,Red cup,0\nred,1,Red mug,1\nblue,2,Blue,2\nx,3,X,1\n"
+)
+
+
+def test_a_table_of_both_lists_and_items_is_tidied(tmp_path: pathlib.Path) -> None:
+    lists = "{file: judged.csv, list: query, item: sku, repeated: first, short: drop}"
+    folder = one_table(tmp_path / "shop", lists, RATED)
+    dataset = load_dataset(folder)
+    assert dataset.catalog["title"].tolist() == ["Red mug", "Blue mug", "X"]
+    assert dataset.lists[["query", "sku"]].to_numpy().tolist() == [
+        ["red", "1"],
+        ["red", "2"],
+        ["blue", "1"],
+        ["blue", "2"],
+    ]
+    assert dataset.lists["_item"].tolist() == [0, 1, 0, 1]
+    report = validate_dataset(folder)
+    assert not report.errors, str(report)
+    assert "1 lists of one candidate, left out" in str(report)
+
+
+def test_rows_are_told_by_their_number_in_the_file(tmp_path: pathlib.Path) -> None:
+    lists = "{file: judged.csv, list: query, item: sku, repeated: first, short: drop}"
+    bad = RATED.replace("blue,2,Blue,2", "blue,2,Blue,-2")
+    errors = validate_dataset(one_table(tmp_path / "shop", lists, bad)).errors
+    assert [e.rows for e in errors if "negative" in e.what] == [((5, "-2"),)]
+
+
+def test_without_tidying_such_rows_are_errors(tmp_path: pathlib.Path) -> None:
+    lists = "{file: judged.csv, list: query, item: sku}"
+    said = str(validate_dataset(one_table(tmp_path / "shop", lists, RATED)))
+    assert "items that stand in their list already" in said
+    assert "lists with fewer than two candidates" in said
+
+
+def test_a_catalogue_without_lists(tmp_path: pathlib.Path) -> None:
+    folder = one_table(tmp_path / "shop", "null", RATED)
+    report = validate_dataset(folder)
+    assert not report.errors, str(report)
+    assert "lists is null, so there is nothing to learn from" in str(report)
+    dataset = load_dataset(folder)
+    assert dataset.lists.empty
+    assert schema_from_dict(dataset.schema.to_dict()) == dataset.schema

@@ -89,19 +89,36 @@ class Reading:
 
 
 _READING = {f.name for f in dataclasses.fields(Reading)}
+# What tidies a table, with the only word for it.
+_TIDYING = {"repeated": "first", "short": "drop"}
 
 
 @dataclasses.dataclass(frozen=True)
 class Catalog(Reading):
-    """The table with one row per item."""
+    """The table with one row per item.
+
+    Attributes:
+      file, item: The table, and its column of item ids.
+      repeated: `first` to take the first of several rows of an item, as where the catalogue stands
+        in the rows of the lists; otherwise they are an error.
+    """
 
     file: str = "catalog.parquet"
     item: str = "item_id"
+    repeated: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class Lists(Reading):
-    """The table with one row per candidate of a list. `None` marks an optional column left out."""
+    """The table with one row per candidate of a list. `None` marks an optional column left out.
+
+    Attributes:
+      file: The table; empty for a catalogue without lists, which can be encoded and not learned.
+      list, item, user, time, split: Its columns.
+      repeated: `first` to take the first of several rows of an item in one list; otherwise they
+        are an error.
+      short: `drop` to leave out lists of one candidate; otherwise they are an error.
+    """
 
     file: str = "lists.parquet"
     list: str = "list_id"
@@ -109,6 +126,8 @@ class Lists(Reading):
     user: str | None = None
     time: str | None = None
     split: str | None = None
+    repeated: str | None = None
+    short: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -191,7 +210,9 @@ class Schema:
             plain["sensitive"] = list(self.sensitive)
         for table in ("catalog", "lists", "events"):
             value = getattr(self, table)
-            if value is not None:
+            if value is not None and not value.file:
+                plain[table] = None
+            elif value is not None:
                 plain[table] = {
                     f.name: getattr(value, f.name)
                     for f in sorted(dataclasses.fields(value), key=lambda f: f.name in _READING)
@@ -271,10 +292,11 @@ def schema_from_dict(plain: Any) -> Schema:
     if not isinstance(sensitive, list) or not all(isinstance(c, str) for c in sensitive):
         raise SchemaError(f"sensitive: expected a list of columns, got {sensitive!r}")
     events = plain.get("events")
+    none = "lists" in plain and plain["lists"] is None
     schema = Schema(
         name=str(plain.get("name", "dataset")),
         catalog=_table(Catalog, plain.get("catalog"), "catalog"),
-        lists=_table(Lists, plain.get("lists"), "lists"),
+        lists=Lists(file="") if none else _table(Lists, plain.get("lists"), "lists"),
         events=None if events is None else _table(Events, events, "events"),
         features=features,
         media=media,
@@ -299,6 +321,9 @@ def _table(kind: type, plain: Any, where: str) -> Any:
             raise SchemaError(f"{where}.{key}: expected a text, got {value!r}")
     table = kind(**plain)
     table.check(where)
+    for key, word in _TIDYING.items():
+        if plain.get(key) not in (None, word):
+            raise SchemaError(f"{where}.{key}: expected {word!r}, got {plain[key]!r}")
     return table
 
 
@@ -340,7 +365,7 @@ def _check_sensitive(schema: Schema) -> None:
     for name in ("catalog", "lists", "events"):
         table = getattr(schema, name)
         for field in dataclasses.fields(table) if table is not None else ():
-            if field.name not in ("file", *_READING):
+            if field.name not in ("file", *_READING, *_TIDYING):
                 used[getattr(table, field.name)] = f"{name}.{field.name}"
     for column in schema.sensitive:
         if column in used:

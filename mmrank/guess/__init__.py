@@ -1,0 +1,1 @@
+"""A schema for a folder that nobody described, by looking at its tables, with reasons."""

@@ -1,0 +1,96 @@
+"""A schema for a folder of tables: `python -m mmrank.schema --guess FOLDER`."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import pathlib
+import tempfile
+from collections.abc import Sequence
+
+import yaml
+
+from mmrank.data.tables import DataError
+from mmrank.data.validation import KINDS, validate_dataset
+from mmrank.guess.writing import guess_schema
+from mmrank.outputs import exit_code, log_progress, write_whole
+from mmrank.schema import SCHEMA_FILE, Schema, save_schema, schema_from_dict
+
+EXAMPLE = """\
+example:
+  python -m mmrank.schema --guess myshop
+  python -m mmrank.train --data myshop
+
+Looks at the tables in FOLDER: which has the items, which the judged or clicked candidates of
+searches, what joins them, and what kind of feature each column is. The schema.yaml says of each
+line how sure it is and why; read it, then train. Nothing else is written.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The exit code: 0 fit for training, 1 errors in the data, 2 wrong input, 130 stopped."""
+    args = _parser().parse_args(argv)
+    log_progress()
+    return exit_code(lambda: _run(args))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m mmrank.schema",
+        description="Guesses the schema.yaml of a folder with tables, and checks the data by it.",
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--guess", required=True, type=pathlib.Path, metavar="FOLDER")
+    parser.add_argument(
+        "--out",
+        type=pathlib.Path,
+        metavar="FILE",
+        help=f"where to write (default: FOLDER/{SCHEMA_FILE}); a file that is there stays",
+    )
+    return parser
+
+
+def _run(args: argparse.Namespace) -> int:
+    folder = args.guess
+    if not folder.is_dir():
+        raise DataError(f"--guess: {folder}: no such folder")
+    out = folder / SCHEMA_FILE if args.out is None else args.out
+    if out.exists():
+        raise DataError(f"{out}: exists, and is never replaced; name another file with --out")
+    if not out.parent.is_dir():
+        raise DataError(f"--out: there is no folder {out.parent}; make it first")
+    written = guess_schema(folder, KINDS)
+    schema = schema_from_dict(yaml.safe_load(written.text))
+    write_whole(out, written.text)
+    print(written.summary())
+    print(f"wrote     {out}")
+    with tempfile.TemporaryDirectory(prefix="mmrank-") as made:
+        save_schema(_from_elsewhere(schema, folder.resolve()), made)
+        report = validate_dataset(made)
+    print(dataclasses.replace(report, folder=folder))
+    if report.errors:
+        print(f"not fit for training: mend the errors above, in the data or in {out}")
+        return 1
+    if not schema.lists.file:
+        print(f"fit as a catalogue; next: name lists in {out}")
+    else:
+        print(f"fit for training; next: read {out}, then python -m mmrank.train --data {folder}")
+    return 0
+
+
+def _from_elsewhere(schema: Schema, folder: pathlib.Path) -> Schema:
+    """The schema with the full paths of its files."""
+    lists = schema.lists
+    if lists.file:
+        lists = dataclasses.replace(lists, file=str(folder / lists.file))
+    return dataclasses.replace(
+        schema,
+        catalog=dataclasses.replace(schema.catalog, file=str(folder / schema.catalog.file)),
+        lists=lists,
+        media=None if schema.media is None else str(folder / schema.media),
+    )
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
