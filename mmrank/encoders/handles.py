@@ -51,7 +51,7 @@ def unreachable(
       error: What came of it.
       remedy: What to do by hand.
     """
-    lines = str(error).strip().splitlines() or [type(error).__name__]
+    lines = str(error).strip(" \n.").splitlines() or [type(error).__name__]
     reason = lines[0] if len(lines[0]) <= 200 else f"{lines[0][:200]}…"
     return ConfigError(
         f"feature {feature!r}: handle {handle!r} cannot be had: tried {tried}: {reason}; {remedy}"

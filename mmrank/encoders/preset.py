@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from typing import Any
 
 import keras_nlp
@@ -79,7 +80,10 @@ class Preset:
     def _load(self, kind: Any) -> Any:
         known = keras_nlp.models.Backbone.presets
         try:
-            return kind.from_preset(self.handle)
+            with warnings.catch_warnings():
+                # keras_nlp looks at all attributes of a model while it reads weights.
+                warnings.filterwarnings("ignore", ".*updates` will be removed", UserWarning)
+                return kind.from_preset(self.handle)
         except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
             tried = "the local folder"
             if self.handle in known or "://" in self.handle:

@@ -177,7 +177,7 @@ def task_report(
 def classify_tasks(
     dataset: Dataset, rows: pd.DataFrame, runs: Mapping[str, Run]
 ) -> list[Classifier]:
-    """The chances of some runs' tasks as classifiers, at a threshold of one half.
+    """The chances that some runs' tasks give as classifiers, at a threshold of one half.
 
     Args:
       dataset, rows, runs: As for `report_tasks`.
@@ -190,7 +190,7 @@ def classify_tasks(
         raw = {n: tf.constant(v, tf.float32) for n, v in run.raw(dataset, rows).items()}
         chances = run.outputs.predictions(raw)
         for task in run.outputs.tasks:
-            if task.is_value or not set(task.labels) <= set(labels):
+            if not task.is_probability or not set(task.labels) <= set(labels):
                 continue
             truth, part = task_truth(task, labels)
             if part.any():

@@ -231,7 +231,7 @@ def test_a_random_tower_is_not_frozen():
 
 
 def test_a_handle_or_a_weights_file_that_is_not_there_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match="handle.*does not load"):
+    with pytest.raises(ConfigError, match="handle.*cannot be had"):
         text(str(tmp_path / "gone"), None)
     lost = Image(Feature("p", "image", "item", "p"), {**SMALL, "weights": str(tmp_path / "gone")})
     with pytest.raises(ConfigError, match="gone.*do not load"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import pathlib
 from typing import Any
@@ -11,6 +12,7 @@ import keras_nlp
 import numpy as np
 import pandas as pd
 import pytest
+import sentencepiece
 import tensorflow as tf
 
 from mmrank.config import ConfigError
@@ -28,31 +30,39 @@ def text(**options: Any) -> Text:
     return Text(Feature("title", "text", "item", "title"), options)
 
 
-def write_preset(folder: pathlib.Path, dropout: float = 0.1) -> keras_nlp.models.BertBackbone:
+def write_preset(folder: pathlib.Path) -> keras_nlp.models.BertBackbone:
     """The files of a small BERT as keras_nlp keeps them, and the BERT."""
     tf.keras.utils.set_random_seed(7)
-    backbone = keras_nlp.models.BertBackbone(
-        vocabulary_size=len(PIECES),
-        num_layers=1,
-        num_heads=2,
-        hidden_dim=8,
-        intermediate_dim=12,
-        max_sequence_length=10,
-        dropout=dropout,
-    )
+    backbone = keras_nlp.models.BertBackbone(**SIZES, vocabulary_size=len(PIECES))
     for weight in backbone.weights:
         weight.assign(tf.random.normal(weight.shape))
     tokenizer = keras_nlp.models.BertTokenizer(vocabulary=PIECES, lowercase=True)
-    assets = folder / "assets" / "tokenizer"
-    assets.mkdir(parents=True)
-    (assets / "vocabulary.txt").write_text("\n".join(PIECES), encoding="utf-8")
+    write_files(folder, backbone, tokenizer, {"vocabulary.txt": "\n".join(PIECES).encode()})
+    return backbone
+
+
+SIZES = {
+    "num_layers": 1,
+    "num_heads": 2,
+    "hidden_dim": 8,
+    "intermediate_dim": 12,
+    "max_sequence_length": 10,
+}
+
+
+def write_files(
+    folder: pathlib.Path, backbone: Any, tokenizer: Any, assets: dict[str, bytes]
+) -> None:
+    (folder / "assets" / "tokenizer").mkdir(parents=True)
+    for name, content in assets.items():
+        (folder / "assets" / "tokenizer" / name).write_bytes(content)
     for file, layer in (("config.json", backbone), ("tokenizer.json", tokenizer)):
         config = tf.keras.saving.serialize_keras_object(layer)
-        config["config"].pop("vocabulary", None)
+        for asset in {"vocabulary", "proto"} & set(config["config"]):
+            config["config"][asset] = None  # it stands in a file of its own
         (folder / file).write_text(json.dumps(config))
     (folder / "metadata.json").write_text('{"keras_version": "2.15.0"}')
     backbone.save_weights(folder / "model.weights.h5")
-    return backbone
 
 
 @pytest.fixture(scope="module")
@@ -160,3 +170,32 @@ def test_options_of_a_preset(backbone):
         text(handle=NAME, max_tokens=11, trainable=True).encoder(99)
     with pytest.raises(ConfigError, match="max_tokens is 2"):
         text(handle=NAME, max_tokens=2).preprocess(tf.constant(["red"]))
+
+
+def test_sentence_pieces_survive_an_export(tmp_path):
+    """XLM-R: ids of fairseq, 0 at the start, 2 at the end, 1 as padding."""
+    made = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(["red summer dress", "红色连衣裙 夏天"] * 5),
+        model_writer=made,
+        vocab_size=19,
+        character_coverage=1.0,
+        minloglevel=2,
+    )
+    proto = made.getvalue()
+    backbone = keras_nlp.models.XLMRobertaBackbone(**SIZES, vocabulary_size=21)
+    tokenizer = keras_nlp.models.XLMRobertaTokenizer(proto=proto)
+    write_files(tmp_path / "preset", backbone, tokenizer, {"vocabulary.spm": proto})
+    kind = text(handle=str(tmp_path / "preset"), max_tokens=9)
+    module = tf.Module()
+    module.given, module.tracked = kind.traced_preprocess(), kind.tracked()
+    tf.saved_model.save(module, str(tmp_path / "saved"), signatures=None)
+    loaded = tf.saved_model.load(str(tmp_path / "saved"))
+    own = sentencepiece.SentencePieceProcessor(model_proto=proto)
+    for words in ("red dress", "裙"):
+        ids = [0, *[i + 1 if i else 3 for i in own.encode(words)][:7], 2]
+        expected = ids + [1] * (9 - len(ids))
+        assert loaded.given(tf.constant([words])).numpy().tolist() == [expected]
+    encoder = kind.encoder(99)
+    short, padded = encoder(tf.constant([[0, 5, 2]])), encoder(tf.constant([[0, 5, 2, 1, 1]]))
+    np.testing.assert_allclose(short, padded, atol=1e-5)

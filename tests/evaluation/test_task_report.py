@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import types
+
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
 from mmrank.data.tables import load_dataset
 from mmrank.evaluation.auc import weighted_aucs
-from mmrank.evaluation.tasks import task_report
+from mmrank.evaluation.tasks import classify_tasks, task_report
 from mmrank.ranking.task_outputs import TaskOutputs
 from mmrank.ranking.tasks import TaskSpec
 
@@ -56,3 +58,21 @@ def test_parts_follow_the_training_labels_of_the_item(tiny_shop):
     text = given.to_text()
     assert "items without training clicks" in text
     assert "+0.5000 [+0.5000 +0.5000]" in text
+
+
+def test_chances_are_classifiers_at_one_half(tiny_shop):
+    """Logits 2 for every click and for the first ten others; a listwise task has no chance."""
+    dataset = load_dataset(tiny_shop)
+    rows = dataset.rows("test")
+    clicked = rows["click"].to_numpy(float) > 0
+    logits = np.where(clicked, 2.0, -2.0)
+    logits[np.flatnonzero(~clicked)[:10]] = 2.0
+    outputs = TaskOutputs((TaskSpec("click", "click"), TaskSpec("rank", "grade", "softmax_loss")))
+    raw = {"click": logits, "rank": np.zeros(len(rows))}
+    run = types.SimpleNamespace(outputs=outputs, raw=lambda dataset, rows: raw)
+    plain = types.SimpleNamespace(outputs=None)
+    (found,) = classify_tasks(dataset, rows, {"model": run, "run plain": plain})
+    assert found.name == "model: click"
+    assert found.at.accuracy == pytest.approx(1 - 10 / len(rows))
+    assert found.at.precision == pytest.approx(clicked.sum() / (clicked.sum() + 10))
+    assert found.curves.roc_auc == pytest.approx(1 - 10 / (2 * (~clicked).sum()))
