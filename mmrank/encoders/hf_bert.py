@@ -123,10 +123,27 @@ def text_model(
     Raises:
       InputError: A tensor is missing or has another shape, or the head count does not divide.
     """
-    if shape.hidden % shape.heads:
-        raise InputError(f"{shape.hidden} hidden units are not a multiple of {shape.heads} heads")
     if not 2 < max_tokens <= shape.positions:
         raise InputError(f"max_tokens is {max_tokens}; this model reads 3 to {shape.positions}")
+    backbone = bert_backbone(shape)
+    unused = copy_weights(backbone, weights)
+    # Pooling over tokens does without the [CLS] token's dense layer.
+    sequence = tf.keras.Model(backbone.input, backbone.output["sequence_output"], name="bert")
+    texts = tf.keras.Input((), dtype=tf.string, name="texts")
+    ids, mask = BertTokens(words, max_tokens, name="tokens")(texts)
+    vectors = sequence({"token_ids": ids, "segment_ids": tf.zeros_like(ids), "padding_mask": mask})
+    pooled = Pooling(pooling, normalize, name="pooling")((vectors, mask))
+    return tf.keras.Model(texts, pooled, name="text_model"), unused
+
+
+def bert_backbone(shape: BertShape) -> keras_nlp.models.BertBackbone:
+    """A BERT of some architecture with random weights and without dropout.
+
+    Raises:
+      InputError: The head count does not divide.
+    """
+    if shape.hidden % shape.heads:
+        raise InputError(f"{shape.hidden} hidden units are not a multiple of {shape.heads} heads")
     backbone = keras_nlp.models.BertBackbone(
         vocabulary_size=shape.vocabulary_size,
         num_layers=shape.layers,
@@ -144,14 +161,7 @@ def text_model(
         layer._feedforward_layer_norm.epsilon = shape.epsilon
         if not shape.tanh_gelu:  # which is keras_nlp's own
             layer._feedforward_intermediate_dense.activation = tf.keras.activations.gelu
-    unused = _copy(backbone, weights)
-    # Pooling over tokens does without the [CLS] token's dense layer.
-    sequence = tf.keras.Model(backbone.input, backbone.output["sequence_output"], name="bert")
-    texts = tf.keras.Input((), dtype=tf.string, name="texts")
-    ids, mask = BertTokens(words, max_tokens, name="tokens")(texts)
-    vectors = sequence({"token_ids": ids, "segment_ids": tf.zeros_like(ids), "padding_mask": mask})
-    pooled = Pooling(pooling, normalize, name="pooling")((vectors, mask))
-    return tf.keras.Model(texts, pooled, name="text_model"), unused
+    return backbone
 
 
 @dataclasses.dataclass(frozen=True)
@@ -164,10 +174,14 @@ class _Place:
     transposed: bool = False
 
 
-def _copy(
+def copy_weights(
     backbone: keras_nlp.models.BertBackbone, weights: Mapping[str, np.ndarray]
 ) -> tuple[str, ...]:
-    """Copies every weight by name; gives the names left over.
+    """The names of the tensors left over, after every weight was copied by name.
+
+    Args:
+      backbone: As `bert_backbone` gives it.
+      weights: Tensors by Hugging Face's names, without the prefix `bert.`.
 
     Raises:
       InputError: Tensors are missing or do not fit; the first five are named at once.
