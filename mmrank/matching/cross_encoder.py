@@ -173,7 +173,10 @@ class CrossEncoder(tf.keras.layers.Layer):
                 vectors = self.read(*self._part(i, pieces, second))
             (above,) = self._rows(i, upstream)
             each = tape.gradient(vectors, list(variables), above)
-            added = [s if g is None else s + tf.convert_to_tensor(g) for s, g in zip(sums, each)]
+            added = [
+                s if g is None else s + tf.convert_to_tensor(g)
+                for s, g in zip(sums, each, strict=True)
+            ]
             return i + 1, *added
 
         zeros = [tf.zeros(v.shape, v.dtype) for v in variables]

@@ -120,9 +120,9 @@ def check_read(cross: Cross, kinds: Mapping[str, FeatureKind]) -> None:
     """
     if not cross.fields:
         raise ConfigError("model.cross.fields: name the item features to read, as {title: 32}")
-    read = {cross.query: (cross.query_tokens, "query", "query")}
-    read |= {name: (budget, "item", "fields") for name, budget in cross.fields.items()}
-    for name, (budget, side, key) in read.items():
+    read: list[tuple[str, Any, str, str]] = [(cross.query, cross.query_tokens, "query", "query")]
+    read += [(name, budget, "item", "fields") for name, budget in cross.fields.items()]
+    for name, budget, side, key in read:
         worded = [
             n for n, k in kinds.items() if k.feature.side == side and k.feature.kind in READ_KINDS
         ]

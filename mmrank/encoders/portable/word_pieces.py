@@ -127,7 +127,7 @@ class PortableWordPieces:
         return tf.where(known[:, None], pieces, unknown)
 
     def _words(self, texts: tf.Tensor) -> tf.RaggedTensor:
-        """The words of texts [N, words]; a mark of punctuation and a Chinese character are words."""
+        """The words of texts [N, words], marks of punctuation and Chinese characters among them."""
         marks = PUNCTUATION_REGEX
         if self._split_cjk:
             texts = tf.strings.regex_replace(texts, CJK_REGEX, r" \0 ")
