@@ -34,6 +34,8 @@ from mmrank.goals import (
     build_position_towers,
     check_task_weights,
 )
+from mmrank.matching.cross_encoder import CrossEncoder
+from mmrank.matching.pieces import NO_WEIGHTS
 from mmrank.models import RankingModel, present_name, ranking_model
 from mmrank.ranking.heads import ListwiseHead, find_rank_model
 from mmrank.ranking.position_tower import FORMS
@@ -43,6 +45,7 @@ from mmrank.schema import Schema, did_you_mean, load_schema
 from mmrank.scoring import ListScorer, hide, without
 
 MATCHES = ("auto", "none")
+TPU = "tpu"
 
 
 def check_config(config: Config) -> None:
@@ -61,6 +64,7 @@ def check_config(config: Config) -> None:
             raise ValueError(
                 f"model.match: unknown {config.model.match!r}; known: {', '.join(MATCHES)}"
             )
+        check_cross(config)
         build_position_towers(config.training.tasks)
         if config.training.loss.name in FORMS and not config.training.tasks:
             raise ValueError(
@@ -78,8 +82,64 @@ def build_features(config: Config, schema: Schema) -> Features:
         config.model.encoders,
         config.model.drop,
         cache_folder(config.data.cache),
-        match=config.model.match == "auto",
+        match=config.model.match == "auto" and not _reads_alone(config),
+        cross=config.model.cross,
     )
+
+
+def check_cross(config: Config) -> None:
+    """Checks what a config says of a cross-encoder, as far as it needs no dataset.
+
+    Raises:
+      ValueError: A value is impossible, or two do not go together.
+    """
+    cross = config.model.cross
+    if cross is None:
+        return
+    for key in ("sub_batch", *(["rescore"] if cross.rescore is not None else [])):
+        if getattr(cross, key) < 1:
+            raise ValueError(f"model.cross.{key}: {getattr(cross, key)}; give 1 or more")
+    if cross.weights == NO_WEIGHTS and cross.hidden % cross.heads:
+        raise ValueError(
+            f"model.cross: {cross.hidden} hidden units are not a multiple of {cross.heads} heads"
+        )
+    if cross.alone and cross.rescore is not None:
+        raise ValueError("model.cross: rescore needs a first score, which alone leaves out")
+    if cross.alone and config.training.tasks:
+        raise ValueError("model.cross.alone: works on grades; leave training.tasks out")
+    if cross.rescore is not None and len(config.training.tasks) > 1:
+        raise ValueError("model.cross.rescore: works on one score; with several tasks leave it out")
+    if config.training.strategy == TPU:
+        raise ValueError(
+            "model.cross: reads pairs of any number, which strategy tpu cannot; distil it into a "
+            "ranker without"
+        )
+
+
+def build_cross(config: Config, features: Features, outputs: int) -> CrossEncoder | None:
+    """The cross-encoder over fitted features, with random weights; None without one."""
+    cross = config.model.cross
+    pieces = None if features.matching is None else features.matching.pieces
+    if cross is None or pieces is None:
+        return None
+    start, end = pieces.marks()
+    return CrossEncoder(
+        pieces.shape,
+        start=start,
+        end=end,
+        padding=pieces.words.vocabulary.index(pieces.words.padding),
+        outputs=outputs,
+        rescore=cross.rescore,
+        alone=cross.alone,
+        trainable_bert=cross.trainable,
+        sub_batch=cross.sub_batch,
+        recompute=cross.recompute,
+        name="cross_encoder",
+    )
+
+
+def _reads_alone(config: Config) -> bool:
+    return config.model.cross is not None and config.model.cross.alone
 
 
 def build_model(
@@ -93,19 +153,23 @@ def build_model(
     behavior: BehaviorAttention | None = None
     if features.history is not None:
         behavior = features.history.encoder(width)
+    head = build_head(config.model.head, config.model.multitask, outputs)
+    matching = features.matching
     return ranking_model(
         features.encoders(width, config.model.modality_dropout),
         width=width,
         fusion=make_fusion(config.model.fusion.name, config.model.fusion.options),
-        head=build_head(config.model.head, config.model.multitask, outputs),
+        head=head,
         history=None if features.history is None else features.history.name,
         behavior=behavior,
         outputs=outputs,
         given=None if outputs is None else chains(outputs.tasks),
         learn_task_weights=config.training.task_weights == UNCERTAINTY,
         position_towers=build_position_towers(config.training.tasks),
-        matching=features.matching is not None,
-        plan=None if features.matching is None else features.matching.plan,
+        matching=matching is not None and matching.compares,
+        plan=None if matching is None else matching.plan,
+        pieces=None if matching is None else matching.pieces,
+        cross=build_cross(config, features, max(len(head.tasks), 1)),
     )
 
 

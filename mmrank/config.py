@@ -119,6 +119,42 @@ class Multitask:
 
 
 @dataclasses.dataclass(frozen=True)
+class Cross:
+    """A cross-encoder: one BERT that reads the query and a candidate's texts together.
+
+    Attributes:
+      weights: Hugging Face folder of the BERT that it begins as, with its vocabulary; `none` for
+        one that is trained from nothing.
+      query: The query feature that is read.
+      fields: Item features that are read, in this order, with the most tokens of each.
+      query_tokens: Most tokens of the query.
+      vocabulary_size, layers, heads, hidden, intermediate: Of one that is trained from nothing.
+      rescore: How many of the best it reads where lists are ranked; null for all. In training it
+        reads all candidates.
+      alone: Whether its score is the only one, without towers and match features.
+      trainable: Whether the BERT learns.
+      sub_batch: Pairs that go through the BERT at a time.
+      recompute: Whether training computes a sub-batch once more for its gradient rather than keep
+        all that the BERT has computed: a third more work, and memory for one sub-batch alone.
+    """
+
+    weights: str = "none"
+    query: str = "query"
+    fields: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    query_tokens: int = 16
+    vocabulary_size: int = 8000
+    layers: int = 2
+    heads: int = 4
+    hidden: int = 128
+    intermediate: int = 256
+    rescore: int | None = None
+    alone: bool = False
+    trainable: bool = True
+    sub_batch: int = 64
+    recompute: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
 class Model:
     """The network.
 
@@ -131,6 +167,7 @@ class Model:
       match: Whether queries and candidates are also compared directly, by words, numbers, names and
         by the vectors of encoders that both share: `auto`, as far as the schema has such features,
         or `none`.
+      cross: A cross-encoder beside the towers, or in their place; null for none.
       fusion, head, multitask: See there; `multitask` is for several tasks alone.
       order: How several tasks make one score: a formula over their names such as
         `click^0.3 * purchase^0.7`.
@@ -141,6 +178,7 @@ class Model:
     drop: tuple[str, ...] = ()
     modality_dropout: Mapping[str, float] = dataclasses.field(default_factory=dict)
     match: str = "auto"
+    cross: Cross | None = None
     fusion: Fusion = Fusion()
     head: Head = Head()
     multitask: Multitask = Multitask()
@@ -257,7 +295,8 @@ class Training:
       pseudo_weight: What rows weigh whose grade a ranker gave (the label `pseudo`).
       mixed_precision: float32, mixed_bfloat16 or mixed_float16.
       deterministic: Make every TensorFlow op deterministic (slower).
-      fine_tune: How encoders learn, by feature name or by kind; without an entry, like the rest.
+      fine_tune: How encoders learn, by feature name or by kind, and the cross-encoder's BERT under
+        `cross`; without an entry, like the rest, but a BERT with weights at 0.06 of the rate.
     """
 
     strategy: str = "auto"

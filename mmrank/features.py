@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from mmrank.collaborative.snapshots import AsOfScores
-from mmrank.config import ConfigError
+from mmrank.config import ConfigError, Cross
 from mmrank.data.batches import HistoryArrays, ListArrays
 from mmrank.data.checks import as_numbers
 from mmrank.data.media import open_media
@@ -23,6 +23,7 @@ from mmrank.encoders import HISTORY, KINDS, FeatureKind
 from mmrank.encoders.behavior import History
 from mmrank.encoders.collaborative import Collaborative
 from mmrank.encoders.frozen import Freezable, Frozen, Tower
+from mmrank.matching.pieces import check_read
 from mmrank.matching.plan import Matching
 from mmrank.models import FeatureEncoder, present_name
 from mmrank.outputs import write_whole
@@ -41,8 +42,8 @@ class Features:
       schema: The dataset's schema.
       columns: The features that stand in a column, and collaborative scores, by name.
       history: The event history, or None.
-      matching: How queries and candidates are compared word by word; None for a ranker that does
-        not compare them.
+      matching: How queries and candidates are compared word by word and read together; None for a
+        ranker that does neither.
     """
 
     schema: Schema
@@ -275,7 +276,7 @@ class Features:
         if self.history is not None:
             states[self.history.name] = self.history.state()
         if self.matching is not None:
-            states[MATCHING] = self.matching.state() or {}
+            states[MATCHING] = self.matching.state()
         write_whole(file, json.dumps(states, ensure_ascii=False))
 
     def load(self, file: pathlib.Path) -> None:
@@ -286,7 +287,7 @@ class Features:
         if self.history is not None:
             self.history.restore(states[self.history.name])
         if self.matching is not None:
-            self.matching.restore(states[MATCHING] or None)
+            self.matching.restore(states[MATCHING])
 
 
 def row_labels(schema: Schema, rows: pd.DataFrame) -> dict[str, np.ndarray]:
@@ -304,6 +305,7 @@ def make_features(
     drop: Sequence[str] = (),
     cache: pathlib.Path | None = None,
     match: bool = False,
+    cross: Cross | None = None,
 ) -> Features:
     """The features of a schema, not fitted yet.
 
@@ -313,10 +315,11 @@ def make_features(
       drop: Names of features to leave out.
       cache: Where the embeddings of frozen encoders are kept; None keeps them in memory.
       match: Whether queries and candidates are compared word by word.
+      cross: Options of a cross-encoder that reads both together; None for none.
 
     Raises:
       SchemaError: A feature's kind is unknown, or there are two histories.
-      ConfigError: Options or `drop` name something that there is not.
+      ConfigError: Options, `drop` or `cross` name something that there is not.
     """
     wanted = list(schema.side(*MODEL_SIDES))
     known = {f.name for f in wanted}
@@ -351,7 +354,10 @@ def make_features(
                 f"feature {feature.name}: unknown kind {feature.kind!r}"
                 f"{did_you_mean(feature.kind, [*KINDS, HISTORY])}"
             )
-    return Features(schema, columns, history, Matching() if match else None)
+    if cross is not None:
+        check_read(cross, columns)
+    matching = Matching(match, cross) if match or cross is not None else None
+    return Features(schema, columns, history, matching)
 
 
 def _shared_key(kind: FeatureKind) -> str:

@@ -23,7 +23,9 @@ from mmrank.encoders.behavior import BehaviorAttention
 from mmrank.encoders.norm import layer_norm
 from mmrank.encoders.tokens import ModalityTokens
 from mmrank.fusion.base import Fusion
-from mmrank.matching.matcher import Matcher, VectorPair
+from mmrank.matching.cross_encoder import CrossEncoder
+from mmrank.matching.matcher import Matcher, MatchRows, VectorPair, match_rows
+from mmrank.matching.pieces import PiecePlan
 from mmrank.matching.plan import MatchPlan, terms_name
 from mmrank.ranking.entire_space import EntireSpace
 from mmrank.ranking.heads import ListwiseHead
@@ -65,6 +67,8 @@ class RankingModel:
       matcher: The layer that compares queries and candidates, or None. Both towers then give rows
         for it, and the scorer takes them as `match` [B, L, W] and `query_match` [B, V].
       residual: By which the features of the matcher reach the score without a detour.
+      rows: Where everything stands in `match` and `query_match`; None without these.
+      cross: The layer that reads query and candidate together, or None.
     """
 
     item_tower: tf.keras.Model
@@ -79,6 +83,8 @@ class RankingModel:
     uncertainty: TaskUncertainty | None = None
     matcher: Matcher | None = None
     residual: tf.keras.layers.Dense | None = None
+    rows: MatchRows | None = None
+    cross: CrossEncoder | None = None
 
     def history_input(self, role: str) -> str:
         """The name of a history input by its role: slots, types, ages or mask.
@@ -110,6 +116,8 @@ def ranking_model(
     position_towers: Mapping[str, PositionTower] | None = None,
     matching: bool = False,
     plan: MatchPlan | None = None,
+    pieces: PiecePlan | None = None,
+    cross: CrossEncoder | None = None,
 ) -> RankingModel:
     """The ranker over some features.
 
@@ -127,6 +135,8 @@ def ranking_model(
       matching: Whether queries and candidates are compared directly: by `plan`, and by the vectors
         of encoders that a query feature and an item feature share.
       plan: How their words are compared; None for vectors alone.
+      pieces: What `cross` reads.
+      cross: The layer that reads query and candidate together; None for none.
 
     Raises:
       ValueError: No feature is of side item, or two inputs would bear one name.
@@ -138,17 +148,21 @@ def ranking_model(
         raise ValueError("a ranker needs a feature of side item")
     _check_inputs(features, history)
     encoders = Encoders()
-    matcher, residual, of_items, of_queries = None, None, MatchParts(), MatchParts()
+    matcher, residual, rows = None, None, None
     pairs = shared_encoders(by_side["query"], by_side["item"]) if matching else []
-    if matching:
-        of_items, of_queries = match_parts(plan, pairs)
+    of_items, of_queries = match_parts(plan, pairs, pieces)
     item = ItemTower(by_side["item"], width, of_items)
     sides = {side: by_side[side] for side in ("query", "user")}
     context = ContextTower(sides, width, of_queries)
     item_tower, context_tower = item.model(encoders), context.model(encoders)
+    if cross is not None and cross.alone:
+        item_tower.trainable = context_tower.trainable = False  # no score depends on them
+    vectors = [VectorPair(query, other, item.widths[other]) for query, other in pairs]
+    read = ({}, {}) if pieces is None else (pieces.query, pieces.fields)
+    if plan is not None or pairs or cross is not None:
+        rows = match_rows(plan, vectors, *read)
     if plan is not None or pairs:
-        vectors = [VectorPair(query, other, item.widths[other]) for query, other in pairs]
-        matcher = Matcher(plan, vectors, [f.name for f in by_side["item"]], name="matcher")
+        matcher = Matcher(plan, vectors, [f.name for f in by_side["item"]], *read, name="matcher")
         # The tasks of the head; nothing is added to their scores until it is trained or fitted.
         residual = tf.keras.layers.Dense(
             max(len(head.tasks), 1),
@@ -168,6 +182,9 @@ def ranking_model(
         encoders,
         matcher,
         residual,
+        [f.name for f in by_side["item"]],
+        rows,
+        cross,
     )
     finish = EntireSpace(given, dtype=tf.float32, name="entire_space") if given else None
     scorer = own
@@ -201,6 +218,8 @@ def ranking_model(
         uncertainty,
         matcher,
         residual,
+        rows,
+        cross,
     )
 
 
@@ -214,13 +233,17 @@ def shared_encoders(
 
 
 def match_parts(
-    plan: MatchPlan | None, pairs: Sequence[tuple[str, str]]
+    plan: MatchPlan | None, pairs: Sequence[tuple[str, str]], pieces: PiecePlan | None
 ) -> tuple[MatchParts, MatchParts]:
-    """What the item tower, and what the context tower, gives to be matched."""
-    fields = {} if plan is None else {f.name: f.layout.width for f in plan.fields}
-    texts = {} if plan is None else {n: v.width for n, v in plan.queries.items()}
+    """What the item tower, and what the context tower, gives to be matched and read."""
+    read = ({}, {}) if pieces is None else (pieces.query, pieces.fields)
+    rows = match_rows(plan, (), *read)
+    of_queries, of_items = (
+        {name: sum(width for _, width in parts) for name, parts in texts.items()}
+        for texts in (rows.query_texts, rows.item_texts)
+    )
     queries, items = (tuple(dict.fromkeys(pair[side] for pair in pairs)) for side in (0, 1))
-    return MatchParts(fields, items), MatchParts(texts, queries)
+    return MatchParts(of_items, items), MatchParts(of_queries, queries)
 
 
 def _check_inputs(features: Sequence[FeatureEncoder], history: str | None) -> None:
@@ -251,6 +274,9 @@ def _scorer(
     encoders: Encoders,
     matcher: Matcher | None,
     residual: tf.keras.layers.Dense | None,
+    modalities: Sequence[str],
+    rows: MatchRows | None,
+    cross: CrossEncoder | None,
 ) -> tf.keras.Model:
     count = item_tower.output["tokens"].shape[1]
     kinds = context_tower.output["contexts"].shape[1]
@@ -308,16 +334,40 @@ def _scorer(
         tokens = tf.concat([tokens, more], 2)
         present = tf.concat([present, tf.stack(here, -1)], 2)
     vectors = fusion((tokens, present, contexts, contexts_present))
-    if matcher is None or residual is None:
-        return tf.keras.Model(inputs, head((vectors, inputs[MASK])), name="scorer")
-    inputs[MATCH] = tf.keras.Input((None, matcher.rows.item_width), dtype=tf.float32, name=MATCH)
-    inputs[QUERY_MATCH] = tf.keras.Input(
-        (matcher.rows.query_width,), dtype=tf.float32, name=QUERY_MATCH
-    )
-    matched = matcher((inputs[QUERY_MATCH], inputs[MATCH], inputs["present"], inputs[MASK]))
-    vectors = tf.concat([vectors, tf.cast(matched, vectors.dtype)], -1)
+    if rows is not None:
+        inputs[MATCH] = tf.keras.Input((None, rows.item_width), dtype=tf.float32, name=MATCH)
+        inputs[QUERY_MATCH] = tf.keras.Input(
+            (rows.query_width,), dtype=tf.float32, name=QUERY_MATCH
+        )
+    matched = None
+    if matcher is not None:
+        matched = matcher((inputs[QUERY_MATCH], inputs[MATCH], inputs["present"], inputs[MASK]))
+        vectors = tf.concat([vectors, tf.cast(matched, vectors.dtype)], -1)
     scores = head((vectors, inputs[MASK]))
-    return tf.keras.Model(inputs, _added(scores, residual(matched)), name="scorer")
+    if matched is not None and residual is not None:
+        scores = _added(scores, residual(matched))
+    if rows is not None and cross is not None:
+        shown = dict(zip(modalities, tf.unstack(inputs["present"], axis=-1), strict=True))
+        offered = rows.offered(inputs[MATCH], shown)
+        first = _stacked(scores)
+        asked = rows.asked(inputs[QUERY_MATCH])
+        scores = _like(scores, cross((asked, offered, inputs[MASK], first)))
+    return tf.keras.Model(inputs, scores, name="scorer")
+
+
+def _stacked(scores: tf.Tensor | dict[str, tf.Tensor]) -> tf.Tensor:
+    """Scores [B, L, tasks] of scores [B, L], or of those by task."""
+    several = scores.values() if isinstance(scores, dict) else [scores]
+    return tf.stack([tf.cast(s, tf.float32) for s in several], -1)
+
+
+def _like(
+    scores: tf.Tensor | dict[str, tf.Tensor], stacked: tf.Tensor
+) -> tf.Tensor | dict[str, tf.Tensor]:
+    """What was stacked, apart again as the scores are."""
+    if not isinstance(scores, dict):
+        return stacked[..., 0]
+    return {n: tf.cast(stacked[..., i], s.dtype) for i, (n, s) in enumerate(scores.items())}
 
 
 def _added(

@@ -126,10 +126,33 @@ def text_model(
     Raises:
       InputError: A tensor is missing or has another shape, or the head count does not divide.
     """
-    if shape.hidden % shape.heads:
-        raise InputError(f"{shape.hidden} hidden units are not a multiple of {shape.heads} heads")
     if not 2 < max_tokens <= shape.positions:
         raise InputError(f"max_tokens is {max_tokens}; this model reads 3 to {shape.positions}")
+    backbone = bert_backbone(shape)
+    unused = copy_weights(backbone, weights, shape.position_offset)
+    # Pooling over tokens does without the [CLS] token's dense layer.
+    sequence = tf.keras.Model(backbone.input, backbone.output["sequence_output"], name="bert")
+    texts = tf.keras.Input((), dtype=tf.string, name="texts")
+    begun = Prefixed(prefix, name="prefix")(texts) if prefix else texts
+    cut: tf.keras.layers.Layer
+    if isinstance(words, BertWords):
+        cut = BertTokens(words, max_tokens, name="tokens")
+    else:
+        cut = PieceTokens(words, max_tokens, name="tokens")
+    ids, mask = cut(begun)
+    vectors = sequence({"token_ids": ids, "segment_ids": tf.zeros_like(ids), "padding_mask": mask})
+    pooled = Pooling(pooling, normalize, name="pooling")((vectors, mask))
+    return tf.keras.Model(texts, pooled, name="text_model"), unused
+
+
+def bert_backbone(shape: BertShape) -> keras_nlp.models.BertBackbone:
+    """A BERT of some architecture with random weights and without dropout.
+
+    Raises:
+      InputError: The head count does not divide.
+    """
+    if shape.hidden % shape.heads:
+        raise InputError(f"{shape.hidden} hidden units are not a multiple of {shape.heads} heads")
     backbone = keras_nlp.models.BertBackbone(
         vocabulary_size=shape.vocabulary_size,
         num_layers=shape.layers,
@@ -147,20 +170,7 @@ def text_model(
         layer._feedforward_layer_norm.epsilon = shape.epsilon
         if not shape.tanh_gelu:  # which is keras_nlp's own
             layer._feedforward_intermediate_dense.activation = tf.keras.activations.gelu
-    unused = _copy(backbone, weights, shape.position_offset)
-    # Pooling over tokens does without the [CLS] token's dense layer.
-    sequence = tf.keras.Model(backbone.input, backbone.output["sequence_output"], name="bert")
-    texts = tf.keras.Input((), dtype=tf.string, name="texts")
-    begun = Prefixed(prefix, name="prefix")(texts) if prefix else texts
-    cut: tf.keras.layers.Layer
-    if isinstance(words, BertWords):
-        cut = BertTokens(words, max_tokens, name="tokens")
-    else:
-        cut = PieceTokens(words, max_tokens, name="tokens")
-    ids, mask = cut(begun)
-    vectors = sequence({"token_ids": ids, "segment_ids": tf.zeros_like(ids), "padding_mask": mask})
-    pooled = Pooling(pooling, normalize, name="pooling")((vectors, mask))
-    return tf.keras.Model(texts, pooled, name="text_model"), unused
+    return backbone
 
 
 @dataclasses.dataclass(frozen=True)
@@ -177,12 +187,17 @@ class _Place:
     skipped: int = 0
 
 
-def _copy(
+def copy_weights(
     backbone: keras_nlp.models.BertBackbone,
     weights: Mapping[str, np.ndarray],
-    position_offset: int,
+    position_offset: int = 0,
 ) -> tuple[str, ...]:
-    """Copies every weight by name; gives the names left over.
+    """The names of the tensors left over, after every weight was copied by name.
+
+    Args:
+      backbone: As `bert_backbone` gives it.
+      weights: Tensors by Hugging Face's names, without the prefix `bert.`.
+      position_offset: Rows of the file's position table that stand for no position.
 
     Raises:
       InputError: Tensors are missing or do not fit; the first five are named at once.

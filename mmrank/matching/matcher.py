@@ -40,24 +40,38 @@ class MatchRows:
       queries: Layouts of the query's texts.
       fields: What they are matched with.
       vectors: The pairs of one encoder.
+      query_pieces, item_pieces: Numbers of word pieces of the texts that are read together, by
+        feature, in the order in which they are read.
     """
 
     queries: Mapping[str, TermLayout]
     fields: Sequence[Field]
     vectors: Sequence[VectorPair]
+    query_pieces: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    item_pieces: Mapping[str, int] = dataclasses.field(default_factory=dict)
+
+    @property
+    def query_texts(self) -> dict[str, list[tuple[str, int]]]:
+        """Names and widths of what a query's row has of each text, by feature."""
+        terms = {name: layout.width for name, layout in self.queries.items()}
+        return _texts(terms, self.query_pieces)
+
+    @property
+    def item_texts(self) -> dict[str, list[tuple[str, int]]]:
+        """Names and widths of what an item's row has of each text, by feature."""
+        return _texts({f.name: f.layout.width for f in self.fields}, self.item_pieces)
 
     @property
     def query_parts(self) -> list[tuple[str, int]]:
         """Names and widths of the parts of a query's row: texts by feature, then vectors."""
-        texts = [(name, layout.width) for name, layout in self.queries.items()]
+        texts = [part for parts in self.query_texts.values() for part in parts]
         return texts + _distinct((v.query, v.width) for v in self.vectors)
 
     @property
     def item_parts(self) -> list[tuple[str, int]]:
-        """Names and widths of the parts of an item's row: fields, then vectors."""
-        return [(f.name, f.layout.width) for f in self.fields] + _distinct(
-            (v.item, v.width) for v in self.vectors
-        )
+        """Names and widths of the parts of an item's row: texts by feature, then vectors."""
+        texts = [part for parts in self.item_texts.values() for part in parts]
+        return texts + _distinct((v.item, v.width) for v in self.vectors)
 
     @property
     def query_width(self) -> int:
@@ -68,6 +82,25 @@ class MatchRows:
     def item_width(self) -> int:
         """Numbers of an item's row."""
         return sum(width for _, width in self.item_parts)
+
+    def asked(self, rows: tf.Tensor) -> tf.Tensor:
+        """The word pieces [B, T] in the rows of queries [B, V]."""
+        parts = split_parts(rows, self.query_parts)
+        return tf.concat([parts[pieces_part(name)] for name in self.query_pieces], -1)
+
+    def offered(self, rows: tf.Tensor, present: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        """The word pieces [B, L, T] in the rows of candidates; 0 where a feature is absent.
+
+        Args:
+          rows: [B, L, W].
+          present: By item feature, [B, L] bool.
+        """
+        parts = split_parts(rows, self.item_parts)
+        shown = [
+            tf.where(present[name][..., None], parts[pieces_part(name)], 0.0)
+            for name in self.item_pieces
+        ]
+        return tf.concat(shown, -1)
 
 
 class Matcher(tf.keras.layers.Layer):
@@ -84,6 +117,7 @@ class Matcher(tf.keras.layers.Layer):
       plan: What was fitted; None to compare vectors alone.
       vectors: The pairs of one encoder.
       modalities: Names of the item's tokens, in their order.
+      query_pieces, item_pieces: As of `MatchRows`; they stand in the rows and are passed over.
 
     Attributes:
       rows: Where everything stands in the rows.
@@ -95,13 +129,13 @@ class Matcher(tf.keras.layers.Layer):
         plan: MatchPlan | None,
         vectors: Sequence[VectorPair],
         modalities: Sequence[str],
+        query_pieces: Mapping[str, int] | None = None,
+        item_pieces: Mapping[str, int] | None = None,
         **kwargs: Any,
     ):
         super().__init__(autocast=False, dtype=tf.float32, **kwargs)
         self.plan, self.modalities = plan, tuple(modalities)
-        self.rows = MatchRows(
-            {} if plan is None else plan.queries, () if plan is None else plan.fields, vectors
-        )
+        self.rows = match_rows(plan, vectors, query_pieces, item_pieces)
         self.names = tuple(self._names())
 
     def build(self, input_shape: Any) -> None:
@@ -133,8 +167,8 @@ class Matcher(tf.keras.layers.Layer):
     def features(self, inputs: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, tf.Tensor]:
         """The features [B, L, F] as they are, and where there are any, [B, L, F] bool."""
         asked, offered, present, mask = inputs
-        query_rows = _parts(asked, self.rows.query_parts)
-        item_rows = _parts(offered, self.rows.item_parts)
+        query_rows = split_parts(asked, self.rows.query_parts)
+        item_rows = split_parts(offered, self.rows.item_parts)
         shown = {
             name: present[..., self.modalities.index(feature)] & mask
             for feature in {f.name for f in self.rows.fields} | {v.item for v in self.rows.vectors}
@@ -229,6 +263,8 @@ class Matcher(tf.keras.layers.Layer):
             "plan": None if self.plan is None else self.plan.state(),
             "vectors": [dataclasses.asdict(v) for v in self.rows.vectors],
             "modalities": self.modalities,
+            "query_pieces": dict(self.rows.query_pieces),
+            "item_pieces": dict(self.rows.item_pieces),
         }
 
     @classmethod
@@ -265,11 +301,35 @@ def vector_part(feature: str) -> str:
     return f"{feature} vector"
 
 
+def pieces_part(feature: str) -> str:
+    """The name of the part with a feature's word pieces."""
+    return f"{feature} pieces"
+
+
+def match_rows(
+    plan: MatchPlan | None,
+    vectors: Sequence[VectorPair],
+    query_pieces: Mapping[str, int] | None = None,
+    item_pieces: Mapping[str, int] | None = None,
+) -> MatchRows:
+    """The rows of a plan; arguments as of `Matcher`."""
+    queries, fields = ({}, ()) if plan is None else (plan.queries, plan.fields)
+    return MatchRows(queries, fields, vectors, query_pieces or {}, item_pieces or {})
+
+
+def _texts(terms: Mapping[str, int], pieces: Mapping[str, int]) -> dict[str, list[tuple[str, int]]]:
+    """The parts of each text by feature: its terms, then its word pieces."""
+    parts: dict[str, list[tuple[str, int]]] = {n: [(n, width)] for n, width in terms.items()}
+    for name, width in pieces.items():
+        parts.setdefault(name, []).append((pieces_part(name), width))
+    return parts
+
+
 def _distinct(parts: Any) -> list[tuple[str, int]]:
     return [(vector_part(name), width) for name, width in dict(parts).items()]
 
 
-def _parts(rows: tf.Tensor, parts: Sequence[tuple[str, int]]) -> dict[str, tf.Tensor]:
+def split_parts(rows: tf.Tensor, parts: Sequence[tuple[str, int]]) -> dict[str, tf.Tensor]:
     """The parts of rows by name."""
     split = tf.split(rows, [width for _, width in parts], axis=-1)
     return dict(zip((name for name, _ in parts), split, strict=True))

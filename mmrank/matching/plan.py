@@ -10,8 +10,10 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
+from mmrank.config import Cross
 from mmrank.data.words import tokens
 from mmrank.encoders.base import CHUNK, FeatureKind
+from mmrank.matching.pieces import PiecePlan, PieceRows, fit_pieces
 from mmrank.matching.terms import TermLayout
 
 # Kinds of feature that say something in words; names are looked for in queries as a whole.
@@ -19,6 +21,7 @@ TEXTS, NAMES = ("text",), ("category", "tags")
 MOST_WORDS, MOST_QUERY_WORDS, MOST_LEXICON = 128, 16, 200_000
 GRAMS, QUERY_GRAMS, NUMBERS, QUERY_NUMBERS, TAGS = 48, 24, 8, 4, 8
 LONG_TEXT = 16  # words from which a text's runs of characters say too little
+PIECES = "pieces"  # of a cross-encoder, among what was fitted
 
 
 def terms_name(feature: str) -> str:
@@ -92,18 +95,28 @@ class MatchPlan:
 
 
 class TermRows:
-    """Rows of terms of one feature's raw texts, traced once for any number of them.
+    """Rows of one feature's raw texts, terms and then word pieces, traced for any number of them.
 
     Args:
-      layout: Of the rows.
+      layout: Of the terms; None for a feature without.
+      pieces: What makes the word pieces; None for a feature without.
+
+    Attributes:
+      width: Numbers of a row.
+      pieces: As given.
     """
 
-    def __init__(self, layout: TermLayout):
-        self.layout = layout
+    def __init__(self, layout: TermLayout | None, pieces: PieceRows | None = None):
+        self.pieces = pieces
+        packs = [] if layout is None else [(layout.pack, layout.width)]
+        packs += [] if pieces is None else [(pieces, pieces.width)]
+        self.width = sum(width for _, width in packs)
         spec = [tf.TensorSpec([None], tf.string)]
         once = {"_noinline": True}  # as in `FeatureKind.traced_preprocess`
         self.traced = tf.function(
-            layout.pack, input_signature=spec, experimental_attributes=once
+            lambda raw: tf.concat([pack(raw) for pack, _ in packs], -1),
+            input_signature=spec,
+            experimental_attributes=once,
         ).get_concrete_function()
 
     def __call__(self, raw: np.ndarray) -> np.ndarray:
@@ -112,18 +125,27 @@ class TermRows:
             self.traced(tf.constant(raw[i : i + CHUNK], tf.string)).numpy()
             for i in range(0, len(raw), CHUNK)
         ]
-        return np.concatenate(chunks or [np.zeros([0, self.layout.width], np.float32)])
+        return np.concatenate(chunks or [np.zeros([0, self.width], np.float32)])
 
 
 class Matching:
     """The matching of a run's features: what was fitted, and the rows that it makes of raw texts.
 
+    Args:
+      compares: Whether queries and candidates are compared by match features.
+      cross: Options of a cross-encoder; None for none.
+
     Attributes:
-      plan: What was fitted; None before that, and where either side says nothing in words.
+      compares: As given.
+      plan: What was fitted for match features; None before that, and where either side says nothing
+        in words.
+      pieces: What a cross-encoder reads; None before it was fitted, and without one.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, compares: bool = True, cross: Cross | None = None) -> None:
+        self.compares, self._cross = compares, cross
         self.plan: MatchPlan | None = None
+        self.pieces: PiecePlan | None = None
         self._rows: dict[str, TermRows] = {}
 
     def fit(
@@ -132,23 +154,32 @@ class Matching:
         items: Sequence[FeatureKind],
         values: Callable[[FeatureKind], pd.Series],
     ) -> None:
-        """Fits the plan; arguments as of `fit_plan`."""
-        self.plan, self._rows = fit_plan(queries, items, values), {}
+        """Fits the plans; arguments as of `fit_plan`."""
+        self._rows = {}
+        self.plan = fit_plan(queries, items, values) if self.compares else None
+        if self._cross is not None:
+            self.pieces = fit_pieces(self._cross, queries, items, values)
 
-    def state(self) -> dict[str, Any] | None:
-        """The plan as JSON; None without one."""
-        return None if self.plan is None else self.plan.state()
+    def state(self) -> dict[str, Any]:
+        """The plans as JSON; empty without any."""
+        plan = {} if self.plan is None else self.plan.state()
+        return plan | ({} if self.pieces is None else {PIECES: self.pieces.state()})
 
-    def restore(self, state: Mapping[str, Any] | None) -> None:
+    def restore(self, state: Mapping[str, Any]) -> None:
         """Takes up what `state` gave."""
-        self.plan, self._rows = None if state is None else MatchPlan.restored(state), {}
+        self._rows = {}
+        self.plan = MatchPlan.restored(state) if "fields" in state else None
+        self.pieces = PiecePlan.restored(state[PIECES]) if PIECES in state else None
 
     def rows(self, feature: str) -> TermRows | None:
         """What makes rows of a feature's raw texts; None for one that has no part in matching."""
-        layout = None if self.plan is None else self.plan.layout(feature)
-        if layout is None:
-            return None
-        return self._rows.setdefault(feature, TermRows(layout))
+        if feature not in self._rows:
+            layout = None if self.plan is None else self.plan.layout(feature)
+            pieces = None if self.pieces is None else self.pieces.rows(feature)
+            if layout is None and pieces is None:
+                return None
+            self._rows[feature] = TermRows(layout, pieces)
+        return self._rows[feature]
 
     def arrays(self, kind: FeatureKind, column: pd.Series) -> dict[str, np.ndarray]:
         """The rows [N, width] of a feature's column by input name; empty if it has no part."""

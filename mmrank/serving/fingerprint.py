@@ -39,9 +39,11 @@ def item_fingerprint(model: RankingModel, features: Features) -> str:
         for kind in features.of_side("item")
     ]
     told: list[Any] = [model.modalities, model.width, read]
-    if model.matcher is not None:
-        layouts = [dataclasses.asdict(f.layout) for f in model.matcher.rows.fields]
-        told += [layouts, model.matcher.rows.item_parts]
+    if model.rows is not None:
+        layouts = [dataclasses.asdict(f.layout) for f in model.rows.fields]
+        told += [layouts, model.rows.item_parts]
+    if model.cross is not None and features.matching is not None and features.matching.pieces:
+        told.append(dataclasses.asdict(features.matching.pieces.words))
     digest = hashlib.sha256(json.dumps(told, default=str).encode())
     for weight in model.item_tower.weights:
         value = np.ascontiguousarray(weight.numpy())

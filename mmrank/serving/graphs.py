@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -29,6 +29,7 @@ class Graphs:
       preprocess: Raw values [N] → encoder inputs [N, ...], by feature.
       terms: Raw texts [N] → what they are matched by, [N, W] float32, by feature.
       kinds: The features as they are preprocessed here.
+      tables: Lookup tables that `terms` refer to.
     """
 
     items: Callable[[Tensors], dict[str, tf.Tensor]]
@@ -37,6 +38,7 @@ class Graphs:
     preprocess: Mapping[str, Callable[[tf.Tensor], tf.Tensor]]
     terms: Mapping[str, Callable[[tf.Tensor], tf.Tensor]]
     kinds: Sequence[FeatureKind]
+    tables: Sequence[tf.Module] = ()
 
 
 def ranker_graphs(model: RankingModel, features: Features, tf_text: bool = False) -> Graphs:
@@ -60,14 +62,16 @@ def ranker_graphs(model: RankingModel, features: Features, tf_text: bool = False
         preprocess[kind.name] = by_key[key]
     rows = {}
     if features.matching is not None:
-        rows = {n: features.matching.rows(n) for n in features.columns}
+        found = {n: features.matching.rows(n) for n in features.columns}
+        rows = {n: r for n, r in found.items() if r is not None}
     return Graphs(
         items=_traced(lambda inputs: tower(inputs, training=False), tower),
         contexts=_traced(lambda inputs: encoded_contexts(model, inputs), model.context_tower),
         scorer=_traced(lambda inputs: scorer(inputs, training=False), scorer),
         preprocess=preprocess,
-        terms={n: r.traced for n, r in rows.items() if r is not None},
+        terms={n: r.traced for n, r in rows.items()},
         kinds=kinds,
+        tables=[r.pieces.lookup_table for r in rows.values() if r.pieces is not None],
     )
 
 
@@ -77,9 +81,9 @@ def _traced(function: Callable[[Tensors], Any], of: tf.keras.Model) -> Callable[
     return tf.function(function, input_signature=[specs])
 
 
-def resources(kinds: Iterable[FeatureKind], model: RankingModel) -> list[tf.Module]:
+def resources(graphs: Graphs, model: RankingModel) -> list[tf.Module]:
     """What graphs refer to beside weights: lookup tables, frozen encoders, and whole hub models."""
-    preprocessing = [tracked for kind in kinds for tracked in kind.tracked()]
+    preprocessing = [*graphs.tables, *(t for kind in graphs.kinds for t in kind.tracked())]
     encoders = {id(f.encoder): f.encoder for f in model.encoders}.values()
     layers = [layer for e in encoders for layer in (e, *e.submodules)]
     hubs = [e.resolved_object for e in layers if isinstance(e, tensorflow_hub.KerasLayer)]

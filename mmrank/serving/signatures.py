@@ -106,7 +106,7 @@ class ServedRanker(tf.Module):
         if self.context_inputs():
             functions[ENCODE_QUERIES] = _concrete(self.encode_queries, self.context_inputs())
         # Only now, since a feature may make its lookup table when it is first traced.
-        self.resources = resources(self._graphs.kinds, self._model)
+        self.resources = resources(self._graphs, self._model)
         return functions
 
     def raw_inputs(self) -> list[tf.TensorSpec]:

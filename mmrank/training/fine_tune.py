@@ -13,13 +13,16 @@ from collections.abc import Mapping, Sequence
 
 import tensorflow as tf
 
-from mmrank.config import ConfigError, FineTune
+from mmrank.config import Config, ConfigError, FineTune
 from mmrank.encoders.base import FeatureKind
-from mmrank.models import FeatureEncoder
+from mmrank.matching.pieces import NO_WEIGHTS
+from mmrank.models import FeatureEncoder, RankingModel
 from mmrank.schema import did_you_mean
 from mmrank.training.optimizer import Pace
 
 SCHEDULES = ("full", "gradual", "frozen")
+CROSS = "cross"
+PRETRAINED_RATE = 0.06  # of 5e-4, as rankers learn at, 3e-5, as a BERT is fine-tuned at
 # `transformer_layer_3/`, `layer_._3/`, `block2b_dwconv/`: the number of a layer in a weight's name.
 _LAYER = re.compile(r"(?:layer|block)[_.]*(\d+)([a-z]?)(?=[_/])")
 logger = logging.getLogger(__name__)
@@ -44,24 +47,34 @@ def settings_by_feature(
             raise ConfigError(
                 f"{where}: neither a feature nor a kind of the model{did_you_mean(name, known)}"
             )
-        if setting.schedule not in SCHEDULES:
-            raise ConfigError(
-                f"{where}: unknown schedule {setting.schedule!r}"
-                f"{did_you_mean(setting.schedule, SCHEDULES)}; known: {', '.join(SCHEDULES)}"
-            )
-        lowest = {"unfreeze_epoch": 0, "layers_per_epoch": 1, "layers": 1}
-        for option, least in lowest.items():
-            value = getattr(setting, option)
-            if value is not None and value < least:
-                raise ConfigError(f"{where}: {option} starts at {least}, not {value}")
-        if setting.learning_rate <= 0 or not 0 < setting.layer_decay <= 1:
-            raise ConfigError(
-                f"{where}: learning_rate is above 0 and layer_decay in (0, 1], "
-                f"not {setting.learning_rate} and {setting.layer_decay}; "
-                "to learn nothing, set `schedule: frozen`"
-            )
+        check_setting(name, setting)
     found = {n: wanted.get(n, wanted.get(k.feature.kind)) for n, k in kinds.items()}
     return {name: setting for name, setting in found.items() if setting is not None}
+
+
+def check_setting(name: str, setting: FineTune) -> None:
+    """Checks the values of the setting of that name.
+
+    Raises:
+      ConfigError: A value is impossible.
+    """
+    where = f"training.fine_tune: {name}"
+    if setting.schedule not in SCHEDULES:
+        raise ConfigError(
+            f"{where}: unknown schedule {setting.schedule!r}"
+            f"{did_you_mean(setting.schedule, SCHEDULES)}; known: {', '.join(SCHEDULES)}"
+        )
+    lowest = {"unfreeze_epoch": 0, "layers_per_epoch": 1, "layers": 1}
+    for option, least in lowest.items():
+        value = getattr(setting, option)
+        if value is not None and value < least:
+            raise ConfigError(f"{where}: {option} starts at {least}, not {value}")
+    if setting.learning_rate <= 0 or not 0 < setting.layer_decay <= 1:
+        raise ConfigError(
+            f"{where}: learning_rate is above 0 and layer_decay in (0, 1], "
+            f"not {setting.learning_rate} and {setting.layer_decay}; "
+            "to learn nothing, set `schedule: frozen`"
+        )
 
 
 def fine_tune(
@@ -112,6 +125,43 @@ def fine_tune(
         done[first] = feature.name
         paces += _paces(feature.name, layer, setting, epoch_steps, epochs)
     return paces
+
+
+def of_features(config: Config) -> dict[str, FineTune]:
+    """The settings of a config that are about features: without the cross-encoder's, if any."""
+    wanted = dict(config.training.fine_tune)
+    if config.model.cross is not None:
+        wanted.pop(CROSS, None)
+    return wanted
+
+
+def cross_paces(
+    config: Config, model: RankingModel, epoch_steps: int
+) -> list[tuple[tf.Variable, Pace]]:
+    """The paces of the variables of a cross-encoder's BERT; none without one.
+
+    Args:
+      config: The resolved config.
+      model: The ranker, before it is compiled.
+      epoch_steps: Steps of an epoch.
+
+    Raises:
+      ConfigError: The setting is impossible, or the BERT has nothing to learn.
+    """
+    cross = config.model.cross
+    if cross is None or model.cross is None:
+        return []
+    setting = config.training.fine_tune.get(CROSS)
+    if setting is None:
+        if cross.weights == NO_WEIGHTS or not cross.trainable:
+            return []
+        setting = FineTune(learning_rate=PRETRAINED_RATE)
+    check_setting(CROSS, setting)
+    if not model.cross.bert.trainable_variables:
+        raise ConfigError(
+            f"training.fine_tune: {CROSS}: the BERT learns nothing; set model.cross.trainable: true"
+        )
+    return _paces(CROSS, model.cross.bert, setting, epoch_steps, config.training.epochs)
 
 
 def _paces(

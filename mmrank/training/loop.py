@@ -41,7 +41,8 @@ from mmrank.training.callbacks import (
     State,
     TrainingError,
 )
-from mmrank.training.fine_tune import fine_tune, settings_by_feature
+from mmrank.training.cross_start import take_cross_weights
+from mmrank.training.fine_tune import cross_paces, fine_tune, of_features, settings_by_feature
 from mmrank.training.match_start import start_from_matches
 from mmrank.training.memory import GIB, available_bytes, estimate_step_bytes
 from mmrank.training.optimizer import make_optimizer
@@ -92,7 +93,7 @@ def train_run(
     seed_everything(config)
     strategy = strategy or make_strategy(config.training.strategy)
     features = build_features(config, dataset.schema)
-    settings = settings_by_feature(config.training.fine_tune, features.columns)
+    settings = settings_by_feature(of_features(config), features.columns)
     source = None if init_from is None else load_run(init_from)
     worker = this_worker(config.training.strategy)
     if not worker.is_chief:
@@ -113,7 +114,10 @@ def train_run(
     tf.keras.utils.set_random_seed(config.seed)
     with strategy.scope():
         model = build_model(config, features)
+        if state.checkpoint is None:
+            take_cross_weights(config, model)
         paces = fine_tune(model.encoders, settings, steps, config.training.epochs)
+        paces += cross_paces(config, model, steps)
         optimizer = make_optimizer(
             learning_rate=config.training.learning_rate,
             steps=steps * config.training.epochs,

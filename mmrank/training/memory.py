@@ -10,6 +10,9 @@ from typing import Any
 import tensorflow as tf
 
 from mmrank.data.batches import Batch
+from mmrank.matching.cross_encoder import CrossEncoder
+from mmrank.matching.matcher import MatchRows
+from mmrank.matching.pieces import MARKS
 from mmrank.models import FeatureEncoder, RankingModel
 
 GIB = 2**30
@@ -47,7 +50,17 @@ def estimate_step_bytes(
             shape[1] = batch[model.history_input("mask")].shape[1] if past else length
         specs[name] = tf.TensorSpec([lists if s is None else s for s in shape], tensor.dtype)
     computed += _computed_bytes(functools.partial(model.scorer, training=True), specs)
+    if model.cross is not None and model.rows is not None:
+        computed += _cross_bytes(model.cross, model.rows, lists * length)
     return 4 * weights + fed + computed
+
+
+def _cross_bytes(cross: CrossEncoder, rows: MatchRows, pairs: int) -> int:
+    """What a cross-encoder computes of some pairs, or of those that it reads at a time."""
+    read = min(pairs, cross.sub_batch) if cross.recompute else pairs
+    longest = MARKS + sum(rows.query_pieces.values()) + sum(rows.item_pieces.values())
+    spec = tf.TensorSpec([read, longest], tf.int32)
+    return _computed_bytes(lambda pair: cross.read(*pair), (spec, spec))
 
 
 def available_bytes(meminfo: pathlib.Path = MEMINFO) -> int | None:

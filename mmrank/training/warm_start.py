@@ -20,6 +20,7 @@ from mmrank.encoders.frozen import Frozen
 from mmrank.encoders.tokens import ModalityTokens, PresentOnly
 from mmrank.encoders.word_rows import Rows, word_rows
 from mmrank.features import Features
+from mmrank.matching.pieces import PiecePlan
 from mmrank.models import RankingModel
 
 TAKEN, NEW, OTHER_SHAPE, UNUSED = "taken", "new", "other shape", "unused"
@@ -224,11 +225,18 @@ def _scorer(
         if name not in given:
             moved.append(Moved(name, NEW, "the source has no such layer"))
             continue
+        if layer is model.cross and _pieces(features) != _pieces(fitted):
+            moved.append(Moved(name, NEW, "it reads other texts or word pieces there"))
+            continue
         rows = word_rows(layer, features.history)
         moved.append(
             _move(name, layer, given[name], rows, word_rows(given[name], fitted.history), done)
         )
     return moved
+
+
+def _pieces(features: Features) -> PiecePlan | None:
+    return None if features.matching is None else features.matching.pieces
 
 
 def _move_tokens(

@@ -8,6 +8,7 @@ import tensorflow as tf
 from keras_nlp.src.tokenizers.word_piece_tokenizer import (
     CJK_REGEX,
     PUNCTUATION_AND_CJK_REGEX,
+    PUNCTUATION_REGEX,
     WHITESPACE_REGEX,
 )
 
@@ -28,13 +29,24 @@ class PortableWordPieces:
       vocabulary: The pieces by id, those inside a word with ## in front.
       max_tokens: T.
       unknown: The piece that stands for an unknown word.
+      fold_case, strip_accents, split_cjk: Whether case is folded, accents go, and each Chinese
+        character is a word.
 
     Source: Devlin et al. 2019, "BERT", section 3; Song et al. 2021, "Fast WordPiece Tokenization",
       algorithm 1's specification.
     """
 
-    def __init__(self, vocabulary: Sequence[str], max_tokens: int, unknown: str):
-        self._max_tokens = max_tokens
+    def __init__(
+        self,
+        vocabulary: Sequence[str],
+        max_tokens: int,
+        unknown: str,
+        fold_case: bool = True,
+        strip_accents: bool = True,
+        split_cjk: bool = True,
+    ):
+        self._max_tokens, self._fold_case = max_tokens, fold_case
+        self._strip_accents, self._split_cjk = strip_accents, split_cjk
         self._unknown = list(vocabulary).index(unknown)
         self._longest = max(len(piece.removeprefix(SUFFIX)) for piece in vocabulary)
         ids = tf.range(len(vocabulary))
@@ -42,20 +54,23 @@ class PortableWordPieces:
         self.lookup_table = tf.lookup.StaticHashTable(initial, default_value=-1)
 
     def __call__(self, texts: tf.Tensor) -> tf.Tensor:
-        words = _words(texts)
+        return self.ragged(texts).to_tensor(0, shape=[None, self._max_tokens])
+
+    def ragged(self, texts: tf.Tensor) -> tf.RaggedTensor:
+        """Token ids [N, tokens] int32, of words as far as the first T; so perhaps more than T."""
+        words = self._words(texts)
         # Words are few and repeated, so each is looked at once.
         distinct, place = tf.unique(words.flat_values)
-        folded = case_fold_utf8(distinct)
+        folded = case_fold_utf8(distinct) if self._fold_case else distinct
         words = words.with_flat_values(tf.gather(folded, place))
         words = tf.ragged.boolean_mask(words, words != "")[:, : self._max_tokens]
         distinct, place = tf.unique(words.flat_values)
         pieces = tf.gather(self._pieces(distinct), place)
         there = pieces >= 0
         rows = tf.repeat(words.value_rowids(), tf.reduce_sum(tf.cast(there, tf.int32), 1))
-        ids = tf.RaggedTensor.from_value_rowids(
+        return tf.RaggedTensor.from_value_rowids(
             tf.boolean_mask(pieces, there), rows, nrows=words.nrows(), validate=False
         )
-        return ids.to_tensor(0, shape=[None, self._max_tokens])
 
     def _pieces(self, words: tf.Tensor) -> tf.Tensor:
         """The pieces of words [W, S] int32, filled up with −1."""
@@ -111,12 +126,15 @@ class PortableWordPieces:
         unknown = tf.where(tf.range(tf.shape(pieces)[1]) == 0, self._unknown, -1)
         return tf.where(known[:, None], pieces, unknown)
 
-
-def _words(texts: tf.Tensor) -> tf.RaggedTensor:
-    """The words of texts [N, words]; a mark of punctuation and a Chinese character are words."""
-    texts = tf.strings.regex_replace(texts, CJK_REGEX, r" \0 ")
-    texts = tf.strings.regex_replace(normalize_utf8(texts, "NFD"), r"\p{Mn}", "")
-    texts = tf.strings.regex_replace(texts, PUNCTUATION_AND_CJK_REGEX, r" \0 ")
-    texts = tf.strings.regex_replace(texts, WHITESPACE_REGEX, " ")
-    words = tf.strings.split(texts, " ")
-    return tf.ragged.boolean_mask(words, words != "")
+    def _words(self, texts: tf.Tensor) -> tf.RaggedTensor:
+        """The words of texts [N, words], marks of punctuation and Chinese characters among them."""
+        marks = PUNCTUATION_REGEX
+        if self._split_cjk:
+            texts = tf.strings.regex_replace(texts, CJK_REGEX, r" \0 ")
+            marks = PUNCTUATION_AND_CJK_REGEX
+        if self._strip_accents:
+            texts = tf.strings.regex_replace(normalize_utf8(texts, "NFD"), r"\p{Mn}", "")
+        texts = tf.strings.regex_replace(texts, marks, r" \0 ")
+        texts = tf.strings.regex_replace(texts, WHITESPACE_REGEX, " ")
+        words = tf.strings.split(texts, " ")
+        return tf.ragged.boolean_mask(words, words != "")
