@@ -37,6 +37,8 @@ class Simulate:
       items, queries, users: Its size.
       seed: Same seed, same shop.
       clips, sounds: Share of the items with a clip, and with a recording.
+      kind: overlapping, or complementary: text, photo, numbers and history each tell what the
+        others do not.
     """
 
     items: int = 2000
