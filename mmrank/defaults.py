@@ -9,7 +9,7 @@ import copy
 import dataclasses
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,7 @@ FEW, MANY = (
 )  # training lists below which a ranker is kept small, and from which it is large
 STEPS = 1500  # what a ranker from nothing takes to settle
 SAMPLE = 2000  # texts looked at
+MEDIA = ("image", "video", "audio", "history")  # kinds whose worth a report tells unasked
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,14 +60,22 @@ def default_config(
       ConfigError: `given` has an unknown key, or a value of the wrong type.
     """
     plain = copy.deepcopy(dict(given or {}))
-    for choice in choices(schema, dataset):
+    model = plain.get("model")
+    drop = model.get("drop") if isinstance(model, dict) else None
+    for choice in choices(schema, dataset, drop or ()):
         if _put(plain, choice):
             logger.info("chosen: %s %s (%s)", choice.key, choice.value, choice.why)
     return from_mapping(Config, plain, "config")
 
 
-def choices(schema: Schema, dataset: Dataset) -> list[Choice]:
-    """All that is chosen for a dataset, in the order of the config."""
+def choices(schema: Schema, dataset: Dataset, drop: Sequence[str] = ()) -> list[Choice]:
+    """All that is chosen for a dataset, in the order of the config.
+
+    Args:
+      schema: The dataset's schema.
+      dataset: The dataset.
+      drop: Features that the ranker goes without.
+    """
     train = dataset.rows("train")
     lists = train[schema.lists.list].nunique()
     rows = f"{lists:,} training lists"
@@ -85,6 +94,7 @@ def choices(schema: Schema, dataset: Dataset) -> list[Choice]:
         Choice("training.patience", 5 if small else 3, "epochs without a better NDCG@10"),
         Choice("training.learning_rate", 2e-3, "an encoder from nothing"),
         *_goals(schema),
+        *_left_out(schema, dataset, drop),
     ]
     relevant = _relevant_grade(schema, dataset)
     if relevant is not None:
@@ -146,6 +156,15 @@ def _goals(schema: Schema) -> list[Choice]:
     if len(found) == 1:
         tasks = {found[0]: {"loss": {"name": "softmax_loss"}}}
     return [Choice("training.tasks", tasks, "the schema has no grade")]
+
+
+def _left_out(schema: Schema, dataset: Dataset, drop: Sequence[str]) -> list[Choice]:
+    """Which media and histories the report goes without, where that is cheap beside training."""
+    found = [f.name for f in schema.features if f.kind in MEDIA and f.side in ("item", "user")]
+    found = [name for name in found if name not in drop]
+    if not found or len(dataset.rows("test")) > len(dataset.rows("train")):
+        return []
+    return [Choice("evaluation.without", found, "tells what each is worth")]
 
 
 def _longest_words(schema: Schema, dataset: Dataset) -> int:

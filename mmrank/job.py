@@ -20,6 +20,7 @@ from mmrank.evaluation.report import Report
 from mmrank.evaluation.tasks import TaskReport, ranking_label, report_tasks
 from mmrank.outputs import write_whole
 from mmrank.records.source import RecordLists
+from mmrank.schema import Schema, did_you_mean
 from mmrank.serving.export import export_run
 from mmrank.training.callbacks import State
 from mmrank.training.loop import train_run
@@ -47,8 +48,12 @@ class Finished:
     seconds: dict[str, float]
 
 
-def check_job(config: Config) -> None:
+def check_job(config: Config, schema: Schema) -> None:
     """Checks all names in a config that some table resolves, before anything slow begins.
+
+    Args:
+      config: The config.
+      schema: The schema of the data, whose features it names.
 
     Raises:
       ConfigError: A name that there is not.
@@ -58,7 +63,35 @@ def check_job(config: Config) -> None:
     except ValueError as error:
         raise ConfigError(f"evaluation.baselines: {error}") from error
     check_config(config)
+    left_out(config, schema)
     check_calibration(config.evaluation.calibration)
+
+
+def left_out(config: Config, schema: Schema) -> dict[str, list[str]]:
+    """The features that each entry of `evaluation.without` stands for, by entry.
+
+    Args:
+      config: The config.
+      schema: The schema of the data.
+
+    Raises:
+      ConfigError: An entry is no feature that the ranker has, and no kind of one.
+    """
+    used = [f for f in schema.features if f.side != "label" and f.name not in config.model.drop]
+    by_name = {f.name: [f.name] for f in used}
+    by_kind: dict[str, list[str]] = {}
+    for feature in used:
+        if feature.side != "query":  # a ranker without its query answers none
+            by_kind.setdefault(feature.kind, []).append(feature.name)
+    known = by_kind | by_name
+    found = {}
+    for name in config.evaluation.without:
+        if name not in known:
+            raise ConfigError(
+                f"evaluation.without: no feature or kind {name!r}{did_you_mean(name, known)}"
+            )
+        found[name] = known[name]
+    return found
 
 
 def train(
@@ -98,6 +131,9 @@ def measure_and_export(trained: Run, dataset: Dataset, started: float) -> Finish
         raise DataError(f"{dataset.folder}: the split {split!r} has no list; set evaluation.split")
     logger.info("scoring %s", split)
     scores = {"model": trained.score(dataset, rows)}
+    for name, drop in left_out(config, dataset.schema).items():
+        logger.info("scoring %s without %s", split, name)
+        scores[f"without {name}"] = trained.score(dataset, rows, drop=drop)
     scores |= baseline_scores(
         dataset, rows, config.evaluation.baselines, trained.fitted.as_of(dataset)
     )
