@@ -295,6 +295,7 @@ class Evaluation:
         itemknn, userknn, pmi, als and gmf.
       without: Features, or kinds for all features of a kind but those of the query: the model is
         also scored without each of these, as if absent, and compared, to tell what it is worth.
+        A kind that the schema has none of is passed over.
       no_relevant: What a list without a relevant item counts: skip, zero or one.
       relevant_grade: The lowest grade that counts as relevant for all metrics but NDCG.
       calibration: How the tasks' chances are corrected on the validation lists: none, platt or

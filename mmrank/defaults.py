@@ -9,7 +9,7 @@ import copy
 import dataclasses
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -60,22 +60,14 @@ def default_config(
       ConfigError: `given` has an unknown key, or a value of the wrong type.
     """
     plain = copy.deepcopy(dict(given or {}))
-    model = plain.get("model")
-    drop = model.get("drop") if isinstance(model, dict) else None
-    for choice in choices(schema, dataset, drop or ()):
+    for choice in choices(schema, dataset):
         if _put(plain, choice):
             logger.info("chosen: %s %s (%s)", choice.key, choice.value, choice.why)
     return from_mapping(Config, plain, "config")
 
 
-def choices(schema: Schema, dataset: Dataset, drop: Sequence[str] = ()) -> list[Choice]:
-    """All that is chosen for a dataset, in the order of the config.
-
-    Args:
-      schema: The dataset's schema.
-      dataset: The dataset.
-      drop: Features that the ranker goes without.
-    """
+def choices(schema: Schema, dataset: Dataset) -> list[Choice]:
+    """All that is chosen for a dataset, in the order of the config."""
     train = dataset.rows("train")
     lists = train[schema.lists.list].nunique()
     rows = f"{lists:,} training lists"
@@ -94,7 +86,7 @@ def choices(schema: Schema, dataset: Dataset, drop: Sequence[str] = ()) -> list[
         Choice("training.patience", 5 if small else 3, "epochs without a better NDCG@10"),
         Choice("training.learning_rate", 2e-3, "an encoder from nothing"),
         *_goals(schema),
-        *_left_out(schema, dataset, drop),
+        *_left_out(schema, dataset),
     ]
     relevant = _relevant_grade(schema, dataset)
     if relevant is not None:
@@ -158,10 +150,10 @@ def _goals(schema: Schema) -> list[Choice]:
     return [Choice("training.tasks", tasks, "the schema has no grade")]
 
 
-def _left_out(schema: Schema, dataset: Dataset, drop: Sequence[str]) -> list[Choice]:
-    """Which media and histories the report goes without, where that is cheap beside training."""
-    found = [f.name for f in schema.features if f.kind in MEDIA and f.side in ("item", "user")]
-    found = [name for name in found if name not in drop]
+def _left_out(schema: Schema, dataset: Dataset) -> list[Choice]:
+    """The media and the history that the report goes without, where that is cheap to compute."""
+    kinds = {f.kind for f in schema.features if f.side in ("item", "user")}
+    found = [kind for kind in MEDIA if kind in kinds]
     if not found or len(dataset.rows("test")) > len(dataset.rows("train")):
         return []
     return [Choice("evaluation.without", found, "tells what each is worth")]

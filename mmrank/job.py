@@ -13,11 +13,13 @@ import tensorflow as tf
 from mmrank.build import Run, check_config
 from mmrank.config import STATE_FILE, Config, ConfigError
 from mmrank.data.tables import DataError, Dataset
+from mmrank.encoders import HISTORY, KINDS
 from mmrank.evaluation.baselines import baseline_scores, check_names
 from mmrank.evaluation.calibration import calibrate, check_calibration
 from mmrank.evaluation.offline import evaluate_scores
 from mmrank.evaluation.report import Report
 from mmrank.evaluation.tasks import TaskReport, ranking_label, report_tasks
+from mmrank.features import MODEL_SIDES
 from mmrank.outputs import write_whole
 from mmrank.records.source import RecordLists
 from mmrank.schema import Schema, did_you_mean
@@ -68,30 +70,34 @@ def check_job(config: Config, schema: Schema) -> None:
 
 
 def left_out(config: Config, schema: Schema) -> dict[str, list[str]]:
-    """The features that each entry of `evaluation.without` stands for, by entry.
+    """What the ranker is scored without, by the name of the row in the report.
+
+    An entry of `evaluation.without` is a feature, or a kind for all features of it but those of the
+    query; a kind with one feature goes by that feature's name. What the ranker does not have
+    anyway, because the schema has no such kind or `model.drop` names it, makes no row.
 
     Args:
       config: The config.
       schema: The schema of the data.
 
     Raises:
-      ConfigError: An entry is no feature that the ranker has, and no kind of one.
+      ConfigError: An entry is neither a feature of the schema nor a kind.
     """
-    used = [f for f in schema.features if f.side != "label" and f.name not in config.model.drop]
-    by_name = {f.name: [f.name] for f in used}
-    by_kind: dict[str, list[str]] = {}
-    for feature in used:
-        if feature.side != "query":  # a ranker without its query answers none
-            by_kind.setdefault(feature.kind, []).append(feature.name)
-    known = by_kind | by_name
-    found = {}
-    for name in config.evaluation.without:
-        if name not in known:
+    features = schema.side(*MODEL_SIDES)
+    known = {f.name for f in features} | {*KINDS, HISTORY}
+    rows = {}
+    for entry in config.evaluation.without:
+        if entry not in known:
             raise ConfigError(
-                f"evaluation.without: no feature or kind {name!r}{did_you_mean(name, known)}"
+                f"evaluation.without: {entry!r} is neither a feature nor a kind"
+                f"{did_you_mean(entry, known)}"
             )
-        found[name] = known[name]
-    return found
+        meant = [f.name for f in features if f.name == entry]
+        meant = meant or [f.name for f in features if f.kind == entry and f.side != "query"]
+        used = [name for name in meant if name not in config.model.drop]
+        if used:
+            rows[used[0] if len(used) == 1 else entry] = used
+    return rows
 
 
 def train(

@@ -94,10 +94,9 @@ def test_grades_without_a_zero_are_relevant_from_the_middle_on(tmp_path: pathlib
 
 def test_the_worth_of_media_and_history_is_told(tiny_shop: pathlib.Path) -> None:
     dataset = load_dataset(tiny_shop)
-    assert chosen(dataset)["evaluation.without"] == ["photo", "history"]
-    given = {"model": {"drop": ["photo"]}}
-    config = default_config(dataset.schema, dataset, given)
-    assert config.evaluation.without == ("history",)
+    assert chosen(dataset)["evaluation.without"] == ["image", "history"]
+    given = {"evaluation": {"without": []}}
+    assert default_config(dataset.schema, dataset, given).evaluation.without == ()
 
 
 def test_the_worth_of_text_and_labels_is_not(tmp_path: pathlib.Path) -> None:
