@@ -37,6 +37,8 @@ class Simulate:
       items, queries, users: Its size.
       seed: Same seed, same shop.
       clips, sounds: Share of the items with a clip, and with a recording.
+      kind: overlapping, or complementary: text, photo, numbers and history each tell what the
+        others do not.
     """
 
     items: int = 2000
@@ -45,6 +47,7 @@ class Simulate:
     seed: int = 0
     clips: float = 0.0
     sounds: float = 0.0
+    kind: str = "overlapping"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -329,6 +332,9 @@ class Evaluation:
       split: The split that the final table reports.
       baselines: Scorers compared on the same lists: random, popularity, bm25; with events also
         itemknn, userknn, pmi, als and gmf.
+      without: Features, or kinds for all features of a kind but those of the query: the model is
+        also scored without each of these, as if absent, and compared, to tell what it is worth.
+        A kind that the schema has none of is passed over.
       no_relevant: What a list without a relevant item counts: skip, zero or one.
       relevant_grade: The lowest grade that counts as relevant for all metrics but NDCG.
       calibration: How the tasks' chances are corrected on the validation lists: none, platt or
@@ -337,6 +343,7 @@ class Evaluation:
 
     split: str = "test"
     baselines: tuple[str, ...] = ("random", "popularity", "bm25")
+    without: tuple[str, ...] = ()
     no_relevant: str = "skip"
     relevant_grade: float = 1.0
     calibration: str = "none"

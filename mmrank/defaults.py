@@ -28,6 +28,7 @@ FEW, MANY = (
 )  # training lists below which a ranker is kept small, and from which it is large
 STEPS = 1500  # what a ranker from nothing takes to settle
 SAMPLE = 2000  # texts looked at
+MEDIA = ("image", "video", "audio", "history")  # kinds whose worth a report tells unasked
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,6 +86,7 @@ def choices(schema: Schema, dataset: Dataset) -> list[Choice]:
         Choice("training.patience", 5 if small else 3, "epochs without a better NDCG@10"),
         Choice("training.learning_rate", 2e-3, "an encoder from nothing"),
         *_goals(schema),
+        *_left_out(schema, dataset),
     ]
     relevant = _relevant_grade(schema, dataset)
     if relevant is not None:
@@ -146,6 +148,15 @@ def _goals(schema: Schema) -> list[Choice]:
     if len(found) == 1:
         tasks = {found[0]: {"loss": {"name": "softmax_loss"}}}
     return [Choice("training.tasks", tasks, "the schema has no grade")]
+
+
+def _left_out(schema: Schema, dataset: Dataset) -> list[Choice]:
+    """The media and the history that the report goes without, where that is cheap to compute."""
+    kinds = {f.kind for f in schema.features if f.side in ("item", "user")}
+    found = [kind for kind in MEDIA if kind in kinds]
+    if not found or len(dataset.rows("test")) > len(dataset.rows("train")):
+        return []
+    return [Choice("evaluation.without", found, "tells what each is worth")]
 
 
 def _longest_words(schema: Schema, dataset: Dataset) -> int:

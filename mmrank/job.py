@@ -13,13 +13,16 @@ import tensorflow as tf
 from mmrank.build import Run, check_config
 from mmrank.config import STATE_FILE, Config, ConfigError
 from mmrank.data.tables import DataError, Dataset
+from mmrank.encoders import HISTORY, KINDS
 from mmrank.evaluation.baselines import baseline_scores, check_names
 from mmrank.evaluation.calibration import calibrate, check_calibration
 from mmrank.evaluation.offline import evaluate_scores
 from mmrank.evaluation.report import Report
 from mmrank.evaluation.tasks import TaskReport, ranking_label, report_tasks
+from mmrank.features import MODEL_SIDES
 from mmrank.outputs import write_whole
 from mmrank.records.source import RecordLists
+from mmrank.schema import Schema, did_you_mean
 from mmrank.serving.export import export_run
 from mmrank.training.callbacks import State
 from mmrank.training.loop import train_run
@@ -47,8 +50,12 @@ class Finished:
     seconds: dict[str, float]
 
 
-def check_job(config: Config) -> None:
+def check_job(config: Config, schema: Schema) -> None:
     """Checks all names in a config that some table resolves, before anything slow begins.
+
+    Args:
+      config: The config.
+      schema: The schema of the data, whose features it names.
 
     Raises:
       ConfigError: A name that there is not.
@@ -58,7 +65,39 @@ def check_job(config: Config) -> None:
     except ValueError as error:
         raise ConfigError(f"evaluation.baselines: {error}") from error
     check_config(config)
+    left_out(config, schema)
     check_calibration(config.evaluation.calibration)
+
+
+def left_out(config: Config, schema: Schema) -> dict[str, list[str]]:
+    """What the ranker is scored without, by the name of the row in the report.
+
+    An entry of `evaluation.without` is a feature, or a kind for all features of it but those of the
+    query; a kind with one feature goes by that feature's name. What the ranker does not have
+    anyway, because the schema has no such kind or `model.drop` names it, makes no row.
+
+    Args:
+      config: The config.
+      schema: The schema of the data.
+
+    Raises:
+      ConfigError: An entry is neither a feature of the schema nor a kind.
+    """
+    features = schema.side(*MODEL_SIDES)
+    known = {f.name for f in features} | {*KINDS, HISTORY}
+    rows = {}
+    for entry in config.evaluation.without:
+        if entry not in known:
+            raise ConfigError(
+                f"evaluation.without: {entry!r} is neither a feature nor a kind"
+                f"{did_you_mean(entry, known)}"
+            )
+        meant = [f.name for f in features if f.name == entry]
+        meant = meant or [f.name for f in features if f.kind == entry and f.side != "query"]
+        used = [name for name in meant if name not in config.model.drop]
+        if used:
+            rows[used[0] if len(used) == 1 else entry] = used
+    return rows
 
 
 def train(
@@ -98,6 +137,9 @@ def measure_and_export(trained: Run, dataset: Dataset, started: float) -> Finish
         raise DataError(f"{dataset.folder}: the split {split!r} has no list; set evaluation.split")
     logger.info("scoring %s", split)
     scores = {"model": trained.score(dataset, rows)}
+    for name, drop in left_out(config, dataset.schema).items():
+        logger.info("scoring %s without %s", split, name)
+        scores[f"without {name}"] = trained.score(dataset, rows, drop=drop)
     scores |= baseline_scores(
         dataset, rows, config.evaluation.baselines, trained.fitted.as_of(dataset)
     )

@@ -42,6 +42,7 @@ def _run(arguments: argparse.Namespace) -> None:
             sales_weight=arguments.sales_weight,
             randomised=arguments.randomised,
             match=arguments.match,
+            kind=arguments.kind,
         )
     print(f"{arguments.out}\n{summary}")
     print(f"next: python -m mmrank.train --config configs/quickstart.yaml --data {arguments.out}")
@@ -117,6 +118,13 @@ def _parser() -> argparse.ArgumentParser:
         "--match",
         action="store_true",
         help="log what the ranker counted of the query's words as a feature of the pair",
+    )
+    parser.add_argument(
+        "--kind",
+        default="overlapping",
+        metavar="KIND",
+        help="overlapping, or complementary: text, photo, numbers and history each tell what the "
+        "others do not (default overlapping)",
     )
     return parser
 

@@ -142,7 +142,7 @@ def _run(args: argparse.Namespace) -> None:
     from mmrank.training.strategy import make_strategy
 
     strategy = make_strategy(config.training.strategy)  # TensorFlow joins workers before all else
-    check_job(config)
+    check_job(config, dataset.schema)
     trained = train(config, dataset, run, args.resume, args.init_from, strategy)
     if not worker.is_chief:
         logger.info("trained; the first worker evaluates and exports")

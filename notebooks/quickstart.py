@@ -30,7 +30,8 @@ if importlib.util.find_spec("mmrank") is None:
 # ## A shop
 #
 # Titles, descriptions and queries in Chinese and English, drawn photos that show what the text
-# leaves out, shoppers with lasting tastes, and logged result pages whose true grades are known.
+# leaves out, shoppers whose past tells what they do not type, and logged result pages whose true
+# grades are known.
 
 # %%
 import os
@@ -43,7 +44,7 @@ size = {"items": 300, "queries": 400, "users": 60}
 
 from mmrank.data.simulator import simulate
 
-print(simulate(work / "shop", seed=3, **size))
+print(simulate(work / "shop", seed=3, kind="complementary", **size))
 
 # %%
 import pandas as pd

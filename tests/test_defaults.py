@@ -92,6 +92,17 @@ def test_grades_without_a_zero_are_relevant_from_the_middle_on(tmp_path: pathlib
     assert chosen(from_one)["evaluation.relevant_grade"] == 2.0
 
 
+def test_the_worth_of_media_and_history_is_told(tiny_shop: pathlib.Path) -> None:
+    dataset = load_dataset(tiny_shop)
+    assert chosen(dataset)["evaluation.without"] == ["image", "history"]
+    given = {"evaluation": {"without": []}}
+    assert default_config(dataset.schema, dataset, given).evaluation.without == ()
+
+
+def test_the_worth_of_text_and_labels_is_not(tmp_path: pathlib.Path) -> None:
+    assert "evaluation.without" not in chosen(shop(tmp_path / "shop", 20, {"grade": ""}))
+
+
 def test_what_is_given_stays_and_the_rest_is_told(
     tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -36,6 +36,14 @@ def test_nonsense_is_one_line_and_code_2(
     assert "\n" not in error
 
 
+def test_the_kind_is_passed_on(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = _arguments(tmp_path / "shop")
+    assert command.main([*arguments, "--kind", "complimentary"]) == 2
+    assert capsys.readouterr().err.startswith("error: kind is 'complimentary', but must be one of")
+    assert command.main([*arguments, "--kind", "complementary"]) == 0
+    assert "kind: complementary" in (tmp_path / "shop" / "simulation.yaml").read_text("utf-8")
+
+
 def test_a_full_folder_is_refused(
     tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -25,7 +25,7 @@ model:
             depth_coefficient: 0.1}
   head: {hidden: [16]}
 training: {batch_lists: 16, epochs: 1}
-evaluation: {baselines: [random, bm25]}
+evaluation: {baselines: [random, bm25], without: [image, number]}
 """
 
 
@@ -132,6 +132,19 @@ def test_from_data_to_export(config: pathlib.Path, tiny_shop: pathlib.Path) -> N
     assert again["metrics"]["model"].keys() == first["metrics"]["model"].keys()
     for name, interval in first["metrics"]["model"].items():
         assert again["metrics"]["model"][name]["mean"] == pytest.approx(interval["mean"])
+
+    # The rows that tell what a feature is worth: scored without it, and compared like a baseline.
+    # Of its numbers this ranker has the price alone, which the row is named by.
+    rows = [c["b"] for c in first["comparisons"] if c["metric"] == "ndcg@10"]
+    assert rows == ["without photo", "without price", "random", "bm25"]
+    run(*command[2:4], "--drop", "price", "--json", "less.json", "--baselines", "random,bm25")
+    less = json.loads((folder / "less.json").read_text(encoding="utf-8"))
+    for name, at in {"photo": again, "price": less}.items():
+        dropped = at["metrics"][f"without {name}"]
+        for metric, interval in first["metrics"][f"without {name}"].items():
+            assert dropped[metric]["mean"] == pytest.approx(interval["mean"])
+    tail = said[: said.index("\nrun ")].rstrip().splitlines()
+    assert [line.split("  ")[0] for line in tail[-4:]] == [f"model - {row}" for row in rows]
 
     card = json.loads((trained / "export/1/assets.extra/model_card.json").read_text("utf-8"))
     assert card["run"] == "small-1"

@@ -83,11 +83,11 @@ class Report:
     def to_text(self) -> str:
         """The report as plain text of at most 100 columns (unless names are very long)."""
         parts = [self._heading(), *self._metric_tables()]
-        if self.comparisons:
-            parts.append(self._comparison_table())
         parts.extend(self._slice_tables())
         if self.exposure:
             parts.append(self._exposure_table())
+        if self.comparisons:  # last: on a terminal it is what is read first
+            parts.append(self._comparison_table())
         return "\n\n".join(parts) + "\n"
 
     def _heading(self) -> str:

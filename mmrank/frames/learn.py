@@ -125,7 +125,7 @@ def fit(
         schema = write_frames(columns, judged, catalog, folder / DATA, media)
         dataset = checked_dataset(folder / DATA)
         settings = default_config(schema, dataset, plain) if chosen else given
-        check_job(settings)
+        check_job(settings, dataset.schema)
         trained = train(settings, dataset, folder)
         finished = measure_and_export(trained, dataset, started)
     except BaseException:

@@ -12,6 +12,7 @@ import pandas as pd
 from mmrank.data.simulator.clicks import ClickModel
 from mmrank.data.simulator.clips import write_clips
 from mmrank.data.simulator.hidden import MOTION, SOUND, with_hidden
+from mmrank.data.simulator.kinds import KINDS
 from mmrank.data.simulator.logs import LONGEST, LoggingRanker, make_log
 from mmrank.data.simulator.photos import photo_states
 from mmrank.data.simulator.products import make_products
@@ -43,6 +44,7 @@ def simulate(
     sales_weight: float = LoggingRanker.sales,
     randomised: float = 0.0,
     match: bool = False,
+    kind: str = "overlapping",
 ) -> Summary:
     """A summary of the simulated shop that is written into `out`.
 
@@ -65,6 +67,9 @@ def simulate(
       eta: Severity of the position bias: position k is looked at with a chance of k^−eta.
       sales_weight, randomised, match: Of the ranker that ordered the logged pages, see
         `LoggingRanker`.
+      kind: What texts tell, what is asked for and what shoppers like, by name: `overlapping`, or
+        `complementary`, where text, photo, numbers and history each tell what the others do not.
+        See `mmrank/data/simulator/kinds.py`.
 
     Returns:
       The figures of the shop.
@@ -88,15 +93,20 @@ def simulate(
             raise UserError(f"{name} is {weight}, but must be from 0 to {MAX_WEIGHT}")
     if sales_weight != LoggingRanker.sales:
         arguments["sales_weight"] = sales_weight
+    if kind not in KINDS:
+        raise UserError(f"kind is {kind!r}, but must be one of {', '.join(KINDS)}")
+    told: dict[str, float | str] = dict(arguments)
+    if kind != "overlapping":
+        told["kind"] = kind
     model = ClickModel(eta=eta)
     ranker = LoggingRanker(sales_weight, randomised, match)
     with new_folder(pathlib.Path(out)) as folder:
         # A stream of chance of its own for each part: more shoppers leave the products as they are.
         streams = [np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(9)]
-        products = make_products(items, streams[0])
+        products = make_products(items, streams[0], KINDS[kind])
         states = photo_states(items, streams[1])
         shoppers = make_shoppers(users, streams[2])
-        asked = make_queries(max(8, queries // 3), products, streams[3])
+        asked = make_queries(max(8, queries // 3), products, streams[3], KINDS[kind])
         hidden: list[HiddenMedia] = []
         if clips:
             products, asked = with_hidden(products, asked, MOTION, streams[7])
@@ -110,11 +120,11 @@ def simulate(
                 write_sounds, products=products, share=sounds, rng=streams[8], progress=progress
             )
             hidden.append((Feature("sound", "audio", "item", "sound"), write))
-        past = past_events(shoppers, products, streams[4])
+        past = past_events(shoppers, products, streams[4], KINDS[kind])
         lists, caused = make_log(
-            queries, products, shoppers, asked, model, streams[5], progress, ranker
+            queries, products, shoppers, asked, model, streams[5], progress, ranker, KINDS[kind]
         )
         events = pd.concat([past, caused], ignore_index=True)
         write_dataset(folder, products, states, asked, lists, events, streams[6], progress, hidden)
-        write_simulation(folder, arguments, model)
+        write_simulation(folder, told, model)
     return summarize(lists, len(events), states)

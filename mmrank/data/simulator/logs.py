@@ -11,6 +11,7 @@ import pandas as pd
 from mmrank.data.simulator.clicks import ClickModel
 from mmrank.data.simulator.clock import DAY, LOG_END, LOG_START
 from mmrank.data.simulator.grades import held_share, true_grades
+from mmrank.data.simulator.kinds import OVERLAPPING, Kind
 from mmrank.data.simulator.products import Products
 from mmrank.data.simulator.queries import Queries
 from mmrank.data.simulator.shoppers import Shoppers, appeal
@@ -58,6 +59,7 @@ def make_log(
     rng: np.random.Generator,
     progress: Callable[[int], object] = lambda pages: None,
     ranker: LoggingRanker = LoggingRanker(),  # noqa: B008, it is frozen
+    kind: Kind = OVERLAPPING,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The rows of the logged lists and the events that they caused.
 
@@ -70,6 +72,7 @@ def make_log(
       rng: Source of chance.
       progress: Called with 1 after each page.
       ranker: How the pages are ordered.
+      kind: What the shoppers like.
 
     Returns:
       lists: A row per candidate with list, query, user, item (numbers), position (from 1), grade,
@@ -89,7 +92,7 @@ def make_log(
     for number in range(count):
         page = _Page(int(asked[number]), int(users[number]), int(times[number]))
         items, match, shuffled = _shown(page, products, queries, rng, ranker)
-        grade = _grades(page, items, products, shoppers, queries)
+        grade = _grades(page, items, products, shoppers, queries, kind)
         position = np.arange(1, len(items) + 1)
         click, dwell, bought = model.visit(position, grade, rng)
         shown.append(items)
@@ -174,14 +177,19 @@ def _candidates(
 
 
 def _grades(
-    page: _Page, items: np.ndarray, products: Products, shoppers: Shoppers, queries: Queries
+    page: _Page,
+    items: np.ndarray,
+    products: Products,
+    shoppers: Shoppers,
+    queries: Queries,
+    kind: Kind,
 ) -> np.ndarray:
     wanted = queries.wanted[page.query]
     return true_grades(
         products.types[items] == queries.types[page.query],
         held_share(wanted, products.attributes[items]),
         int((wanted >= 0).sum()),
-        appeal(shoppers, page.user, products, items),
+        appeal(shoppers, page.user, products, items, kind),
     )
 
 

@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 
 from mmrank.data.simulator.clock import LOG_END, LOG_START, START
+from mmrank.data.simulator.kinds import OVERLAPPING, Kind
 from mmrank.data.simulator.texts import make_tags, make_texts
 from mmrank.data.simulator.world import (
     ATTRIBUTE_NAMES,
@@ -66,7 +67,7 @@ class Products:
         return self.attributes[:, len(ATTRIBUTE_NAMES) + self.hidden.index(hidden)]
 
 
-def make_products(items: int, rng: np.random.Generator) -> Products:
+def make_products(items: int, rng: np.random.Generator, kind: Kind = OVERLAPPING) -> Products:
     """A catalogue of that many products.
 
     Price is base price of the type × exp(1.6 (level − 0.5)); the level leans on the brand. Sales
@@ -108,7 +109,7 @@ def make_products(items: int, rng: np.random.Generator) -> Products:
     noise = rng.normal(0, 0.8, items) / np.sqrt(np.maximum(rating_count, 1))
     rating = np.where(rating_count > 0, np.clip(1 + 4 * quality + noise, 1, 5).round(1), np.nan)
 
-    title, description, named, type_named = make_texts(types, attributes, rng)
+    title, description, named, type_named = make_texts(types, attributes, rng, kind)
     return Products(
         types=types,
         attributes=attributes,

@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 
+from mmrank.data.simulator.kinds import OVERLAPPING, Kind
 from mmrank.data.simulator.products import Products
 from mmrank.data.simulator.world import (
     ATTRIBUTE_NAMES,
@@ -16,16 +17,6 @@ from mmrank.data.simulator.world import (
     value_of,
 )
 
-ASKED = {
-    "colour": 0.42,
-    "pattern": 0.32,
-    "material": 0.06,
-    "style": 0.06,
-    "season": 0.03,
-    "brand": 0.05,
-    "price": 0.06,
-}
-NAMED_SHARES = (0.20, 0.40, 0.40)  # of queries that name no, one and two attributes
 ZIPF = 0.8
 PLAIN, MIDDLE = [p.key for p in PATTERNS].index("plain"), 1
 
@@ -51,20 +42,22 @@ class Queries:
         return len(self.types)
 
 
-def make_queries(count: int, products: Products, rng: np.random.Generator) -> Queries:
+def make_queries(
+    count: int, products: Products, rng: np.random.Generator, kind: Kind = OVERLAPPING
+) -> Queries:
     """Up to `count` distinct queries, the k-th asked with a frequency of 1 / k^0.8.
 
     A query describes an existing product by its type and no, one or two of its attributes, so that
-    something can be found; attributes named in it follow `ASKED`.
+    something can be found; attributes named in it follow `kind.asked`.
     """
-    weights = np.array([ASKED[name] for name in ATTRIBUTE_NAMES])
+    weights = np.array([kind.asked.get(name, 0.0) for name in ATTRIBUTE_NAMES])
     types: list[int] = []
     wanted: list[np.ndarray] = []
     texts: dict[str, None] = {}
     for _ in range(count):
         item = int(rng.integers(len(products)))
         askable = weights * _askable(products.attributes[item])
-        named = rng.choice(3, p=NAMED_SHARES)
+        named = rng.choice(3, p=kind.named)
         chosen = rng.choice(len(weights), size=named, replace=False, p=askable / askable.sum())
         want = np.full(len(weights), -1)
         want[chosen] = products.attributes[item, chosen]

@@ -9,14 +9,12 @@ import pandas as pd
 from scipy.special import expit
 
 from mmrank.data.simulator.clock import LOG_START, START
+from mmrank.data.simulator.kinds import OVERLAPPING, Kind
 from mmrank.data.simulator.products import Products
 from mmrank.data.simulator.world import ATTRIBUTES, column
 
 NEW_SHARE = 0.1  # shoppers without any event before the log
 MEAN_VIEWS = 40
-# Of the taste: how much colour, brand, style and price level weigh.
-WEIGHTS = {"colour": 0.40, "brand": 0.25, "style": 0.20, "price": 0.15}
-TASTE_WEIGHT = 0.85  # against quality
 CART_GIVEN_VIEW, PURCHASE_GIVEN_CART = 0.4, 0.5  # at appeal 1
 
 
@@ -41,6 +39,10 @@ class Shoppers:
     def __len__(self) -> int:
         return len(self.level)
 
+    def liking(self, attribute: str) -> np.ndarray:
+        """How much each shopper likes each value, [users, values]."""
+        return {"colour": self.colour, "brand": self.brand, "style": self.style}[attribute]
+
 
 def make_shoppers(users: int, rng: np.random.Generator) -> Shoppers:
     """That many shoppers. A liking is Beta(0.5, 0.8): most values are liked much or not at all."""
@@ -57,26 +59,38 @@ def make_shoppers(users: int, rng: np.random.Generator) -> Shoppers:
     )
 
 
-def appeal(shoppers: Shoppers, user: int, products: Products, items: np.ndarray) -> np.ndarray:
+def appeal(
+    shoppers: Shoppers,
+    user: int,
+    products: Products,
+    items: np.ndarray,
+    kind: Kind = OVERLAPPING,
+) -> np.ndarray:
     """How much each item appeals to a shopper, whatever was asked for; 0 to 1, [len(items)].
 
-    appeal = logistic(8 (0.85 taste + 0.15 quality − 0.42)), where taste is the weighted mean of the
-    shopper's liking of the colour (0.40), the brand (0.25) and the style (0.20) and of the nearness
-    of the price level (0.15), exp(−((level − own level) / 0.25)²).
+    appeal = logistic(8 (w taste + (1 − w) quality − c)), where taste is the weighted mean of the
+    shopper's likings of the item's values and of the nearness of the price level,
+    exp(−((level − own level) / 0.25)²). Weights, w and c are the kind's (`tastes`, `taste` and
+    `usual_appeal`).
     """
     values = products.attributes[items]
-    near = np.exp(-(((products.level[items] - shoppers.level[user]) / 0.25) ** 2))
-    taste = (
-        WEIGHTS["colour"] * shoppers.colour[user, values[:, column("colour")]]
-        + WEIGHTS["brand"] * shoppers.brand[user, values[:, column("brand")]]
-        + WEIGHTS["style"] * shoppers.style[user, values[:, column("style")]]
-        + WEIGHTS["price"] * near
-    )
-    raw = TASTE_WEIGHT * taste + (1 - TASTE_WEIGHT) * products.quality[items]
-    return expit(8 * (raw - 0.42))
+    taste = np.zeros(len(values))
+    for name, weight in kind.tastes.items():
+        if name == "price":
+            off = (products.level[items] - shoppers.level[user]) / 0.25
+            taste += weight * np.exp(-(off**2))
+        else:
+            taste += weight * shoppers.liking(name)[user, values[:, column(name)]]
+    raw = kind.taste * taste + (1 - kind.taste) * products.quality[items]
+    return expit(8 * (raw - kind.usual_appeal))
 
 
-def past_events(shoppers: Shoppers, products: Products, rng: np.random.Generator) -> pd.DataFrame:
+def past_events(
+    shoppers: Shoppers,
+    products: Products,
+    rng: np.random.Generator,
+    kind: Kind = OVERLAPPING,
+) -> pd.DataFrame:
     """The events before the log: columns user, item (numbers), event_type and time (seconds).
 
     A shopper views items that had arrived by the start, drawn with a weight of
@@ -84,9 +98,9 @@ def past_events(shoppers: Shoppers, products: Products, rng: np.random.Generator
     """
     present = np.flatnonzero(products.arrived < START)
     popularity = (1.0 + products.sales[present]) ** 0.3
-    users, items, kinds, times = [], [], [], []
+    users, items, events, times = [], [], [], []
     for user in np.flatnonzero(~shoppers.new):
-        liked = appeal(shoppers, int(user), products, present)
+        liked = appeal(shoppers, int(user), products, present, kind)
         weight = popularity * np.exp(5 * liked)
         views = 1 + rng.poisson(rng.gamma(2.0, MEAN_VIEWS / 2))
         drawn = np.searchsorted(np.cumsum(weight) / weight.sum(), rng.random(views))
@@ -94,21 +108,21 @@ def past_events(shoppers: Shoppers, products: Products, rng: np.random.Generator
         time = rng.integers(START, LOG_START - 3600, views)
         carted = rng.random(views) < CART_GIVEN_VIEW * liked[drawn]
         bought = carted & (rng.random(views) < PURCHASE_GIVEN_CART * liked[drawn])
-        for kind, chosen, delay in (
+        for event, chosen, delay in (
             ("view", np.ones(views, dtype=bool), 0),
             ("cart", carted, 120),
             ("purchase", bought, 600),
         ):
             users.append(np.full(chosen.sum(), user))
             items.append(present[drawn[chosen]])
-            kinds += [kind] * int(chosen.sum())
+            events += [event] * int(chosen.sum())
             times.append(time[chosen] + delay)
     none = [np.empty(0, dtype=np.int64)]  # for a shop whose shoppers are all new
     return pd.DataFrame(
         {
             "user": np.concatenate(none + users),
             "item": np.concatenate(none + items),
-            "event_type": np.array(kinds, dtype=object),
+            "event_type": np.array(events, dtype=object),
             "time": np.concatenate(none + times),
         }
     )

@@ -4,28 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from mmrank.data.simulator.kinds import OVERLAPPING, Kind
 from mmrank.data.simulator.world import ATTRIBUTE_NAMES, LANGUAGES, TYPES, column, value_of
 
 DESCRIPTION_MISSING = 0.15
-# How often a title, and a description, names an attribute. The rest only the photo can tell.
-TITLE_NAMES = {
-    "colour": 0.45,
-    "pattern": 0.45,
-    "material": 0.4,
-    "style": 0.4,
-    "season": 0.3,
-    "brand": 0.6,
-    "price": 0.0,
-}
-DESCRIPTION_NAMES = {
-    "colour": 0.05,
-    "pattern": 0.05,
-    "material": 0.9,
-    "style": 0.8,
-    "season": 0.7,
-    "brand": 0.2,
-    "price": 0.0,
-}
 TYPE_IN_TITLE = 0.95
 _FILLERS = {
     "zh": ("七天无理由退货。", "全国包邮。", "送礼佳品。", "新老包装随机发货。"),
@@ -34,7 +16,10 @@ _FILLERS = {
 
 
 def make_texts(
-    types: np.ndarray, attributes: np.ndarray, rng: np.random.Generator
+    types: np.ndarray,
+    attributes: np.ndarray,
+    rng: np.random.Generator,
+    kind: Kind = OVERLAPPING,
 ) -> tuple[list[str], list[str | None], np.ndarray, np.ndarray]:
     """The titles, the descriptions, and what they name.
 
@@ -42,6 +27,7 @@ def make_texts(
       types: Product type, [items] int.
       attributes: Value number per attribute, [items, 7] int.
       rng: Source of chance.
+      kind: How often texts name what.
 
     Returns:
       titles: A text per item, Chinese, English or both.
@@ -50,9 +36,11 @@ def make_texts(
       type_named: Whether title or description names the product type, [items] bool.
     """
     items = len(types)
-    in_title = rng.random(attributes.shape) < [TITLE_NAMES[name] for name in ATTRIBUTE_NAMES]
+    in_title = rng.random(attributes.shape) < [
+        kind.in_title.get(name, 0.0) for name in ATTRIBUTE_NAMES
+    ]
     in_description = rng.random(attributes.shape) < [
-        DESCRIPTION_NAMES[name] for name in ATTRIBUTE_NAMES
+        kind.in_description.get(name, 0.0) for name in ATTRIBUTE_NAMES
     ]
     described = rng.random(items) >= DESCRIPTION_MISSING
     type_in_title = rng.random(items) < TYPE_IN_TITLE

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -131,11 +131,13 @@ def write_dataset(
     save_schema(shop_schema([feature for feature, _ in hidden], MATCH in lists), folder)
 
 
-def write_simulation(folder: pathlib.Path, arguments: dict[str, float], model: ClickModel) -> None:
+def write_simulation(
+    folder: pathlib.Path, arguments: Mapping[str, float | str], model: ClickModel
+) -> None:
     """Writes `simulation.yaml`: arguments and click model, to compare estimates with."""
     positions = np.arange(1, LONGEST + 1)
     plain = {
-        "arguments": arguments,
+        "arguments": dict(arguments),
         "click_model": {
             "kind": "position-based: P(click) = P(examined | position) P(attractive | grade)",
             "examination": "position ** -eta",
