@@ -83,7 +83,7 @@ def text_columns(columns: Columns) -> list[str]:
     return [named[role] for role in TEXTS if role in named]
 
 
-def log_types(columns: Columns, features: Iterable[Feature]) -> tuple[set[str], frozenset[str]]:
+def log_types(columns: Columns, features: Iterable[Feature]) -> tuple[set[str], set[str]]:
     """The log's columns of texts and of numbers, those of its features among them."""
     single, texts, numbers = types_of_features(
         f for f in features if f.side not in ("item", "label") and f.name != "query"
@@ -94,7 +94,7 @@ def log_types(columns: Columns, features: Iterable[Feature]) -> tuple[set[str], 
     return words, set(numbers | of_roles) - words
 
 
-def catalog_types(item: str, features: Iterable[Feature]) -> tuple[set[str], frozenset[str]]:
+def catalog_types(item: str, features: Iterable[Feature]) -> tuple[set[str], set[str]]:
     """The catalogue's columns of texts and of numbers.
 
     Args:

@@ -94,7 +94,8 @@ class PiecePlan:
 
     def marks(self) -> tuple[int, int]:
         """The ids of [CLS] and [SEP]."""
-        return tuple(self.words.vocabulary.index(w) for w in (self.words.start, self.words.end))
+        ids = self.words.vocabulary.index
+        return ids(self.words.start), ids(self.words.end)
 
     def state(self) -> dict[str, Any]:
         """The plan as JSON."""
@@ -157,7 +158,13 @@ def fit_pieces(
     longest = MARKS + cross.query_tokens + sum(cross.fields.values())
     if cross.weights != NO_WEIGHTS:
         folder = read_folder(pathlib.Path(cross.weights))
-        words, shape = folder.words, folder.shape
+        shape = folder.shape
+        if not isinstance(folder.words, BertWords):
+            raise ConfigError(
+                f"model.cross: the folder {cross.weights} has no vocab.txt; a cross-encoder reads "
+                "word pieces, so take a BERT with one"
+            )
+        words = folder.words
     else:
         texts = [_texts(kind, values(kind)) for kind in read]
         words = BertWords(word_pieces(np.concatenate(texts), cross.vocabulary_size))
