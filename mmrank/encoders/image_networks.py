@@ -13,7 +13,7 @@ from typing import Any
 import tensorflow as tf
 
 from mmrank.config import ConfigError
-from mmrank.encoders.donor import is_run, take_weights
+from mmrank.encoders.donor import checkpoint_files, is_run, take_weights
 from mmrank.encoders.imported import folder as imported
 from mmrank.encoders.imported.conventions import IMAGENET_STD, Conventions
 from mmrank.schema import did_you_mean
@@ -161,6 +161,12 @@ def _load(where: str, model: tf.keras.Model, network: str, file: str) -> None:
     Raises:
       ConfigError: It cannot be read or does not fit the network.
     """
+    path = pathlib.Path(file)
+    if path.is_dir() or not (path.is_file() or checkpoint_files(path)):
+        raise ConfigError(
+            f"{where}: weights {file!r} do not load: no such file, and no folder that `python -m "
+            "mmrank.import_encoder` made or that a run was trained in"
+        )
     try:
         status = model.load_weights(file)
         if status is not None:  # a checkpoint, of which Keras takes what fits and says nothing
@@ -169,7 +175,7 @@ def _load(where: str, model: tf.keras.Model, network: str, file: str) -> None:
         raise ConfigError(
             f"{where}: weights {file!r} do not load into network {network!r}: {error}"
         ) from error
-    if network in KERAS and _is_imagenet(network, pathlib.Path(file)):
+    if network in KERAS and _is_imagenet(network, path):
         _scale_as_keras(model)
 
 

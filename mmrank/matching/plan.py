@@ -17,7 +17,7 @@ from mmrank.matching.pieces import PiecePlan, PieceRows, fit_pieces
 from mmrank.matching.terms import TermLayout
 
 # Kinds of feature that say something in words; names are looked for in queries as a whole.
-TEXTS, NAMES = ("text",), ("category", "tags")
+TEXTS, NAMES = ("text", "attributes"), ("category", "tags")
 MOST_WORDS, MOST_QUERY_WORDS, MOST_LEXICON = 128, 16, 200_000
 GRAMS, QUERY_GRAMS, NUMBERS, QUERY_NUMBERS, TAGS = 48, 24, 8, 4, 8
 LONG_TEXT = 16  # words from which a text's runs of characters say too little
@@ -204,7 +204,7 @@ def fit_plan(
       values: The column that a feature is fitted on: of a query feature the training lists', of an
         item feature the catalogue's.
     """
-    asking = [k for k in queries if k.feature.kind in TEXTS]
+    asking = [k for k in queries if k.feature.kind == "text"]
     worded = [k for k in items if k.feature.kind in (*TEXTS, *NAMES)]
     if not asking or not worded:
         return None

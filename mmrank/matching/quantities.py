@@ -9,76 +9,11 @@ import math
 import numpy as np
 import tensorflow as tf
 
+from mmrank.data.units import UNITS
 from mmrank.matching.words import hashes
 
-# What a number counts. 0 is no number, 1 a number without a unit.
+# What a number counts: nothing, itself, or from 2 on what its unit measures.
 NONE, BARE = 0, 1
-_LENGTH, _VOLUME, _MASS, _POWER, _VOLTAGE, _CURRENT, _FREQUENCY, _MEMORY, _COUNT, _AREA = range(
-    2, 12
-)
-_TEMPERATURE, _LIGHT, _TIME, _CHARGE, _FLOW, _ENERGY = range(12, 18)
-
-# Units as `words_of` leaves them, those of two words or ideographs written as one, with what one is
-# in the first of its kind.
-UNITS: dict[str, tuple[int, float]] = {
-    **dict.fromkeys(("mm", "millimeter", "millimeters", "毫米"), (_LENGTH, 1.0)),
-    **dict.fromkeys(("cm", "centimeter", "centimeters", "厘米", "公分"), (_LENGTH, 10.0)),
-    **dict.fromkeys(("m", "meter", "meters", "metre", "metres", "米"), (_LENGTH, 1000.0)),
-    **dict.fromkeys(("in", "inch", "inches", "英寸", "寸"), (_LENGTH, 25.4)),
-    **dict.fromkeys(("ft", "foot", "feet", "英尺"), (_LENGTH, 304.8)),
-    **dict.fromkeys(("yd", "yard", "yards"), (_LENGTH, 914.4)),
-    **dict.fromkeys(("ml", "milliliter", "milliliters", "毫升"), (_VOLUME, 1.0)),
-    **dict.fromkeys(("cl",), (_VOLUME, 10.0)),
-    **dict.fromkeys(("l", "liter", "liters", "litre", "litres", "升"), (_VOLUME, 1000.0)),
-    **dict.fromkeys(("floz",), (_VOLUME, 29.5735)),
-    **dict.fromkeys(("pt", "pint", "pints"), (_VOLUME, 473.176)),
-    **dict.fromkeys(("qt", "quart", "quarts"), (_VOLUME, 946.353)),
-    **dict.fromkeys(("gal", "gallon", "gallons"), (_VOLUME, 3785.41)),
-    **dict.fromkeys(("cuft",), (_VOLUME, 28316.8)),
-    **dict.fromkeys(("mg",), (_MASS, 0.001)),
-    **dict.fromkeys(("g", "gram", "grams", "gr", "克"), (_MASS, 1.0)),
-    **dict.fromkeys(("kg", "kilo", "kilogram", "kilograms", "公斤", "千克"), (_MASS, 1000.0)),
-    **dict.fromkeys(("oz", "ounce", "ounces"), (_MASS, 28.3495)),
-    **dict.fromkeys(("lb", "lbs", "pound", "pounds"), (_MASS, 453.592)),
-    **dict.fromkeys(("w", "watt", "watts", "瓦"), (_POWER, 1.0)),
-    **dict.fromkeys(("kw",), (_POWER, 1000.0)),
-    **dict.fromkeys(("hp",), (_POWER, 745.7)),
-    **dict.fromkeys(("v", "volt", "volts", "伏"), (_VOLTAGE, 1.0)),
-    **dict.fromkeys(("a", "amp", "amps", "ampere", "安"), (_CURRENT, 1.0)),
-    **dict.fromkeys(("hz",), (_FREQUENCY, 1.0)),
-    **dict.fromkeys(("mhz",), (_FREQUENCY, 1e6)),
-    **dict.fromkeys(("ghz",), (_FREQUENCY, 1e9)),
-    **dict.fromkeys(("mb",), (_MEMORY, 1.0)),
-    **dict.fromkeys(("gb",), (_MEMORY, 1024.0)),
-    **dict.fromkeys(("tb",), (_MEMORY, 1048576.0)),
-    **dict.fromkeys(
-        (
-            "pack",
-            "packs",
-            "pk",
-            "ct",
-            "count",
-            "pc",
-            "pcs",
-            "piece",
-            "pieces",
-            "set",
-            "只",
-            "件",
-            "包",
-        ),
-        (_COUNT, 1.0),
-    ),
-    **dict.fromkeys(("sqft",), (_AREA, 1.0)),
-    **dict.fromkeys(("deg", "degree", "degrees", "度"), (_TEMPERATURE, 1.0)),
-    **dict.fromkeys(("lm", "lumen", "lumens"), (_LIGHT, 1.0)),
-    **dict.fromkeys(("min", "minute", "minutes", "分钟"), (_TIME, 1.0)),
-    **dict.fromkeys(("h", "hr", "hrs", "hour", "hours", "小时"), (_TIME, 60.0)),
-    **dict.fromkeys(("mah",), (_CHARGE, 1.0)),
-    **dict.fromkeys(("ah",), (_CHARGE, 1000.0)),
-    **dict.fromkeys(("gpm",), (_FLOW, 1.0)),
-    **dict.fromkeys(("btu",), (_ENERGY, 1.0)),
-}
 CLOSE = 0.005  # of two logarithms that count as one number: half a percent
 
 
@@ -87,8 +22,9 @@ class Quantities:
     """The first Q numbers of some texts.
 
     Attributes:
-      kinds: What each counts, [..., Q]: 0 for none, 1 for a bare number, else a kind of unit.
-      amounts: Logarithms of the numbers in the first unit of their kind, [..., Q].
+      kinds: What each counts, [..., Q]: 0 for none, 1 for a bare number, else what its unit
+        measures.
+      amounts: Logarithms of the numbers in base units of what is measured, [..., Q].
       numbers: Logarithms of the numbers as they stand, [..., Q].
     """
 
@@ -198,10 +134,15 @@ def _units(words: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
 @functools.cache
 def _table() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Hashes of the units in rising order, their kinds, and logarithms of their sizes."""
+    """Hashes of the units in rising order, what they measure, and logarithms of their sizes.
+
+    Units stand as `words_of` leaves them: those of two words, or of ideographs, written as one.
+    """
+    units = {s.replace(" ", ""): unit for s, unit in UNITS.items() if s.replace(" ", "").isalpha()}
+    measured = sorted({what for what, _ in units.values()})
     with tf.init_scope():
-        numbers = hashes(tf.constant(list(UNITS))).numpy()
+        numbers = hashes(tf.constant(list(units))).numpy()
     order = np.argsort(numbers)
-    kinds = np.array([float(kind) for kind, _ in UNITS.values()], np.float32)
-    scales = np.array([math.log(size) for _, size in UNITS.values()], np.float32)
+    kinds = np.array([BARE + 1 + measured.index(what) for what, _ in units.values()], np.float32)
+    scales = np.array([math.log(size) for _, size in units.values()], np.float32)
     return numbers[order], kinds[order], scales[order]

@@ -19,13 +19,13 @@ def read(texts: list[str], width: int = 4) -> Quantities:
     [
         ("", []),
         ("no number", []),
-        ("3/4 in", [19.05]),
-        ('42"', [1066.8]),
-        ("1 1/2 in. and 1-1/2 inch", [38.1, 38.1]),
-        ("500ml or 0.5 l", [500, 500]),
-        ("20 fl oz", [591.47]),
-        ("饮料500毫升", [500]),
-        ("6 ft 2 in", [1828.8, 50.8]),
+        ("3/4 in", [0.01905]),
+        ('42"', [1.0668]),
+        ("1 1/2 in. and 1-1/2 inch", [0.0381, 0.0381]),
+        ("500ml or 0.5 l", [0.5, 0.5]),
+        ("20 fl oz", [0.59147]),
+        ("饮料500毫升", [0.5]),
+        ("6 ft 2 in", [1.8288, 0.0508]),
         ("7", [7]),
         ("2 1/2", [2.5]),
         ("1/0 in", []),
@@ -37,7 +37,7 @@ def test_amounts(text: str, amounts: list[float]) -> None:
     kinds, logs = found.kinds.numpy(), found.amounts.numpy()
     assert np.exp(logs[0][kinds[0] > 0]) == pytest.approx(amounts, rel=1e-3)
     # A text's last number has nothing to do with the next text's first word.
-    assert np.exp(logs[1][:1]) == pytest.approx([3000], rel=1e-4)
+    assert np.exp(logs[1][:1]) == pytest.approx([3], rel=1e-4)
 
 
 def test_a_number_at_the_end_of_a_text_takes_no_unit_from_the_next() -> None:
