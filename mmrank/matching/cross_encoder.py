@@ -223,8 +223,8 @@ class CrossEncoder(tf.keras.layers.Layer):
         return self._copy(weights)
 
     def get_config(self) -> dict[str, Any]:
-        names = ("start", "end", "padding", "outputs", "rescore", "alone", "trainable_bert")
-        names += ("sub_batch", "recompute")
+        names = ["start", "end", "padding", "outputs", "rescore", "alone", "trainable_bert"]
+        names += ["sub_batch", "recompute"]
         return super().get_config() | {
             "shape": dataclasses.asdict(self.shape),
             **{name: getattr(self, name) for name in names},

@@ -94,7 +94,8 @@ class PiecePlan:
 
     def marks(self) -> tuple[int, int]:
         """The ids of [CLS] and [SEP]."""
-        return tuple(self.words.vocabulary.index(w) for w in (self.words.start, self.words.end))
+        find = self.words.vocabulary.index
+        return find(self.words.start), find(self.words.end)
 
     def state(self) -> dict[str, Any]:
         """The plan as JSON."""
