@@ -37,7 +37,7 @@ from pipelines.difficulty import random_ndcg
 
 PRODUCTS = "products.jsonl"
 RATINGS = "ratings.csv"
-TEXTS = ("title", "name", "short_description", "supplier")
+TEXTS = ("title", "name", "supplier")
 ATTRIBUTE = "attr_"
 FOLDS = 5
 VALID_ONE_IN = 8
@@ -51,7 +51,7 @@ SCHEMA = Schema(
         Feature("query", "text", "query", "query"),
         Feature("title", "text", "item", "title"),
         Feature("name", "text", "item", "name"),
-        Feature("short_description", "text", "item", "short_description"),
+        Feature("description", "text", "item", "description"),
         Feature("attributes", "attributes", "item", "attributes"),
         Feature("supplier", "category", "item", "supplier"),
         Feature("price", "number", "item", "price", {"log": True}),
@@ -75,7 +75,9 @@ def read_products(source: pathlib.Path) -> pd.DataFrame:
     rows = [
         {
             "item_id": str(product["id"]),
-            **{name: " ".join(str(product.get(name) or "").split()) for name in TEXTS},
+            **{name: _text(product, name) for name in TEXTS},
+            # Read together: a description says what the title does not, and not what it does.
+            "description": f"{_text(product, 'title')}. {_text(product, 'short_description')}",
             "price": product.get("price"),
             "date_released": product.get("date_released"),
             "attributes": lines_of(product),
@@ -98,6 +100,11 @@ def _products(file: pathlib.Path) -> Iterator[Mapping[str, Any]]:
         raise
     except (ValueError, OSError, EOFError, zlib.error) as error:
         raise InputError(f"{file}, after line {number}: {error}; download it again") from error
+
+
+def _text(product: Mapping[str, Any], name: str) -> str:
+    """A text of a product with single spaces; empty where there is none."""
+    return " ".join(str(product.get(name) or "").split())
 
 
 def lines_of(product: Mapping[str, Any]) -> str:
@@ -165,6 +172,7 @@ def prepare(
     ratings: pathlib.Path | None = None,
     folds: int = FOLDS,
     fold: int = 0,
+    judged: bool = False,
 ) -> None:
     """Writes the prepared dataset of `source` to the new folder `out` and prints a summary.
 
@@ -174,6 +182,7 @@ def prepare(
       ratings: Judgements to take in place of the folder's.
       folds: In how many parts the queries are divided.
       fold: Which of them is the test, from 0.
+      judged: Keep the products that some query was judged with, and no others.
 
     Raises:
       InputError: The source cannot be used.
@@ -186,6 +195,8 @@ def prepare(
         raise InputError(f"--folds {folds}: there are {lists['query'].nunique()} queries only")
     lists["split"] = lists["query"].map(splits(list(lists["query"].unique()), folds, fold))
     lists.insert(0, "list_id", lists["query"])
+    if judged:
+        catalog = catalog[catalog["item_id"].isin(lists["item_id"])]
     with new_folder(out) as folder:
         catalog.to_parquet(folder / SCHEMA.catalog.file, index=False)
         lists.to_parquet(folder / SCHEMA.lists.file, index=False)
@@ -228,6 +239,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--fold", type=int, default=0, help="the part that is the test, from 0 (default 0)"
     )
+    parser.add_argument(
+        "--judged",
+        action="store_true",
+        help="keep judged products alone, a tenth of the catalogue, for quick trials",
+    )
     args = parser.parse_args(argv)
     if args.folds < 2:
         parser.error(f"--folds {args.folds}: must be at least 2")
@@ -235,7 +251,12 @@ def main(argv: list[str] | None = None) -> int:
         parser.error(f"--fold {args.fold}: must be from 0 to {args.folds - 1}")
     return exit_code(
         lambda: prepare(
-            args.source, args.out, ratings=args.ratings, folds=args.folds, fold=args.fold
+            args.source,
+            args.out,
+            ratings=args.ratings,
+            folds=args.folds,
+            fold=args.fold,
+            judged=args.judged,
         )
     )
 
