@@ -223,15 +223,10 @@ class CrossEncoder(tf.keras.layers.Layer):
         return self._copy(weights)
 
     def get_config(self) -> dict[str, Any]:
-<<<<<<< HEAD
         names = (
             *("start", "end", "padding", "outputs", "rescore", "alone", "trainable_bert"),
             *("sub_batch", "recompute"),
         )
-=======
-        names = ["start", "end", "padding", "outputs", "rescore", "alone", "trainable_bert"]
-        names += ["sub_batch", "recompute"]
->>>>>>> cross
         return super().get_config() | {
             "shape": dataclasses.asdict(self.shape),
             **{name: getattr(self, name) for name in names},
