@@ -22,10 +22,7 @@ from mmrank.data.tables import Dataset
 from mmrank.schema import Schema
 
 logger = logging.getLogger(__name__)
-FEW, MANY = (
-    500,
-    5000,
-)  # training lists below which a ranker is kept small, and from which it is large
+FEW, MANY = 500, 5000  # training lists below which a ranker is small, and from which it is large
 STEPS = 1500  # what a ranker from nothing takes to settle
 SAMPLE = 2000  # texts looked at
 MEDIA = ("image", "video", "audio", "history")  # kinds whose worth a report tells unasked
@@ -60,14 +57,19 @@ def default_config(
       ConfigError: `given` has an unknown key, or a value of the wrong type.
     """
     plain = copy.deepcopy(dict(given or {}))
-    for choice in choices(schema, dataset):
+    for choice in choices(schema, dataset, _names_pretrained(plain)):
         if _put(plain, choice):
             logger.info("chosen: %s %s (%s)", choice.key, choice.value, choice.why)
     return from_mapping(Config, plain, "config")
 
 
-def choices(schema: Schema, dataset: Dataset) -> list[Choice]:
-    """All that is chosen for a dataset, in the order of the config."""
+def choices(schema: Schema, dataset: Dataset, pretrained: bool = False) -> list[Choice]:
+    """All that is chosen for a dataset, in the order of the config.
+
+    Args:
+      schema, dataset: As for `default_config`.
+      pretrained: Whether the user's config names an encoder that was trained elsewhere.
+    """
     train = dataset.rows("train")
     lists = train[schema.lists.list].nunique()
     rows = f"{lists:,} training lists"
@@ -84,7 +86,9 @@ def choices(schema: Schema, dataset: Dataset) -> list[Choice]:
         Choice("training.batch_lists", batch, rows),
         Choice("training.epochs", epochs, f"{steps:,} steps an epoch, at most about {STEPS:,}"),
         Choice("training.patience", 5 if small else 3, "epochs without a better NDCG@10"),
-        Choice("training.learning_rate", 2e-3, "an encoder from nothing"),
+        Choice("training.learning_rate", 5e-4, "an encoder that was trained elsewhere")
+        if pretrained
+        else Choice("training.learning_rate", 2e-3, "encoders from nothing"),
         *_goals(schema),
         *_left_out(schema, dataset),
     ]
@@ -191,6 +195,13 @@ def _relevant_grade(schema: Schema, dataset: Dataset) -> Choice | None:
         return None
     middle = (low + high) / 2
     return Choice("evaluation.relevant_grade", middle, f"grades run from {low:g} to {high:g}")
+
+
+def _names_pretrained(plain: Mapping[str, Any]) -> bool:
+    """Whether the encoders of a config begin with weights from elsewhere."""
+    encoders = (plain.get("model") or {}).get("encoders") or {}
+    options = [o for o in encoders.values() if isinstance(o, Mapping)]
+    return any(o.get("handle") or o.get("weights", "none") != "none" for o in options)
 
 
 def _put(plain: dict[str, Any], choice: Choice) -> bool:

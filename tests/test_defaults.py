@@ -144,3 +144,17 @@ def test_a_run_without_a_config(tmp_path: pathlib.Path) -> None:
     assert kept["training"]["epochs"] == 1
     assert (out / "export" / "1" / "saved_model.pb").is_file()
     assert main(["--out", str(out), "--resume"]) == 0
+
+
+def test_pretrained_encoders_learn_slowly(tmp_path: pathlib.Path) -> None:
+    dataset = shop(tmp_path, 10, {"grade": ""})
+    rates = [
+        default_config(dataset.schema, dataset, given).training.learning_rate
+        for given in (
+            {},
+            {"model": {"encoders": {"text": {"encoder": "hub", "handle": "models/minilm"}}}},
+            {"model": {"encoders": {"photo": {"weights": "models/lite0"}}}},
+            {"model": {"encoders": {"text": {"layers": 2, "weights": "none"}}}},
+        )
+    ]
+    assert rates == [2e-3, 5e-4, 5e-4, 2e-3]
