@@ -137,7 +137,7 @@ def test_from_data_to_export(config: pathlib.Path, tiny_shop: pathlib.Path) -> N
     # Of its numbers this ranker has the price alone, which the row is named by.
     rows = [c["b"] for c in first["comparisons"] if c["metric"] == "ndcg@10"]
     assert rows == ["without photo", "without price", "random", "bm25"]
-    run(*command[2:4], "--drop", "price", "--json", "less.json", "--baselines", "random,bm25")
+    run(*command[2:5], "--drop", "price", "--json", "less.json", "--baselines", "random,bm25")
     less = json.loads((folder / "less.json").read_text(encoding="utf-8"))
     for name, at in {"photo": again, "price": less}.items():
         dropped = at["metrics"][f"without {name}"]
