@@ -199,8 +199,10 @@ def _relevant_grade(schema: Schema, dataset: Dataset) -> Choice | None:
 
 def _names_pretrained(plain: Mapping[str, Any]) -> bool:
     """Whether the encoders of a config begin with weights from elsewhere."""
-    encoders = (plain.get("model") or {}).get("encoders") or {}
-    options = [o for o in encoders.values() if isinstance(o, Mapping)]
+    model = plain.get("model")
+    encoders = model.get("encoders") if isinstance(model, Mapping) else None
+    given = encoders.values() if isinstance(encoders, Mapping) else ()
+    options = [o for o in given if isinstance(o, Mapping)]  # reading the config names what is none
     return any(o.get("handle") or o.get("weights", "none") != "none" for o in options)
 
 
