@@ -55,6 +55,7 @@ def check_config(config: Config) -> None:
       ConfigError: A loss, fusion, rank model or option that there is not.
     """
     try:
+        check_cross(config)
         build_loss(config.training.loss)
         make_fusion(config.model.fusion.name, config.model.fusion.options)
         outputs = build_outputs(config)
@@ -64,7 +65,6 @@ def check_config(config: Config) -> None:
             raise ValueError(
                 f"model.match: unknown {config.model.match!r}; known: {', '.join(MATCHES)}"
             )
-        check_cross(config)
         build_position_towers(config.training.tasks)
         if config.training.loss.name in FORMS and not config.training.tasks:
             raise ValueError(

@@ -190,7 +190,11 @@ def test_alone(shop: Dataset, tiny_config: Config, tmp_path: pathlib.Path) -> No
         ({"heads": 3}, {}, "128 hidden units are not a multiple of 3 heads"),
         ({"alone": True, "rescore": 9}, {}, "rescore needs a first score"),
         ({"alone": True}, {"tasks": {"click": Task()}}, "alone: works on grades"),
-        ({"rescore": 9}, {"tasks": {"a": Task(), "b": Task()}}, "rescore: works on one score"),
+        (
+            {"rescore": 9},
+            {"tasks": {"click": Task(), "cart": Task()}},
+            "rescore: works on one score",
+        ),
         ({}, {"strategy": "tpu"}, "strategy tpu cannot"),
     ],
 )

@@ -186,7 +186,9 @@ def keep_geometry(model: RankingModel, scorer: ListScorer, arrays: ListArrays) -
             continue
         queries = model.context_tower.get_layer("query_tokens")
         mean = vectors.mean(0)
-        axes = np.linalg.svd(vectors - mean, full_matrices=True)[2][: model.width]
+        # Of the covariance: a full SVD would make a square of all rows, minutes for a catalogue.
+        centred = vectors - mean
+        axes = np.linalg.eigh(centred.T @ centred)[1][:, ::-1].T[: model.width]
         for layer, name in ((items, pair.item), (queries, pair.query)):
             projection = layer.projections[layer.names.index(name)]
             kernel = projection.kernel.numpy()
