@@ -75,14 +75,15 @@ def choices(schema: Schema, dataset: Dataset, pretrained: bool = False) -> list[
     rows = f"{lists:,} training lists"
     small, large = lists < FEW, lists >= MANY
     width = 32 if small else 64 if large else 48
-    batch = max(8, min(64, 2 ** round(math.log2(max(lists, 1) / 40 + 1))))
+    most = 32 if pretrained else 64
+    batch = max(8, min(most, 2 ** round(math.log2(max(lists, 1) / 40 + 1))))
     steps = max(math.ceil(lists / batch), 1)
     epochs = int(np.clip(round(STEPS / steps), 3, 20))
     chosen = [
         Choice("model.width", width, rows),
         *_encoders(schema, dataset, small, large),
         Choice("model.head.hidden", [2 * width, width], "twice and once the width"),
-        Choice("model.head.dropout", 0.3 if small else 0.1, rows),
+        Choice("model.head.dropout", 0.3 if small else 0.2 if pretrained else 0.1, rows),
         Choice("training.batch_lists", batch, rows),
         Choice("training.epochs", epochs, f"{steps:,} steps an epoch, at most about {STEPS:,}"),
         Choice("training.patience", 5 if small else 3, "epochs without a better NDCG@10"),
