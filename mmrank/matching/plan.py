@@ -75,7 +75,7 @@ class MatchPlan:
             "queries": {n: dataclasses.asdict(v) for n, v in self.queries.items()},
             "fields": [dataclasses.asdict(f) for f in self.fields],
             "stems": self.stems.astype(int).tolist(),
-            "idf": [round(float(v), 5) for v in self.idf],
+            "idf": [float(v) for v in self.idf],
             "rare": self.rare,
         }
 

@@ -221,10 +221,12 @@ def in_graph(features: Features) -> Features:
 
 
 def give_weights(source: RankingModel, target: RankingModel) -> None:
-    """Copies the weights that learn, of which frozen towers have none."""
+    """Copies the weights that learn, of which frozen towers have none, and the matcher's."""
     ours, theirs = source.network.trainable_weights, target.network.trainable_weights
     for one, other in zip(ours, theirs, strict=True):
         other.assign(one)
+    if source.matcher is not None and target.matcher is not None:
+        target.matcher.set_weights(source.matcher.get_weights())
 
 
 def _batches(config: Config, features: Features, dataset: Dataset) -> tuple[Batches, Any]:

@@ -47,10 +47,10 @@ def vectors(
 
 
 def all_of(vectors: Computed) -> tuple[list[str], bytes]:
-    """The ids in the order of the files, and every bit of tokens and presence."""
+    """The ids in the order of the files, and every bit of what is kept of them."""
     parts = list(vectors.read())
-    ids = [item for some, _, _ in parts for item in some]
-    return ids, b"".join(np.concatenate([p[at] for p in parts]).tobytes() for at in (1, 2))
+    ids = [item for some, *_ in parts for item in some]
+    return ids, b"".join(np.concatenate([p[at] for p in parts]).tobytes() for at in (1, 2, 3))
 
 
 def test_they_are_what_the_export_looks_up(

@@ -60,7 +60,8 @@ def by_candidate(batch: Batch, features: Features) -> Batch:
     spread = dict(batch)
     slots = [n for n in batch if n.endswith("slots")]
     for kind in features.of_side("item"):
-        for name in (kind.name, f"{kind.name}_present"):
+        own = (kind.name, f"{kind.name}_present", f"{kind.name}_terms")
+        for name in (n for n in own if n in batch):
             values = spread.pop(name)
             for slot in slots:
                 mask = batch[slot.replace("slots", "mask")]
