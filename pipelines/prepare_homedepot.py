@@ -9,8 +9,9 @@ product_title, search_term and relevance, the mean of several raters from 1 to 3
   one term. The term is the list's id, so that its split does not depend on the other terms.
 - The grade is relevance − 1: 0 for irrelevant, 2 for perfect, with the fractions between. A pair
   judged twice has the mean.
-- Terms, never rows, are divided 80/10/10 into train, valid and test by mmrank's own hash of the
-  list id: no query of the test is trained on. Its products may be, as in a shop.
+- Terms, never rows, are divided 70/10/20 into train, valid and test by mmrank's own hash of the
+  list id: no query of the test is trained on. Its products may be, as in a shop. The test is large
+  because orders differ little here: 650 lists tell rankers apart from .006 NDCG@10 on only.
 - Lists of the test and of valid have at least five candidates (`--candidates`): in shorter ones
   any order is nearly right. Training keeps lists from two on (`--train-candidates`); one of a
   single product says nothing about order.
@@ -35,6 +36,8 @@ from pipelines.difficulty import random_ndcg
 
 FILE = "train.csv"
 COLUMNS = ("product_uid", "product_title", "search_term", "relevance")
+# Both tenths of the test were in train while mmrank's defaults were chosen, on the two after them.
+TENTHS = (*["train"] * 6, "test", "test", "valid", "train")
 CANDIDATES = 5
 TRAIN_CANDIDATES = 2
 # UTF-8 that was read as another encoding, more than once, by whoever made the file.
@@ -137,7 +140,7 @@ def make_lists(
     rows = judged.assign(list_id=judged["query"].str.casefold())
     rows["query"] = rows.groupby("list_id")["query"].transform("first")
     rows = rows.groupby(["list_id", "query", "item_id"], sort=False, as_index=False)["grade"].mean()
-    rows["split"] = hash_splits(rows["list_id"])
+    rows["split"] = hash_splits(rows["list_id"], TENTHS)
     size = rows.groupby("list_id")["item_id"].transform("size")
     least = rows["split"].map({"train": train_candidates, "valid": candidates, "test": candidates})
     rows = rows[size >= least]

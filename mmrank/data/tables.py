@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import logging
 import pathlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -29,6 +29,7 @@ from mmrank.schema import (
 
 TABLES = ("catalog", "lists", "events")
 SPLITS = ("train", "valid", "test")
+TENTHS = (*["train"] * 8, "valid", "test")
 # Kinds whose value is the text that stands in a cell, and those of one text or a list of texts.
 _ONE_TEXT = ("text", "category", "image", "video", "audio")
 _TEXTS = ("tags",)
@@ -323,12 +324,16 @@ def _splits(schema: Schema, lists: pd.DataFrame, list_ids: pd.Series) -> pd.Seri
     return pd.Series(hash_splits(list_ids), lists.index, dtype=object)
 
 
-def hash_splits(list_ids: pd.Series) -> np.ndarray:
-    """The split of each row by a hash of its list's id, 80/10/10: the same on every machine."""
+def hash_splits(list_ids: pd.Series, tenths: Sequence[str] = TENTHS) -> np.ndarray:
+    """The split of each row by a hash of its list's id: the same on every machine.
+
+    Args:
+      list_ids: [rows].
+      tenths: The split of each tenth of the hashes, ten names; 80/10/10 without.
+    """
     codes, unique = pd.factorize(list_ids, use_na_sentinel=False)
     digits = [int(hashlib.sha256(str(i).encode()).hexdigest()[:8], 16) % 10 for i in unique]
-    names = np.array(["train"] * 8 + ["valid", "test"], dtype=object)
-    return names[np.array(digits, dtype=np.int64)[codes]]
+    return np.array(tenths, dtype=object)[np.array(digits, dtype=np.int64)[codes]]
 
 
 def number_events(schema: Schema, events: pd.DataFrame, numbers: pd.Series) -> pd.DataFrame:

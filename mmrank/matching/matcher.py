@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from mmrank.matching.lookup import places
 from mmrank.matching.plan import Field, MatchPlan
 from mmrank.matching.terms import TermLayout, Terms
 from mmrank.matching.text_features import TEXT_FEATURES, text_features
@@ -227,8 +228,7 @@ class Matcher(tf.keras.layers.Layer):
 
     def _weights(self, stems: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """The idf [B, T] of a query's stems, 0 for padding, and the share of known ones [B, 1]."""
-        at = tf.searchsorted(self.stems, tf.reshape(stems, [-1]))
-        at = tf.reshape(at, tf.shape(stems))
+        at = places(self.stems, stems)
         known = tf.gather(self.stems, at) == stems
         rare = 0.0 if self.plan is None else self.plan.rare
         real = tf.cast(stems > 0, tf.float32)
@@ -239,8 +239,7 @@ class Matcher(tf.keras.layers.Layer):
     def _named(self, field: str, query: Terms, text: Terms) -> tf.Tensor:
         """Whether the query names the candidate's value, and whether another one, [B, L, 2]."""
         table = self.known[field]
-        at = tf.searchsorted(table, tf.reshape(query.names, [-1]))
-        known = tf.gather(table, tf.reshape(at, tf.shape(query.names))) == query.names
+        known = tf.gather(table, places(table, query.names)) == query.names
         some = tf.reduce_any(known & (query.names > 0), -1)[:, None]
         equal = query.names[:, None, :, None] == text.names[:, :, None, :]
         named = tf.reduce_any(equal & (text.names > 0)[:, :, None], [-1, -2])

@@ -12,6 +12,7 @@ from mmrank.build import Run
 Inputs = dict[str, np.ndarray]
 Served = Callable[[str, Inputs], dict[str, np.ndarray]]
 PADDED = -1e9
+ITEM_ROWS = ("tokens", "present", "match")
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +27,7 @@ def embedding_request(served: Served, id_request: Inputs) -> Inputs:
     return {
         **asked,
         **{n: id_request[n] for n in ("overlap", "overlap_present")},
-        **{n: found[n].reshape(*items.shape, *found[n].shape[1:]) for n in ("tokens", "present")},
+        **{n: found[n].reshape(*items.shape, *found[n].shape[1:]) for n in ITEM_ROWS},
         "list_length": (items != "").sum(1),
         "history_tokens": events["tokens"].reshape(*past.shape, *events["tokens"].shape[1:]),
         "history_known": events["known"].reshape(past.shape),
@@ -58,6 +59,7 @@ def test_what_is_padding_absent_or_unknown_may_hold_anything(
     padding = np.arange(by_id.shape[1]) >= request["list_length"][:, None]
     request["tokens"][~request["present"] | padding[..., None]] = np.nan
     request["present"][padding] = True
+    request["match"][padding] = np.nan
     request["history_tokens"][~request["history_known"]] = np.nan
     assert np.isnan(request["tokens"]).any()
     assert np.isnan(request["history_tokens"]).any()
