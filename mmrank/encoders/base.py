@@ -140,12 +140,23 @@ class FeatureKind(abc.ABC):
     def arrays(self, values: pd.Series, media: MediaStore | None) -> tuple[np.ndarray, np.ndarray]:
         """Encoder inputs [N, ...] and presence [N] of a whole column."""
         raw, present = self.read(values, media)
-        step = self.traced_preprocess()
-        chunks = [step(tf.constant(raw[i : i + CHUNK])).numpy() for i in range(0, len(raw), CHUNK)]
-        if not chunks:
-            spec = self.input_spec()
-            return np.zeros([0, *spec.shape[1:]], spec.dtype.as_numpy_dtype), present
-        return np.concatenate(chunks), present
+        return in_chunks(self.traced_preprocess(), raw, self.raw_dtype, self.input_spec()), present
+
+
+def in_chunks(
+    step: Callable[[tf.Tensor], tf.Tensor], raw: np.ndarray, dtype: tf.DType, spec: tf.TensorSpec
+) -> np.ndarray:
+    """What a graph makes of raw values [N], some at a time: an array [N, ...].
+
+    Args:
+      step: The graph, for any number of values.
+      raw: The values.
+      dtype: Of the values.
+      spec: Shape and dtype of the result.
+    """
+    chunks = [step(tf.constant(raw[i : i + CHUNK], dtype)) for i in range(0, len(raw), CHUNK)]
+    empty = np.zeros([0, *spec.shape[1:]], spec.dtype.as_numpy_dtype)
+    return np.concatenate([c.numpy() for c in chunks] or [empty])
 
 
 def texts(values: pd.Series) -> np.ndarray:

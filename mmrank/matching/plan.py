@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from mmrank.config import Cross
 from mmrank.data.words import tokens
-from mmrank.encoders.base import CHUNK, FeatureKind
+from mmrank.encoders.base import FeatureKind, in_chunks
 from mmrank.matching.pieces import PiecePlan, PieceRows, fit_pieces
 from mmrank.matching.terms import TermLayout
 
@@ -121,11 +121,7 @@ class TermRows:
 
     def __call__(self, raw: np.ndarray) -> np.ndarray:
         """Rows [N, width] float32 of raw texts [N]."""
-        chunks = [
-            self.traced(tf.constant(raw[i : i + CHUNK], tf.string)).numpy()
-            for i in range(0, len(raw), CHUNK)
-        ]
-        return np.concatenate(chunks or [np.zeros([0, self.width], np.float32)])
+        return in_chunks(self.traced, raw, tf.string, tf.TensorSpec([None, self.width], tf.float32))
 
 
 class Matching:
@@ -222,10 +218,7 @@ def fit_plan(
         fields.append(field)
         stems.append(found)
     items_count = max(len(s) for s in stems)
-    numbers, documents = np.unique(
-        np.concatenate([_distinct(stems, i) for i in range(items_count)] or [np.zeros(0)]),
-        return_counts=True,
-    )
+    numbers, documents = _document_counts(stems)
     kept = np.flatnonzero(documents > 1)
     kept = np.sort(kept[np.argsort(-documents[kept], kind="stable")[:MOST_LEXICON]])
     return MatchPlan(
@@ -270,9 +263,18 @@ def _rounded(length: float) -> int:
     return max(4 * int(np.ceil(length / 4)), 4)
 
 
-def _distinct(stems: Sequence[np.ndarray], row: int) -> np.ndarray:
-    found = np.unique(np.concatenate([s[row] for s in stems if row < len(s)]))
-    return found[found > 0]
+def _document_counts(stems: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """The stems of a catalogue in rising order, and how many items have each in any field.
+
+    Args:
+      stems: Of each field, [items, words]; 0 for none.
+    """
+    items = np.concatenate([np.repeat(np.arange(len(s)), s.shape[1]) for s in stems])
+    found = np.concatenate([s.ravel() for s in stems])
+    numbers, codes = np.unique(found, return_inverse=True)
+    pairs = np.unique(items * len(numbers) + codes)
+    documents = np.bincount(pairs % max(len(numbers), 1), minlength=len(numbers))
+    return numbers[numbers > 0], documents[numbers > 0]
 
 
 def _idf(documents: np.ndarray, items: int) -> np.ndarray:

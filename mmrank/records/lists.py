@@ -12,7 +12,7 @@ from mmrank.data.batches import HistoryArrays, ListArrays, label_name
 from mmrank.data.embedding_cache import EmbeddingCache
 from mmrank.data.tables import DataError
 from mmrank.encoders import FeatureKind
-from mmrank.encoders.base import CHUNK
+from mmrank.encoders.base import in_chunks
 from mmrank.encoders.frozen import Freezable, Frozen
 from mmrank.encoders.number import Number
 from mmrank.features import Features
@@ -168,12 +168,7 @@ class RecordReader:
             if isinstance(kind, Freezable) and kind.is_media:
                 present = np.array([bool(v) and kind.usable(v) for v in raw], bool)
                 raw = np.where(present, raw, b"")
-            parts = [
-                graph(tf.constant(raw[i : i + CHUNK], kind.raw_dtype)).numpy()
-                for i in range(0, len(raw), CHUNK)
-            ]
-            empty = np.zeros([0, *spec.shape[1:]], spec.dtype.as_numpy_dtype)
-            return np.concatenate(parts or [empty]), present
+            return in_chunks(graph, raw, kind.raw_dtype, spec), present
 
         return step
 
