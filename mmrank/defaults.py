@@ -56,11 +56,23 @@ def default_config(
     Raises:
       ConfigError: `given` has an unknown key, or a value of the wrong type.
     """
-    plain = copy.deepcopy(dict(given or {}))
-    for choice in choices(schema, dataset, _names_pretrained(plain)):
-        if _put(plain, choice):
-            logger.info("chosen: %s %s (%s)", choice.key, choice.value, choice.why)
+    plain, made = completed(schema, dataset, given)
+    for choice in made:
+        logger.info("chosen: %s %s (%s)", choice.key, choice.value, choice.why)
     return from_mapping(Config, plain, "config")
+
+
+def completed(
+    schema: Schema, dataset: Dataset, given: Mapping[str, Any] | None = None
+) -> tuple[dict[str, Any], list[Choice]]:
+    """A config as YAML has it with all that nobody gave, and the choices that were made for it.
+
+    Args:
+      schema, dataset, given: As for `default_config`.
+    """
+    plain = copy.deepcopy(dict(given or {}))
+    offered = choices(schema, dataset, _names_pretrained(plain))
+    return plain, [choice for choice in offered if _put(plain, choice)]
 
 
 def choices(schema: Schema, dataset: Dataset, pretrained: bool = False) -> list[Choice]:

@@ -7,6 +7,7 @@ import json
 import logging
 import pathlib
 import time
+from collections.abc import Sequence
 
 import tensorflow as tf
 
@@ -107,11 +108,12 @@ def train(
     resume: bool = False,
     init_from: pathlib.Path | None = None,
     strategy: tf.distribute.Strategy | None = None,
+    watchers: Sequence[tf.keras.callbacks.Callback] = (),
 ) -> Run:
     """The ranker trained into a run's folder; arguments and errors as of `train_run`."""
     folder.mkdir(parents=True, exist_ok=True)
     lists = None if config.data.records is None else RecordLists(config, dataset, folder)
-    return train_run(config, dataset, folder, resume, init_from, lists, strategy)
+    return train_run(config, dataset, folder, resume, init_from, lists, strategy, watchers)
 
 
 def measure_and_export(trained: Run, dataset: Dataset, started: float) -> Finished:

@@ -19,11 +19,13 @@ from mmrank.schema import SCHEMA_FILE, Schema, save_schema, schema_from_dict
 EXAMPLE = """\
 example:
   python -m mmrank.schema --guess myshop
-  python -m mmrank.train --data myshop
+  python -m mmrank.suggest --data myshop --out myshop.yaml
+  python -m mmrank.train --config myshop.yaml --data myshop
 
 Looks at the tables in FOLDER: which has the items, which the judged or clicked candidates of
 searches, what joins them, and what kind of feature each column is. The schema.yaml says of each
-line how sure it is and why; read it, then train. Nothing else is written.
+line how sure it is and why; read it, then train. Nothing else is written. `mmrank.suggest` tells
+what a run would be like and take; `mmrank.train --data myshop` chooses the same by itself.
 """
 
 

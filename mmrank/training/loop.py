@@ -64,6 +64,7 @@ def train_run(
     init_from: pathlib.Path | None = None,
     lists: TrainingLists | None = None,
     strategy: tf.distribute.Strategy | None = None,
+    watchers: Sequence[tf.keras.callbacks.Callback] = (),
 ) -> Run:
     """Trains a ranker into a run's folder and gives the run with its best weights.
 
@@ -78,6 +79,7 @@ def train_run(
         run knows its own.
       lists: What to learn from; None for the training lists of the dataset.
       strategy: That of the config, where it had to be made ahead of everything else.
+      watchers: Callbacks besides the package's own.
 
     Raises:
       ConfigError: `init_from` is no finished run.
@@ -176,6 +178,7 @@ def train_run(
         Progress(
             config.training.batch_lists * replicas, config.training.epochs, state.epoch, steps
         ),
+        *watchers,
     ]
     if worker.is_chief:
         callbacks.append(tf.keras.callbacks.TensorBoard(run / "logs", write_graph=False))
