@@ -42,7 +42,7 @@ from mmrank.ranking.position_tower import FORMS
 from mmrank.ranking.task_outputs import TaskOutputs
 from mmrank.ranking.tasks import chains
 from mmrank.schema import Schema, did_you_mean, load_schema
-from mmrank.scoring import ListScorer, hide, without
+from mmrank.scoring import ListScorer, hide, match_features, without
 
 MATCHES = ("auto", "none")
 TPU = "tpu"
@@ -317,6 +317,20 @@ class Run:
     def raw(self, dataset: Dataset, rows: pd.DataFrame) -> dict[str, np.ndarray]:
         """What the network gives for some rows, [rows] by task; `scores` without tasks."""
         return self._scorer().raw(self.fitted.arrays(dataset, rows, self.items(dataset)))
+
+    def match_features(
+        self, dataset: Dataset, rows: pd.DataFrame
+    ) -> tuple[np.ndarray, tuple[str, ...]]:
+        """The match features [rows, F] of some rows as they are, 0 where there is none, and names.
+
+        Raises:
+          ConfigError: The ranker has none.
+        """
+        if self.model.matcher is None:
+            raise ConfigError(f"{self.folder}: a ranker without match features")
+        arrays = self.fitted.arrays(dataset, rows, self.items(dataset))
+        features, there = match_features(self.model, self._scorer(), arrays)
+        return np.where(there, features, 0.0), self.model.matcher.names
 
     def _scorer(self) -> ListScorer:
         if "scorer" not in self._kept:

@@ -102,7 +102,7 @@ def choices(schema: Schema, dataset: Dataset, pretrained: bool = False) -> list[
         Choice("training.learning_rate", 5e-4, "an encoder that was trained elsewhere")
         if pretrained
         else Choice("training.learning_rate", 2e-3, "encoders from nothing"),
-        *_goals(schema),
+        *_goals(schema, dataset),
         *_left_out(schema, dataset),
     ]
     relevant = _relevant_grade(schema, dataset)
@@ -152,9 +152,14 @@ def _encoders(schema: Schema, dataset: Dataset, small: bool, large: bool) -> lis
     return chosen
 
 
-def _goals(schema: Schema) -> list[Choice]:
+def _goals(schema: Schema, dataset: Dataset) -> list[Choice]:
     """What is learned: the grade, or without one the labels of behaviour that there are."""
-    if schema.label("grade") is not None:
+    label = schema.label("grade")
+    if label is not None:
+        grades = as_numbers(dataset.lists[label.column])
+        if (grades[~np.isnan(grades)] % 1 != 0).any():
+            loss = {"name": "mean_squared_loss"}
+            return [Choice("training.loss", loss, "grades between whole numbers are means")]
         loss = {"name": "softmax_loss", "lambda_weight": "ndcg_lambda_weight"}
         return [Choice("training.loss", loss, "grades, weighed by their gain in NDCG")]
     found = [n for n in ("click", "cart", "purchase") if schema.label(n) is not None]

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from mmrank.data.batches import Batches, ListArrays, label_name
-from mmrank.models import QUERY_MATCH, SLOTS, RankingModel, history_names, present_name
+from mmrank.models import MASK, QUERY_MATCH, SLOTS, RankingModel, history_names, present_name
 from mmrank.towers import MATCH
 
 ITEM_CHUNK = 256
@@ -258,3 +258,29 @@ def without(arrays: ListArrays, drop: Sequence[str]) -> ListArrays:
         contexts=emptied(arrays.contexts),
         pairs=emptied(arrays.pairs),
     )
+
+
+def match_features(
+    model: RankingModel, scorer: ListScorer, arrays: ListArrays
+) -> tuple[np.ndarray, np.ndarray]:
+    """The match features [rows, F] of all candidates, and where there are any, [rows, F] bool.
+
+    Args:
+      model: A ranker with a matcher.
+      scorer: A scorer of it.
+      arrays: The lists.
+    """
+    matcher = model.matcher
+    assert matcher is not None
+
+    def give(
+        table: Mapping[str, tf.Tensor], batch: Mapping[str, tf.Tensor]
+    ) -> dict[str, tf.Tensor]:
+        fed = scorer_inputs(model, dict(table), dict(batch), encoded_contexts(model, batch))
+        features, there = matcher.features(
+            (fed[QUERY_MATCH], fed[MATCH], fed["present"], fed[MASK])
+        )
+        return {"features": features, "there": there}
+
+    rows = scorer.by_row(arrays, traced_by_table(model, give))
+    return rows["features"], rows["there"]

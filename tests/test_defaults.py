@@ -85,6 +85,13 @@ def test_without_grades_behaviour_is_learned(
     assert chosen(shop(tmp_path / "shop", 20, labels)).get("training.tasks") == tasks
 
 
+def test_grades_between_whole_numbers_are_learned_as_numbers(tmp_path: pathlib.Path) -> None:
+    whole = chosen(shop(tmp_path / "whole", 20, {"grade": ""}))["training.loss"]
+    assert whole == {"name": "softmax_loss", "lambda_weight": "ndcg_lambda_weight"}
+    means = chosen(shop(tmp_path / "means", 20, {"grade": ""}, low=0.33))["training.loss"]
+    assert means == {"name": "mean_squared_loss"}
+
+
 def test_grades_without_a_zero_are_relevant_from_the_middle_on(tmp_path: pathlib.Path) -> None:
     from_zero = shop(tmp_path / "zero", 20, {"grade": ""})
     assert "evaluation.relevant_grade" not in chosen(from_zero)

@@ -8,7 +8,7 @@ least as well as the best single match feature, and training adds to that.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -16,10 +16,10 @@ from scipy.optimize import minimize
 
 from mmrank.data.batches import ListArrays
 from mmrank.matching.matcher import LIMIT, vector_part
-from mmrank.models import MASK, QUERY_MATCH, RankingModel
+from mmrank.models import RankingModel
 from mmrank.ranking.task_metrics import task_truth
 from mmrank.ranking.tasks import TaskSpec
-from mmrank.scoring import ListScorer, encoded_contexts, scorer_inputs, traced_by_table
+from mmrank.scoring import ListScorer, match_features
 from mmrank.towers import MATCH
 from mmrank.training.listwise import clearly_better, lists_with_a_gain, ndcg_by_list
 
@@ -68,26 +68,6 @@ def start_from_matches(
     for layer in model.scorer.get_layer("head").last_layers():
         layer.kernel.assign(tf.zeros_like(layer.kernel))
     keep_geometry(model, scorer, some)
-
-
-def match_features(
-    model: RankingModel, scorer: ListScorer, arrays: ListArrays
-) -> tuple[np.ndarray, np.ndarray]:
-    """The match features [rows, F] of all candidates, and where there are any, [rows, F] bool."""
-    matcher = model.matcher
-    assert matcher is not None
-
-    def give(
-        table: Mapping[str, tf.Tensor], batch: Mapping[str, tf.Tensor]
-    ) -> dict[str, tf.Tensor]:
-        fed = scorer_inputs(model, dict(table), dict(batch), encoded_contexts(model, batch))
-        features, there = matcher.features(
-            (fed[QUERY_MATCH], fed[MATCH], fed["present"], fed[MASK])
-        )
-        return {"features": features, "there": there}
-
-    rows = scorer.by_row(arrays, traced_by_table(model, give))
-    return rows["features"], rows["there"]
 
 
 def normalise(model: RankingModel, features: np.ndarray, there: np.ndarray) -> None:

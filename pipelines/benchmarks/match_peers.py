@@ -1,0 +1,179 @@
+"""A ranker beside its match features alone: `python -m pipelines.benchmarks.match_peers`."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mmrank.build import Run, load_run
+from mmrank.data.runs import run_starts
+from mmrank.data.tables import Dataset
+from mmrank.data.validation import checked_dataset
+from mmrank.evaluation.metrics import per_list
+from mmrank.evaluation.offline import evaluate_scores
+from mmrank.evaluation.report import Report
+from mmrank.evaluation.tasks import ranking_label
+from mmrank.outputs import InputError, exit_code, log_progress, require_extra
+
+EXAMPLE = """\
+example:
+  python -m pipelines.benchmarks.match_peers --run runs/homedepot
+  python -m pipelines.benchmarks.match_peers --run runs/fold-0 runs/fold-1 runs/fold-2
+
+The peers are the cosines and the BM25 of single fields, and trees of LightGBM over all match
+features: LambdaMART, and a regression of the grades. Trees have as many leaves and rounds as serve
+the validation lists of their run best. Runs over folds of one dataset are told as one.
+"""
+METRIC = "ndcg@10"
+SINGLE = ("/cosine", "/bm25")
+LEAVES = (7, 15, 31)
+MOST_ROUNDS, PATIENCE = 800, 60
+SETTINGS = {
+    "learning_rate": 0.05,
+    "min_data_in_leaf": 20,
+    "feature_fraction": 0.5,
+    "bagging_fraction": 0.6,
+    "bagging_freq": 1,
+    "lambda_l2": 5.0,
+    "verbose": -1,
+    "seed": 0,
+}
+TREES = {"lambdamart": "lambdarank", "regression trees": "regression"}
+Part = tuple[pd.DataFrame, np.ndarray, np.ndarray, np.ndarray]
+logger = logging.getLogger("match_peers")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The exit code: 0 good, 2 wrong input, 130 interrupted."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    parser = argparse.ArgumentParser(
+        prog="python -m pipelines.benchmarks.match_peers",
+        description="Compares a trained ranker with its match features alone, and with trees over "
+        "them, on the same lists.",
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--run", type=pathlib.Path, nargs="+", required=True, metavar="RUN")
+    parser.add_argument(
+        "--split", default="test", choices=("valid", "test"), help="(default %(default)s)"
+    )
+    args = parser.parse_args(argv)
+    log_progress()
+    require_extra("this benchmark", "lightgbm", "benchmarks")
+
+    def compared() -> None:
+        runs = [load_run(folder) for folder in args.run]
+        print(measure([(r, checked_dataset(r.data)) for r in runs], args.split).to_text())
+
+    return exit_code(compared)
+
+
+def measure(runs: Sequence[tuple[Run, Dataset]], split: str = "test") -> Report:
+    """The report on a ranker and its peers.
+
+    Args:
+      runs: Runs over folds of one dataset, or one run, each with its dataset.
+      split: Whose lists are scored.
+
+    Raises:
+      InputError: The runs do not have the same match features.
+    """
+    scores: dict[str, list[np.ndarray]] = {}
+    tested = []
+    names: tuple[str, ...] = ()
+    for run, dataset in runs:
+        train, valid, test = (_part(run, dataset, s) for s in ("train", "valid", split))
+        _, names_here = run.match_features(dataset, test[0].iloc[:0])
+        if names and names != names_here:
+            raise InputError(f"{run.folder}: its match features are not those of the run before")
+        names = names_here
+        found = {"model": run.score(dataset, test[0])}
+        for place, name in enumerate(names):
+            if name.endswith(SINGLE):
+                found[name] = test[1][:, place].astype(np.float64)
+        for name, objective in TREES.items():
+            found[name] = grown(objective, train, valid).predict(test[1])
+        for name, values in found.items():
+            scores.setdefault(name, []).append(values)
+        tested.append(test[0])
+    return evaluate_scores(
+        dataset,
+        pd.concat(tested),
+        {name: np.concatenate(values) for name, values in scores.items()},
+        split=split,
+        label=ranking_label(dataset, run.config),
+        metrics=(METRIC,),
+        with_slices=False,
+    )
+
+
+def _part(run: Run, dataset: Dataset, split: str) -> Part:
+    """The rows of a split, their match features, their grades and where their lists begin."""
+    rows = dataset.rows(split)
+    offsets = np.r_[run_starts(rows[dataset.schema.lists.list].to_numpy()), len(rows)]
+    label = dataset.schema.label("grade")
+    if label is None:
+        raise InputError(f"{dataset.folder}: trees learn from a label `grade`; the schema has none")
+    features, _ = run.match_features(dataset, rows)
+    return rows, features, rows[label.column].to_numpy(np.float64), offsets
+
+
+def grown(objective: str, train: Part, valid: Part) -> Any:
+    """The trees, of some numbers of leaves, that order validation lists best by NDCG@10.
+
+    Args:
+      objective: LightGBM's name of it.
+      train, valid: What is learned from, and what leaves and rounds are chosen by.
+    """
+    import lightgbm
+
+    _, features, grades, offsets = train
+    levels = np.unique(np.concatenate([grades, valid[2]]))
+    ranks = objective != "regression"
+
+    def data(part: Part, reference: lightgbm.Dataset | None = None) -> lightgbm.Dataset:
+        label = np.searchsorted(levels, part[2]) if ranks else part[2]
+        return lightgbm.Dataset(part[1], label, group=np.diff(part[3]), reference=reference)
+
+    learned = data(train)
+    best, figure = None, -1.0
+    for leaves in LEAVES:
+        settings = SETTINGS | {"objective": objective, "num_leaves": leaves, "metric": "None"}
+        if ranks:
+            settings["label_gain"] = (2.0**levels - 1.0).tolist()
+
+        model = lightgbm.train(
+            settings,
+            learned,
+            MOST_ROUNDS,
+            valid_sets=[data(valid, learned)],
+            feval=lambda scores, _: (METRIC, _ndcg(scores, valid), True),
+            callbacks=[lightgbm.early_stopping(PATIENCE, verbose=False)],
+        )
+        reached = model.best_score["valid_0"][METRIC]
+        logger.info(
+            "%s, %d leaves: %d rounds, validation %.4f",
+            objective,
+            leaves,
+            model.best_iteration,
+            reached,
+        )
+        if reached > figure:
+            best, figure = model, reached
+    return best
+
+
+def _ndcg(scores: np.ndarray, part: Part) -> float:
+    values = per_list(scores, part[2], part[3], metrics=(METRIC,))[METRIC]
+    return float(np.nanmean(values))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
