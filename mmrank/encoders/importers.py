@@ -35,7 +35,7 @@ def import_model(source: pathlib.Path, model_type: str | None, choices: Choices)
       InputError: The source is missing, of an unknown type, or cannot be used.
     """
     if not source.exists():
-        raise InputError(f"{source}: no such folder")
+        raise InputError(f"{source}: no such file or folder")
     kind = model_type or type_of(source)
     if kind not in IMPORTERS:
         raise InputError(

@@ -32,7 +32,7 @@ class SpeechMels(tf.keras.layers.Layer):
       bands: Bands on the mel scale.
 
     Source: Lin et al. 2020, "Training Keyword Spotters with Limited and Synthesized Speech Data",
-      section 3.1 (32 bands from 60 to 3,800 Hz, 25 ms every 10 ms).
+      and its TF-Hub module speech_embedding/1, which pads at the beginning alone.
     """
 
     def __init__(self, window: int, bands: int, **kwargs: Any):
