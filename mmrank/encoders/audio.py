@@ -34,8 +34,8 @@ class AudioOptions:
 
     Attributes:
       encoder: `conv` for convolutions over a log-mel spectrogram, learned here; `hub` for a TF-Hub
-        SavedModel over the samples, such as YAMNet.
-      rate: Samples a second; recordings at another rate are resampled. YAMNet takes 16,000.
+        SavedModel over the samples, such as YAMNet or an imported speech embedding.
+      rate: Samples a second; recordings at another rate are resampled. Both of these take 16,000.
       seconds: What is heard of a recording, from its beginning. An item's recording takes
         2000 · mels · seconds / hop_ms bytes of memory (conv) or 2 · rate · seconds (hub), whether
         it has one or not.

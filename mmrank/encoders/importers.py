@@ -9,6 +9,7 @@ import json
 import pathlib
 
 from mmrank.encoders.hf_text import import_hf_text
+from mmrank.encoders.speech_embedding import SUFFIX, import_speech
 from mmrank.encoders.text_import import Choices, Imported, Importer
 from mmrank.encoders.use import holds_use, import_use
 from mmrank.outputs import InputError
@@ -18,6 +19,7 @@ IMPORTERS: dict[str, Importer] = {
     "bert": import_hf_text,
     "xlm-roberta": import_hf_text,
     "use": import_use,
+    "speech_embedding": import_speech,
 }
 
 
@@ -33,7 +35,7 @@ def import_model(source: pathlib.Path, model_type: str | None, choices: Choices)
       InputError: The source is missing, of an unknown type, or cannot be used.
     """
     if not source.exists():
-        raise InputError(f"{source}: no such folder")
+        raise InputError(f"{source}: no such file or folder")
     kind = model_type or type_of(source)
     if kind not in IMPORTERS:
         raise InputError(
@@ -44,11 +46,13 @@ def import_model(source: pathlib.Path, model_type: str | None, choices: Choices)
 
 
 def type_of(source: pathlib.Path) -> str:
-    """The type of model that a folder holds.
+    """The type of model that a folder or file holds.
 
     Raises:
       InputError: It does not say.
     """
+    if source.suffix == SUFFIX:
+        return "speech_embedding"
     config = source / "config.json"
     if config.is_file():
         try:

@@ -46,7 +46,7 @@ class Imported:
     """A pretrained encoder, ready to be written as a TF-Hub SavedModel.
 
     Attributes:
-      model: From one input [N, ...] to embeddings [N, D].
+      model: From one input, texts [N] or samples [n], to embeddings [N, D] or [T, D].
       facts: What there is to tell of it, by a short heading.
       entry: How a config names it, `{handle}` standing for the written folder.
     """

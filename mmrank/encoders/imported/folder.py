@@ -135,12 +135,13 @@ def conventions_of(
 
 
 def is_tower(source: pathlib.Path) -> bool:
-    """Whether what is to be imported is an image tower, and no text encoder.
+    """Whether what is to be imported is an image tower, and no encoder of texts or sounds.
 
-    That is a file, or a folder that timm wrote or that has a state file but no config.json.
+    That is a file (one of TensorFlow Lite aside), or a folder that timm wrote or that has a state
+    file but no config.json.
     """
     if source.is_file():
-        return True
+        return source.suffix != ".tflite"
     if not source.is_dir():
         return False
     if not (source / CONFIG_FILE).is_file():
