@@ -318,10 +318,8 @@ class Run:
         """What the network gives for some rows, [rows] by task; `scores` without tasks."""
         return self._scorer().raw(self.fitted.arrays(dataset, rows, self.items(dataset)))
 
-    def match_features(
-        self, dataset: Dataset, rows: pd.DataFrame
-    ) -> tuple[np.ndarray, tuple[str, ...]]:
-        """The match features [rows, F] of some rows as they are, 0 where there is none, and names.
+    def match_features(self, dataset: Dataset, rows: pd.DataFrame) -> np.ndarray:
+        """The match features [rows, F] of some rows as they are, 0 where there is none.
 
         Raises:
           ConfigError: The ranker has none.
@@ -330,7 +328,7 @@ class Run:
             raise ConfigError(f"{self.folder}: a ranker without match features")
         arrays = self.fitted.arrays(dataset, rows, self.items(dataset))
         features, there = match_features(self.model, self._scorer(), arrays)
-        return np.where(there, features, 0.0), self.model.matcher.names
+        return np.where(there, features, 0.0)
 
     def _scorer(self) -> ListScorer:
         if "scorer" not in self._kept:

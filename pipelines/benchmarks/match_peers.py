@@ -90,10 +90,10 @@ def measure(runs: Sequence[tuple[Run, Dataset]], split: str = "test") -> Report:
     names: tuple[str, ...] = ()
     for run, dataset in runs:
         train, valid, test = (_part(run, dataset, s) for s in ("train", "valid", split))
-        _, names_here = run.match_features(dataset, test[0].iloc[:0])
-        if names and names != names_here:
+        assert run.model.matcher is not None  # or its features could not have been had
+        if names and names != run.model.matcher.names:
             raise InputError(f"{run.folder}: its match features are not those of the run before")
-        names = names_here
+        names = run.model.matcher.names
         found = {"model": run.score(dataset, test[0])}
         for place, name in enumerate(names):
             if name.endswith(SINGLE):
@@ -121,7 +121,7 @@ def _part(run: Run, dataset: Dataset, split: str) -> Part:
     label = dataset.schema.label("grade")
     if label is None:
         raise InputError(f"{dataset.folder}: trees learn from a label `grade`; the schema has none")
-    features, _ = run.match_features(dataset, rows)
+    features = run.match_features(dataset, rows)
     return rows, features, rows[label.column].to_numpy(np.float64), offsets
 
 
