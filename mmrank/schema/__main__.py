@@ -77,7 +77,10 @@ def _run(args: argparse.Namespace) -> int:
     if not schema.lists.file:
         print(f"fit as a catalogue; next: name lists in {out}")
     else:
-        print(f"fit for training; next: read {out}, then python -m mmrank.train --data {folder}")
+        place = folder / SCHEMA_FILE
+        moved = "" if out == place else f", put it at {place}"
+        print(f"fit for training; next: read {out}{moved}, then")
+        print(f"  python -m mmrank.train --data {folder}")
     return 0
 
 
