@@ -339,6 +339,8 @@ def validation_ndcg(
 ) -> float:
     """TF-Ranking's NDCG@10 of flat scores [rows], ties broken by one fixed draw.
 
+    Lists without a relevant item are left out, as in an evaluation: any order of theirs is as good.
+
     Args:
       scores: In the order of the rows.
       arrays: The lists.
@@ -352,7 +354,8 @@ def validation_ndcg(
     ranks[order] = np.arange(len(scores))
     lengths = arrays.lengths
     padded = bucket_lengths(lengths, (16, 64, 256))
-    for length in np.unique(padded):
+    padded[np.maximum.reduceat(arrays.grades, arrays.offsets[:-1]) <= 0] = 0
+    for length in np.unique(padded[padded > 0]):
         members = np.flatnonzero(padded == length)
         for part in np.split(members, range(256, len(members), 256)):
             mask = np.arange(length)[None, :] < lengths[part][:, None]

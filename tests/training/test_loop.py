@@ -94,15 +94,18 @@ def test_ties_are_noticed_only_where_all_of_every_list_tie():
 
 
 def test_validation_ndcg_by_formula():
-    """Lists of 2 and 20: the best first in one, the only relevant one at rank 3 in the other."""
-    grades = np.zeros(22, np.float32)
+    """Lists of 2 and 20: the best first in one, the only relevant one at rank 3 in the other.
+
+    A third one has nothing relevant, and no part in the mean.
+    """
+    grades = np.zeros(25, np.float32)
     grades[[0, 5]] = 1
-    scores = np.zeros(22, np.float32) - np.arange(22)
+    scores = np.zeros(25, np.float32) - np.arange(25)
     scores[1] = -50
     scores[5] = -3.5  # behind rows 2 and 3
-    lists = Lists(np.array([0, 2, 22]), grades)
+    lists = Lists(np.array([0, 2, 22, 25]), grades)
     assert validation_ndcg(scores, lists) == pytest.approx((1 + 1 / np.log2(4)) / 2, abs=1e-6)
-    ties = [validation_ndcg(np.zeros(22, np.float32), lists) for _ in range(2)]
+    ties = [validation_ndcg(np.zeros(25, np.float32), lists) for _ in range(2)]
     assert ties[0] == ties[1]
 
 
