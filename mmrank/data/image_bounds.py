@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import sys
 from collections.abc import Callable
 
 MAX_PIXELS = 50_000_000
@@ -10,6 +11,10 @@ MAX_PIXELS = 50_000_000
 # ten, and phones put a preview and a second picture behind the first.
 MAX_SCANS = 100
 SCAN = b"\xff\xda"
+# Markers before the first scan of a JPEG: real ones have tens, and a long walk over them is work.
+MAX_MARKERS = 10_000
+# Blocks of a GIF, beside one for so many bytes of the file: writers fill them to 255.
+MAX_BLOCKS, BLOCK_BYTES = 10_000, 64
 # Markers of JPEG that begin a frame and so bear its size: SOF0 to SOF15 but DHT, JPG and DAC.
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _BARE = frozenset(range(0xD0, 0xDA)) | {0x01}  # without a length: RST, SOI, EOI and TEM
@@ -24,7 +29,10 @@ def image_problem(data: bytes, max_pixels: int = MAX_PIXELS) -> str | None:
       data: The file's bytes.
       max_pixels: Bound on `declared_pixels`.
     """
-    pixels = declared_pixels(data)
+    try:
+        pixels = _pixels(data)
+    except _TooManyParts as error:
+        return f"too costly: {error}"
     if pixels > max_pixels:
         return f"too large: {pixels / 1e6:.0f} megapixels"
     if data[:2] == b"\xff\xd8" and data.count(SCAN) > MAX_SCANS:
@@ -35,8 +43,20 @@ def image_problem(data: bytes, max_pixels: int = MAX_PIXELS) -> str | None:
 def declared_pixels(data: bytes) -> int:
     """The pixels that a decoder of a JPEG, PNG, GIF or BMP would hold; 0 where no header says.
 
-    Of a GIF all frames count, since they are all decoded before the first is taken.
+    Of a GIF all frames count, since they are all decoded before the first is taken. Of a file that
+    `image_problem` finds too costly to look through it is the largest number there is.
     """
+    try:
+        return _pixels(data)
+    except _TooManyParts:
+        return sys.maxsize
+
+
+class _TooManyParts(ValueError):
+    """A header that is not looked through."""
+
+
+def _pixels(data: bytes) -> int:
     for magic, reader in _READERS.items():
         if data.startswith(magic):
             try:
@@ -57,8 +77,11 @@ def _bmp(data: bytes) -> int:
 
 
 def _jpeg(data: bytes) -> int:
-    at, pixels = 2, 0
+    at, pixels, markers = 2, 0, 0
     while at < len(data):
+        markers += 1
+        if markers > MAX_MARKERS:
+            raise _TooManyParts(f"a JPEG of more than {MAX_MARKERS:,} markers")
         at = data.find(b"\xff", at)
         if at < 0:
             break
@@ -79,7 +102,8 @@ def _jpeg(data: bytes) -> int:
 
 def _gif(data: bytes) -> int:
     at = 13 + _palette(data[10])
-    total = tallest = widest = 0
+    total = tallest = widest = blocks = 0
+    most = MAX_BLOCKS + len(data) // BLOCK_BYTES
     while at < len(data) and data[at] in (0x21, 0x2C):
         if data[at] == 0x21:  # an extension: its label, then blocks
             at += 2
@@ -93,7 +117,13 @@ def _gif(data: bytes) -> int:
             at += 11 + _palette(data[at + 9])
         while at < len(data) and data[at]:
             at += 1 + data[at]
+            blocks += 1
+            if blocks > most:
+                break
         at += 1
+        blocks += 1
+        if blocks > most:
+            raise _TooManyParts(f"a GIF of more than {most:,} blocks")
     return max(total, tallest * widest)
 
 

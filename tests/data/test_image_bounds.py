@@ -80,3 +80,21 @@ def test_a_file_cut_anywhere_raises_nothing(form: str) -> None:
 @pytest.mark.parametrize("data", [b"", b"RIFF..WEBP", b"<svg>", b"GIF8", b"\xff\xd8\xff"])
 def test_what_is_no_image_declares_nothing(data: bytes) -> None:
     assert declared_pixels(data) == 0
+
+
+@pytest.mark.parametrize("part", [b"\xff", b"\xff\x00", b"\xff\xd0", b"\xff\xe0\x00\x02"])
+def test_a_jpeg_of_endless_markers_is_not_looked_through(part: bytes) -> None:
+    data = b"\xff\xd8" + part * 20_000 + jpeg(8, 8)[2:]
+    assert image_problem(data) == "too costly: a JPEG of more than 10,000 markers"
+    assert declared_pixels(data) > 50_000_000
+    assert image_problem(b"\xff\xd8" + part * 9_000 + jpeg(8, 8)[2:]) is None
+
+
+def test_a_gif_of_many_small_blocks_is_not_looked_through() -> None:
+    comment = b"\x21\xfe" + b"\x01a" * 20_000 + b"\x00"
+    data = gif((10, 20))[:-1] + comment + b"\x3b"
+    most = 10_000 + len(data) // 64
+    assert image_problem(data) == f"too costly: a GIF of more than {most:,} blocks"
+    assert declared_pixels(data) > 50_000_000
+    full = b"\x21\xfe" + (b"\xff" + b"a" * 255) * 20_000 + b"\x00"
+    assert image_problem(gif((10, 20))[:-1] + full + b"\x3b") is None

@@ -39,8 +39,8 @@ class Security:
 
     Attributes:
       keys: File of API keys, made by `python -m mmrank.keys`; without one no key is asked for.
-      anonymous: Roles of a request without a key, of rank, metrics and admin. Null is all of them
-        where there is no file of keys, and none where there is.
+      anonymous: Roles of a request without a key, of rank, metrics and admin. Null is none of them
+        where there is a file of keys; all where there is none, but admin of an `exposed` server.
       certificate, private_key: PEM files for TLS, of REST and gRPC alike.
       client_authority: PEM file; clients have to show a certificate signed by it.
       exposed: Serve other machines although there is no file of keys or no TLS, as behind a

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
+from typing import TypeGuard
 
 import numpy as np
 import tensorflow as tf
@@ -21,7 +22,7 @@ SMALLEST = 24  # bytes; nothing shorter declares a size
 # The signatures of serialized messages, by TF-Ranking's names, and what a row of each is.
 LISTS, EXAMPLES = "tensorflow/serving/predict", "tensorflow/serving/regress"
 MESSAGES = {LISTS: ExampleListWithContext, EXAMPLES: tf.train.Example}
-# Inputs that only signatures over lists have.
+# Inputs that only signatures over lists of items have, or over items one by one.
 LISTED = frozenset({"items", "list_length"})
 MEGA = 1_000_000
 
@@ -53,7 +54,10 @@ class PayloadCheck:
             return
         lists, longest, total = _extent(tensors)
         self._candidates(lists, longest, total)
-        self._images(value for t in tensors.values() if t.dtype == object for value in t.flat)
+        values = (v for t in tensors.values() if t.dtype == object for v in t.flat)
+        images = [v for v in values if _is_image(v)]
+        if images:  # megabytes of headers, too long for the event loop
+            await asyncio.to_thread(self._images, images)
         for name, tensor in tensors.items():
             # Of a single number that is not finite the graph makes an absent one.
             if tensor.ndim > 2 and tensor.dtype.kind == "f" and not np.isfinite(tensor).all():
@@ -79,7 +83,7 @@ class PayloadCheck:
                     for feature in example.features.feature.values():
                         values.extend(feature.bytes_list.value)
         self._candidates(len(lengths), max(lengths, default=0), sum(lengths))
-        self._images(iter(values))
+        self._images([value for value in values if _is_image(value)])
 
     def _candidates(self, lists: int, longest: int, total: int) -> None:
         note(lists=lists, candidates=total)
@@ -90,14 +94,10 @@ class PayloadCheck:
         if total > most:
             raise _refused(f"{total:,} candidates in one request; the most is {most:,}")
 
-    def _images(self, values: Iterator[object]) -> None:
+    def _images(self, images: Sequence[bytes]) -> None:
         pixels = 0
         largest = int(self._limits.image_megapixels * MEGA)
-        for value in values:
-            if not isinstance(value, bytes) or len(value) < SMALLEST:
-                continue
-            if not value.startswith(IMAGES):
-                continue
+        for value in images:
             problem = image_problem(value, largest)
             if problem is not None:
                 raise _refused(
@@ -112,6 +112,10 @@ class PayloadCheck:
             )
 
 
+def _is_image(value: object) -> TypeGuard[bytes]:
+    return isinstance(value, bytes) and len(value) >= SMALLEST and value.startswith(IMAGES)
+
+
 def _extent(tensors: Mapping[str, np.ndarray]) -> tuple[int, int, int]:
     """Lists, the longest one's candidates or events, and all of them, padding included."""
     shapes = [t.shape for t in tensors.values() if t.ndim]
@@ -119,7 +123,7 @@ def _extent(tensors: Mapping[str, np.ndarray]) -> tuple[int, int, int]:
     if not LISTED & tensors.keys():  # items one by one, or a model that is no ranker
         return rows, 0, rows
     columns = max((s[1] for s in shapes if len(s) > 1), default=0)
-    return rows, columns, rows * columns
+    return rows, columns, rows * max(columns, 1)  # items to look up are one each
 
 
 def _refused(message: str) -> ServingError:

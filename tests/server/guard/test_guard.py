@@ -73,6 +73,15 @@ def test_without_keys_everybody_may_unless_told_otherwise() -> None:
         Guard(Limits(), Security(anonymous=("matrics",)))
 
 
+def test_an_exposed_server_without_keys_is_not_governed_by_whoever_asks() -> None:
+    every = {path for paths in REST.values() for path in paths}
+    exposed = Guard(Limits(), Security(exposed=True))
+    closed = {path for path in every if code(exposed, None, path) != "OK"}
+    assert closed == set(REST["admin"]) - set(REST["rank"]) - set(REST["metrics"]) != set()
+    told = Guard(Limits(), Security(exposed=True, anonymous=("rank", "metrics", "admin")))
+    assert {code(told, None, path) for path in every} == {"OK"}
+
+
 def test_rates_are_those_of_the_key(security: Security, tmp_path: pathlib.Path) -> None:
     quick = make_key(tmp_path / "keys.json", "quick", ["rank"], rate="5/hour")
     slow = make_key(tmp_path / "keys.json", "slow", ["rank"])

@@ -40,6 +40,9 @@ def test_candidates_are_counted_by_list_and_by_request() -> None:
     assert check(items=[["a"] * 6]) == "6 candidates or events in one list; the most is 5"
     assert check(items=[["a"] * 4] * 3) == "12 candidates in one request; the most is 8"
     assert check(history_items=[["a"] * 6], items=[["a"]]) is not None
+    assert check(items=["a"] * 8) is None  # looked up, one by one
+    assert check(items=["a"] * 9) == "9 candidates in one request; the most is 8"
+    assert check(items=np.empty([9, 0], object)) == "9 candidates in one request; the most is 8"
     assert check(query=["a"] * 8) is None
     assert check(query=["a"] * 9) == "9 candidates in one request; the most is 8"
     assert check(scalar=np.float32(3)) is None
