@@ -28,6 +28,7 @@ BASE64 = "b64"
 BYTES_SUFFIX = "_bytes"
 _FLOAT32_MOST = float(np.finfo(np.float32).max)
 _EXACT_IN_FLOAT32 = 2**24 - 1
+_MOST_DIMENSIONS = 32  # of a NumPy array
 
 
 def parse_object(body: bytes) -> dict[str, Any]:
@@ -157,6 +158,8 @@ def to_array(name: str, value: Any, info: TensorInfo) -> np.ndarray:
                 "list has to be as long as its neighbours"
             )
         shape.append(sizes.pop())
+        if len(shape) > _MOST_DIMENSIONS:
+            raise _wrong(f"input {name}: lists are nested more than {_MOST_DIMENSIONS} deep")
         flat = list(itertools.chain.from_iterable(flat))
     rank = None if info.shape is None else len(info.shape)
     if not flat and rank is not None:

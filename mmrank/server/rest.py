@@ -33,6 +33,7 @@ from mmrank.server.json_tensors import (
 )
 from mmrank.server.metadata import metadata_json, status_json
 from mmrank.server.models import ModelService
+from mmrank.serving.versions import LARGEST, MOST_DIGITS
 
 # Those of model_servers/http_rest_api_util.cc in TensorFlow Serving.
 _CALL = re.compile(
@@ -43,7 +44,6 @@ _LOOK = re.compile(
     r"/v1/models(?:/([^/:]+))?(?:(?:/versions/(\d+))|(?:/labels/([^/:]+)))?(?:/(metadata))?",
     re.IGNORECASE,
 )
-_LARGEST_VERSION = 2**63 - 1
 # What is larger is read and written on a thread, so that other requests do not wait for it.
 INLINE_BYTES = 1 << 15
 INLINE_VALUES = 1 << 12
@@ -111,11 +111,13 @@ def parse_path(verb: str, path: str) -> Target:
     name, number, label, method = found.groups()
     if not name:
         raise ServingError(INVALID_ARGUMENT, "Missing model name in request.")
-    version = None if number is None else int(number)
-    if version is not None and version > _LARGEST_VERSION:
+    digits = (number or "0").lstrip("0") or "0"
+    # Python refuses to read thousands of digits, by an error of its own.
+    if len(digits) > MOST_DIGITS or int(digits) > LARGEST:
         raise ServingError(
             INVALID_ARGUMENT, f"Failed to convert version: {number[:40]} to numeric."
         )
+    version = None if number is None else int(digits)
     return Target(
         urllib.parse.unquote(name),
         version,

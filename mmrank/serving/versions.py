@@ -14,12 +14,18 @@ from mmrank.serving.checksums import write_checksums
 
 # No number, so that nothing which looks for versions takes it for one.
 _PARTIAL = ".partial-"
+LARGEST = 2**63 - 1  # of TensorFlow Serving's version numbers
+MOST_DIGITS = len(str(LARGEST))
 
 
 def versions(out: pathlib.Path) -> list[int]:
-    """The numbers of the exports in a folder, in ascending order."""
+    """The numbers of the exports in a folder, in ascending order.
+
+    A folder such as `0008`, or of a number beyond 64 bits, which no request could name, is none.
+    """
     names = [p.name for p in out.iterdir()]
-    return sorted(int(name) for name in names if name.isascii() and name.isdigit())
+    numbers = [int(n) for n in names if n.isascii() and n.isdigit() and len(n) <= MOST_DIGITS]
+    return sorted(n for n in numbers if n <= LARGEST and str(n) in names)
 
 
 def write_version(out: pathlib.Path, fill: Callable[[pathlib.Path], None]) -> pathlib.Path:

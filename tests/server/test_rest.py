@@ -52,6 +52,15 @@ def test_names_of_a_single_input_and_output_are_left_out(
     assert toy.http.post(URL, json={"signature_name": "root"} | body).json() == reply
 
 
+def test_lists_nested_without_end_are_refused(toy: Any) -> None:
+    body = "[" * 40 + "1" + "]" * 40
+    reply = toy.http.post(
+        "/v1/models/ranker:predict", content=f'{{"signature_name": "root", "inputs": {body}}}'
+    )
+    assert reply.status_code == 400
+    assert "nested more than 32 deep" in reply.json()["error"]
+
+
 @pytest.mark.parametrize("path", ["", "/versions/5", "/labels/stable", "/versions/0"])
 def test_versions_and_labels(toy: Any, path: str) -> None:
     url = f"/v1/models/ranker{path}:predict"
@@ -66,6 +75,8 @@ def test_versions_and_labels(toy: Any, path: str) -> None:
         ("/v1/models/ranker/versions/4:predict", 404, "Specific(ranker, 4)"),
         ("/v1/models/ranker/labels/canary:predict", 400, "Unrecognized servable version label"),
         ("/v1/models/ranker/versions/99999999999999999999:predict", 400, "to numeric"),
+        (f"/v1/models/ranker/versions/{'9' * 5000}:predict", 400, "to numeric"),
+        (f"/v1/models/ranker/versions/{'0' * 5000}4:predict", 404, "Specific(ranker, 4)"),
         ("/v1/models/ranker:guess", 400, "Malformed request: POST"),
         ("/v1/models/ranker/versions/x:predict", 400, "Malformed request: POST"),
         ("/v2/models/ranker:predict", 404, "Malformed request: POST"),

@@ -35,6 +35,12 @@ def test_numbers_count_up(tmp_path: pathlib.Path) -> None:
     assert {p.name for p in out.iterdir()} == {"1", "2", "7", "8"}
 
 
+def test_what_no_request_can_name_is_no_version(tmp_path: pathlib.Path) -> None:
+    for name in ("3", "0004", "9" * 20, "٥", "-1", "5a", str(2**63 - 1), str(2**63)):
+        (tmp_path / name).mkdir()
+    assert versions(tmp_path) == [3, 2**63 - 1]
+
+
 def test_a_number_taken_meanwhile_is_passed_over(tmp_path: pathlib.Path) -> None:
     def slow(folder: pathlib.Path) -> None:
         fill(folder)
