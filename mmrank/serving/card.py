@@ -64,21 +64,25 @@ def read_card(folder: pathlib.Path) -> Card:
     """The card in the folder of an export.
 
     Raises:
-      RankError: There is none, or it is in another format.
+      RankError: There is none, or it is damaged or in another format.
     """
-    if not (folder / CARD).is_file():
+    file = folder / CARD
+    if not file.is_file():
         raise RankError(f"{folder}: no {CARD}, so mmrank did not write it; {REMEDY}")
-    card = json.loads((folder / CARD).read_text(encoding="utf-8"))
-    if card.get("format") != FORMAT:
-        raise RankError(
-            f"{folder}: in format {card.get('format')}, while this mmrank reads {FORMAT}; {REMEDY}"
-        )
-    columns = {c["name"]: Column(**c) for c in card["features"]}
-    history = card["history"]
     scores = folder / CARD.parent / COLLABORATIVE
-    return Card(
-        Inputs(columns, None if history is None else history["name"]),
-        tuple(card.get("tasks", ())),
-        card.get("fingerprint", ""),
-        ServedScores.load(scores) if scores.is_file() else None,
-    )
+    served = ServedScores.load(scores) if scores.is_file() else None
+    try:
+        card = json.loads(file.read_text(encoding="utf-8"))
+        known = card.get("format")
+        if known == FORMAT:
+            columns = {c["name"]: Column(**c) for c in card["features"]}
+            history = card["history"]
+            return Card(
+                Inputs(columns, None if history is None else history["name"]),
+                tuple(card.get("tasks", ())),
+                card.get("fingerprint", ""),
+                served,
+            )
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise RankError(f"{file}: damaged: {error}; {REMEDY}") from error
+    raise RankError(f"{folder}: in format {known}, while this mmrank reads {FORMAT}; {REMEDY}")

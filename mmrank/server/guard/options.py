@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+
+from mmrank.config import ConfigError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +34,12 @@ class Limits:
     request_megapixels: float = 250.0
     rate: str | None = None
     failures: str = "60/minute"
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, (int, float)) and not 0 < value < math.inf:
+                raise ConfigError(f"limits.{field.name}: {value} has to be above 0 and finite")
 
 
 @dataclasses.dataclass(frozen=True)

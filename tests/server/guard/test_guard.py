@@ -82,6 +82,12 @@ def test_an_exposed_server_without_keys_is_not_governed_by_whoever_asks() -> Non
     assert {code(told, None, path) for path in every} == {"OK"}
 
 
+@pytest.mark.parametrize("value", [0, -1, float("nan"), float("inf")])
+def test_a_limit_that_bounds_nothing_is_refused(value: float) -> None:
+    with pytest.raises(ConfigError, match="limits.image_megapixels: .* above 0 and finite"):
+        Limits(image_megapixels=value)
+
+
 def test_rates_are_those_of_the_key(security: Security, tmp_path: pathlib.Path) -> None:
     quick = make_key(tmp_path / "keys.json", "quick", ["rank"], rate="5/hour")
     slow = make_key(tmp_path / "keys.json", "slow", ["rank"])
