@@ -24,10 +24,12 @@ class Predictions(prediction_service_pb2_grpc.PredictionServiceServicer):
     async def Predict(self, request: Any, context: Any) -> Any:
         if request.model_spec.name == "none":
             await context.abort(grpc.StatusCode.NOT_FOUND, "no such model")
+        if request.model_spec.name == "slow":
+            await asyncio.sleep(1.0)
         return predict_pb2.PredictResponse(model_spec=request.model_spec)
 
 
-def ask(guard: Guard, *calls: dict[str, Any]) -> list[Any]:
+def ask(guard: Guard, *calls: dict[str, Any], at_once: bool = False) -> list[Any]:
     """The replies to some calls, or their errors."""
 
     async def go() -> list[Any]:
@@ -36,10 +38,10 @@ def ask(guard: Guard, *calls: dict[str, Any]) -> list[Any]:
         prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(Predictions(), server)
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
-        replies: list[Any] = []
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
             stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
-            for call in calls:
+
+            async def reply(call: dict[str, Any]) -> Any:
                 request = predict_pb2.PredictRequest()
                 request.model_spec.name = call.get("name", "m")
                 method = getattr(stub, call.get("method", "Predict"))
@@ -47,9 +49,14 @@ def ask(guard: Guard, *calls: dict[str, Any]) -> list[Any]:
                     method = channel.unary_unary("/tensorflow.serving.PredictionService/Predict")
                     request = call["raw"]
                 try:
-                    replies.append(await method(request, metadata=call.get("metadata")))
+                    return await method(request, metadata=call.get("metadata"))
                 except grpc.aio.AioRpcError as error:
-                    replies.append(error)
+                    return error
+
+            if at_once:
+                replies = await asyncio.gather(*map(reply, calls))
+            else:
+                replies = [await reply(call) for call in calls]
         await server.stop(None)
         return replies
 
@@ -104,9 +111,13 @@ def test_a_message_that_is_none_is_the_clients_fault() -> None:
 
 
 def test_calls_at_once_are_bounded() -> None:
-    (reply,) = ask(Guard(Limits(connections=0), Security()), {})
-    assert reply.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
-    assert reply.details() == "too many calls at once; try again later"
+    guard = Guard(Limits(connections=1), Security())
+    replies = ask(guard, {"name": "slow"}, {"name": "slow"}, at_once=True)
+    (refused,) = (r for r in replies if isinstance(r, grpc.aio.AioRpcError))
+    assert refused.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert refused.details() == "too many calls at once; try again later"
+    (served,) = ask(guard, {})
+    assert served.model_spec.name == "m"
 
 
 def test_an_unknown_method_needs_no_guard() -> None:
