@@ -65,7 +65,7 @@ def default_config(
 def completed(
     schema: Schema, dataset: Dataset, given: Mapping[str, Any] | None = None
 ) -> tuple[dict[str, Any], list[Choice]]:
-    """A config as YAML has it with all that nobody gave, and the choices that were made for it.
+    """The given config with every missing choice filled in, and those choices.
 
     Args:
       schema, dataset, given: As for `default_config`.

@@ -55,13 +55,13 @@ def require_extra(what: str, module: str, extra: str) -> None:
         raise MissingExtra(f"{what} needs {module}: pip install 'mmrank[{extra}]'")
 
 
-def check_target(flag: str, file: pathlib.Path, force: bool) -> None:
+def check_target(flag: str, file: pathlib.Path, force: bool | None = None) -> None:
     """Nothing, if a command may write this file.
 
     Args:
       flag: The option that names it, to begin the message with.
       file: The file.
-      force: Whether an existing file may be replaced.
+      force: Whether an existing file may be replaced; None for a command that never does.
 
     Raises:
       OutputError: Its folder is missing, or it exists.
@@ -70,6 +70,8 @@ def check_target(flag: str, file: pathlib.Path, force: bool) -> None:
         raise OutputError(f"{flag}: there is no folder {file.parent}; make it first")
     if file.is_dir():
         raise OutputError(f"{flag}: {file} is a folder; name a file")
+    if file.exists() and force is None:
+        raise OutputError(f"{flag}: {file} exists, and is never replaced; name another file")
     if file.exists() and not force:
         raise OutputError(f"{flag}: {file} exists; add --force to replace it, or name another file")
 

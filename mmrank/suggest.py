@@ -23,7 +23,7 @@ from mmrank.data.tables import Dataset
 from mmrank.data.validation import checked_dataset
 from mmrank.defaults import Choice, completed
 from mmrank.job import check_job, train
-from mmrank.outputs import InputError, exit_code, log_progress, write_whole
+from mmrank.outputs import check_target, exit_code, log_progress, write_whole
 
 logger = logging.getLogger("mmrank.suggest")
 STEPS = 12  # of the trial; the first of every length of list are traced, and take longer
@@ -76,14 +76,11 @@ def suggest(data: pathlib.Path, out: pathlib.Path, settled: Sequence[str] = ()) 
       settled: Values that are not chosen, as `A.B=C`.
 
     Raises:
-      InputError: `out` exists, or its folder does not.
+      OutputError: `out` exists, or its folder does not.
       ConfigError: A settled value cannot be used.
       DataError: The dataset cannot be used.
     """
-    if out.exists():
-        raise InputError(f"--out: {out} exists, and is never replaced; name another file")
-    if not out.parent.is_dir():
-        raise InputError(f"--out: there is no folder {out.parent}; make it first")
+    check_target("--out", out)
     given: dict[str, Any] = {}
     for override in settled:
         apply_override(given, override)

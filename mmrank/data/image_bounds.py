@@ -115,11 +115,9 @@ def _gif(data: bytes) -> int:
                 max(tallest, height),
             )
             at += 11 + _palette(data[at + 9])
-        while at < len(data) and data[at]:
+        while at < len(data) and data[at] and blocks <= most:
             at += 1 + data[at]
             blocks += 1
-            if blocks > most:
-                break
         at += 1
         blocks += 1
         if blocks > most:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import logging
 import os
 import pathlib
@@ -13,11 +14,10 @@ import numpy as np
 import pandas as pd
 
 from mmrank.build import Run, load_run
-from mmrank.data.runs import run_starts
 from mmrank.data.tables import Dataset
 from mmrank.data.validation import checked_dataset
 from mmrank.evaluation.metrics import per_list
-from mmrank.evaluation.offline import evaluate_scores
+from mmrank.evaluation.offline import evaluate_scores, label_grades, list_offsets
 from mmrank.evaluation.report import Report
 from mmrank.evaluation.tasks import ranking_label
 from mmrank.outputs import InputError, exit_code, log_progress, require_extra
@@ -46,8 +46,24 @@ SETTINGS = {
     "seed": 0,
 }
 TREES = {"lambdamart": "lambdarank", "regression trees": "regression"}
-Part = tuple[pd.DataFrame, np.ndarray, np.ndarray, np.ndarray]
 logger = logging.getLogger("match_peers")
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """The lists of one split.
+
+    Attributes:
+      rows: As of the dataset.
+      features: The match features, [rows, F].
+      grades: [rows].
+      offsets: List i holds rows offsets[i] to offsets[i + 1].
+    """
+
+    rows: pd.DataFrame
+    features: np.ndarray
+    grades: np.ndarray
+    offsets: np.ndarray
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -94,15 +110,15 @@ def measure(runs: Sequence[tuple[Run, Dataset]], split: str = "test") -> Report:
         if names and names != run.model.matcher.names:
             raise InputError(f"{run.folder}: its match features are not those of the run before")
         names = run.model.matcher.names
-        found = {"model": run.score(dataset, test[0])}
+        found = {"model": run.score(dataset, test.rows)}
         for place, name in enumerate(names):
             if name.endswith(SINGLE):
-                found[name] = test[1][:, place].astype(np.float64)
+                found[name] = test.features[:, place].astype(np.float64)
         for name, objective in TREES.items():
-            found[name] = grown(objective, train, valid).predict(test[1])
+            found[name] = grown(objective, train, valid).predict(test.features)
         for name, values in found.items():
             scores.setdefault(name, []).append(values)
-        tested.append(test[0])
+        tested.append(test.rows)
     return evaluate_scores(
         dataset,
         pd.concat(tested),
@@ -115,14 +131,15 @@ def measure(runs: Sequence[tuple[Run, Dataset]], split: str = "test") -> Report:
 
 
 def _part(run: Run, dataset: Dataset, split: str) -> Part:
-    """The rows of a split, their match features, their grades and where their lists begin."""
     rows = dataset.rows(split)
-    offsets = np.r_[run_starts(rows[dataset.schema.lists.list].to_numpy()), len(rows)]
-    label = dataset.schema.label("grade")
-    if label is None:
+    if dataset.schema.label("grade") is None:
         raise InputError(f"{dataset.folder}: trees learn from a label `grade`; the schema has none")
-    features = run.match_features(dataset, rows)
-    return rows, features, rows[label.column].to_numpy(np.float64), offsets
+    return Part(
+        rows,
+        run.match_features(dataset, rows),
+        label_grades(dataset, rows, "grade"),
+        list_offsets(rows[dataset.schema.lists.list]),
+    )
 
 
 def grown(objective: str, train: Part, valid: Part) -> Any:
@@ -134,13 +151,13 @@ def grown(objective: str, train: Part, valid: Part) -> Any:
     """
     import lightgbm
 
-    _, features, grades, offsets = train
-    levels = np.unique(np.concatenate([grades, valid[2]]))
+    levels = np.unique(np.concatenate([train.grades, valid.grades]))
     ranks = objective != "regression"
 
     def data(part: Part, reference: lightgbm.Dataset | None = None) -> lightgbm.Dataset:
-        label = np.searchsorted(levels, part[2]) if ranks else part[2]
-        return lightgbm.Dataset(part[1], label, group=np.diff(part[3]), reference=reference)
+        label = np.searchsorted(levels, part.grades) if ranks else part.grades
+        sizes = np.diff(part.offsets)
+        return lightgbm.Dataset(part.features, label, group=sizes, reference=reference)
 
     learned = data(train)
     best, figure = None, -1.0
@@ -171,7 +188,7 @@ def grown(objective: str, train: Part, valid: Part) -> Any:
 
 
 def _ndcg(scores: np.ndarray, part: Part) -> float:
-    values = per_list(scores, part[2], part[3], metrics=(METRIC,))[METRIC]
+    values = per_list(scores, part.grades, part.offsets, metrics=(METRIC,))[METRIC]
     return float(np.nanmean(values))
 
 

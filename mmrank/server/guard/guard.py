@@ -90,7 +90,7 @@ class Guard:
         self.limits, self.security = limits, security
         self.check = PayloadCheck(limits)
         self._keys = None if security.keys is None else KeyRing(pathlib.Path(security.keys))
-        # Other machines may rank and watch where nobody has a key, and not change what is served.
+        # Without keys, other machines may rank and read metrics, but not change what is served.
         open_to = [r for r in ROLES if r != "admin"] if security.exposed else ROLES
         without = () if self._keys is not None else open_to
         self._anonymous = frozenset(without if security.anonymous is None else security.anonymous)
