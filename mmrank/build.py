@@ -15,7 +15,10 @@ from mmrank.config import (
     CALIBRATION_FILE,
     CONFIG_FILE,
     FEATURES_FILE,
+    MODELS,
+    NETWORK,
     STATE_FILE,
+    TREES_FILE,
     Config,
     ConfigError,
     Head,
@@ -36,15 +39,18 @@ from mmrank.goals import (
 )
 from mmrank.matching.cross_encoder import CrossEncoder
 from mmrank.matching.pieces import NO_WEIGHTS
-from mmrank.models import RankingModel, present_name, ranking_model
+from mmrank.models import RankingModel, present_name, ranking_model, with_trees
 from mmrank.ranking.heads import ListwiseHead, find_rank_model
 from mmrank.ranking.position_tower import FORMS
 from mmrank.ranking.task_outputs import TaskOutputs
 from mmrank.ranking.tasks import chains
 from mmrank.schema import Schema, did_you_mean, load_schema
 from mmrank.scoring import ListScorer, hide, match_features, without
+from mmrank.trees.blend import Blend
+from mmrank.trees.grow import check_installed
 
 MATCHES = ("auto", "none")
+MOST_DEPTH = 10  # of trees: a level more doubles their leaves
 TPU = "tpu"
 
 
@@ -56,6 +62,7 @@ def check_config(config: Config) -> None:
     """
     try:
         check_cross(config)
+        check_trees(config)
         build_loss(config.training.loss)
         make_fusion(config.model.fusion.name, config.model.fusion.options)
         outputs = build_outputs(config)
@@ -116,6 +123,32 @@ def check_cross(config: Config) -> None:
         )
 
 
+def check_trees(config: Config) -> None:
+    """Checks what a config says of trees, as far as it needs no dataset.
+
+    Raises:
+      ValueError: A value is impossible, or two do not go together.
+      MissingExtra: CatBoost is not installed.
+    """
+    name, trees = config.model.name, config.model.trees
+    if name not in MODELS:
+        raise ValueError(f"model.name: unknown {name!r}{did_you_mean(name, MODELS)}")
+    if name == NETWORK:
+        return
+    if config.training.tasks:
+        raise ValueError(f"model.name: {name} learns from grades alone; leave training.tasks out")
+    if not trees.losses or not trees.depths:
+        raise ValueError("model.trees: name at least one of losses, and of depths")
+    if not all(1 <= depth <= MOST_DEPTH for depth in trees.depths):
+        raise ValueError(f"model.trees.depths: {list(trees.depths)}; give 1 to {MOST_DEPTH}")
+    for key in ("rounds", "patience"):
+        if getattr(trees, key) < 1:
+            raise ValueError(f"model.trees.{key}: {getattr(trees, key)}; give 1 or more")
+    if not 0 < trees.learning_rate <= 1:
+        raise ValueError(f"model.trees.learning_rate: {trees.learning_rate}; give 0 < rate <= 1")
+    check_installed()
+
+
 def build_cross(config: Config, features: Features, outputs: int) -> CrossEncoder | None:
     """The cross-encoder over fitted features, with random weights; None without one."""
     cross = config.model.cross
@@ -170,6 +203,7 @@ def build_model(
         plan=None if matching is None else matching.plan,
         pieces=None if matching is None else matching.pieces,
         cross=build_cross(config, features, max(len(head.tasks), 1)),
+        numbers=config.model.name != NETWORK,
     )
 
 
@@ -279,15 +313,28 @@ class Run:
             dataclasses.replace(self.model.outputs, calibration=dict(calibration))
         )
 
+    def with_trees(self, blend: Blend) -> Run:
+        """The same run with trees in its scorer.
+
+        Raises:
+          ConfigError: The trees do not fit.
+        """
+        try:
+            return self._with_model(with_trees(self.model, blend))
+        except ValueError as error:
+            raise ConfigError(f"{self.folder / TREES_FILE}: {error}") from error
+
     def _with_outputs(self, outputs: TaskOutputs | None) -> Run:
-        model = dataclasses.replace(self.model, outputs=outputs)
+        return self._with_model(dataclasses.replace(self.model, outputs=outputs))
+
+    def _with_model(self, model: RankingModel) -> Run:
         kept = {n: v for n, v in self._kept.items() if n != "scorer"}
         return dataclasses.replace(self, model=model, _kept=kept)
 
     def encode(self, dataset: Dataset, rows: pd.DataFrame) -> dict[str, np.ndarray]:
         """The tokens [N, M, D] and their presence [N, M] of the distinct items in some rows."""
         arrays = self.fitted.arrays(dataset, rows, self.items(dataset))
-        return self._scorer().encode(arrays, np.unique(arrays.candidates))
+        return self.lists_scorer().encode(arrays, np.unique(arrays.candidates))
 
     def score(
         self,
@@ -312,11 +359,11 @@ class Run:
             if name not in self.features:
                 raise ConfigError(f"no feature {name!r}{did_you_mean(name, self.features)}")
         arrays = without(self.fitted.arrays(dataset, rows, self.items(dataset)), drop)
-        return self._scorer()(hide(arrays, hidden or {}))
+        return self.lists_scorer()(hide(arrays, hidden or {}))
 
     def raw(self, dataset: Dataset, rows: pd.DataFrame) -> dict[str, np.ndarray]:
         """What the network gives for some rows, [rows] by task; `scores` without tasks."""
-        return self._scorer().raw(self.fitted.arrays(dataset, rows, self.items(dataset)))
+        return self.lists_scorer().raw(self.fitted.arrays(dataset, rows, self.items(dataset)))
 
     def match_features(self, dataset: Dataset, rows: pd.DataFrame) -> np.ndarray:
         """The match features [rows, F] of some rows as they are, 0 where there is none.
@@ -327,10 +374,11 @@ class Run:
         if self.model.matcher is None:
             raise ConfigError(f"{self.folder}: a ranker without match features")
         arrays = self.fitted.arrays(dataset, rows, self.items(dataset))
-        features, there = match_features(self.model, self._scorer(), arrays)
+        features, there = match_features(self.model, self.lists_scorer(), arrays)
         return np.where(there, features, 0.0)
 
-    def _scorer(self) -> ListScorer:
+    def lists_scorer(self) -> ListScorer:
+        """The scorer of whole lists; one is kept for all."""
         if "scorer" not in self._kept:
             training, data = self.config.training, self.config.data
             self._kept["scorer"] = ListScorer(self.model, training.batch_lists, data.buckets)
@@ -356,10 +404,13 @@ def load_run(folder: str | pathlib.Path) -> Run:
     state = json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))
     if state.get("best_weights") is None:
         raise ConfigError(f"{folder}: no epoch was finished yet; train on with --resume")
+    trees = folder / TREES_FILE
+    blend = Blend.load(trees) if trees.is_file() else None
     calibration = None
     if (folder / CALIBRATION_FILE).is_file():
         plain = json.loads((folder / CALIBRATION_FILE).read_text(encoding="utf-8"))
         calibration = {task: (float(a), float(b)) for task, (a, b) in plain.items()}
     model = build_model(config, features, calibration)
     model.network.load_weights(folder / state["best_weights"]).expect_partial()
-    return Run(folder, config, pathlib.Path(state["data"]), features, model)
+    run = Run(folder, config, pathlib.Path(state["data"]), features, model)
+    return run if blend is None else run.with_trees(blend)

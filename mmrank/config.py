@@ -21,6 +21,8 @@ from mmrank.schema import did_you_mean
 # What the folder of a run holds.
 CONFIG_FILE, FEATURES_FILE, STATE_FILE = "config.yaml", "features.json", "state.json"
 CALIBRATION_FILE = "calibration.json"
+TREES_FILE = "trees.json"
+NETWORK, HYBRID, TREES = MODELS = ("network", "hybrid", "trees")
 TEACHER_FILE = "teacher.json"  # of a run that learned from another
 T = TypeVar("T")
 
@@ -114,6 +116,28 @@ class Head:
 
 
 @dataclasses.dataclass(frozen=True)
+class Trees:
+    """Gradient-boosted trees over match features and numbers, beside the network or alone.
+
+    They learn from the training lists. Loss, depth and rounds are those that serve the validation
+    lists best, and so is what trees weigh beside the network.
+
+    Attributes:
+      losses: CatBoost's names of losses to try: YetiRank, QueryRMSE, RMSE, LambdaMart, ...
+      depths: Depths to try.
+      rounds: Trees at most.
+      learning_rate: Share of each tree's answer that is taken.
+      patience: Rounds without a better NDCG@10 of the validation lists before no more are grown.
+    """
+
+    losses: tuple[str, ...] = ("QueryRMSE", "YetiRank")
+    depths: tuple[int, ...] = (6,)
+    rounds: int = 500
+    learning_rate: float = 0.05
+    patience: int = 50
+
+
+@dataclasses.dataclass(frozen=True)
 class Multitask:
     """How several tasks share the scoring tower, by name, with that way's options."""
 
@@ -159,9 +183,11 @@ class Cross:
 
 @dataclasses.dataclass(frozen=True)
 class Model:
-    """The network.
+    """The ranker.
 
     Attributes:
+      name: `network`; `hybrid`, the network and trees; or `trees` alone, for which nothing but
+        match features is fitted before they are grown.
       width: Width D of every modality embedding.
       encoders: Options by feature name, or by kind for all features of a kind.
       drop: Features left out of the model, for comparisons.
@@ -171,11 +197,12 @@ class Model:
         by the vectors of encoders that both share: `auto`, as far as the schema has such features,
         or `none`.
       cross: A cross-encoder beside the towers, or in their place; null for none.
-      fusion, head, multitask: See there; `multitask` is for several tasks alone.
+      fusion, head, trees, multitask: See there; `multitask` is for several tasks alone.
       order: How several tasks make one score: a formula over their names such as
         `click^0.3 * purchase^0.7`.
     """
 
+    name: str = NETWORK
     width: int = 64
     encoders: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     drop: tuple[str, ...] = ()
@@ -184,6 +211,7 @@ class Model:
     cross: Cross | None = None
     fusion: Fusion = Fusion()
     head: Head = Head()
+    trees: Trees = Trees()
     multitask: Multitask = Multitask()
     order: str | None = None
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import importlib.util
 import logging
 import math
 from collections.abc import Mapping
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mmrank.config import Config, from_mapping
+from mmrank.config import HYBRID, NETWORK, Config, from_mapping
 from mmrank.data.checks import as_numbers
 from mmrank.data.checks import texts as as_texts
 from mmrank.data.tables import Dataset
@@ -25,6 +26,7 @@ logger = logging.getLogger(__name__)
 FEW, MANY = 500, 5000  # training lists below which a ranker is small, and from which it is large
 STEPS = 1500  # what a ranker from nothing takes to settle
 SAMPLE = 2000  # texts looked at
+PLAIN = ("number", "vector")  # kinds that trees read as they are
 MEDIA = ("image", "video", "audio", "history")  # kinds whose worth a report tells unasked
 
 
@@ -92,6 +94,7 @@ def choices(schema: Schema, dataset: Dataset, pretrained: bool = False) -> list[
     steps = max(math.ceil(lists / batch), 1)
     epochs = int(np.clip(round(STEPS / steps), 3, 20))
     chosen = [
+        *_trees(schema),
         Choice("model.width", width, rows),
         *_encoders(schema, dataset, small, large),
         Choice("model.head.hidden", [2 * width, width], "twice and once the width"),
@@ -109,6 +112,19 @@ def choices(schema: Schema, dataset: Dataset, pretrained: bool = False) -> list[
     if relevant is not None:
         chosen.append(relevant)
     return chosen
+
+
+def _trees(schema: Schema) -> list[Choice]:
+    """Trees beside the network where they have grades to learn from, and something to read."""
+    sides = ("item", "query", "user", "pair")
+    matched = all(any(f.kind == "text" for f in schema.side(side)) for side in ("item", "query"))
+    plain = any(f.kind in PLAIN for f in schema.side(*sides))
+    if schema.label("grade") is None or not (matched or plain):
+        return []
+    if importlib.util.find_spec("catboost") is None:
+        why = "without CatBoost; pip install 'mmrank[trees]' sets trees beside it"
+        return [Choice("model.name", NETWORK, why)]
+    return [Choice("model.name", HYBRID, "grades, and numbers or words that trees can read")]
 
 
 def _encoders(schema: Schema, dataset: Dataset, small: bool, large: bool) -> list[Choice]:

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from mmrank.config import TEACHER_FILE, Config, ConfigError, Loss, load_config
+from mmrank.config import NETWORK, TEACHER_FILE, Config, ConfigError, Loss, load_config
 from mmrank.data.tables import DataError, Dataset, load_dataset
 from mmrank.data.validation import validate_dataset
 from mmrank.outputs import exit_code, log_progress, refuse_filled, write_whole
@@ -129,6 +129,10 @@ def _config(args: argparse.Namespace) -> Config:
         raise ConfigError(f"{args.config}: data.records: a teacher scores tables; leave it out")
     if config.training.strategy == "multi_worker":
         raise ConfigError(f"{args.config}: training.strategy: a student is trained on one host")
+    if config.model.name != NETWORK:
+        raise ConfigError(
+            f"{args.config}: model.name: a student is a network; trees would learn the grades"
+        )
     return dataclasses.replace(config, training=dataclasses.replace(config.training, loss=Loss()))
 
 

@@ -26,7 +26,9 @@ from mmrank.records.source import RecordLists
 from mmrank.schema import Schema, did_you_mean
 from mmrank.serving.export import export_run
 from mmrank.training.callbacks import State
+from mmrank.training.forest import add_trees
 from mmrank.training.loop import train_run
+from mmrank.training.workers import this_worker
 
 METRICS_FILE = "metrics.json"
 logger = logging.getLogger(__name__)
@@ -110,10 +112,15 @@ def train(
     strategy: tf.distribute.Strategy | None = None,
     watchers: Sequence[tf.keras.callbacks.Callback] = (),
 ) -> Run:
-    """The ranker trained into a run's folder; arguments and errors as of `train_run`."""
+    """The ranker trained into a run's folder, trees among it if the config has them.
+
+    Arguments and errors as of `train_run` and `add_trees`.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     lists = None if config.data.records is None else RecordLists(config, dataset, folder)
-    return train_run(config, dataset, folder, resume, init_from, lists, strategy, watchers)
+    run = train_run(config, dataset, folder, resume, init_from, lists, strategy, watchers)
+    # Workers that do not export have no use for them.
+    return add_trees(run, dataset) if this_worker(config.training.strategy).is_chief else run
 
 
 def measure_and_export(trained: Run, dataset: Dataset, started: float) -> Finished:

@@ -13,15 +13,13 @@ Serving keeps the first three apart, so that items can be encoded ahead of the r
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+import math
+from collections.abc import Mapping, Sequence
 
 import tensorflow as tf
 
 from mmrank.data.batches import label_name
 from mmrank.encoders.behavior import BehaviorAttention
-from mmrank.encoders.norm import layer_norm
-from mmrank.encoders.tokens import ModalityTokens
 from mmrank.fusion.base import Fusion
 from mmrank.matching.cross_encoder import CrossEncoder
 from mmrank.matching.matcher import Matcher, MatchRows, VectorPair, match_rows
@@ -32,6 +30,7 @@ from mmrank.ranking.heads import ListwiseHead
 from mmrank.ranking.position_tower import PositionTower
 from mmrank.ranking.task_outputs import TaskOutputs
 from mmrank.ranking.uncertainty import TaskUncertainty
+from mmrank.scorer_graph import QUERY_MATCH, scorer_graph
 from mmrank.towers import (
     MASK,
     MATCH,
@@ -41,14 +40,12 @@ from mmrank.towers import (
     ItemTower,
     MatchParts,
     Tensors,
-    inputs_of,
     present_name,
     share_batch_statistics,
     tower_outputs,
 )
-
-SLOTS = "slots"
-QUERY_MATCH = "query_match"
+from mmrank.training_graph import SLOTS, history_names, training_graph
+from mmrank.trees.blend import Blend
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,6 +66,10 @@ class RankingModel:
       residual: By which the features of the matcher reach the score without a detour.
       rows: Where everything stands in `match` and `query_match`; None without these.
       cross: The layer that reads query and candidate together, or None.
+      plain: The scorer's inputs → numbers [B, L, F] float32 that trees read; None without any.
+      plain_names: Of these numbers, [F].
+      blend: Trees in the scorer, beside the network or in its place; `network` is without. None
+        for a network alone.
     """
 
     item_tower: tf.keras.Model
@@ -85,6 +86,9 @@ class RankingModel:
     residual: tf.keras.layers.Dense | None = None
     rows: MatchRows | None = None
     cross: CrossEncoder | None = None
+    plain: tf.keras.Model | None = None
+    plain_names: tuple[str, ...] = ()
+    blend: Blend | None = None
 
     def history_input(self, role: str) -> str:
         """The name of a history input by its role: slots, types, ages or mask.
@@ -95,11 +99,6 @@ class RankingModel:
         if self.history is None:
             raise ValueError("this ranker has no history")
         return history_names(self.history)[role]
-
-
-def history_names(history: str) -> dict[str, str]:
-    """The names of a history's inputs by role: slots, types, ages and mask."""
-    return {role: f"{history}_{role}" for role in ("slots", "types", "ages", "mask")}
 
 
 def ranking_model(
@@ -118,6 +117,7 @@ def ranking_model(
     plan: MatchPlan | None = None,
     pieces: PiecePlan | None = None,
     cross: CrossEncoder | None = None,
+    numbers: bool = False,
 ) -> RankingModel:
     """The ranker over some features.
 
@@ -137,6 +137,7 @@ def ranking_model(
       plan: How their words are compared; None for vectors alone.
       pieces: What `cross` reads.
       cross: The layer that reads query and candidate together; None for none.
+      numbers: Whether numbers of items, query and shopper reach the scorer as they are, for trees.
 
     Raises:
       ValueError: No feature is of side item, or two inputs would bear one name.
@@ -150,7 +151,14 @@ def ranking_model(
     encoders = Encoders()
     matcher, residual, rows = None, None, None
     pairs = shared_encoders(by_side["query"], by_side["item"]) if matching else []
-    of_items, of_queries = match_parts(plan, pairs, pieces)
+    asking = [*by_side["query"], *by_side["user"]]
+    others: dict[str, Mapping[str, int]] = {}
+    if pieces is not None:
+        others |= {"query_pieces": pieces.query, "item_pieces": pieces.fields}
+    if numbers:
+        others["query_numbers"] = plain_widths(asking)
+        others["item_numbers"] = plain_widths(by_side["item"])
+    of_items, of_queries = match_parts(plan, pairs, others)
     item = ItemTower(by_side["item"], width, of_items)
     sides = {side: by_side[side] for side in ("query", "user")}
     context = ContextTower(sides, width, of_queries)
@@ -158,11 +166,10 @@ def ranking_model(
     if cross is not None and cross.alone:
         item_tower.trainable = context_tower.trainable = False  # no score depends on them
     vectors = [VectorPair(query, other, item.widths[other]) for query, other in pairs]
-    read = ({}, {}) if pieces is None else (pieces.query, pieces.fields)
-    if plan is not None or pairs or cross is not None:
-        rows = match_rows(plan, vectors, *read)
+    if plan is not None or pairs or cross is not None or numbers:
+        rows = match_rows(plan, vectors, others)
     if plan is not None or pairs:
-        matcher = Matcher(plan, vectors, [f.name for f in by_side["item"]], *read, name="matcher")
+        matcher = Matcher(plan, vectors, [f.name for f in by_side["item"]], others, name="matcher")
         # The tasks of the head; nothing is added to their scores until it is trained or fitted.
         residual = tf.keras.layers.Dense(
             max(len(head.tasks), 1),
@@ -171,7 +178,7 @@ def ranking_model(
             dtype=tf.float32,
             name="match_residual",
         )
-    own = _scorer(
+    graph = scorer_graph(
         item_tower,
         context_tower,
         by_side["pair"],
@@ -186,6 +193,7 @@ def ranking_model(
         rows,
         cross,
     )
+    own = graph.model
     finish = EntireSpace(given, dtype=tf.float32, name="entire_space") if given else None
     scorer = own
     if finish is not None:
@@ -202,7 +210,7 @@ def ranking_model(
             context_tower({n: inputs[n] for n in context_tower.input}),
         )
 
-    network = _network(
+    network = training_graph(
         item_tower, context_tower, towers, own, history, finish, uncertainty, position_towers or {}
     )
     return RankingModel(
@@ -220,7 +228,30 @@ def ranking_model(
         residual,
         rows,
         cross,
+        graph.plain,
+        graph.names,
     )
+
+
+def with_trees(model: RankingModel, blend: Blend) -> RankingModel:
+    """The ranker with trees in its scorer.
+
+    Args:
+      model: A ranker of one score, without trees.
+      blend: The trees.
+
+    Raises:
+      ValueError: The trees read other numbers than the ranker has, or it gives several scores.
+    """
+    if model.plain_names != blend.names or isinstance(model.scorer.output, dict):
+        raise ValueError("trees stand beside one score, and read the numbers that the ranker has")
+    scorer = blend.model(model.scorer, model.plain)
+    return dataclasses.replace(model, scorer=scorer, blend=blend)
+
+
+def plain_widths(features: Sequence[FeatureEncoder]) -> dict[str, int]:
+    """How many numbers each feature has that trees can read as they are, by name."""
+    return {f.name: math.prod(f.spec.shape[1:]) for f in features if f.plain}
 
 
 def shared_encoders(
@@ -233,17 +264,21 @@ def shared_encoders(
 
 
 def match_parts(
-    plan: MatchPlan | None, pairs: Sequence[tuple[str, str]], pieces: PiecePlan | None
+    plan: MatchPlan | None,
+    pairs: Sequence[tuple[str, str]],
+    others: Mapping[str, Mapping[str, int]],
 ) -> tuple[MatchParts, MatchParts]:
     """What the item tower, and what the context tower, gives to be matched and read."""
-    read = ({}, {}) if pieces is None else (pieces.query, pieces.fields)
-    rows = match_rows(plan, (), *read)
+    rows = match_rows(plan, (), others)
     of_queries, of_items = (
         {name: sum(width for _, width in parts) for name, parts in texts.items()}
         for texts in (rows.query_texts, rows.item_texts)
     )
     queries, items = (tuple(dict.fromkeys(pair[side] for pair in pairs)) for side in (0, 1))
-    return MatchParts(of_items, items), MatchParts(of_queries, queries)
+    return (
+        MatchParts(of_items, items, tuple(rows.item_numbers)),
+        MatchParts(of_queries, queries, tuple(rows.query_numbers)),
+    )
 
 
 def _check_inputs(features: Sequence[FeatureEncoder], history: str | None) -> None:
@@ -261,212 +296,3 @@ def _check_inputs(features: Sequence[FeatureEncoder], history: str | None) -> No
                 "give the feature another name"
             )
         taken |= names
-
-
-def _scorer(
-    item_tower: tf.keras.Model,
-    context_tower: tf.keras.Model,
-    pair: Sequence[FeatureEncoder],
-    width: int,
-    fusion: Fusion,
-    head: ListwiseHead,
-    behavior: BehaviorAttention | None,
-    encoders: Encoders,
-    matcher: Matcher | None,
-    residual: tf.keras.layers.Dense | None,
-    modalities: Sequence[str],
-    rows: MatchRows | None,
-    cross: CrossEncoder | None,
-) -> tf.keras.Model:
-    count = item_tower.output["tokens"].shape[1]
-    kinds = context_tower.output["contexts"].shape[1]
-    dtype = item_tower.output["tokens"].dtype
-    inputs = {
-        "tokens": tf.keras.Input((None, count, width), dtype=dtype, name="tokens"),
-        "present": tf.keras.Input((None, count), dtype=tf.bool, name="present"),
-        "contexts": tf.keras.Input((kinds, width), dtype=dtype, name="contexts"),
-        "contexts_present": tf.keras.Input((kinds,), dtype=tf.bool, name="contexts_present"),
-        MASK: tf.keras.Input((None,), dtype=tf.bool, name=MASK),
-    }
-    tokens, present = inputs["tokens"], inputs["present"]
-    contexts, contexts_present = inputs["contexts"], inputs["contexts_present"]
-    embeddings, here, names = [], [], []
-    for feature in pair:
-        inputs |= inputs_of(feature, lead=(None,))
-        value, there = inputs[feature.name], inputs[present_name(feature.name)]
-        flat = tf.reshape(value, [-1, *feature.spec.shape[1:]])
-        embedding = encoders.of(feature)((flat, tf.reshape(there, [-1])))
-        shape = tf.shape(there)
-        embeddings.append(tf.reshape(embedding, [shape[0], shape[1], embedding.shape[-1]]))
-        here.append(there)
-        names.append(feature.name)
-    if behavior is not None:
-        history = {
-            "history_tokens": tf.keras.Input(
-                (None, count, width), dtype=dtype, name="history_tokens"
-            ),
-            "history_types": tf.keras.Input((None,), dtype=tf.int32, name="history_types"),
-            "history_ages": tf.keras.Input((None,), dtype=tf.float32, name="history_ages"),
-            "history_mask": tf.keras.Input((None,), dtype=tf.bool, name="history_mask"),
-        }
-        inputs |= history
-        summary = ItemSummary(width, name="item_summary")
-        candidates = summary(tokens)
-        said, shopper, affinity = behavior(
-            (
-                candidates,
-                summary(history["history_tokens"]),
-                history["history_types"],
-                history["history_ages"],
-                history["history_mask"],
-            )
-        )
-        known = tf.reduce_any(history["history_mask"], -1)
-        embeddings.append(tf.concat([said, said * candidates, shopper[:, None] * candidates], -1))
-        embeddings.append(tf.keras.layers.Dense(width, "relu", name="affinity")(affinity))
-        here += 2 * [known[:, None] & tf.ones_like(inputs[MASK])]
-        names += ["behavior", "affinity"]
-        shopper_token = ModalityTokens(("shopper",), width, name="shopper_token")
-        contexts = tf.concat([contexts, shopper_token(([shopper], [known]))], 1)
-        contexts_present = tf.concat([contexts_present, known[:, None]], 1)
-    if names:
-        more = ModalityTokens(tuple(names), width, name="pair_tokens")((embeddings, here))
-        tokens = tf.concat([tokens, more], 2)
-        present = tf.concat([present, tf.stack(here, -1)], 2)
-    vectors = fusion((tokens, present, contexts, contexts_present))
-    if rows is not None:
-        inputs[MATCH] = tf.keras.Input((None, rows.item_width), dtype=tf.float32, name=MATCH)
-        inputs[QUERY_MATCH] = tf.keras.Input(
-            (rows.query_width,), dtype=tf.float32, name=QUERY_MATCH
-        )
-    matched = None
-    if matcher is not None:
-        matched = matcher((inputs[QUERY_MATCH], inputs[MATCH], inputs["present"], inputs[MASK]))
-        vectors = tf.concat([vectors, tf.cast(matched, vectors.dtype)], -1)
-    scores = head((vectors, inputs[MASK]))
-    if matched is not None and residual is not None:
-        scores = _added(scores, residual(matched))
-    if rows is not None and cross is not None:
-        shown = dict(zip(modalities, tf.unstack(inputs["present"], axis=-1), strict=True))
-        offered = rows.offered(inputs[MATCH], shown)
-        first = _stacked(scores)
-        asked = rows.asked(inputs[QUERY_MATCH])
-        scores = _like(scores, cross((asked, offered, inputs[MASK], first)))
-    return tf.keras.Model(inputs, scores, name="scorer")
-
-
-def _stacked(scores: tf.Tensor | dict[str, tf.Tensor]) -> tf.Tensor:
-    """Scores [B, L, tasks] of scores [B, L], or of those by task."""
-    several = scores.values() if isinstance(scores, dict) else [scores]
-    return tf.stack([tf.cast(s, tf.float32) for s in several], -1)
-
-
-def _like(
-    scores: tf.Tensor | dict[str, tf.Tensor], stacked: tf.Tensor
-) -> tf.Tensor | dict[str, tf.Tensor]:
-    """What was stacked, apart again as the scores are."""
-    if not isinstance(scores, dict):
-        return stacked[..., 0]
-    return {n: tf.cast(stacked[..., i], s.dtype) for i, (n, s) in enumerate(scores.items())}
-
-
-def _added(
-    scores: tf.Tensor | dict[str, tf.Tensor], more: tf.Tensor
-) -> tf.Tensor | dict[str, tf.Tensor]:
-    """Scores [B, L], or by task, with the numbers [B, L, tasks] added."""
-    if not isinstance(scores, dict):
-        return scores + more[..., 0]
-    return {
-        task: score + tf.cast(more[..., i], score.dtype)
-        for i, (task, score) in enumerate(scores.items())
-    }
-
-
-class ItemSummary(tf.keras.layers.Layer):
-    """One vector [..., D] of an item's tokens [..., M, D], absent ones' learned vectors included.
-
-    Args:
-      width: D.
-    """
-
-    def __init__(self, width: int, **kwargs: Any):
-        super().__init__(**kwargs)
-        self.width = width
-        self.projection = tf.keras.layers.Dense(width)
-        self.norm = layer_norm()
-
-    def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        shape = tf.shape(inputs)
-        flat = tf.reshape(inputs, tf.concat([shape[:-2], [inputs.shape[-2] * inputs.shape[-1]]], 0))
-        flat = tf.ensure_shape(flat, [*inputs.shape[:-2], inputs.shape[-2] * inputs.shape[-1]])
-        return self.norm(self.projection(flat))
-
-    def get_config(self) -> dict:
-        return super().get_config() | {"width": self.width}
-
-
-def _network(
-    item_tower: tf.keras.Model,
-    context_tower: tf.keras.Model,
-    towers: Callable[[Tensors], tuple[Tensors, Tensors]],
-    scorer: tf.keras.Model,
-    history: str | None,
-    finish: EntireSpace | None,
-    uncertainty: TaskUncertainty | None,
-    position_towers: Mapping[str, PositionTower],
-) -> tf.keras.Model:
-    """The training graph: every unique item is encoded once and gathered where it is shown."""
-    inputs = _renewed(item_tower.input) | _renewed(context_tower.input)
-    inputs[SLOTS] = tf.keras.Input((None,), dtype=tf.int32, name=SLOTS)
-    own = ("tokens", "present", "contexts", "contexts_present", MATCH, QUERY_MATCH, MASK)
-    inputs |= _renewed(
-        {n: t for n, t in scorer.input.items() if n not in own and not n.startswith("history_")}
-    )
-    if history is not None:
-        roles = history_names(history)
-        dtypes = {"slots": tf.int32, "types": tf.int32, "ages": tf.float32, "mask": tf.bool}
-        inputs |= {n: tf.keras.Input((None,), dtype=dtypes[r], name=n) for r, n in roles.items()}
-
-    items, context = towers(inputs)
-    fed = {
-        "tokens": tf.gather(items["tokens"], inputs[SLOTS]),
-        "present": tf.gather(items["present"], inputs[SLOTS]),
-        "contexts": context["contexts"],
-        "contexts_present": context["present"],
-    }
-    if MATCH in items:
-        fed |= {MATCH: tf.gather(items[MATCH], inputs[SLOTS]), QUERY_MATCH: context[MATCH]}
-    if history is not None:
-        fed |= {
-            "history_tokens": tf.gather(items["tokens"], inputs[roles["slots"]]),
-            "history_types": inputs[roles["types"]],
-            "history_ages": inputs[roles["ages"]],
-            "history_mask": inputs[roles["mask"]],
-        }
-    fed |= {n: inputs[n] for n in scorer.input if n not in fed}
-    scores = scorer(fed)
-    if position_towers:
-        name = label_name("position")
-        inputs[name] = tf.keras.Input((None,), dtype=tf.float32, name=name)
-        if isinstance(scores, dict):
-            biased = {n: t((scores[n], inputs[name])) for n, t in position_towers.items()}
-            scores = scores | biased
-        else:
-            (tower,) = position_towers.values()
-            scores = tower((scores, inputs[name]))
-    if finish is not None:
-        scores = finish((scores, inputs[MASK]))
-    if uncertainty is not None:
-        scores = uncertainty(scores)
-    if isinstance(scores, dict):
-        # Keras names the figures of an output by its last layer.
-        keep = tf.keras.layers.Activation
-        scores = {
-            n: keep("linear", dtype=tf.float32, name=f"task_{n}")(s) for n, s in scores.items()
-        }
-    return tf.keras.Model(inputs, scores, name="ranker")
-
-
-def _renewed(inputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-    """Fresh inputs of the same names, shapes and dtypes."""
-    return {n: tf.keras.Input(t.shape[1:], dtype=t.dtype, name=n) for n, t in inputs.items()}

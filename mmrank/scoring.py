@@ -260,6 +260,26 @@ def without(arrays: ListArrays, drop: Sequence[str]) -> ListArrays:
     )
 
 
+def plain_numbers(model: RankingModel, scorer: ListScorer, arrays: ListArrays) -> np.ndarray:
+    """The numbers [rows, F] float32 of all candidates that trees read.
+
+    Args:
+      model: A ranker that has such numbers.
+      scorer: A scorer of it.
+      arrays: The lists.
+    """
+    plain = model.plain
+    assert plain is not None
+
+    def give(table: Tensors, batch: Tensors) -> dict[str, tf.Tensor]:
+        fed = scorer_inputs(model, dict(table), dict(batch), encoded_contexts(model, batch))
+        return {"numbers": plain(fed, training=False)}
+
+    if not len(arrays.candidates):
+        return np.zeros([0, len(model.plain_names)], np.float32)
+    return scorer.by_row(arrays, traced_by_table(model, give))["numbers"]
+
+
 def match_features(
     model: RankingModel, scorer: ListScorer, arrays: ListArrays
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -18,7 +18,7 @@ import numpy as np
 import tensorflow as tf
 import yaml
 
-from mmrank.config import Config, apply_override, from_mapping
+from mmrank.config import NETWORK, TREES, Config, apply_override, from_mapping
 from mmrank.data.tables import Dataset
 from mmrank.data.validation import checked_dataset
 from mmrank.defaults import Choice, completed
@@ -104,24 +104,30 @@ class Need:
       epoch: Seconds of an epoch, validation included.
       epochs: How many there are at most.
       memory: Most bytes in use at a time.
+      trees: Seconds for the growing of trees; 0 without any.
     """
 
     prepare: float
     epoch: float
     epochs: int
     memory: int
+    trees: float = 0.0
 
     def __str__(self) -> str:
-        whole = self.prepare + self.epochs * self.epoch
+        whole = self.prepare + self.epochs * self.epoch + self.trees
+        steps = [f"{_spoken(self.prepare)} to prepare"]
+        if self.epochs:
+            steps.append(f"{self.epochs} epochs of {_spoken(self.epoch)}")
+        if self.trees:
+            steps.append(f"{_spoken(self.trees)} for trees")
         return (
-            f"at most {_spoken(whole)} on this machine: {_spoken(self.prepare)} before the first "
-            f"step, then {self.epochs} epochs of {_spoken(self.epoch)}; "
+            f"at most {_spoken(whole)} on this machine: {', '.join(steps)}; "
             f"{self.memory / 2**30:.1f} GiB of memory"
         )
 
 
 def trial(config: Config, dataset: Dataset) -> Need:
-    """What a run will take, by training some steps in a temporary folder.
+    """What a run will take, by training some steps, and growing all trees, in a temporary folder.
 
     Args:
       config: The config of the run.
@@ -142,14 +148,18 @@ def trial(config: Config, dataset: Dataset) -> Need:
             pathlib.Path(folder),
             watchers=[clock],
         )
-    ends = np.array(clock.steps)
-    step = float(np.median(np.diff(ends))) if len(ends) > 1 else ends[0] - clock.started
-    # Tracing is over with the first step, and is not met again in later epochs.
-    prepare = ends[0] - began
-    epoch = steps * step + max(clock.ended - ends[-1], 0.0)
+    after = 0.0 if config.model.name == NETWORK else time.monotonic() - clock.ended
+    epochs = 0 if config.model.name == TREES else training.epochs
+    prepare, epoch = clock.ended - began, 0.0
+    if clock.steps:
+        ends = np.array(clock.steps)
+        step = float(np.median(np.diff(ends))) if len(ends) > 1 else ends[0] - clock.started
+        # Tracing is over with the first step, and is not met again in later epochs.
+        prepare = ends[0] - began
+        epoch = steps * step + max(clock.ended - ends[-1], 0.0)
     unit = 1 if sys.platform == "darwin" else 1024
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-    return Need(float(prepare), float(epoch), training.epochs, memory)
+    return Need(float(prepare), float(epoch), epochs, memory, after)
 
 
 class Clock(tf.keras.callbacks.Callback):
@@ -166,7 +176,7 @@ class Clock(tf.keras.callbacks.Callback):
         self.steps: list[float] = []
 
     def on_train_begin(self, logs: Any = None) -> None:
-        self.started = time.monotonic()
+        self.started = self.ended = time.monotonic()
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         self.steps.append(time.monotonic())

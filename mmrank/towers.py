@@ -29,6 +29,7 @@ class FeatureEncoder:
       spec: Shape (first dimension None) and dtype of its input.
       encoder: Layer [N, ...] → [N, D']; features may share one.
       hide: Chance that training hides an item's present value.
+      plain: Whether its input is numbers that trees can read as they are.
     """
 
     name: str
@@ -36,6 +37,7 @@ class FeatureEncoder:
     spec: tf.TensorSpec
     encoder: tf.keras.layers.Layer
     hide: float = 0.0
+    plain: bool = False
 
 
 def present_name(feature: str) -> str:
@@ -115,10 +117,12 @@ class MatchParts:
     Attributes:
       terms: Width of the rows of terms by feature, in their order in a row.
       vectors: Features whose encoders' own vectors follow.
+      numbers: Features whose inputs, and whether they are there, come last.
     """
 
     terms: Mapping[str, int] = dataclasses.field(default_factory=dict)
     vectors: Sequence[str] = ()
+    numbers: Sequence[str] = ()
 
     def inputs(self) -> Tensors:
         """The inputs with terms, by name."""
@@ -131,7 +135,22 @@ class MatchParts:
         """By name `match`, rows [N, W] float32 with zeros for what is absent; nothing if W is 0."""
         parts = [tf.where(presence[n][:, None], inputs[terms_name(n)], 0.0) for n in self.terms]
         parts += [UnitVectors()((embeddings[n], presence[n])) for n in self.vectors]
+        parts += [flagged(inputs[n], presence[n]) for n in self.numbers]
         return {MATCH: tf.concat(parts, -1)} if parts else {}
+
+
+def flagged(values: tf.Tensor, present: tf.Tensor) -> tf.Tensor:
+    """Numbers [..., n + 1] float32: values [...] or [..., n], 0 where absent, then 1 where present.
+
+    Args:
+      values: As the encoder takes them.
+      present: [...] bool.
+    """
+    if values.shape.rank == present.shape.rank:
+        values = values[..., None]
+    here = present[..., None]
+    shown = tf.where(here, tf.cast(values, tf.float32), 0.0)
+    return tf.concat([shown, tf.cast(here, tf.float32)], -1)
 
 
 class ItemTower:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import pathlib
 
@@ -64,6 +65,32 @@ def test_tokens_hold_the_usual_text(tmp_path: pathlib.Path) -> None:
     # 1.4 · 11 + 2 = 17.4, in eights.
     assert isinstance(text, dict)
     assert text["max_tokens"] == 24
+
+
+def with_query(dataset: Dataset) -> Dataset:
+    plain = dataset.schema.to_dict()
+    plain["features"].append({"name": "query", "kind": "text", "side": "query"})
+    lists = dataset.lists.assign(query="red hat")
+    return dataclasses.replace(dataset, schema=schema_from_dict(plain), lists=lists)
+
+
+def test_trees_stand_beside_the_network_where_they_can(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graded = shop(tmp_path / "graded", 20, {"grade": ""})
+    clicks = shop(tmp_path / "clicks", 20, {"click": ""})
+
+    def names(dataset: Dataset) -> list[tuple[object, str]]:
+        made = choices(dataset.schema, dataset)
+        return [(c.value, c.why) for c in made if c.key == "model.name"]
+
+    assert names(graded) == []  # a title, which nothing is compared with
+    assert names(with_query(clicks)) == []  # trees learn from grades
+    assert [value for value, _ in names(with_query(graded))] == ["hybrid"]
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    ((value, why),) = names(with_query(graded))
+    assert value == "network"
+    assert "pip install 'mmrank[trees]'" in why
 
 
 def test_a_chinese_character_is_a_word() -> None:

@@ -151,6 +151,7 @@ def test_a_student_that_loses_too_much_is_not_exported(
         (["--max-loss", "-1"], ["--max-loss -1"]),
         (["--set", "training.tasks={click: {}}"], ["training.tasks", "leave the tasks out"]),
         (["--set", "data.records=there"], ["data.records"]),
+        (["--set", "model.name=hybrid"], ["a student is a network"]),
         (["--resume"], ["no run of mmrank.distill"]),
     ],
 )

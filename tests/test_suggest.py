@@ -51,6 +51,5 @@ def test_wrong_places_and_values_are_told_before_anything_slow(
 
 def test_the_whole_time_is_preparation_and_all_epochs() -> None:
     assert str(Need(30.0, 60.0, 10, 3 * 2**30)) == (
-        "at most 10 min on this machine: 30 s before the first step, then 10 epochs of 60 s; "
-        "3.0 GiB of memory"
+        "at most 10 min on this machine: 30 s to prepare, 10 epochs of 60 s; 3.0 GiB of memory"
     )

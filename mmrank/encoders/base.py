@@ -30,6 +30,7 @@ class FeatureKind(abc.ABC):
       sides: Sides of the schema on which this kind may stand.
       raw_dtype: dtype of one raw value, a scalar.
       is_media: Whether a raw value is a file's bytes and the column names the file.
+      plain: Whether the encoder's input is numbers that trees can read as they are.
       Options: Frozen dataclass of this kind's options: those of the schema and of the config.
     """
 
@@ -37,6 +38,7 @@ class FeatureKind(abc.ABC):
     raw_dtype: tf.DType
     Options: ClassVar[type]
     is_media: bool = False
+    plain: ClassVar[bool] = False
 
     @property
     def separator(self) -> str | None:

@@ -32,6 +32,7 @@ class Number(FeatureKind):
 
     sides = frozenset({"item", "query", "user", "pair", "label"})
     raw_dtype = tf.float32
+    plain = True
     Options = NumberOptions
 
     mean = 0.0

@@ -15,11 +15,12 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from mmrank.build import Run, build_features, build_model
+from mmrank.build import Run, build_features, build_model, check_config
 from mmrank.config import Config, from_mapping
 from mmrank.data.tables import Dataset, number_lists
 from mmrank.evaluation.metrics import per_list
 from mmrank.schema import schema_from_dict
+from mmrank.training.forest import add_trees
 from mmrank.training.loop import train_run
 
 PART = 32  # rows of a list that is drawn of rows without groups
@@ -108,13 +109,15 @@ class RankerEstimator(BaseEstimator):
         draws = check_random_state(self.random_state)
         groups = _groups(group, len(X), draws)
         config = self._settings(int(draws.randint(2**31)))
+        check_config(config)
         dataset = _dataset(X, y, *self._split(groups, draws))
         with _own_draws(), tempfile.TemporaryDirectory(prefix="mmrank-") as folder:
-            run = train_run(config, dataset, pathlib.Path(folder))
+            run = add_trees(train_run(config, dataset, pathlib.Path(folder)), dataset)
         self.n_groups_ = len(np.unique(groups))
         self._config = config
         self._state = run.fitted.columns[FEATURE].state()
         self._weights = run.model.network.get_weights()
+        self._blend = run.model.blend
         self._run = run
         return self
 
@@ -201,7 +204,8 @@ class RankerEstimator(BaseEstimator):
             features.columns[FEATURE].restore(self._state)
             model = build_model(self._config, features)
             model.network.set_weights(self._weights)
-            self._run = Run(pathlib.Path(), self._config, pathlib.Path(), features, model)
+            run = Run(pathlib.Path(), self._config, pathlib.Path(), features, model)
+            self._run = run if self._blend is None else run.with_trees(self._blend)
         return self._run
 
 

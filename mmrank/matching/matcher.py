@@ -43,6 +43,8 @@ class MatchRows:
       vectors: The pairs of one encoder.
       query_pieces, item_pieces: Numbers of word pieces of the texts that are read together, by
         feature, in the order in which they are read.
+      query_numbers, item_numbers: How many numbers features have that trees read as they are, by
+        feature; whether they are there follows them in the row.
     """
 
     queries: Mapping[str, TermLayout]
@@ -50,6 +52,8 @@ class MatchRows:
     vectors: Sequence[VectorPair]
     query_pieces: Mapping[str, int] = dataclasses.field(default_factory=dict)
     item_pieces: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    query_numbers: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    item_numbers: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     @property
     def query_texts(self) -> dict[str, list[tuple[str, int]]]:
@@ -64,15 +68,17 @@ class MatchRows:
 
     @property
     def query_parts(self) -> list[tuple[str, int]]:
-        """Names and widths of the parts of a query's row: texts by feature, then vectors."""
+        """Names and widths of the parts of a query's row: texts by feature, vectors, numbers."""
         texts = [part for parts in self.query_texts.values() for part in parts]
-        return texts + _distinct((v.query, v.width) for v in self.vectors)
+        vectors = _distinct((v.query, v.width) for v in self.vectors)
+        return texts + vectors + _flagged(self.query_numbers)
 
     @property
     def item_parts(self) -> list[tuple[str, int]]:
-        """Names and widths of the parts of an item's row: texts by feature, then vectors."""
+        """Names and widths of the parts of an item's row: texts by feature, vectors, numbers."""
         texts = [part for parts in self.item_texts.values() for part in parts]
-        return texts + _distinct((v.item, v.width) for v in self.vectors)
+        vectors = _distinct((v.item, v.width) for v in self.vectors)
+        return texts + vectors + _flagged(self.item_numbers)
 
     @property
     def query_width(self) -> int:
@@ -118,7 +124,8 @@ class Matcher(tf.keras.layers.Layer):
       plan: What was fitted; None to compare vectors alone.
       vectors: The pairs of one encoder.
       modalities: Names of the item's tokens, in their order.
-      query_pieces, item_pieces: As of `MatchRows`; they stand in the rows and are passed over.
+      others: What else stands in the rows and is passed over: pieces and numbers, by the name that
+        `MatchRows` has for them.
 
     Attributes:
       rows: Where everything stands in the rows.
@@ -130,13 +137,13 @@ class Matcher(tf.keras.layers.Layer):
         plan: MatchPlan | None,
         vectors: Sequence[VectorPair],
         modalities: Sequence[str],
-        query_pieces: Mapping[str, int] | None = None,
-        item_pieces: Mapping[str, int] | None = None,
+        others: Mapping[str, Mapping[str, int]] | None = None,
         **kwargs: Any,
     ):
         super().__init__(autocast=False, dtype=tf.float32, **kwargs)
         self.plan, self.modalities = plan, tuple(modalities)
-        self.rows = match_rows(plan, vectors, query_pieces, item_pieces)
+        self.others = {name: dict(widths) for name, widths in (others or {}).items()}
+        self.rows = match_rows(plan, vectors, self.others)
         self.names = tuple(self._names())
 
     def build(self, input_shape: Any) -> None:
@@ -262,8 +269,7 @@ class Matcher(tf.keras.layers.Layer):
             "plan": None if self.plan is None else self.plan.state(),
             "vectors": [dataclasses.asdict(v) for v in self.rows.vectors],
             "modalities": self.modalities,
-            "query_pieces": dict(self.rows.query_pieces),
-            "item_pieces": dict(self.rows.item_pieces),
+            "others": self.others,
         }
 
     @classmethod
@@ -305,15 +311,19 @@ def pieces_part(feature: str) -> str:
     return f"{feature} pieces"
 
 
+def numbers_part(feature: str) -> str:
+    """The name of the part with a feature's numbers, and whether they are there."""
+    return f"{feature} numbers"
+
+
 def match_rows(
     plan: MatchPlan | None,
     vectors: Sequence[VectorPair],
-    query_pieces: Mapping[str, int] | None = None,
-    item_pieces: Mapping[str, int] | None = None,
+    others: Mapping[str, Mapping[str, int]] | None = None,
 ) -> MatchRows:
     """The rows of a plan; arguments as of `Matcher`."""
     queries, fields = ({}, ()) if plan is None else (plan.queries, plan.fields)
-    return MatchRows(queries, fields, vectors, query_pieces or {}, item_pieces or {})
+    return MatchRows(queries, fields, vectors, **(others or {}))
 
 
 def _texts(terms: Mapping[str, int], pieces: Mapping[str, int]) -> dict[str, list[tuple[str, int]]]:
@@ -326,6 +336,10 @@ def _texts(terms: Mapping[str, int], pieces: Mapping[str, int]) -> dict[str, lis
 
 def _distinct(parts: Any) -> list[tuple[str, int]]:
     return [(vector_part(name), width) for name, width in dict(parts).items()]
+
+
+def _flagged(numbers: Mapping[str, int]) -> list[tuple[str, int]]:
+    return [(numbers_part(name), width + 1) for name, width in numbers.items()]
 
 
 def split_parts(rows: tf.Tensor, parts: Sequence[tuple[str, int]]) -> dict[str, tf.Tensor]:

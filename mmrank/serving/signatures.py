@@ -135,12 +135,11 @@ class ServedRanker(tf.Module):
         """The inputs of `rank_embeddings`."""
         scorer = self._model.scorer.input
         modalities, width = scorer["tokens"].shape[2:]
-        matched = []
-        if MATCH in scorer:
-            matched = [
-                tf.TensorSpec(scorer[MATCH].shape, tf.float32, MATCH),
-                tf.TensorSpec(scorer[QUERY_MATCH].shape, tf.float32, QUERY_MATCH),
-            ]
+        matched = [
+            tf.TensorSpec(scorer[name].shape, tf.float32, name)
+            for name in (MATCH, QUERY_MATCH)
+            if name in scorer
+        ]
         contexts = []
         if self.context_inputs():
             shape = scorer["contexts"].shape
@@ -234,6 +233,7 @@ class ServedRanker(tf.Module):
         items = {"tokens": tokens, "present": present}
         if MATCH in inputs:
             items[MATCH] = inputs[MATCH]
+        if QUERY_MATCH in inputs:
             contexts = {**contexts, QUERY_MATCH: inputs[QUERY_MATCH]}
         return self.lists.scores(contexts, inputs, items, history, mask)
 

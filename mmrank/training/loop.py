@@ -20,7 +20,7 @@ from mmrank.build import (
     build_model,
     load_run,
 )
-from mmrank.config import Config, load_run_config, save_config
+from mmrank.config import TREES, Config, load_run_config, save_config
 from mmrank.data.batches import Batch
 from mmrank.data.tables import DataError, Dataset
 from mmrank.features import Features
@@ -112,6 +112,7 @@ def train_run(
     batches = lists.batches(config, features, items)
     replicas = strategy.num_replicas_in_sync
     steps = config.training.steps_per_epoch or max(batches.per_pass // replicas, 1)
+    epochs = 0 if config.model.name == TREES else config.training.epochs
     # Anew: the making of frozen encoders draws too, and a resumed run may not need to make them.
     tf.keras.utils.set_random_seed(config.seed)
     with strategy.scope():
@@ -167,7 +168,7 @@ def train_run(
         worker.is_chief,
         model.outputs,
         agree=lambda figure: _agreed(strategy, figure),
-        from_start=model.matcher is not None,
+        from_start=model.matcher is not None or config.model.name == TREES,
         select=config.training.select_metric,
         relevant_grade=config.evaluation.relevant_grade,
     )
@@ -186,7 +187,7 @@ def train_run(
         model.network.fit(
             training_dataset(strategy, batches, state.epoch * steps, tasks),
             initial_epoch=state.epoch,
-            epochs=config.training.epochs,
+            epochs=epochs,
             steps_per_epoch=steps,
             callbacks=callbacks,
             verbose=0,

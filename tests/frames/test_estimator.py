@@ -55,6 +55,17 @@ def test_it_learns_an_order(fitted: RankerEstimator) -> None:
     assert fitted.n_groups_ == 40
 
 
+def test_trees_in_place_of_the_network(arrays: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
+    X, y, group = arrays
+    trees = {"losses": ["QueryRMSE"], "depths": [4], "rounds": 60, "learning_rate": 0.1}
+    model = RankerEstimator(**SMALL, config={"model": {"name": "trees", "trees": trees}})
+    model.fit(X, y, group)
+    other = np.random.default_rng(1).normal(size=[200, 4])
+    scores = model.predict(other)
+    assert np.corrcoef(scores, other[:, 0] + other[:, 1])[0, 1] > 0.85
+    np.testing.assert_allclose(copy.deepcopy(model).predict(other), scores, atol=1e-5)
+
+
 def test_score_is_mean_ndcg(fitted: RankerEstimator) -> None:
     """Two groups of two rows, the second one in the wrong order."""
     X = np.array([[9.0, 9, 0, 0], [-9, -9, 0, 0], [9, 9, 0, 0], [-9, -9, 0, 0]])

@@ -61,7 +61,8 @@ def test_a_run_ends_with_its_deadline(base: pathlib.Path, serve: Start) -> None:
 def test_a_full_queue_is_told_as_429(base: pathlib.Path, serve: Start) -> None:
     running = serve(
         base,
-        listen={"timeout_seconds": 3.0},
+        # Long enough that on a busy machine no deadline frees a place before all is asked.
+        listen={"timeout_seconds": 15.0},
         batching={"num_batch_threads": 1, "max_batch_size": 1, "max_enqueued_batches": 2},
     )
     busy = running.server.service.servable()

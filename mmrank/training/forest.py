@@ -1,0 +1,95 @@
+"""Trees beside a trained network, or in its place: grown on the training lists."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+
+from mmrank.build import Run
+from mmrank.config import NETWORK, TREES, TREES_FILE, ConfigError
+from mmrank.data.tables import DataError, Dataset
+from mmrank.scoring import plain_numbers
+from mmrank.training.listwise import lists_with_a_gain, ndcg_by_list
+from mmrank.trees.blend import Blend
+from mmrank.trees.grow import Part, grow
+
+SHARES = np.linspace(0.0, 1.0, 11)  # of the trees in the blend
+logger = logging.getLogger(__name__)
+
+
+def add_trees(run: Run, dataset: Dataset) -> Run:
+    """The run with trees in its scorer, as its config has it; trees that it has already stay.
+
+    They are kept as RUN/trees.json.
+
+    Args:
+      run: A trained run, without trees so far.
+      dataset: The dataset that it was trained on; its test lists are not looked at.
+
+    Raises:
+      ConfigError: The ranker has nothing that trees can read.
+      DataError: No validation list tells one order from another.
+      MissingExtra: CatBoost is not installed.
+      UserError: CatBoost refuses an option.
+    """
+    if run.config.model.name == NETWORK or run.model.blend is not None:
+        return run
+    if run.model.plain is None:
+        raise ConfigError(
+            f"model.name: {run.config.model.name} reads match features, numbers and vectors, and "
+            "this ranker has none; take network"
+        )
+    options = run.config.model.trees
+    train, valid = (_part(run, dataset, split) for split in ("train", "valid"))
+    gains = np.exp2(valid.grades.astype(np.float64)) - 1.0
+    lists = lists_with_a_gain(valid.offsets, gains)
+    if not lists:
+        raise DataError("the valid lists have no candidates of different grades to choose trees by")
+
+    def figure(scores: np.ndarray) -> float:
+        return float(ndcg_by_list(scores, gains, lists).mean())
+
+    logger.info("growing trees over %d numbers of %d rows", *train.features.shape[::-1])
+    grown = grow(
+        train,
+        valid,
+        figure,
+        losses=options.losses,
+        depths=options.depths,
+        rounds=options.rounds,
+        learning_rate=options.learning_rate,
+        patience=options.patience,
+        seed=run.config.seed,
+    )
+    of_trees = grown.forest.scores(valid.features).astype(np.float64)
+    share, network = 1.0, 0.0
+    scale = _spread(of_trees, lists)
+    if run.config.model.name != TREES:
+        of_network = run.score(dataset, dataset.rows("valid")).astype(np.float64)
+        other = _spread(of_network, lists)
+        reached = [figure((1.0 - s) * of_network / other + s * of_trees / scale) for s in SHARES]
+        share = float(SHARES[int(np.argmax(reached))])
+        network = (1.0 - share) / other
+        logger.info(
+            "blend: %.0f%% trees, validation %.4f; network alone %.4f, trees alone %.4f",
+            100 * share,
+            max(reached),
+            reached[0],
+            reached[-1],
+        )
+    blend = Blend(grown.forest, run.model.plain_names, network, share / scale)
+    blend.save(run.folder / TREES_FILE)
+    return run.with_trees(blend)
+
+
+def _part(run: Run, dataset: Dataset, split: str) -> Part:
+    rows = dataset.rows(split)
+    arrays = run.fitted.arrays(dataset, rows, run.items(dataset))
+    return Part(plain_numbers(run.model, run.lists_scorer(), arrays), arrays.grades, arrays.offsets)
+
+
+def _spread(scores: np.ndarray, lists: list[np.ndarray]) -> float:
+    """The standard deviation of scores within lists, never 0."""
+    inside = np.concatenate([scores[rows] - scores[rows].mean() for rows in lists])
+    return float(max(inside.std(), 1e-6))

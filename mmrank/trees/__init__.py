@@ -1,0 +1,1 @@
+"""Gradient-boosted trees: grown by CatBoost, kept as arrays, run as TensorFlow ops."""

@@ -1,0 +1,223 @@
+"""Trees beside a trained network, and in its place: one score from training to the SavedModel."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pathlib
+import shutil
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mmrank.build import Run, check_config, load_run
+from mmrank.config import (
+    HYBRID,
+    NETWORK,
+    TREES,
+    TREES_FILE,
+    Config,
+    ConfigError,
+    from_mapping,
+)
+from mmrank.data.tables import Dataset
+from mmrank.job import train
+from mmrank.outputs import UserError
+from mmrank.scoring import plain_numbers
+from mmrank.serving.export import export_run
+from mmrank.serving.ranker import Ranker
+from mmrank.training.forest import add_trees
+
+SMALL = {"losses": ("QueryRMSE",), "depths": (3,), "rounds": 20, "learning_rate": 0.1}
+
+
+def as_model(config: Config, name: str) -> Config:
+    trees = dataclasses.replace(config.model.trees, **SMALL)
+    model = dataclasses.replace(config.model, name=name, trees=trees)
+    training = dataclasses.replace(config.training, epochs=1)
+    return dataclasses.replace(config, model=model, training=training)
+
+
+@pytest.fixture(scope="module")
+def few(dataset: Dataset, tiny_config: Config) -> Config:
+    """The tiny config without media; numbers of items and of pairs are left, as are texts."""
+    drop = ("photo", "description", "tags", "reviews", "history")
+    return dataclasses.replace(tiny_config, model=dataclasses.replace(tiny_config.model, drop=drop))
+
+
+@pytest.fixture(scope="module")
+def hybrid(dataset: Dataset, few: Config, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return train(as_model(few, HYBRID), dataset, tmp_path_factory.mktemp("hybrid") / "run")
+
+
+@pytest.fixture(scope="module")
+def trees(dataset: Dataset, few: Config, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return train(as_model(few, TREES), dataset, tmp_path_factory.mktemp("trees") / "run")
+
+
+def numbers(run: Run, dataset: Dataset, rows: pd.DataFrame) -> np.ndarray:
+    arrays = run.fitted.arrays(dataset, rows, run.items(dataset))
+    return plain_numbers(run.model, run.lists_scorer(), arrays)
+
+
+def test_trees_read_match_features_and_all_numbers(hybrid: Run, dataset: Dataset) -> None:
+    rows = dataset.rows("test")
+    read = numbers(hybrid, dataset, rows)
+    names = hybrid.model.plain_names
+    assert read.shape == (len(rows), len(names))
+    assert np.isfinite(read).all()
+    prices = dataset.catalog["price"].to_numpy(np.float32)[rows["_item"]]
+    known = np.isfinite(prices)
+    np.testing.assert_array_equal(read[:, names.index("price/there")], known)
+    np.testing.assert_array_equal(
+        read[:, names.index("price/0")], np.where(known, prices, np.float32(0))
+    )
+    shown = rows["position"].to_numpy(np.float32)
+    np.testing.assert_array_equal(read[:, names.index("overlap/0")], shown)
+    assert hybrid.model.matcher is not None
+    assert names[: len(hybrid.model.matcher.names)] == hybrid.model.matcher.names
+
+
+def test_a_hybrid_is_the_network_and_the_trees(hybrid: Run, dataset: Dataset) -> None:
+    rows = dataset.rows("test")
+    blend = hybrid.model.blend
+    assert blend is not None
+    network = without_trees(hybrid)
+    of_trees = blend.forest.scores(numbers(hybrid, dataset, rows))
+    expected = blend.network * network.score(dataset, rows) + blend.trees * of_trees
+    np.testing.assert_allclose(hybrid.score(dataset, rows), expected, rtol=1e-4, atol=1e-5)
+
+
+def without_trees(run: Run) -> Run:
+    """The run as it was before trees were grown; its network still holds that scorer."""
+    own = run.model.network.get_layer("scorer")
+    model = dataclasses.replace(run.model, scorer=own, blend=None)
+    return dataclasses.replace(run, model=model, _kept={})
+
+
+def test_trees_alone_are_the_forest(trees: Run, dataset: Dataset) -> None:
+    rows = dataset.rows("test")
+    blend = trees.model.blend
+    assert blend is not None
+    assert blend.network == 0.0
+    expected = blend.trees * blend.forest.scores(numbers(trees, dataset, rows))
+    np.testing.assert_allclose(trees.score(dataset, rows), expected, rtol=1e-5, atol=1e-6)
+    names = {layer.name for layer in trees.model.scorer.layers}
+    assert "head" not in names  # what the network alone needs is not computed
+    state = json.loads((trees.folder / "state.json").read_text())
+    assert state["epoch"] == 0
+
+
+def test_a_reloaded_run_scores_alike(trees: Run, dataset: Dataset) -> None:
+    rows = dataset.rows("test")
+    again = load_run(trees.folder).score(dataset, rows)
+    np.testing.assert_allclose(again, trees.score(dataset, rows), rtol=1e-5, atol=1e-5)
+
+
+def test_an_export_scores_as_the_run_does(
+    hybrid: Run, dataset: Dataset, tmp_path: pathlib.Path
+) -> None:
+    rows = dataset.rows("test")
+    scores = hybrid.score(dataset, rows)
+    ranker = Ranker.load(export_run(hybrid, tmp_path / "export", dataset))
+    for (_, group), expected in zip(
+        rows.groupby("list_id", sort=False), _by_list(rows, scores), strict=True
+    ):
+        first = group.iloc[0]
+        found = ranker.scores(
+            first["query"],
+            group["item_id"].tolist(),
+            user=first["user_id"],
+            pairs=[{"overlap": v} for v in group["position"]],
+        )
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def _by_list(rows: pd.DataFrame, scores: np.ndarray) -> list[np.ndarray]:
+    return np.split(scores, np.flatnonzero(np.diff(pd.factorize(rows["list_id"])[0])) + 1)
+
+
+def test_neither_padding_nor_company_nor_what_is_absent_counts(
+    trees: Run, dataset: Dataset
+) -> None:
+    rows = dataset.rows("test")
+    scores = trees.score(dataset, rows)
+    first = rows[rows["list_id"] == rows["list_id"].iloc[0]]
+    # Alone, a list is padded to another length.
+    np.testing.assert_allclose(trees.score(dataset, first), scores[: len(first)], atol=1e-5)
+    turned = first.iloc[::-1]
+    np.testing.assert_allclose(trees.score(dataset, turned)[::-1], scores[: len(first)], atol=1e-5)
+    gone = dataclasses.replace(dataset, catalog=dataset.catalog.assign(price=np.float32(np.nan)))
+    np.testing.assert_allclose(
+        trees.score(gone, rows), trees.score(dataset, rows, drop=["price"]), atol=1e-6
+    )
+
+
+def test_no_label_of_a_test_list_reaches_the_trees(
+    trees: Run, dataset: Dataset, tmp_path: pathlib.Path
+) -> None:
+    grade = dataset.schema.label("grade")
+    assert grade is not None
+    grown = {}
+    for split in ("test", "valid"):
+        folder = tmp_path / split
+        folder.mkdir()
+        lists = dataset.lists.copy()
+        lists.loc[dataset.rows(split).index, grade.column] = np.arange(len(dataset.rows(split))) % 3
+        bare = dataclasses.replace(without_trees(trees), folder=folder)
+        add_trees(bare, dataclasses.replace(dataset, lists=lists))
+        grown[split] = (folder / TREES_FILE).read_bytes()
+    assert grown["test"] == (trees.folder / TREES_FILE).read_bytes()
+    assert grown["valid"] != grown["test"]  # so that the check can fail
+
+
+def test_trees_that_are_there_stay(trees: Run, dataset: Dataset) -> None:
+    before = (trees.folder / TREES_FILE).stat().st_mtime_ns
+    again = add_trees(load_run(trees.folder), dataset)
+    assert again.model.blend is not None
+    assert (trees.folder / TREES_FILE).stat().st_mtime_ns == before
+
+
+def test_damaged_trees_are_told(trees: Run, tmp_path: pathlib.Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(trees.folder, folder)
+    (folder / TREES_FILE).write_text('{"names": []}')
+    with pytest.raises(UserError, match=r"trees\.json: holds no trees"):
+        load_run(folder)
+    plain = json.loads((trees.folder / TREES_FILE).read_text())
+    plain["names"] = plain["names"][:-1]
+    (folder / TREES_FILE).write_text(json.dumps(plain))
+    with pytest.raises(ConfigError, match="read the numbers that the ranker has"):
+        load_run(folder)
+
+
+@pytest.mark.parametrize(
+    ("model", "told"),
+    [
+        ({"name": "tree"}, r"model\.name: unknown 'tree'.*'trees'"),
+        ({"name": "trees", "trees": {"losses": []}}, "at least one of losses"),
+        ({"name": "trees", "trees": {"depths": [17]}}, "give 1 to 10"),
+        ({"name": "trees", "trees": {"rounds": 0}}, "rounds: 0; give 1 or more"),
+        ({"name": "hybrid", "trees": {"learning_rate": 0}}, "0 < rate <= 1"),
+    ],
+)
+def test_options_that_cannot_be_are_told(model: dict[str, Any], told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        check_config(from_mapping(Config, {"model": model}, "config"))
+
+
+def test_tasks_and_trees_do_not_go_together() -> None:
+    plain = {"model": {"name": HYBRID}, "training": {"tasks": {"click": {}}}}
+    with pytest.raises(ConfigError, match="learns from grades alone"):
+        check_config(from_mapping(Config, plain, "config"))
+
+
+def test_a_network_has_no_use_for_catboost(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    check_config(from_mapping(Config, {"model": {"name": NETWORK}}, "config"))
+    with pytest.raises(UserError, match=r"pip install 'mmrank\[trees\]'"):
+        check_config(from_mapping(Config, {"model": {"name": TREES}}, "config"))
