@@ -22,6 +22,7 @@ from mmrank.config import (
     Multitask,
     load_run_config,
 )
+from mmrank.data.batches import ListArrays
 from mmrank.data.embedding_cache import cache_folder
 from mmrank.data.tables import Dataset
 from mmrank.encoders.behavior import BehaviorAttention
@@ -286,7 +287,7 @@ class Run:
 
     def encode(self, dataset: Dataset, rows: pd.DataFrame) -> dict[str, np.ndarray]:
         """The tokens [N, M, D] and their presence [N, M] of the distinct items in some rows."""
-        arrays = self.fitted.arrays(dataset, rows, self.items(dataset))
+        arrays = self.arrays(dataset, rows)
         return self._scorer().encode(arrays, np.unique(arrays.candidates))
 
     def score(
@@ -311,12 +312,16 @@ class Run:
         for name in drop:
             if name not in self.features:
                 raise ConfigError(f"no feature {name!r}{did_you_mean(name, self.features)}")
-        arrays = without(self.fitted.arrays(dataset, rows, self.items(dataset)), drop)
+        arrays = without(self.arrays(dataset, rows), drop)
         return self._scorer()(hide(arrays, hidden or {}))
 
     def raw(self, dataset: Dataset, rows: pd.DataFrame) -> dict[str, np.ndarray]:
         """What the network gives for some rows, [rows] by task; `scores` without tasks."""
-        return self._scorer().raw(self.fitted.arrays(dataset, rows, self.items(dataset)))
+        return self._scorer().raw(self.arrays(dataset, rows))
+
+    def arrays(self, dataset: Dataset, rows: pd.DataFrame) -> ListArrays:
+        """The feature arrays of some rows of a dataset's lists, a list's rows together."""
+        return self.fitted.arrays(dataset, rows, self.items(dataset))
 
     def match_features(self, dataset: Dataset, rows: pd.DataFrame) -> np.ndarray:
         """The match features [rows, F] of some rows as they are, 0 where there is none.
@@ -324,11 +329,18 @@ class Run:
         Raises:
           ConfigError: The ranker has none.
         """
+        features, there = self.matched(self.arrays(dataset, rows))
+        return np.where(there, features, 0.0)
+
+    def matched(self, arrays: ListArrays) -> tuple[np.ndarray, np.ndarray]:
+        """The match features [rows, F] of lists, and where there are any, [rows, F] bool.
+
+        Raises:
+          ConfigError: The ranker has none.
+        """
         if self.model.matcher is None:
             raise ConfigError(f"{self.folder}: a ranker without match features")
-        arrays = self.fitted.arrays(dataset, rows, self.items(dataset))
-        features, there = match_features(self.model, self._scorer(), arrays)
-        return np.where(there, features, 0.0)
+        return match_features(self.model, self._scorer(), arrays)
 
     def _scorer(self) -> ListScorer:
         if "scorer" not in self._kept:

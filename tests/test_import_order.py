@@ -37,6 +37,7 @@ LAYERS = (
     "scoring",
     "goals",
     "build",
+    "plain_features",
     "training",
     "pretrain",
     "evaluation",
