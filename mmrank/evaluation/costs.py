@@ -57,11 +57,8 @@ def cost_columns(costs: Mapping[str, Cost]) -> list[list[str]]:
         ["features in", *(_seconds(c.feature_seconds) for c in shown)],
         ["scored in", *(_seconds(c.score_seconds) for c in shown)],
         ["size", *(_bytes(c.size) for c in shown)],
-        ["trials", *("-" if c.tuning is None else str(c.tuning.trials) for c in shown)],
-        [
-            "valid ndcg@10",
-            *("-" if c.tuning is None else f"{c.tuning.validation:.3f}" for c in shown),
-        ],
+        ["trials", *("-" if t is None else str(t.trials) for t in tunings)],
+        ["valid ndcg@10", *("-" if t is None else f"{t.validation:.3f}" for t in tunings)],
     ]
 
 
