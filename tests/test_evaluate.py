@@ -33,6 +33,8 @@ class PriceRun:
     outputs = None
     fitted = types.SimpleNamespace(as_of=lambda dataset: None)
     modalities = ("title", "price")
+    folder = pathlib.Path("nowhere")
+    model = types.SimpleNamespace(network=types.SimpleNamespace(weights=()))
 
     def __init__(self, data: pathlib.Path):
         self.data = data
