@@ -163,6 +163,11 @@ class _Lists:
     def parts(self) -> tuple[Part, Part]:
         """What is learned from, and what is chosen by."""
         train, valid = (self._part(self.of(split)) for split in (LEARN, CHOOSE))
+        if not Ndcg(valid.grades, valid.offsets).any:
+            raise DataError(
+                f"{self.source.folder}: no list of split {CHOOSE!r} has a relevant item, so that "
+                "peers cannot be tuned; leave them out, or add lists"
+            )
         return train, valid
 
     def _part(self, rows: pd.DataFrame) -> Part:
