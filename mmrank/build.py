@@ -43,7 +43,7 @@ from mmrank.ranking.position_tower import FORMS
 from mmrank.ranking.task_outputs import TaskOutputs
 from mmrank.ranking.tasks import chains
 from mmrank.schema import Schema, did_you_mean, load_schema
-from mmrank.scoring import ListScorer, hide, match_features, without
+from mmrank.scoring import ListScorer, hide, match_features, traced_matches, without
 
 MATCHES = ("auto", "none")
 TPU = "tpu"
@@ -282,7 +282,7 @@ class Run:
 
     def _with_outputs(self, outputs: TaskOutputs | None) -> Run:
         model = dataclasses.replace(self.model, outputs=outputs)
-        kept = {n: v for n, v in self._kept.items() if n != "scorer"}
+        kept = {n: v for n, v in self._kept.items() if n not in ("scorer", "matches")}
         return dataclasses.replace(self, model=model, _kept=kept)
 
     def encode(self, dataset: Dataset, rows: pd.DataFrame) -> dict[str, np.ndarray]:
@@ -340,7 +340,9 @@ class Run:
         """
         if self.model.matcher is None:
             raise ConfigError(f"{self.folder}: a ranker without match features")
-        return match_features(self.model, self._scorer(), arrays)
+        if "matches" not in self._kept:
+            self._kept["matches"] = traced_matches(self.model)
+        return match_features(self.model, self._scorer(), arrays, self._kept["matches"])
 
     def _scorer(self) -> ListScorer:
         if "scorer" not in self._kept:

@@ -8,8 +8,10 @@ import pathlib
 import numpy as np
 import pandas as pd
 import pytest
+import tensorflow as tf
 
-from mmrank.build import Run
+from mmrank.build import Run, build_features, build_model
+from mmrank.config import Config
 from mmrank.data.tables import DataError, Dataset
 from mmrank.evaluation import compared
 from mmrank.evaluation.compared import (
@@ -22,6 +24,37 @@ from mmrank.evaluation.compared import (
 from mmrank.evaluation.costs import Cost, Tuning, choice_lines, cost_columns
 from mmrank.evaluation.peers import PEERS, Part, Peer, PeerKind
 from mmrank.plain_features import plain_features
+
+USED = ("query", "title", "brand", "price", "overlap")
+
+
+class Lengths(tf.Module):
+    """A text encoder: the number of bytes, and one."""
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+    def __call__(self, texts: tf.Tensor) -> tf.Tensor:
+        count = tf.cast(tf.strings.length(texts), tf.float32)
+        return tf.stack([count, tf.ones_like(count)], -1)
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    folder = tmp_path_factory.mktemp("hub") / "lengths"
+    tf.saved_model.save(Lengths(), str(folder))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(dataset: Dataset, tiny_config: Config) -> Run:
+    """A ranker with random weights over a few features that are quick to make."""
+    names = {f.name for f in dataset.schema.side("item", "query", "user", "pair")}
+    fewer = dataclasses.replace(tiny_config.model, drop=tuple(sorted(names - set(USED))))
+    config = dataclasses.replace(tiny_config, model=fewer)
+    features = build_features(config, dataset.schema)
+    features.fit(dataset)
+    return Run(
+        pathlib.Path("nowhere"), config, dataset.folder, features, build_model(config, features)
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -38,6 +71,7 @@ def changed(dataset: Dataset, split: str) -> Dataset:
     return dataclasses.replace(dataset, lists=lists)
 
 
+@pytest.mark.slow
 def test_no_label_of_the_test_lists_is_seen(run: Run, dataset: Dataset) -> None:
     """Whatever stands there, peers are the same; the labels of train and valid do matter."""
     names = ("lambdamart", "yetirank")
@@ -100,6 +134,33 @@ def test_lists_to_choose_by_are_needed(run: Run, dataset: Dataset) -> None:
 def test_dense_needs_a_pretrained_encoder(run: Run, dataset: Dataset) -> None:
     with pytest.raises(DataError, match="no frozen text encoder .* --dense FOLDER"):
         compared_scores(run, dataset, dataset.rows("test"), ["dense"])
+
+
+def test_dense_by_a_folder_is_the_cosine(run: Run, dataset: Dataset, hub: pathlib.Path) -> None:
+    """Of (bytes, 1) of query and text; the field is chosen on the valid lists."""
+    rows = dataset.rows("test")
+    found = compared_scores(run, dataset, rows, ["dense"], dense=hub)
+    tuning = found.costs["dense"].tuning
+    assert tuning is not None
+    queries = rows[dataset.schema.feature("query").column]
+    items = dataset.catalog.iloc[rows["_item"].to_numpy()]
+
+    def cosine(column: str) -> list[float]:
+        return [
+            0.0 if not (one and other) else float(np.dot(*(unit(t) for t in (one, other))))
+            for one, other in zip(queries.fillna(""), items[column].fillna(""), strict=True)
+        ]
+
+    def unit(text: str) -> np.ndarray:
+        vector = np.array([len(text.encode()), 1.0])
+        return vector / np.linalg.norm(vector)
+
+    fields = {f"query/{f.name}": f.column for f in dataset.schema.side("item") if f.kind == "text"}
+    assert set(tuning.space["texts"]) == {*fields, "mean"}
+    expected = {name: cosine(column) for name, column in fields.items()}
+    expected["mean"] = list(np.mean(list(expected.values()), axis=0))
+    chosen = tuning.choice["texts"]
+    np.testing.assert_allclose(found.scores["dense"], expected[chosen], atol=1e-5)
 
 
 def test_names() -> None:
