@@ -46,13 +46,15 @@ if TYPE_CHECKING:
 BEST = "best"
 EXAMPLE = """example:
   python -m mmrank.evaluate --run runs/fashion --drop image --json fashion-test.json
+  python -m mmrank.evaluate --run runs/fashion --baselines bm25,dense,lambdamart,yetirank,tfr_dnn
   python -m mmrank.evaluate --run runs/tasks --order 'click * purchase'
   python -m mmrank.evaluate --run runs/fashion --metrics ndcg@10,f1@3 --threshold best --plot a.png
 
 Prints NDCG, MRR, MAP, accuracy, precision, recall, F1 and ROC-AUC with bootstrap intervals, a
-paired test against every baseline, the slices that the data knows and what each feature weighs; of
-a run with tasks also ROC-AUC, log-loss and calibration error of each. All candidates together make
-ROC and precision-recall curves. --data may be a catalogue the model never saw.
+paired test against every baseline (also corrected by Holm for their number), what each costs, the
+slices that the data knows and what each feature weighs; of a run with tasks also ROC-AUC, log-loss
+and calibration error of each. All candidates together make ROC and precision-recall curves. --data
+may be a catalogue the model never saw.
 """
 
 

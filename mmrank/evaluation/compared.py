@@ -162,7 +162,8 @@ class _Lists:
     @functools.cached_property
     def parts(self) -> tuple[Part, Part]:
         """What is learned from, and what is chosen by."""
-        train, valid = (self._part(self.of(split)) for split in (LEARN, CHOOSE))
+        rows = [self.of(split) for split in (LEARN, CHOOSE)]
+        train, valid = (self._part(of_split) for of_split in rows)
         if not Ndcg(valid.grades, valid.offsets).any:
             raise DataError(
                 f"{self.source.folder}: no list of split {CHOOSE!r} has a relevant item, so that "
