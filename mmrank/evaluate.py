@@ -18,6 +18,7 @@ from mmrank.data.tables import SPLITS, DataError, Dataset, load_dataset
 from mmrank.evaluation.baselines import BASELINES
 from mmrank.evaluation.classify import Classification, classify
 from mmrank.evaluation.compared import (
+    LEARNING,
     PEERS,
     check_compared,
     compared_scores,
@@ -354,11 +355,11 @@ def _learned(job: _Job) -> Dataset | None:
     Raises:
       DataError: It is gone.
     """
-    if job.folder == job.run.data or not any(name in PEERS for name in job.baselines):
+    if job.folder == job.run.data or not set(job.baselines) & set(LEARNING):
         return None
     if not job.run.data.is_dir():
         raise DataError(
-            f"{job.run.data}: the run's dataset is gone, from which {', '.join(PEERS)} learn; "
+            f"{job.run.data}: the run's dataset is gone, from which {', '.join(LEARNING)} learn; "
             "leave them out"
         )
     return load_dataset(job.run.data)

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from mmrank.build import Run
 
 DENSE = "dense"
+# Those that look at train and valid lists.
+LEARNING = (*PEERS, DENSE)
 LEARN, CHOOSE = "train", "valid"
 METRICS_FILE = "metrics.json"
 logger = logging.getLogger(__name__)
@@ -96,6 +98,8 @@ def compared_scores(
       DataError: There are no lists to learn from or to choose by, or nothing that can be read.
     """
     source = dataset if learned is None else learned
+    if learned is None and set(names) & set(PEERS) and (rows["_split"] != "test").any():
+        logger.warning("peers learned from some of these lists: their figures flatter them")
     lists = _Lists(run, source, dataset, rows, label)
     as_of = run.fitted.as_of(dataset)
     if as_of is None and any(name in SCORERS for name in names):
