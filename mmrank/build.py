@@ -25,6 +25,7 @@ from mmrank.config import (
     Multitask,
     load_run_config,
 )
+from mmrank.data.batches import ListArrays
 from mmrank.data.embedding_cache import cache_folder
 from mmrank.data.tables import Dataset
 from mmrank.encoders.behavior import BehaviorAttention
@@ -45,7 +46,7 @@ from mmrank.ranking.position_tower import FORMS
 from mmrank.ranking.task_outputs import TaskOutputs
 from mmrank.ranking.tasks import chains
 from mmrank.schema import Schema, did_you_mean, load_schema
-from mmrank.scoring import ListScorer, hide, match_features, without
+from mmrank.scoring import ListScorer, hide, match_features, traced_matches, without
 from mmrank.trees.blend import Blend
 from mmrank.trees.grow import check_installed
 
@@ -328,12 +329,12 @@ class Run:
         return self._with_model(dataclasses.replace(self.model, outputs=outputs))
 
     def _with_model(self, model: RankingModel) -> Run:
-        kept = {n: v for n, v in self._kept.items() if n != "scorer"}
+        kept = {n: v for n, v in self._kept.items() if n not in ("scorer", "matches")}
         return dataclasses.replace(self, model=model, _kept=kept)
 
     def encode(self, dataset: Dataset, rows: pd.DataFrame) -> dict[str, np.ndarray]:
         """The tokens [N, M, D] and their presence [N, M] of the distinct items in some rows."""
-        arrays = self.fitted.arrays(dataset, rows, self.items(dataset))
+        arrays = self.arrays(dataset, rows)
         return self.lists_scorer().encode(arrays, np.unique(arrays.candidates))
 
     def score(
@@ -358,12 +359,16 @@ class Run:
         for name in drop:
             if name not in self.features:
                 raise ConfigError(f"no feature {name!r}{did_you_mean(name, self.features)}")
-        arrays = without(self.fitted.arrays(dataset, rows, self.items(dataset)), drop)
+        arrays = without(self.arrays(dataset, rows), drop)
         return self.lists_scorer()(hide(arrays, hidden or {}))
 
     def raw(self, dataset: Dataset, rows: pd.DataFrame) -> dict[str, np.ndarray]:
         """What the network gives for some rows, [rows] by task; `scores` without tasks."""
-        return self.lists_scorer().raw(self.fitted.arrays(dataset, rows, self.items(dataset)))
+        return self.lists_scorer().raw(self.arrays(dataset, rows))
+
+    def arrays(self, dataset: Dataset, rows: pd.DataFrame) -> ListArrays:
+        """The feature arrays of some rows of a dataset's lists, a list's rows together."""
+        return self.fitted.arrays(dataset, rows, self.items(dataset))
 
     def match_features(self, dataset: Dataset, rows: pd.DataFrame) -> np.ndarray:
         """The match features [rows, F] of some rows as they are, 0 where there is none.
@@ -371,11 +376,20 @@ class Run:
         Raises:
           ConfigError: The ranker has none.
         """
+        features, there = self.matched(self.arrays(dataset, rows))
+        return np.where(there, features, 0.0)
+
+    def matched(self, arrays: ListArrays) -> tuple[np.ndarray, np.ndarray]:
+        """The match features [rows, F] of lists, and where there are any, [rows, F] bool.
+
+        Raises:
+          ConfigError: The ranker has none.
+        """
         if self.model.matcher is None:
             raise ConfigError(f"{self.folder}: a ranker without match features")
-        arrays = self.fitted.arrays(dataset, rows, self.items(dataset))
-        features, there = match_features(self.model, self.lists_scorer(), arrays)
-        return np.where(there, features, 0.0)
+        if "matches" not in self._kept:
+            self._kept["matches"] = traced_matches(self.model)
+        return match_features(self.model, self.lists_scorer(), arrays, self._kept["matches"])
 
     def lists_scorer(self) -> ListScorer:
         """The scorer of whole lists; one is kept for all."""

@@ -358,8 +358,11 @@ class Evaluation:
 
     Attributes:
       split: The split that the final table reports.
-      baselines: Scorers compared on the same lists: random, popularity, bm25; with events also
-        itemknn, userknn, pmi, als and gmf.
+      baselines: Scorers compared on the same lists: random, popularity, bm25, dense; with events
+        also itemknn, userknn, pmi, als and gmf; and peers that are trained and tuned on the train
+        and valid lists: lambdamart, regression_trees, yetirank, xgboost, tfr_dnn, gam.
+      peer_trials: Settings of each peer that are tried on the valid lists.
+      dense: TF-Hub text encoder of the baseline dense; null for the ranker's own.
       without: Features, or kinds for all features of a kind but those of the query: the model is
         also scored without each of these, as if absent, and compared, to tell what it is worth.
         A kind that the schema has none of is passed over.
@@ -371,6 +374,8 @@ class Evaluation:
 
     split: str = "test"
     baselines: tuple[str, ...] = ("random", "popularity", "bm25")
+    peer_trials: int = 12
+    dense: str | None = None
     without: tuple[str, ...] = ()
     no_relevant: str = "skip"
     relevant_grade: float = 1.0

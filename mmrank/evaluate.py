@@ -8,15 +8,23 @@ import json
 import math
 import pathlib
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mmrank.collaborative.scorers import SCORERS
 from mmrank.data.tables import SPLITS, DataError, Dataset, load_dataset
-from mmrank.evaluation.baselines import BASELINES, baseline_scores, check_names
+from mmrank.evaluation.baselines import BASELINES
 from mmrank.evaluation.classify import Classification, classify
+from mmrank.evaluation.compared import (
+    LEARNING,
+    PEERS,
+    check_compared,
+    compared_scores,
+    known_names,
+    run_cost,
+)
 from mmrank.evaluation.curves import best_threshold
 from mmrank.evaluation.metrics import CONVENTIONS, DEFAULT_METRICS, METRICS, check_metrics
 from mmrank.evaluation.modalities import modality_weights, weights_table
@@ -39,13 +47,15 @@ if TYPE_CHECKING:
 BEST = "best"
 EXAMPLE = """example:
   python -m mmrank.evaluate --run runs/fashion --drop image --json fashion-test.json
+  python -m mmrank.evaluate --run runs/fashion --baselines bm25,dense,lambdamart,yetirank,tfr_dnn
   python -m mmrank.evaluate --run runs/tasks --order 'click * purchase'
   python -m mmrank.evaluate --run runs/fashion --metrics ndcg@10,f1@3 --threshold best --plot a.png
 
 Prints NDCG, MRR, MAP, accuracy, precision, recall, F1 and ROC-AUC with bootstrap intervals, a
-paired test against every baseline, the slices that the data knows and what each feature weighs; of
-a run with tasks also ROC-AUC, log-loss and calibration error of each. All candidates together make
-ROC and precision-recall curves. --data may be a catalogue the model never saw.
+paired test against every baseline (also corrected by Holm for their number), what each costs, the
+slices that the data knows and what each feature weighs; of a run with tasks also ROC-AUC, log-loss
+and calibration error of each. All candidates together make ROC and precision-recall curves. --data
+may be a catalogue the model never saw.
 """
 
 
@@ -90,8 +100,22 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--baselines",
         default=",".join(BASELINES),
-        help="names joined by commas, or '' for none (default: %(default)s); of shops with events "
-        f"also {','.join(SCORERS)}, as of each list's time",
+        help="names joined by commas, or '' for none (default: %(default)s), of "
+        f"{', '.join(known_names())}; {', '.join(PEERS)} are trained on the train lists and tuned "
+        "on the valid ones",
+    )
+    parser.add_argument(
+        "--trials",
+        type=int,
+        metavar="N",
+        help="settings of each peer that are tried (default: as in the run's config)",
+    )
+    parser.add_argument(
+        "--dense",
+        type=pathlib.Path,
+        metavar="FOLDER",
+        help="TF-Hub text encoder of the baseline dense (default: as in the run's config, else "
+        "the run's own)",
     )
     parser.add_argument(
         "--drop",
@@ -156,9 +180,11 @@ def _prepare(args: argparse.Namespace) -> _Job:
     # What is quick to check is checked before TensorFlow is loaded, which takes seconds.
     baselines = [name.strip() for name in args.baselines.split(",") if name.strip()]
     try:
-        check_names(baselines)
+        check_compared(baselines)
     except ValueError as error:
         raise DataError(f"--baselines: {error}") from error
+    if args.trials is not None and args.trials < 1:
+        raise DataError(f"--trials {args.trials}: a peer is tuned by 1 or more")
     if args.relevant_grade is not None and not 0 < args.relevant_grade < math.inf:
         raise DataError(f"--relevant-grade {args.relevant_grade:g}: name a grade above 0")
     if args.json is not None:
@@ -225,14 +251,31 @@ def _run(args: argparse.Namespace, job: _Job) -> int:
         relevant = job.run.config.evaluation.relevant_grade
     label = ranking_label(job.dataset, job.run.config)
     thresholds = _thresholds(job, label, relevant)
-    scores = _model_scores(job.run, job.dataset, job.rows, job.drop)
+    began = time.monotonic()
+    scores = {"model": _model_scores(job)}
+    costs = {"model": run_cost(job.run, time.monotonic() - began)}
+    if job.drop:
+        name = f"without {', '.join(job.drop)}"
+        _say(f"scoring {name}")
+        scores[name] = job.run.score(job.dataset, job.rows, drop=job.drop)
     for name, other in job.against.items():
         _say(f"scoring {name}")
         scores[name] = other.score(job.dataset, job.rows)
     _say(f"scoring with baselines: {', '.join(job.baselines) or 'none'}")
-    scores.update(
-        baseline_scores(job.dataset, job.rows, job.baselines, job.run.fitted.as_of(job.dataset))
+    settings = job.run.config.evaluation
+    dense = args.dense or (settings.dense and pathlib.Path(settings.dense)) or None
+    compared = compared_scores(
+        job.run,
+        job.dataset,
+        job.rows,
+        job.baselines,
+        label=label,
+        trials=args.trials or settings.peer_trials,
+        seed=job.run.config.seed,
+        dense=dense,
+        learned=_learned(job),
     )
+    scores |= compared.scores
     _say("metrics, intervals and slices")
     report = evaluate_scores(
         job.dataset,
@@ -244,6 +287,7 @@ def _run(args: argparse.Namespace, job: _Job) -> int:
         no_relevant=args.no_relevant,
         relevant_grade=relevant,
     )
+    report = dataclasses.replace(report, costs=costs | compared.costs)
     print(report.to_text())
     runs = {"model": job.run, **job.against}
     tasks = report_tasks(job.dataset, job.rows, runs)
@@ -299,17 +343,26 @@ def _thresholds(job: _Job, label: str, relevant: float) -> dict[str, float]:
     return {"model": best}
 
 
-def _model_scores(
-    run: Run, dataset: Dataset, rows: pd.DataFrame, drop: Sequence[str]
-) -> dict[str, np.ndarray]:
-    """The model's scores, [rows], and with `drop` those without these features as well."""
-    _say(f"scoring {len(rows):,} candidates with the model")
-    scores = {"model": run.score(dataset, rows)}
-    if drop:
-        name = f"without {', '.join(drop)}"
-        _say(f"scoring {name}")
-        scores[name] = run.score(dataset, rows, drop=drop)
-    return scores
+def _model_scores(job: _Job) -> np.ndarray:
+    """The model's scores, [rows]."""
+    _say(f"scoring {len(job.rows):,} candidates with the model")
+    return job.run.score(job.dataset, job.rows)
+
+
+def _learned(job: _Job) -> Dataset | None:
+    """What peers learn from where that is not the dataset at hand: the run's own.
+
+    Raises:
+      DataError: It is gone.
+    """
+    if job.folder == job.run.data or not set(job.baselines) & set(LEARNING):
+        return None
+    if not job.run.data.is_dir():
+        raise DataError(
+            f"{job.run.data}: the run's dataset is gone, from which {', '.join(LEARNING)} learn; "
+            "leave them out"
+        )
+    return load_dataset(job.run.data)
 
 
 def _say(text: str) -> None:

@@ -15,8 +15,8 @@ from mmrank.build import Run, check_config
 from mmrank.config import STATE_FILE, Config, ConfigError
 from mmrank.data.tables import DataError, Dataset
 from mmrank.encoders import HISTORY, KINDS
-from mmrank.evaluation.baselines import baseline_scores, check_names
 from mmrank.evaluation.calibration import calibrate, check_calibration
+from mmrank.evaluation.compared import METRICS_FILE, check_compared, compared_scores, run_cost
 from mmrank.evaluation.offline import evaluate_scores
 from mmrank.evaluation.report import Report
 from mmrank.evaluation.tasks import TaskReport, ranking_label, report_tasks
@@ -30,7 +30,6 @@ from mmrank.training.forest import add_trees
 from mmrank.training.loop import train_run
 from mmrank.training.workers import this_worker
 
-METRICS_FILE = "metrics.json"
 logger = logging.getLogger(__name__)
 
 
@@ -64,9 +63,13 @@ def check_job(config: Config, schema: Schema) -> None:
       ConfigError: A name that there is not.
     """
     try:
-        check_names(config.evaluation.baselines)
+        check_compared(config.evaluation.baselines)
     except ValueError as error:
         raise ConfigError(f"evaluation.baselines: {error}") from error
+    if config.evaluation.peer_trials < 1:
+        raise ConfigError(
+            f"evaluation.peer_trials: {config.evaluation.peer_trials}; a peer is tuned by 1 or more"
+        )
     check_config(config)
     left_out(config, schema)
     check_calibration(config.evaluation.calibration)
@@ -146,21 +149,34 @@ def measure_and_export(trained: Run, dataset: Dataset, started: float) -> Finish
         raise DataError(f"{dataset.folder}: the split {split!r} has no list; set evaluation.split")
     logger.info("scoring %s", split)
     scores = {"model": trained.score(dataset, rows)}
+    cost = run_cost(trained, time.monotonic() - trained_at)
+    costs = {"model": dataclasses.replace(cost, train_seconds=trained_at - started)}
     for name, drop in left_out(config, dataset.schema).items():
         logger.info("scoring %s without %s", split, name)
         scores[f"without {name}"] = trained.score(dataset, rows, drop=drop)
-    scores |= baseline_scores(
-        dataset, rows, config.evaluation.baselines, trained.fitted.as_of(dataset)
+    settings = config.evaluation
+    label = ranking_label(dataset, config)
+    compared = compared_scores(
+        trained,
+        dataset,
+        rows,
+        settings.baselines,
+        label=label,
+        trials=settings.peer_trials,
+        seed=config.seed,
+        dense=None if settings.dense is None else pathlib.Path(settings.dense),
     )
+    scores |= compared.scores
     report = evaluate_scores(
         dataset,
         rows,
         scores,
         split=split,
-        label=ranking_label(dataset, config),
-        no_relevant=config.evaluation.no_relevant,
-        relevant_grade=config.evaluation.relevant_grade,
+        label=label,
+        no_relevant=settings.no_relevant,
+        relevant_grade=settings.relevant_grade,
     )
+    report = dataclasses.replace(report, costs=costs | compared.costs)
     tasks = report_tasks(dataset, rows, {"model": trained})
     evaluated_at = time.monotonic()
     seconds = {"training": trained_at - started, "evaluation": evaluated_at - trained_at}

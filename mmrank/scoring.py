@@ -281,7 +281,10 @@ def plain_numbers(model: RankingModel, scorer: ListScorer, arrays: ListArrays) -
 
 
 def match_features(
-    model: RankingModel, scorer: ListScorer, arrays: ListArrays
+    model: RankingModel,
+    scorer: ListScorer,
+    arrays: ListArrays,
+    give: Callable[[Tensors, Tensors], Tensors] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The match features [rows, F] of all candidates, and where there are any, [rows, F] bool.
 
@@ -289,18 +292,22 @@ def match_features(
       model: A ranker with a matcher.
       scorer: A scorer of it.
       arrays: The lists.
+      give: What `traced_matches` gave for the model, to save tracing it again.
     """
+    rows = scorer.by_row(arrays, give or traced_matches(model))
+    return rows["features"], rows["there"]
+
+
+def traced_matches(model: RankingModel) -> Callable[[Tensors, Tensors], Tensors]:
+    """The match features of a table and a batch as one graph, for a ranker with a matcher."""
     matcher = model.matcher
     assert matcher is not None
 
-    def give(
-        table: Mapping[str, tf.Tensor], batch: Mapping[str, tf.Tensor]
-    ) -> dict[str, tf.Tensor]:
+    def give(table: Tensors, batch: Tensors) -> dict[str, tf.Tensor]:
         fed = scorer_inputs(model, dict(table), dict(batch), encoded_contexts(model, batch))
         features, there = matcher.features(
             (fed[QUERY_MATCH], fed[MATCH], fed["present"], fed[MASK])
         )
         return {"features": features, "there": there}
 
-    rows = scorer.by_row(arrays, traced_by_table(model, give))
-    return rows["features"], rows["there"]
+    return traced_by_table(model, give)

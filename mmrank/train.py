@@ -26,7 +26,7 @@ from mmrank.data.simulator import simulate
 from mmrank.data.tables import Dataset
 from mmrank.data.validation import checked_dataset
 from mmrank.defaults import default_config
-from mmrank.evaluation.baselines import check_names
+from mmrank.evaluation.compared import check_compared
 from mmrank.outputs import exit_code, log_progress, refuse_filled
 from mmrank.training.workers import Worker, WorkerLost, this_worker, wait_for
 
@@ -125,7 +125,7 @@ def _run(args: argparse.Namespace) -> None:
     given = _Given.read(args)
     config = given.config
     try:
-        check_names(config.evaluation.baselines)
+        check_compared(config.evaluation.baselines)
     except ValueError as error:
         raise ConfigError(f"{given.name}: evaluation.baselines: {error}") from error
     worker = this_worker(config.training.strategy)

@@ -33,6 +33,8 @@ class PriceRun:
     outputs = None
     fitted = types.SimpleNamespace(as_of=lambda dataset: None)
     modalities = ("title", "price")
+    folder = pathlib.Path("nowhere")
+    model = types.SimpleNamespace(network=types.SimpleNamespace(weights=()))
 
     def __init__(self, data: pathlib.Path):
         self.data = data
@@ -95,6 +97,8 @@ def test_table_and_json(run: pathlib.Path, capsys: pytest.CaptureFixture[str]) -
     assert "prices, split test: 20 lists, 60 candidates" in out
     for name in ("random", "popularity", "bm25"):
         assert f"model - {name}" in out
+    for heading in ("p (Holm)", "won/tied/lost", "scored in", "size"):
+        assert heading in out
     assert "wrote" in err
     plain = json.loads(file.read_text(encoding="utf-8"))
     title, price = plain["features"]
@@ -105,6 +109,9 @@ def test_table_and_json(run: pathlib.Path, capsys: pytest.CaptureFixture[str]) -
     assert plain["metrics"]["model"]["ndcg@1"]["mean"] == 1.0
     assert plain["metrics"]["popularity"]["mrr"]["mean"] == 1.0  # x3 was relevant in training
     assert plain["metrics"]["bm25"]["ndcg@1"]["mean"] == 0.0  # x3 is no bag
+    (bm25,) = (c for c in plain["comparisons"] if c["b"] == "bm25" and c["metric"] == "ndcg@1")
+    assert (bm25["wins"], bm25["ties"], bm25["losses"]) == (20, 0, 0)
+    assert set(plain["costs"]) == {"model", "random", "popularity", "bm25"}
     assert plain["split"] == "test"
     assert [path.name for path in run.iterdir()] == ["metrics.json"]
 
@@ -210,6 +217,7 @@ def test_existing_json_is_kept_unless_forced(
     [
         (["--drop", "prize"], "no feature 'prize'; known: title, price"),
         (["--baselines", "bm52"], "unknown baseline 'bm52'; known: random, popularity, bm25"),
+        (["--trials", "0"], "--trials 0: a peer is tuned by 1 or more"),
         (["--split", "valid"], "the split 'valid' has no rows"),
         (["--data", "nowhere"], "nowhere: no such file"),
         (["--json", "nowhere/x.json"], "there is no folder nowhere"),

@@ -40,6 +40,7 @@ LAYERS = (
     "scoring",
     "goals",
     "build",
+    "plain_features",
     "training",
     "pretrain",
     "evaluation",

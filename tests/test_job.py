@@ -8,7 +8,7 @@ import pytest
 
 from mmrank.config import Config, ConfigError, from_mapping
 from mmrank.data.simulator.write import shop_schema
-from mmrank.job import left_out
+from mmrank.job import check_job, left_out
 
 
 def config(without: list[str], drop: list[str]) -> Config:
@@ -43,3 +43,15 @@ def test_what_the_ranker_does_not_have_makes_no_row() -> None:
 def test_an_unknown_entry_is_refused(without: str, message: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(f"evaluation.without: {message}")):
         left_out(config([without], []), shop_schema())
+
+
+@pytest.mark.parametrize(
+    ("evaluation", "message"),
+    [
+        ({"peer_trials": 0}, "evaluation.peer_trials: 0; a peer is tuned by 1 or more"),
+        ({"baselines": ["lambdamrat"]}, "evaluation.baselines: unknown baseline 'lambdamrat'"),
+    ],
+)
+def test_peers_are_checked(evaluation: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        check_job(from_mapping(Config, {"evaluation": evaluation}, "test"), shop_schema())

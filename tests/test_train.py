@@ -25,7 +25,7 @@ model:
             depth_coefficient: 0.1}
   head: {hidden: [16]}
 training: {batch_lists: 16, epochs: 1}
-evaluation: {baselines: [random, bm25], without: [image, number]}
+evaluation: {baselines: [random, bm25, lambdamart], peer_trials: 1, without: [image, number]}
 """
 
 
@@ -103,7 +103,7 @@ def test_data_with_errors_is_refused_before_training(
 def test_from_data_to_export(config: pathlib.Path, tiny_shop: pathlib.Path) -> None:
     """One command, its files, and the same figures from `evaluate` afterwards."""
     folder = config.parent
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 
     def run(*arguments: str) -> str:
         done = subprocess.run(
@@ -126,17 +126,20 @@ def test_from_data_to_export(config: pathlib.Path, tiny_shop: pathlib.Path) -> N
     assert said.splitlines()[-1].startswith("next")
     command = said.splitlines()[-1].removeprefix("next").split()
     assert command[:3] == ["python", "-m", "mmrank.evaluate"]
-    run(*command[2:], "--json", "again.json", "--baselines", "random,bm25")
+    run(*command[2:], "--json", "again.json", "--baselines", "random,bm25,lambdamart")
     first = json.loads((trained / "metrics.json").read_text(encoding="utf-8"))
     again = json.loads((folder / "again.json").read_text(encoding="utf-8"))
     assert again["metrics"]["model"].keys() == first["metrics"]["model"].keys()
-    for name, interval in first["metrics"]["model"].items():
-        assert again["metrics"]["model"][name]["mean"] == pytest.approx(interval["mean"])
+    for scorer in ("model", "lambdamart"):
+        for name, interval in first["metrics"][scorer].items():
+            assert again["metrics"][scorer][name]["mean"] == pytest.approx(interval["mean"])
+    assert first["costs"]["model"]["train_seconds"] == first["seconds"]["training"]
+    assert first["costs"]["lambdamart"]["tuning"]["trials"] == 1
 
     # The rows that tell what a feature is worth: scored without it, and compared like a baseline.
     # Of its numbers this ranker has the price alone, which the row is named by.
     rows = [c["b"] for c in first["comparisons"] if c["metric"] == "ndcg@10"]
-    assert rows == ["without photo", "without price", "random", "bm25"]
+    assert rows == ["without photo", "without price", "random", "bm25", "lambdamart"]
     run(*command[2:5], "--drop", "price", "--json", "less.json", "--baselines", "random,bm25")
     less = json.loads((folder / "less.json").read_text(encoding="utf-8"))
     for name, at in {"photo": again, "price": less}.items():
@@ -144,7 +147,7 @@ def test_from_data_to_export(config: pathlib.Path, tiny_shop: pathlib.Path) -> N
         for metric, interval in first["metrics"][f"without {name}"].items():
             assert dropped[metric]["mean"] == pytest.approx(interval["mean"])
     tail = said[: said.index("\nrun ")].rstrip().splitlines()
-    assert [line.split("  ")[0] for line in tail[-4:]] == [f"model - {row}" for row in rows]
+    assert [line.split("  ")[0] for line in tail[-5:]] == [f"model - {row}" for row in rows]
 
     card = json.loads((trained / "export/1/assets.extra/model_card.json").read_text("utf-8"))
     assert card["run"] == "small-1"

@@ -57,7 +57,7 @@ def baseline_scores(
     collaborative = [name for name in names if name in SCORERS]
     if collaborative:
         if as_of is None:
-            as_of = _as_of(dataset)
+            as_of = as_of_scores(dataset)
         together = as_of.scores(collaborative)
     for name in names:
         if name in SCORERS:
@@ -145,7 +145,12 @@ def _popularity(dataset: Dataset, rows: pd.DataFrame) -> np.ndarray:
     return count_before(known, times, items, list_times(dataset, rows)).astype(np.float64)
 
 
-def _as_of(dataset: Dataset) -> AsOfScores:
+def as_of_scores(dataset: Dataset) -> AsOfScores:
+    """The collaborative scores of a dataset, with the default options.
+
+    Raises:
+      DataError: There are no events or no shoppers.
+    """
     if dataset.events is None or dataset.schema.lists.user is None:
         missing = "no events" if dataset.events is None else "no column lists.user"
         raise DataError(

@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from mmrank.evaluation.costs import Cost, choice_lines, cost_columns
 from mmrank.evaluation.exposure import TOP, Exposure
 from mmrank.evaluation.significance import Comparison, Interval
 
@@ -59,6 +60,7 @@ class Report:
       comparisons: The model against every other scorer, under every metric.
       slices: The slices that apply.
       exposure: By scorer, what stands in the top 10 of all lists together.
+      costs: By scorer, its time to train and to score, its size, and how it was tuned.
     """
 
     dataset: str
@@ -74,6 +76,7 @@ class Report:
     comparisons: tuple[Comparison, ...]
     slices: tuple[SliceReport, ...]
     exposure: Mapping[str, Exposure] = dataclasses.field(default_factory=dict)
+    costs: Mapping[str, Cost] = dataclasses.field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """A mapping for `json.dumps(..., allow_nan=False)`; what is not defined is None."""
@@ -86,6 +89,10 @@ class Report:
         parts.extend(self._slice_tables())
         if self.exposure:
             parts.append(self._exposure_table())
+        if self.costs:
+            parts.append(text_table(cost_columns(self.costs)))
+            if lines := choice_lines(self.costs, WIDTH):
+                parts.append("\n".join(lines))
         if self.comparisons:  # last: on a terminal it is what is read first
             parts.append(self._comparison_table())
         return "\n\n".join(parts) + "\n"
@@ -117,13 +124,18 @@ class Report:
     def _comparison_table(self) -> str:
         metric = HEADLINE if any(c.metric == HEADLINE for c in self.comparisons) else None
         shown = [c for c in self.comparisons if metric in (None, c.metric)]
+        several = metric is None and len({c.metric for c in shown}) > 1
         columns = [
             ["compared", *(f"{c.a} - {c.b}" for c in shown)],
-            ["metric", *(c.metric for c in shown)],
-            ["difference", *(_interval(c.difference, "+") for c in shown)],
+            *([["metric", *(c.metric for c in shown)]] if several else []),
+            [
+                "difference" if several else f"by {shown[0].metric}",
+                *(_interval(c.difference, "+") for c in shown),
+            ],
             ["relative", *(_number(c.relative, "+.1%") for c in shown)],
             ["p (paired)", *(_number(c.p_value, ".4f") for c in shown)],
-            ["lists", *(f"{c.difference.lists:,}" for c in shown)],
+            ["p (Holm)", *(_number(c.p_holm, ".4f") for c in shown)],
+            ["won/tied/lost", *(f"{c.wins:,}/{c.ties:,}/{c.losses:,}" for c in shown)],
         ]
         return text_table(columns)
 

@@ -15,7 +15,8 @@ import pandas as pd
 
 from mmrank.data.media import MediaStore
 from mmrank.data.tables import DataError, as_ids, load_dataset
-from mmrank.evaluation.baselines import BASELINES, baseline_scores
+from mmrank.evaluation.baselines import BASELINES
+from mmrank.evaluation.compared import LEARNING, check_compared, compared_scores
 from mmrank.evaluation.offline import evaluate_scores
 from mmrank.evaluation.report import Report
 from mmrank.evaluation.tasks import ranking_label
@@ -138,11 +139,14 @@ class FittedRanker:
           lists: Like `judged` of `fit`, with its labels.
           catalog: Like `catalog` of `fit`; None for that one, or for the items' columns in `lists`
             where they stood there.
-          baselines: What to compare with.
+          baselines: What to compare with, as `evaluation.baselines` of a config has them. Peers
+            learn from the lists that the ranker learned from.
 
         Raises:
           DataError: A column or an item is missing.
+          ValueError: A name of `baselines` is not known.
         """
+        check_compared(baselines)
         if catalog is None:
             catalog = pd.read_parquet(self._data / CATALOG)
             media: str | os.PathLike[str] | None = self._run.fitted.schema.media
@@ -159,17 +163,30 @@ class FittedRanker:
             dataset = load_dataset(folder)
             rows = dataset.rows("test")
             scores = {"model": self._run.score(dataset, rows)}
-            scores |= baseline_scores(dataset, rows, baselines, self._run.fitted.as_of(dataset))
             settings = self._run.config.evaluation
-            return evaluate_scores(
+            label = ranking_label(dataset, self._run.config)
+            compared = compared_scores(
+                self._run,
+                dataset,
+                rows,
+                baselines,
+                label=label,
+                trials=settings.peer_trials,
+                seed=self._run.config.seed,
+                dense=None if settings.dense is None else pathlib.Path(settings.dense),
+                learned=load_dataset(self._data) if set(baselines) & set(LEARNING) else None,
+            )
+            scores |= compared.scores
+            report = evaluate_scores(
                 dataset,
                 rows,
                 scores,
                 split="given",
-                label=ranking_label(dataset, self._run.config),
+                label=label,
                 no_relevant=settings.no_relevant,
                 relevant_grade=settings.relevant_grade,
             )
+            return dataclasses.replace(report, costs=compared.costs)
 
     def _layout(self, frame: pd.DataFrame) -> TableLayout:
         """What the columns are: the items' own where all are there, else ids."""

@@ -12,7 +12,8 @@ from mmrank.data.tables import DataError, Dataset
 from mmrank.scoring import plain_numbers
 from mmrank.training.listwise import lists_with_a_gain, ndcg_by_list
 from mmrank.trees.blend import Blend
-from mmrank.trees.grow import Part, grow
+from mmrank.trees.grow import grow
+from mmrank.trees.part import Part
 
 SHARES = np.linspace(0.0, 1.0, 11)  # of the trees in the blend
 logger = logging.getLogger(__name__)
@@ -85,7 +86,7 @@ def add_trees(run: Run, dataset: Dataset) -> Run:
 
 def _part(run: Run, dataset: Dataset, split: str) -> Part:
     rows = dataset.rows(split)
-    arrays = run.fitted.arrays(dataset, rows, run.items(dataset))
+    arrays = run.arrays(dataset, rows)
     return Part(plain_numbers(run.model, run.lists_scorer(), arrays), arrays.grades, arrays.offsets)
 
 

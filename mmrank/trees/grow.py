@@ -12,30 +12,11 @@ import numpy as np
 
 from mmrank.outputs import UserError, require_extra
 from mmrank.trees.forest import Forest, read_catboost
+from mmrank.trees.part import Part
 
 STRIDE = 5  # trees between two looks at the validation lists
 logger = logging.getLogger(__name__)
 Figure = Callable[[np.ndarray], float]
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Part:
-    """Lists of candidates as trees read them.
-
-    Attributes:
-      features: [rows, F] float32, finite.
-      grades: [rows].
-      offsets: List i holds rows offsets[i] to offsets[i + 1].
-    """
-
-    features: np.ndarray
-    grades: np.ndarray
-    offsets: np.ndarray
-
-    @property
-    def of_list(self) -> np.ndarray:
-        """The number of each row's list, [rows]."""
-        return np.repeat(np.arange(len(self.offsets) - 1), np.diff(self.offsets))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -96,7 +77,7 @@ def grow(
     import catboost
 
     learned, told = (
-        catboost.Pool(part.features, part.grades, group_id=part.of_list) for part in (train, valid)
+        catboost.Pool(part.features, part.grades, group_id=part.groups()) for part in (train, valid)
     )
     best: Grown | None = None
     for loss in losses:

@@ -1,14 +1,12 @@
-"""A ranker beside its match features alone: `python -m pipelines.benchmarks.match_peers`."""
+"""Rankers over folds beside their match features alone, and beside peers that read the same."""
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
-import logging
 import os
 import pathlib
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,54 +14,27 @@ import pandas as pd
 from mmrank.build import Run, load_run
 from mmrank.data.tables import Dataset
 from mmrank.data.validation import checked_dataset
-from mmrank.evaluation.metrics import per_list
-from mmrank.evaluation.offline import evaluate_scores, label_grades, list_offsets
+from mmrank.evaluation.compared import compared_scores
+from mmrank.evaluation.costs import Cost
+from mmrank.evaluation.offline import evaluate_scores
+from mmrank.evaluation.peers import PEERS, TRIALS, check_installed
 from mmrank.evaluation.report import Report
 from mmrank.evaluation.tasks import ranking_label
-from mmrank.outputs import InputError, exit_code, log_progress, require_extra
+from mmrank.outputs import InputError, exit_code, log_progress
+from mmrank.plain_features import plain_features
 
 EXAMPLE = """\
 example:
   python -m pipelines.benchmarks.match_peers --run runs/homedepot
-  python -m pipelines.benchmarks.match_peers --run runs/fold-0 runs/fold-1 runs/fold-2
+  python -m pipelines.benchmarks.match_peers --run runs/fold-0 runs/fold-1 --peers lambdamart,gam
 
-The peers are the cosines and the BM25 of single fields, and trees of LightGBM over all match
-features: LambdaMART, and a regression of the grades. Trees have as many leaves and rounds as serve
-the validation lists of their run best. Runs over folds of one dataset are told as one.
+Compares a ranker with the cosines and the BM25 of single fields, and with peers, which read the
+plain features that the ranker reads and are tuned on the validation lists of their run. Runs over
+folds of one dataset are told as one, which `python -m mmrank.evaluate` does not do.
 """
 METRIC = "ndcg@10"
 SINGLE = ("/cosine", "/bm25")
-LEAVES = (7, 15, 31)
-MOST_ROUNDS, PATIENCE = 800, 60
-SETTINGS = {
-    "learning_rate": 0.05,
-    "min_data_in_leaf": 20,
-    "feature_fraction": 0.5,
-    "bagging_fraction": 0.6,
-    "bagging_freq": 1,
-    "lambda_l2": 5.0,
-    "verbose": -1,
-    "seed": 0,
-}
-TREES = {"lambdamart": "lambdarank", "regression trees": "regression"}
-logger = logging.getLogger("match_peers")
-
-
-@dataclasses.dataclass(frozen=True)
-class Part:
-    """The lists of one split.
-
-    Attributes:
-      rows: As of the dataset.
-      features: The match features, [rows, F].
-      grades: [rows].
-      offsets: List i holds rows offsets[i] to offsets[i + 1].
-    """
-
-    rows: pd.DataFrame
-    features: np.ndarray
-    grades: np.ndarray
-    offsets: np.ndarray
+STANDARD = ("lambdamart", "regression_trees")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -71,8 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     parser = argparse.ArgumentParser(
         prog="python -m pipelines.benchmarks.match_peers",
-        description="Compares a trained ranker with its match features alone, and with trees over "
-        "them, on the same lists.",
+        description="Compares trained rankers with their match features alone, and with peers, on "
+        "the same lists.",
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -80,116 +51,80 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--split", default="test", choices=("valid", "test"), help="(default %(default)s)"
     )
+    parser.add_argument(
+        "--peers",
+        default=",".join(STANDARD),
+        help=f"of {', '.join(PEERS)}, joined by commas (default %(default)s)",
+    )
+    parser.add_argument(
+        "--trials", type=int, default=TRIALS, help="settings of each peer (default %(default)s)"
+    )
     args = parser.parse_args(argv)
     log_progress()
-    require_extra("this benchmark", "lightgbm", "benchmarks")
 
     def compared() -> None:
+        peers = [name for name in args.peers.split(",") if name]
+        for name in peers:
+            if name not in PEERS:
+                raise InputError(f"--peers: unknown {name!r}; known: {', '.join(PEERS)}")
+            check_installed(name)
+        if args.trials < 1:
+            raise InputError(f"--trials {args.trials}: a peer is tuned by 1 or more")
         runs = [load_run(folder) for folder in args.run]
-        print(measure([(r, checked_dataset(r.data)) for r in runs], args.split).to_text())
+        loaded = [(r, checked_dataset(r.data)) for r in runs]
+        print(measure(loaded, args.split, peers, args.trials).to_text())
 
     return exit_code(compared)
 
 
-def measure(runs: Sequence[tuple[Run, Dataset]], split: str = "test") -> Report:
+def measure(
+    runs: Sequence[tuple[Run, Dataset]],
+    split: str = "test",
+    peers: Sequence[str] = STANDARD,
+    trials: int = TRIALS,
+) -> Report:
     """The report on a ranker and its peers.
 
     Args:
       runs: Runs over folds of one dataset, or one run, each with its dataset.
       split: Whose lists are scored.
+      peers: Names from `PEERS`.
+      trials: How many settings of each are tried, in each run.
 
     Raises:
-      InputError: The runs do not have the same match features.
+      InputError: The runs do not have the same plain features.
     """
     scores: dict[str, list[np.ndarray]] = {}
     tested = []
-    names: tuple[str, ...] = ()
+    costs: dict[str, Cost] = {}
+    known: tuple[str, ...] = ()
     for run, dataset in runs:
-        train, valid, test = (_part(run, dataset, s) for s in ("train", "valid", split))
-        assert run.model.matcher is not None  # or its features could not have been had
-        if names and names != run.model.matcher.names:
-            raise InputError(f"{run.folder}: its match features are not those of the run before")
-        names = run.model.matcher.names
-        found = {"model": run.score(dataset, test.rows)}
+        rows = dataset.rows(split)
+        names, features = plain_features(run, dataset, rows)
+        if known and known != names:
+            raise InputError(f"{run.folder}: its features are not those of the run before")
+        known = names
+        found = {"model": run.score(dataset, rows)}
         for place, name in enumerate(names):
             if name.endswith(SINGLE):
-                found[name] = test.features[:, place].astype(np.float64)
-        for name, objective in TREES.items():
-            found[name] = grown(objective, train, valid).predict(test.features)
-        for name, values in found.items():
+                found[name] = np.nan_to_num(features[:, place]).astype(np.float64)
+        label = ranking_label(dataset, run.config)
+        compared = compared_scores(run, dataset, rows, peers, label=label, trials=trials)
+        for name, values in (found | compared.scores).items():
             scores.setdefault(name, []).append(values)
-        tested.append(test.rows)
-    return evaluate_scores(
+        for name, cost in compared.costs.items():
+            costs[name if len(runs) == 1 else f"{name} of {run.folder.name}"] = cost
+        tested.append(rows)
+    report = evaluate_scores(
         dataset,
         pd.concat(tested),
         {name: np.concatenate(values) for name, values in scores.items()},
         split=split,
-        label=ranking_label(dataset, run.config),
+        label=label,
         metrics=(METRIC,),
         with_slices=False,
     )
-
-
-def _part(run: Run, dataset: Dataset, split: str) -> Part:
-    rows = dataset.rows(split)
-    if dataset.schema.label("grade") is None:
-        raise InputError(f"{dataset.folder}: trees learn from a label `grade`; the schema has none")
-    return Part(
-        rows,
-        run.match_features(dataset, rows),
-        label_grades(dataset, rows, "grade"),
-        list_offsets(rows[dataset.schema.lists.list]),
-    )
-
-
-def grown(objective: str, train: Part, valid: Part) -> Any:
-    """The trees, of some numbers of leaves, that order validation lists best by NDCG@10.
-
-    Args:
-      objective: LightGBM's name of it.
-      train, valid: What is learned from, and what leaves and rounds are chosen by.
-    """
-    import lightgbm
-
-    levels = np.unique(np.concatenate([train.grades, valid.grades]))
-    ranks = objective != "regression"
-
-    def data(part: Part, reference: lightgbm.Dataset | None = None) -> lightgbm.Dataset:
-        label = np.searchsorted(levels, part.grades) if ranks else part.grades
-        sizes = np.diff(part.offsets)
-        return lightgbm.Dataset(part.features, label, group=sizes, reference=reference)
-
-    learned = data(train)
-    best, figure = None, -1.0
-    for leaves in LEAVES:
-        settings = SETTINGS | {"objective": objective, "num_leaves": leaves, "metric": "None"}
-        if ranks:
-            settings["label_gain"] = (2.0**levels - 1.0).tolist()
-
-        model = lightgbm.train(
-            settings,
-            learned,
-            MOST_ROUNDS,
-            valid_sets=[data(valid, learned)],
-            feval=lambda scores, _: (METRIC, _ndcg(scores, valid), True),
-            callbacks=[lightgbm.early_stopping(PATIENCE, verbose=False)],
-        )
-        reached = model.best_score["valid_0"][METRIC]
-        logger.info(
-            "%s, %d leaves: %d rounds, validation %.4f",
-            objective,
-            leaves,
-            model.best_iteration,
-            reached,
-        )
-        if reached > figure:
-            best, figure = model, reached
-    return best
-
-
-def _ndcg(scores: np.ndarray, part: Part) -> float:
-    values = per_list(scores, part.grades, part.offsets, metrics=(METRIC,))[METRIC]
-    return float(np.nanmean(values))
+    return dataclasses.replace(report, costs=costs)
 
 
 if __name__ == "__main__":

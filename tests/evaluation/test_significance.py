@@ -7,7 +7,12 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from mmrank.evaluation.significance import bootstrap_intervals, compare, sign_flip_p_values
+from mmrank.evaluation.significance import (
+    bootstrap_intervals,
+    compare,
+    holm,
+    sign_flip_p_values,
+)
 
 NAN = float("nan")
 
@@ -104,6 +109,37 @@ def test_compare_names_and_relative_difference() -> None:
     assert ndcg.p_value == pytest.approx(0.5, abs=0.03)  # two of the four sign patterns
     assert np.isnan(mrr.relative)
     assert compare({"model": model}) == []
+
+
+def test_holm_by_hand() -> None:
+    """Sorted .01 .02 .03 .04 times 4, 3, 2, 1, and never below the one before."""
+    corrected = holm(np.array([0.04, 0.01, NAN, 0.03, 0.02]))
+    np.testing.assert_allclose(corrected, [0.06, 0.04, NAN, 0.06, 0.06])
+    np.testing.assert_allclose(holm(np.array([0.9, 0.6])), [1.0, 1.0])
+    assert holm(np.array([0.2])) == pytest.approx([0.2])
+    assert len(holm(np.zeros(0))) == 0
+
+
+def test_holm_keeps_the_chance_of_any_false_discovery() -> None:
+    null = np.random.default_rng(3).random((4000, 5))
+    any_found = np.mean([(holm(p) <= 0.05).any() for p in null])
+    assert any_found == pytest.approx(0.05, abs=0.015)
+
+
+def test_compare_corrects_and_counts() -> None:
+    random = np.random.default_rng(0)
+    model = {"ndcg": np.r_[0.5, 0.5, 0.5, NAN, random.random(50)], "mrr": random.random(54)}
+    others = {
+        "a": {"ndcg": model["ndcg"] - 0.2, "mrr": model["mrr"]},
+        "b": {"ndcg": np.r_[0.4, 0.5 + 1e-13, 0.9, NAN, model["ndcg"][4:]], "mrr": model["mrr"]},
+    }
+    found = {(c.b, c.metric): c for c in compare({"model": model, **others})}
+    a, b = found["a", "ndcg"], found["b", "ndcg"]
+    assert (a.wins, a.ties, a.losses) == (53, 0, 0)
+    assert (b.wins, b.ties, b.losses) == (1, 51, 1)
+    assert a.p_holm == pytest.approx(2 * a.p_value)  # of two under this metric
+    assert b.p_holm == pytest.approx(b.p_value)
+    assert found["a", "mrr"].p_holm == 1.0
 
 
 def test_ten_thousand_lists_are_quick() -> None:

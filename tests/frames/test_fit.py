@@ -147,8 +147,11 @@ def test_scores_are_those_of_the_export_list_by_list(
 def test_evaluate_is_what_the_run_reported(fitted: FittedRanker, judged: pd.DataFrame) -> None:
     lists = pd.read_parquet(fitted.folder / "data" / "lists.parquet")
     test = judged[judged["search_term"].isin(lists.loc[lists["split"] == "test", "search_term"])]
-    report = fitted.evaluate(test, baselines=["random"])
+    report = fitted.evaluate(test, baselines=["random", "regression_trees"])
     assert report.lists == fitted.report.lists
+    assert report.costs["regression_trees"].tuning is not None
+    with pytest.raises(ValueError, match="unknown baseline 'svm'"):
+        fitted.evaluate(test, baselines=["svm"])
     assert report.metrics["model"]["ndcg@10"].mean == pytest.approx(
         fitted.report.metrics["model"]["ndcg@10"].mean, abs=1e-6
     )

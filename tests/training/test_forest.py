@@ -58,8 +58,7 @@ def trees(dataset: Dataset, few: Config, tmp_path_factory: pytest.TempPathFactor
 
 
 def numbers(run: Run, dataset: Dataset, rows: pd.DataFrame) -> np.ndarray:
-    arrays = run.fitted.arrays(dataset, rows, run.items(dataset))
-    return plain_numbers(run.model, run.lists_scorer(), arrays)
+    return plain_numbers(run.model, run.lists_scorer(), run.arrays(dataset, rows))
 
 
 def test_trees_read_match_features_and_all_numbers(hybrid: Run, dataset: Dataset) -> None:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from mmrank.outputs import UserError
-from mmrank.trees.grow import STRIDE, Part, grow
+from mmrank.trees.grow import STRIDE, grow
+from mmrank.trees.part import Part
 
 OPTIONS = {"rounds": 40, "learning_rate": 0.1, "patience": 10}
 
