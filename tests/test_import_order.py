@@ -44,6 +44,7 @@ LAYERS = (
     "serving",
     "records",
     "job",
+    "tuning",
     "frames",
     "server",
 )
