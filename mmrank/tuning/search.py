@@ -213,16 +213,17 @@ class Search:
         best = best_of(done)
         self._keep_weights_of(None if best is None else best.number, trial.number)
         why = trial.user_attrs.get(WHY)
+        settings = ", ".join(f"{k.rpartition('.')[2]} {_short(v)}" for k, v in trial.params.items())
         logger.info(
-            "trial %d, %d/%d  %s%s  %.0f s  %s  %s",
-            trial.number,
+            "%d/%d  trial %d %s%s  %.0f s  %s%s",
             len(done),
             self._trials,
+            trial.number,
             end if figure is None else f"{figure:.4f}",
             f" ({why})" if why else "",
             spent,
-            "no best yet" if best is None else f"best {best.value:.4f} of trial {best.number}",
-            ", ".join(f"{k.rpartition('.')[2]} {_short(v)}" for k, v in trial.params.items()),
+            "no best yet" if best is None else f"best {best.value:.4f}, trial {best.number}",
+            f": {settings}" if best is not None and best.number == trial.number else "",
         )
         self._told()
 
