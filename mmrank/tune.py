@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import math
+import os
 import pathlib
 import shlex
 import sys
@@ -96,6 +97,9 @@ def _run(args: argparse.Namespace, command: str) -> None:
     base, data = _base(args)
     space = read_space(args.space, base)
     schema = load_schema(data)
+
+    # This process and the trials share a GPU, whose memory TensorFlow would take whole.
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
 
     # ---- every value tried on the config. TensorFlow takes seconds to import.
     from mmrank.tuning.checks import check_space

@@ -71,8 +71,10 @@ def _setting(file: str, key: str, told: Any) -> Range | Choices:
         return _choices(where, key, told)
     if isinstance(told, dict) and {"low", "high"} & set(told):
         return _range(where, key, told, hint)
-    inside = next((k for k in told if dataclasses.is_dataclass(hint)), "") if told else ""
-    remedy = f"; write {key}.{inside} as one key, with dots" if inside else ""
+    nested = isinstance(told, dict) and dataclasses.is_dataclass(hint)
+    remedy = "".join(
+        f"; write {key}.{k} as one key, with dots" for k in (list(told)[:1] if nested else [])
+    )
     raise ConfigError(
         f"{where}: expected {{low: …, high: …}} or a list of choices, got {shown(told)}{remedy}"
     )
