@@ -9,15 +9,16 @@ import os
 import pathlib
 import shlex
 import sys
+import time
 from collections.abc import Sequence
 from typing import Any
 
 from mmrank.config import Config, ConfigError, apply_override, from_mapping, read_plain
 from mmrank.data.validation import checked_dataset
-from mmrank.outputs import exit_code, log_progress, require_extra
+from mmrank.outputs import exit_code, log_progress, refuse_filled, require_extra
 from mmrank.schema import load_schema
 from mmrank.tuning.reading import read_space
-from mmrank.tuning.space import Space
+from mmrank.tuning.space import STUDY_FILE, Space
 
 logger = logging.getLogger("mmrank.tune")
 
@@ -88,6 +89,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(args: argparse.Namespace, command: str) -> None:
+    began = time.monotonic()
     require_extra("mmrank.tune", "optuna", "tune")
     for option, least in (("trials", 1), ("jobs", 1)):
         if getattr(args, option) < least:
@@ -97,6 +99,8 @@ def _run(args: argparse.Namespace, command: str) -> None:
     base, data = _base(args)
     space = read_space(args.space, base)
     schema = load_schema(data)
+    if not (args.out / STUDY_FILE).is_file():
+        refuse_filled(args.out)
 
     # This process and the trials share a GPU, whose memory TensorFlow would take whole.
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
@@ -106,7 +110,8 @@ def _run(args: argparse.Namespace, command: str) -> None:
 
     check_space(space, schema)
     checked_dataset(data)
-    _search(args, command, space, data)
+    end = None if args.hours is None else began + 3600 * args.hours
+    _search(args, command, space, data, end)
 
 
 def _base(args: argparse.Namespace) -> tuple[dict[str, Any], pathlib.Path]:
@@ -134,7 +139,10 @@ def _base(args: argparse.Namespace) -> tuple[dict[str, Any], pathlib.Path]:
     return plain, data
 
 
-def _search(args: argparse.Namespace, command: str, space: Space, data: pathlib.Path) -> None:
+def _search(
+    args: argparse.Namespace, command: str, space: Space, data: pathlib.Path, end: float | None
+) -> None:
+    """Runs the trials, tells and draws what came of them; `end` is by `time.monotonic`."""
     from mmrank.tuning.checks import check_plain
     from mmrank.tuning.results import summary, write_importances, write_results
     from mmrank.tuning.search import Search
@@ -154,7 +162,7 @@ def _search(args: argparse.Namespace, command: str, space: Space, data: pathlib.
             args.jobs,
             check=lambda plain: check_plain(plain, schema, space.name),
             told=lambda: write_results(study, args.out, metric, command),
-            seconds=None if args.hours is None else 3600 * args.hours,
+            end=end,
         )
         search.run()
         print(summary(study, args.out, metric))

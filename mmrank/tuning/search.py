@@ -75,7 +75,7 @@ class Search:
       jobs: How many are at work at a time.
       check: Raises a `UserError` for a config that cannot be trained.
       told: Called after each trial.
-      seconds: After which the search ends; None for no end.
+      end: When the search ends, by `time.monotonic`; None for no end.
       begin: As `begin_trial`.
     """
 
@@ -89,13 +89,13 @@ class Search:
         jobs: int,
         check: Callable[[Mapping[str, Any]], None],
         told: Callable[[], None],
-        seconds: float | None = None,
+        end: float | None = None,
         begin: Begin = begin_trial,
     ):
         self._study, self._space, self._data, self._out = study, space, data, out
         self._trials, self._jobs, self._check, self._told = trials, jobs, check, told
         self._begin = begin
-        self._deadline = float("inf") if seconds is None else time.monotonic() + seconds
+        self._deadline = float("inf") if end is None else end
         self._running: dict[Connection, _Trial] = {}
         self._failed = 0
 
@@ -107,7 +107,7 @@ class Search:
         """
         ended = counted(self._study)
         if not any(AS_GIVEN in trial.user_attrs for trial in ended):
-            self._study.enqueue_trial(self._space.drawn_for_base(), user_attrs={AS_GIVEN: True})
+            self._enqueue_base()
         try:
             while True:
                 while len(self._running) < self._jobs and self._goes_on():
@@ -127,6 +127,14 @@ class Search:
                 one.end()
                 self._study.tell(one.trial, state=TrialState.FAIL)
                 shutil.rmtree(trial_folder(self._out, one.trial.number), ignore_errors=True)
+
+    def _enqueue_base(self) -> None:
+        """Lets the first trial be the config as it stands, as far as it lies in the space."""
+        drawn = self._space.drawn_for_base()
+        outside = [s.key for s in self._space.settings if s.key not in drawn]
+        if outside:
+            logger.info("outside of the space in the config, so drawn: %s", ", ".join(outside))
+        self._study.enqueue_trial(drawn, user_attrs={AS_GIVEN: not outside})
 
     def _goes_on(self) -> bool:
         """Whether one more trial is wanted, and likely to end in time."""

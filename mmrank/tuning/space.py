@@ -12,6 +12,8 @@ import yaml
 
 from mmrank.config import Config, from_mapping, set_key
 
+STUDY_FILE = "study.db"  # what the folder of a search holds
+
 
 class Suggests(Protocol):
     """What draws values, as an Optuna trial does."""

@@ -19,14 +19,14 @@ from mmrank.data.reading import parts_of
 from mmrank.data.tables import TABLES
 from mmrank.outputs import OutputError, refuse_filled
 from mmrank.schema import SCHEMA_FILE, Schema
-from mmrank.tuning.space import Space
+from mmrank.tuning.space import STUDY_FILE, Space
 
-STUDY_FILE, LOCK_FILE, TRIALS = "study.db", ".lock", "trials"
+LOCK_FILE, TRIALS = ".lock", "trials"
 # How a trial ended, kept with it. One without was cut off, and does not count.
 END = "end"
 WHOLE, PRUNED, FAILED, REPEATED = "whole", "pruned", "failed", "repeated"
 WHY, EPOCHS, SECONDS = "why", "epochs", "seconds"  # further words of it
-AS_GIVEN = "as_given"  # the mark of the trial of the config as it stands
+AS_GIVEN = "as_given"  # of the first trial: whether it is the config as it stands
 FIRST_RANDOM = (5, 10)  # fewest and most trials that are drawn without a model of the others
 FIRST_WHOLE, FIRST_EPOCHS = 4, 2  # whole trials, and epochs, before one can be hopeless
 

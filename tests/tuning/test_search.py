@@ -81,7 +81,8 @@ def search(
         def told() -> None:
             write_results(study, out, "ndcg@10", "tune")
 
-        Search(study, space, out, out, trials, 1, check, told, seconds, begin).run()
+        end = None if seconds is None else time.monotonic() + seconds
+        Search(study, space, out, out, trials, 1, check, told, end, begin).run()
         told()
     with (out / "trials.csv").open(encoding="utf-8") as file:
         return list(csv.DictReader(file))
