@@ -17,6 +17,7 @@ import numpy as np
 import optuna
 from optuna.trial import TrialState
 
+from mmrank.config import Config, from_mapping
 from mmrank.outputs import UserError
 from mmrank.tuning.space import Space, as_text
 from mmrank.tuning.study import (
@@ -47,10 +48,10 @@ class SearchError(UserError):
 
 @dataclasses.dataclass
 class _Trial:
-    """A trial at work."""
+    """A trial at work; `last` is its last epoch, unless it stops early."""
 
     trial: optuna.Trial
-    plain: Mapping[str, Any]
+    last: int
     process: BaseProcess
     messages: Connection
     began: float
@@ -170,7 +171,8 @@ class Search:
         folder = trial_folder(self._out, trial.number)
         shutil.rmtree(folder, ignore_errors=True)
         process, messages = self._begin(plain, self._data, folder)
-        self._running[messages] = _Trial(trial, plain, process, messages, time.monotonic())
+        last = from_mapping(Config, plain, self._space.name).training.epochs
+        self._running[messages] = _Trial(trial, last, process, messages, time.monotonic())
 
     def _hear(self, messages: Connection) -> None:
         """Takes one message of a trial, or its silent end."""
@@ -189,7 +191,7 @@ class Search:
         if EPOCH in message:
             one.epochs = message[EPOCH]
             one.trial.report(message["figure"], one.epochs)
-            if not one.trial.should_prune():
+            if one.epochs >= one.last or not one.trial.should_prune():
                 return
             message = {PRUNED: f"after epoch {one.epochs}"}
         del self._running[messages]

@@ -127,6 +127,17 @@ def test_a_hopeless_trial_is_pruned_and_told(
     assert "best 1.0000, trial 0" in caplog.text
 
 
+def test_a_trial_is_not_pruned_after_its_last_epoch(tmp_path: pathlib.Path) -> None:
+    def says(plain: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+        figure = 1.0 - 0.1 * len(list(tmp_path.glob("trials/*")))
+        return [{"epoch": 1, "figure": figure}, {"epoch": 2, "figure": figure}] + [
+            {"whole": figure, "epochs": 2}
+        ]
+
+    two = Space("s", RATES.settings, {"training": {"learning_rate": 0.5, "epochs": 2}})
+    assert [row["end"] for row in search(tmp_path, 6, says, two)] == ["whole"] * 6
+
+
 def test_failures_count_and_three_in_a_row_end_the_search(tmp_path: pathlib.Path) -> None:
     def says(plain: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
         return whole(plain) if rate_of(plain) == 0.5 else [{"failed": "the loss is nan"}]
