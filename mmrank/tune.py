@@ -64,7 +64,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--space", type=path, required=True, metavar="FILE", help="what is searched, in YAML"
     )
-    parser.add_argument("--trials", type=int, required=True, metavar="N", help="in all")
+    parser.add_argument(
+        "--trials",
+        type=int,
+        required=True,
+        metavar="N",
+        help="how many, those of before among them",
+    )
     parser.add_argument("--hours", type=float, metavar="H", help="after which this command ends")
     parser.add_argument(
         "--jobs", type=int, default=1, metavar="J", help="trials at a time (default: 1)"

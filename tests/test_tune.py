@@ -42,10 +42,7 @@ model.head.hidden: [[16], []]
 @pytest.fixture
 def files(tmp_path: pathlib.Path) -> list[str]:
     """The options of the config, the space, and a folder for the search."""
-    (tmp_path / "small.yaml").write_text(SMALL, encoding="utf-8")
-    (tmp_path / "space.yaml").write_text(SPACE, encoding="utf-8")
-    options = {"config": "small.yaml", "space": "space.yaml", "out": "out"}
-    return [word for o, file in options.items() for word in (f"--{o}", str(tmp_path / file))]
+    return _files(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -113,14 +110,14 @@ def test_a_value_that_the_config_refuses_is_told_before_the_data_is_read(
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.slow
-def test_a_search_goes_on_after_kill_9_and_its_best_config_keeps_its_promise(
-    files: list[str], tiny_shop: pathlib.Path, tmp_path: pathlib.Path
-) -> None:
-    from mmrank.train import main as train
-
-    out = tmp_path / "out"
-    command = [*files, "--trials", "3", "--data", str(tiny_shop)]
+@pytest.fixture(scope="module")
+def searched(
+    tiny_shop: pathlib.Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[pathlib.Path, list[str]]:
+    """A search of two trials that was killed in the second and went on, and its command."""
+    folder = tmp_path_factory.mktemp("search")
+    out = folder / "out"
+    command = [*_files(folder), "--trials", "2", "--data", str(tiny_shop)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(
         [sys.executable, "-m", "mmrank.tune", *command], env=environment
@@ -131,11 +128,29 @@ def test_a_search_goes_on_after_kill_9_and_its_best_config_keeps_its_promise(
     assert children
     _wait_until(lambda: not any(_runs(child) for child in children))
     assert main(command) == 0
-    rows = _rows(out)
-    assert [row["trial"] for row in rows] == ["0", "2", "3"]  # 1 was cut off
+    return out, command
 
-    # The promise: the config trains to the figure that stands above it.
-    best = max(rows, key=lambda row: float(row["figure"] or 0))
+
+@pytest.mark.slow
+def test_a_search_goes_on_after_kill_9(searched: tuple[pathlib.Path, list[str]]) -> None:
+    out, command = searched
+    rows = _rows(out)
+    assert [(row["trial"], row["end"]) for row in rows] == [("0", "whole"), ("2", "whole")]
+    assert main(command) == 0  # done: nothing is trained once more
+    assert _rows(out) == rows
+    other = out.parent / "other.yaml"
+    other.write_text("training.epochs: [1, 2]\n", encoding="utf-8")
+    assert main([*command, "--space", str(other)]) == 2
+
+
+@pytest.mark.slow
+def test_the_best_config_keeps_its_promise(
+    searched: tuple[pathlib.Path, list[str]], tmp_path: pathlib.Path
+) -> None:
+    from mmrank.train import main as train
+
+    out, _ = searched
+    best = max(_rows(out), key=lambda row: float(row["figure"]))
     head = (out / "best.yaml").read_text(encoding="utf-8").splitlines()[0]
     assert head.startswith(f"# ndcg@10 {float(best['figure']):.4f} on the validation lists")
     config = load_config(out / "best.yaml")
@@ -144,34 +159,35 @@ def test_a_search_goes_on_after_kill_9_and_its_best_config_keeps_its_promise(
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text(encoding="utf-8"))
     assert metrics["validation_ndcg@10"] == pytest.approx(float(best["figure"]), abs=1e-6)
 
-    # The same, and it is done: nothing is trained once more, and another space is refused.
-    assert main(command) == 0
-    assert _rows(out) == rows
-    (tmp_path / "space.yaml").write_text("training.epochs: [1, 2]\n", encoding="utf-8")
-    assert main(command) == 2
-
 
 @pytest.mark.slow
 def test_nothing_of_the_test_lists_has_a_part_in_a_search(
-    files: list[str], tiny_shop: pathlib.Path, tmp_path: pathlib.Path
+    searched: tuple[pathlib.Path, list[str]], tiny_shop: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
-    """Other grades, other queries and other shoppers in the test lists: the same figures."""
-    found = []
-    for name in ("as_it_is", "poisoned"):
-        data = tmp_path / name
-        shutil.copytree(tiny_shop, data)
-        if name == "poisoned":
-            lists = pd.read_parquet(data / "lists.parquet")
-            test = (lists["split"] == "test").to_numpy()
-            assert 0 < test.sum() < len(lists)
-            lists.loc[test, "grade"] = np.arange(test.sum()) % 2 * 4
-            lists.loc[test, "query"] = "poison"
-            lists.to_parquet(data / "lists.parquet", index=False)
-        out = tmp_path / f"of_{name}"
-        options = ["--trials", "2", "--jobs", "2", "--data", str(data), "--out", str(out)]
-        assert main([*files[:4], *options]) == 0
-        found.append([(row["trial"], row["figure"]) for row in sorted(_rows(out), key=str)])
-    assert found[0] == found[1]
+    """Other grades and queries in the test lists: the same figure of the same config."""
+    data = tmp_path / "poisoned"
+    shutil.copytree(tiny_shop, data)
+    lists = pd.read_parquet(data / "lists.parquet")
+    test = (lists["split"] == "test").to_numpy()
+    assert 0 < test.sum() < len(lists)
+    lists.loc[test, "grade"] = np.arange(test.sum()) % 2 * 4
+    lists.loc[test, "query"] = "poison"
+    lists.to_parquet(data / "lists.parquet", index=False)
+    options = ["--trials", "2", "--jobs", "2", "--data", str(data)]
+    assert main([*_files(tmp_path), *options]) == 0
+    figures = [
+        {row["trial"]: row["figure"] for row in _rows(out)}["0"]
+        for out in (searched[0], tmp_path / "out")
+    ]
+    assert figures[0] == figures[1] != ""
+
+
+def _files(folder: pathlib.Path) -> list[str]:
+    """The options of a config, a space, and a folder for the search."""
+    (folder / "small.yaml").write_text(SMALL, encoding="utf-8")
+    (folder / "space.yaml").write_text(SPACE, encoding="utf-8")
+    options = {"config": "small.yaml", "space": "space.yaml", "out": "out"}
+    return [word for o, file in options.items() for word in (f"--{o}", str(folder / file))]
 
 
 def _rows(out: pathlib.Path) -> list[dict[str, str]]:
