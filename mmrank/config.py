@@ -453,14 +453,29 @@ def apply_override(plain: dict[str, Any], override: str) -> None:
         value = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"--set {override!r}: the value is not YAML: {error}") from error
-    *way, last = key.strip().split(".")
+    set_key(plain, key.strip(), value, f"--set {override!r}")
+
+
+def set_key(plain: dict[str, Any], key: str, value: Any, where: str) -> None:
+    """Sets the value of a key with dots in a nested mapping, in place.
+
+    Args:
+      plain: The mapping; sections that it lacks are made.
+      key: Such as training.epochs.
+      value: The value.
+      where: Start of the error message.
+
+    Raises:
+      ConfigError: A key on the way holds a plain value.
+    """
+    *way, last = key.split(".")
     place = plain
     for step in way:
         if place.get(step) is None:
             place[step] = {}
         place = place[step]
         if not isinstance(place, dict):
-            raise ConfigError(f"--set {override!r}: {step!r} holds a value, not a section")
+            raise ConfigError(f"{where}: {step!r} holds a value, not a section")
     place[last] = value
 
 

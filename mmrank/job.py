@@ -182,7 +182,9 @@ def measure_and_export(trained: Run, dataset: Dataset, started: float) -> Finish
     seconds = {"training": trained_at - started, "evaluation": evaluated_at - trained_at}
     figures = {
         "seconds": seconds,
-        f"validation_{config.training.select_metric}": state.best,
+        f"validation_{config.training.select_metric}": (
+            state.best if trained.model.blend is None else trained.model.blend.figure
+        ),
         "epochs": state.epoch,
         "tasks": tasks.to_dict(),
     } | report.to_dict()

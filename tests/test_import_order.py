@@ -48,6 +48,7 @@ LAYERS = (
     "serving",
     "records",
     "job",
+    "tuning",
     "frames",
     "server",
 )

@@ -74,5 +74,5 @@ def test_named_modules_are_there() -> None:
 def test_configs_name_their_command() -> None:
     for file in sorted((ROOT / "configs").glob("*.yaml")):
         head = file.read_text(encoding="utf-8").split("\nseed")[0]
-        assert f"--config configs/{file.name}" in head, file
+        assert re.search(rf"--(config|space) configs/{file.name}\b", head), file
         assert yaml.safe_load(file.read_text(encoding="utf-8"))

@@ -43,7 +43,8 @@ _BY_LENGTH = frozenset(
         "yeti_dcg_lambda_weight",
     }
 )
-ORDINAL, LIST_MLE = "ordinal_loss", "list_mle_loss"
+ORDINAL, LIST_MLE, YETI = "ordinal_loss", "list_mle_loss", "yeti_logistic_loss"
+LIST_MLE_WEIGHT = "list_mle_lambda_weight"
 
 
 def loss_names() -> tuple[str, ...]:
@@ -63,7 +64,8 @@ def make_loss(
       name: One of `loss_names()` or of `EM_LOSSES`, whose scores are [B, L, 2] or [B, L, M].
       options: Its further arguments, such as `temperature`.
       lambda_weight: One of `LAMBDA_WEIGHTS`; only pairwise and some listwise losses take one.
-      lambda_options: Its arguments, such as `topn`.
+      lambda_options: Its arguments, such as `topn`. The discount of `list_mle_lambda_weight` is
+        that of DCG.
 
     Raises:
       ValueError: An unknown name, or an option that the loss does not take.
@@ -90,7 +92,9 @@ def make_loss(
         _only_known(lambda_options, _arguments(weight), lambda_weight)
         if lambda_weight == "precision_lambda_weight" and "topn" not in (lambda_options or {}):
             raise ValueError(f"{lambda_weight}: needs the option topn, the cutoff of the precision")
-        arguments["lambda_weight"] = weight(**(lambda_options or {}))
+        # TF-Ranking has no discount of its own for it, and a config cannot hold a function.
+        discount = {"rank_discount_fn": _discount} if lambda_weight == LIST_MLE_WEIGHT else {}
+        arguments["lambda_weight"] = weight(**discount | dict(lambda_options or {}))
     elif lambda_options:
         raise ValueError(f"loss {name}: lambda_options without a lambda_weight")
     try:
@@ -98,7 +102,9 @@ def make_loss(
         inner = make(reduction=tf.keras.losses.Reduction.NONE, **arguments)
     except (TypeError, ValueError) as error:
         raise ValueError(f"loss {name}: {error}") from error
-    return MaskedLoss(inner, name, by_length=lambda_weight in _BY_LENGTH)
+    # Without a lambda weight Yeti takes its own, yeti_dcg_lambda_weight.
+    by_length = lambda_weight in _BY_LENGTH or (name == YETI and lambda_weight is None)
+    return MaskedLoss(inner, name, by_length, discounted=lambda_weight == LIST_MLE_WEIGHT)
 
 
 class MaskedLoss(tf.keras.losses.Loss):
@@ -114,11 +120,18 @@ class MaskedLoss(tf.keras.losses.Loss):
       name: Its name.
       by_length: Whether its lambda weight scales pairs by the padded length, which is undone in
         favour of the real one.
+      discounted: Whether its lambda weight is that of ListMLE.
     """
 
-    def __init__(self, loss: tf.keras.losses.Loss, name: str, by_length: bool = False):
+    def __init__(
+        self,
+        loss: tf.keras.losses.Loss,
+        name: str,
+        by_length: bool = False,
+        discounted: bool = False,
+    ):
         super().__init__(name=name)
-        self._loss, self._by_length = loss, by_length
+        self._loss, self._by_length, self._discounted = loss, by_length, discounted
 
     def __call__(
         self, y_true: tf.Tensor, y_pred: tf.Tensor, sample_weight: tf.Tensor | None = None
@@ -147,15 +160,27 @@ class MaskedLoss(tf.keras.losses.Loss):
         values = self._loss(y_true, y_pred[..., None] if self.name == ORDINAL else y_pred, weights)
         real = tf.cast(y_true >= 0, values.dtype)
         if self.name == LIST_MLE:
-            # It places the padding last, each place at a cost of its own: log n! in all.
-            padding = tf.reduce_sum(1.0 - real, -1)
-            return tf.reshape(values, [-1]) - tf.math.lgamma(padding + 1.0)
+            # It places the padding last, each place at the cost of a choice among those left.
+            length = tf.shape(y_true)[1]
+            ranks = tf.cast(tf.range(1, length + 1), values.dtype)
+            costs = tf.math.log(tf.cast(length, values.dtype) - ranks + 1.0)
+            if self._discounted:
+                costs *= _discount(ranks)
+            padding = ranks > tf.reduce_sum(real, -1, keepdims=True)
+            return tf.reshape(values, [-1]) - tf.reduce_sum(tf.where(padding, costs, 0.0), -1)
         if values.shape.rank == 1 or values.shape[-1] == 1:
             return tf.reshape(values, [-1])
         if self._by_length:
-            values *= tf.reduce_mean(real, -1, keepdims=True)
+            # A loss that draws has the draws of a list next to each other.
+            draws = tf.shape(values)[0] // tf.shape(real)[0]
+            values *= tf.repeat(tf.reduce_mean(real, -1, keepdims=True), draws, 0)
         lists = tf.cast(tf.shape(y_true)[0], values.dtype)
         return tf.reduce_sum(values, -1) * lists / tf.maximum(tf.reduce_sum(real), 1.0)
+
+
+def _discount(ranks: tf.Tensor) -> tf.Tensor:
+    """What a place counts in DCG, by its rank from 1 on."""
+    return tf.math.log(2.0) / tf.math.log1p(ranks)
 
 
 def _arguments(cls: type) -> set[str]:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 import numpy as np
 
 from mmrank.build import Run
 from mmrank.config import NETWORK, TREES, TREES_FILE, ConfigError
 from mmrank.data.tables import DataError, Dataset
+from mmrank.ranking.metrics import make_metric
 from mmrank.scoring import plain_numbers
-from mmrank.training.listwise import lists_with_a_gain, ndcg_by_list
+from mmrank.training.callbacks import validation_ndcg
+from mmrank.training.listwise import lists_with_a_gain
+from mmrank.training.targets import for_metric
 from mmrank.trees.blend import Blend
 from mmrank.trees.grow import grow
 from mmrank.trees.part import Part
@@ -43,13 +47,10 @@ def add_trees(run: Run, dataset: Dataset) -> Run:
         )
     options = run.config.model.trees
     train, valid = (_part(run, dataset, split) for split in ("train", "valid"))
-    gains = np.exp2(valid.grades.astype(np.float64)) - 1.0
-    lists = lists_with_a_gain(valid.offsets, gains)
+    lists = lists_with_a_gain(valid.offsets, np.exp2(valid.grades.astype(np.float64)) - 1.0)
     if not lists:
         raise DataError("the valid lists have no candidates of different grades to choose trees by")
-
-    def figure(scores: np.ndarray) -> float:
-        return float(ndcg_by_list(scores, gains, lists).mean())
+    figure = _figure(run, dataset)
 
     logger.info("growing trees over %d numbers of %d rows", *train.features.shape[::-1])
     grown = grow(
@@ -64,24 +65,34 @@ def add_trees(run: Run, dataset: Dataset) -> Run:
         seed=run.config.seed,
     )
     of_trees = grown.forest.scores(valid.features).astype(np.float64)
-    share, network = 1.0, 0.0
+    share, network, best = 1.0, 0.0, grown.figure
     scale = _spread(of_trees, lists)
     if run.config.model.name != TREES:
         of_network = run.score(dataset, dataset.rows("valid")).astype(np.float64)
         other = _spread(of_network, lists)
         reached = [figure((1.0 - s) * of_network / other + s * of_trees / scale) for s in SHARES]
-        share = float(SHARES[int(np.argmax(reached))])
+        share, best = float(SHARES[int(np.argmax(reached))]), max(reached)
         network = (1.0 - share) / other
         logger.info(
             "blend: %.0f%% trees, validation %.4f; network alone %.4f, trees alone %.4f",
             100 * share,
-            max(reached),
+            best,
             reached[0],
             reached[-1],
         )
-    blend = Blend(grown.forest, run.model.plain_names, network, share / scale)
+    blend = Blend(grown.forest, run.model.plain_names, network, share / scale, best)
     blend.save(run.folder / TREES_FILE)
     return run.with_trees(blend)
+
+
+def _figure(run: Run, dataset: Dataset) -> Callable[[np.ndarray], float]:
+    """Scores of the valid lists → the figure that weights are chosen by too."""
+    name = run.config.training.select_metric
+    metric = make_metric(name)
+    valid = for_metric(
+        run.arrays(dataset, dataset.rows("valid")), name, run.config.evaluation.relevant_grade
+    )
+    return lambda scores: validation_ndcg(scores, valid, metric)
 
 
 def _part(run: Run, dataset: Dataset, split: str) -> Part:

@@ -22,12 +22,14 @@ class Blend:
       names: Of the numbers that they read, in their order.
       network: Factor on the network's score; 0 for trees alone.
       trees: Factor on the trees' score.
+      figure: What both reach together on the validation lists, by `training.select_metric`.
     """
 
     forest: Forest
     names: tuple[str, ...]
     network: float
     trees: float
+    figure: float
 
     def model(self, scorer: tf.keras.Model, plain: tf.keras.Model) -> tf.keras.Model:
         """The scorer of both: the scorer's inputs → scores [B, L].
@@ -49,6 +51,7 @@ class Blend:
             "names": self.names,
             "network": self.network,
             "trees": self.trees,
+            "figure": self.figure,
             "forest": self.forest.state(),
         }
         write_whole(file, json.dumps(plain))
@@ -67,6 +70,7 @@ class Blend:
                 tuple(plain["names"]),
                 float(plain["network"]),
                 float(plain["trees"]),
+                float(plain["figure"]),
             )
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(f"{file}: holds no trees of a run ({error})") from error

@@ -119,6 +119,29 @@ def test_list_mle_by_formula():
     assert value == pytest.approx(expected, rel=1e-5)
 
 
+def test_list_mle_with_its_lambda_weight_counts_places_as_dcg_does():
+    """Σ over places of −log P(place) / log2(1 + rank), padding apart."""
+    labels = np.array([[2, 0, 1, -1, -1]], np.float32)
+    scores = np.array([[0.3, 0.2, 0.9, 9.0, 4.0]], np.float32)
+    expected, left = 0.0, [0.3, 0.9, 0.2]
+    for rank in (1, 2, 3):
+        expected += (np.log(np.exp(left).sum()) - left.pop(0)) / np.log2(1 + rank)
+    loss = make_loss("list_mle_loss", None, "list_mle_lambda_weight")
+    value, gradient = value_and_gradient(loss, labels, scores)
+    assert value == pytest.approx(expected, rel=1e-4)
+    assert gradient[0, 3:].tolist() == [0.0, 0.0]
+
+
+@pytest.mark.parametrize("weight", [None, "yeti_dcg_lambda_weight"])
+def test_yeti_is_blind_to_padding(weight):
+    """As far as the mean of thousands of draws goes."""
+    loss = make_loss("yeti_logistic_loss", {"sample_size": 8000, "seed": 1}, weight)
+    value, _ = value_and_gradient(loss, LABELS, SCORES)
+    more = np.pad(LABELS, ((0, 0), (0, 3)), constant_values=-1)
+    padded, _ = value_and_gradient(loss, more, np.pad(SCORES, ((0, 0), (0, 3))))
+    assert padded == pytest.approx(value, rel=0.03)
+
+
 @pytest.mark.parametrize("weight", [w for w in LAMBDA_WEIGHTS if "list_mle" not in w])
 @pytest.mark.parametrize("name", ["pairwise_logistic_loss", "softmax_loss"])
 def test_lambda_weights_are_finite_and_blind_to_padding(name, weight):

@@ -1,0 +1,179 @@
+"""A search over the settings of a ranker: `python -m mmrank.tune --config FILE --space FILE`."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import math
+import os
+import pathlib
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from mmrank.config import Config, ConfigError, apply_override, from_mapping, read_plain
+from mmrank.data.validation import checked_dataset
+from mmrank.outputs import exit_code, log_progress, refuse_filled, require_extra
+from mmrank.schema import load_schema
+from mmrank.tuning.reading import read_space
+from mmrank.tuning.space import STUDY_FILE, Space
+
+logger = logging.getLogger("mmrank.tune")
+
+EXAMPLE = """\
+example:
+  python -m mmrank.tune --config configs/quickstart.yaml --space configs/space.yaml \\
+      --data data/shop --trials 40 --hours 8 --out runs/tuned
+  python -m mmrank.train --config runs/tuned/best.yaml
+
+The space names keys of the config, each with a range or a list of choices:
+  training.learning_rate: {low: 3.0e-4, high: 1.0e-2, log: true}
+  model.width: {low: 16, high: 64, step: 16}
+  training.loss: [{name: softmax_loss}, {name: approx_ndcg_loss}]
+
+Trial 0 is the config as it stands, as far as it lies in the space. Each trial trains in a process
+of its own, on the training lists, and counts by the best figure of `training.select_metric` on the
+validation lists; test lists are not looked at. A trial below the median of the others at the same
+epoch is pruned. The same command again goes on, also after kill -9; more --trials add to those that
+there are. OUT holds best.yaml, trials.csv, importance.png, study.db, and trials/N/ with the log of
+each trial; the weights of the best one stay.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The exit code: 0 done, 2 wrong input or no trial that ended, 130 interrupted."""
+    args = _parser().parse_args(argv)
+    command = shlex.join(["python", "-m", "mmrank.tune", *(sys.argv[1:] if argv is None else argv)])
+    log_progress()
+    return exit_code(
+        lambda: _run(args, command), "what has ended is kept: the same command goes on"
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m mmrank.tune",
+        description="Searches the settings of a ranker by trials on the validation lists.",
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    path = pathlib.Path
+    parser.add_argument("--config", type=path, required=True, metavar="FILE", help="the ranker")
+    parser.add_argument(
+        "--space", type=path, required=True, metavar="FILE", help="what is searched, in YAML"
+    )
+    parser.add_argument(
+        "--trials",
+        type=int,
+        required=True,
+        metavar="N",
+        help="how many, those of before among them",
+    )
+    parser.add_argument("--hours", type=float, metavar="H", help="after which this command ends")
+    parser.add_argument(
+        "--jobs", type=int, default=1, metavar="J", help="trials at a time (default: 1)"
+    )
+    parser.add_argument(
+        "--data",
+        type=path,
+        metavar="DIR",
+        help="prepared dataset (default: the config's data.path)",
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="A.B=C",
+        help="override a value of the config; may be repeated",
+    )
+    parser.add_argument(
+        "--out", type=path, required=True, metavar="OUT", help="folder of the search"
+    )
+    return parser
+
+
+def _run(args: argparse.Namespace, command: str) -> None:
+    began = time.monotonic()
+    require_extra("mmrank.tune", "optuna", "tune")
+    for option, least in (("trials", 1), ("jobs", 1)):
+        if getattr(args, option) < least:
+            raise ConfigError(f"--{option} {getattr(args, option)}: give {least} or more")
+    if args.hours is not None and not (args.hours > 0 and math.isfinite(args.hours)):
+        raise ConfigError(f"--hours {args.hours:g}: give a number above 0")
+    base, data = _base(args)
+    space = read_space(args.space, base)
+    schema = load_schema(data)
+    if not (args.out / STUDY_FILE).is_file():
+        refuse_filled(args.out)
+
+    # This process and the trials share a GPU, whose memory TensorFlow would take whole.
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+
+    # ---- every value tried on the config. TensorFlow takes seconds to import.
+    from mmrank.tuning.checks import check_space
+
+    check_space(space, schema)
+    checked_dataset(data)
+    end = None if args.hours is None else began + 3600 * args.hours
+    _search(args, command, space, data, end)
+
+
+def _base(args: argparse.Namespace) -> tuple[dict[str, Any], pathlib.Path]:
+    """The config that trials begin with, and the dataset, which it names."""
+    plain = read_plain(args.config)
+    for override in args.set:
+        apply_override(plain, override)
+    config = from_mapping(Config, plain, str(args.config))
+    if plain.get("model") is None:
+        raise ConfigError(
+            f"{args.config}: says nothing of the model; `python -m mmrank.suggest` writes a config "
+            "that does"
+        )
+    if config.training.strategy == "multi_worker":
+        raise ConfigError(f"{args.config}: training.strategy: a trial is trained on one host")
+    data = args.data
+    if data is None:
+        if config.data.path is None:
+            raise ConfigError(
+                f"{args.config}: names no data; add --data DIR, a folder with a schema.yaml, as "
+                "`python -m mmrank.simulate` makes one"
+            )
+        data = pathlib.Path(config.data.path)
+    plain["data"] = {**(plain.get("data") or {}), "path": str(data.resolve()), "simulate": None}
+    return plain, data
+
+
+def _search(
+    args: argparse.Namespace, command: str, space: Space, data: pathlib.Path, end: float | None
+) -> None:
+    """Runs the trials, tells and draws what came of them; `end` is by `time.monotonic`."""
+    from mmrank.tuning.checks import check_plain
+    from mmrank.tuning.results import summary, write_importances, write_results
+    from mmrank.tuning.search import Search
+    from mmrank.tuning.study import fingerprints, open_study
+
+    config = from_mapping(Config, space.base, space.name)
+    schema = load_schema(data)
+    metric = config.training.select_metric
+    began_with = fingerprints(space, data, schema)
+    with open_study(args.out, began_with, args.trials, config.seed) as study:
+        search = Search(
+            study,
+            space,
+            data,
+            args.out,
+            args.trials,
+            args.jobs,
+            check=lambda plain: check_plain(plain, schema, space.name),
+            told=lambda: write_results(study, args.out, metric, command),
+            end=end,
+        )
+        search.run()
+        print(summary(study, args.out, metric))
+        write_importances(study, args.out, metric)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
