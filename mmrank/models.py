@@ -29,6 +29,7 @@ from mmrank.matching.pieces import PiecePlan
 from mmrank.matching.plan import MatchPlan, terms_name
 from mmrank.ranking.entire_space import EntireSpace
 from mmrank.ranking.heads import ListwiseHead
+from mmrank.ranking.member_tower import MemberMean
 from mmrank.ranking.position_tower import PositionTower
 from mmrank.ranking.task_outputs import TaskOutputs
 from mmrank.ranking.uncertainty import TaskUncertainty
@@ -188,6 +189,8 @@ def ranking_model(
     )
     finish = EntireSpace(given, dtype=tf.float32, name="entire_space") if given else None
     scorer = own
+    if head.members > 1:  # training sees each of them
+        scorer = tf.keras.Model(own.input, MemberMean(name="member_mean")(own.output), name="mean")
     if finish is not None:
         scorer = tf.keras.Model(own.input, finish((own.output, own.input[MASK])), name="chained")
     uncertainty = None
@@ -373,9 +376,9 @@ def _like(
 def _added(
     scores: tf.Tensor | dict[str, tf.Tensor], more: tf.Tensor
 ) -> tf.Tensor | dict[str, tf.Tensor]:
-    """Scores [B, L], or by task, with the numbers [B, L, tasks] added."""
+    """Scores [B, L], [B, L, K] of members, or by task, with the numbers [B, L, tasks] added."""
     if not isinstance(scores, dict):
-        return scores + more[..., 0]
+        return scores + (more if scores.shape.rank == 3 else more[..., 0])
     return {
         task: score + tf.cast(more[..., i], score.dtype)
         for i, (task, score) in enumerate(scores.items())

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from mmrank.ranking._library import layers
 from mmrank.ranking.list_context import ListContext
+from mmrank.ranking.member_tower import MemberTower
 from mmrank.ranking.multitask import make_towers
 from mmrank.schema import did_you_mean
 
@@ -47,7 +48,7 @@ def find_rank_model(name: str) -> RankModel:
 
 
 class ListwiseHead(tf.keras.layers.Layer):
-    """Scores [B, L] float32 of candidate vectors [B, L, F].
+    """Scores [B, L] float32 of candidate vectors [B, L, F]; [B, L, K] of K members.
 
     Masking: padding is attended to by nobody, and no GRU reads it. Scores of padding are 0 and
     mean nothing.
@@ -62,6 +63,7 @@ class ListwiseHead(tf.keras.layers.Layer):
       attention_layers: Layers of TF-Ranking's attention across candidates, 1 or more.
       attention_heads, attention_width: Its shape.
       gru_units, gru_top, gru_bidirectional: As `ListContext` takes them.
+      members: K towers side by side, see `MemberTower`; 1 for the plain tower.
       tasks: Names of several tasks; the scores are then a mapping from task to [B, L]. With a GRU
         each task has its own.
       multitask, multitask_options: How tasks share the tower, as `make_towers` takes it.
@@ -86,6 +88,7 @@ class ListwiseHead(tf.keras.layers.Layer):
         gru_units: int = 64,
         gru_top: int | None = None,
         gru_bidirectional: bool = False,
+        members: int = 1,
         tasks: tuple[str, ...] = (),
         multitask: str = "shared_bottom",
         multitask_options: Mapping[str, Any] | None = None,
@@ -103,11 +106,17 @@ class ListwiseHead(tf.keras.layers.Layer):
             "gru_units": gru_units,
             "gru_top": gru_top,
             "gru_bidirectional": gru_bidirectional,
+            "members": members,
             "tasks": tuple(tasks),
             "multitask": multitask,
             "multitask_options": dict(multitask_options or {}),
         }
         parts = find_rank_model(rank_model)
+        if members < 1:
+            raise ValueError(f"members: expected 1 or more, got {members}")
+        if members > 1 and (tasks or parts.reads):
+            what = "several tasks" if tasks else f"rank_model {rank_model}"
+            raise ValueError(f"members: {members} of them do not go with {what}; give it 1")
         self.attention = self.context = None
         if parts.attends:
             if attention_layers < 1:
@@ -128,6 +137,9 @@ class ListwiseHead(tf.keras.layers.Layer):
                     )
                     for task in tasks
                 }
+            return
+        if members > 1:
+            self.tower = MemberTower(members, hidden, dropout, name="member_tower")
             return
         self.tower = layers.create_tower(
             list(hidden),
@@ -154,6 +166,8 @@ class ListwiseHead(tf.keras.layers.Layer):
             for task, context in self.contexts.items():
                 by_task[task] += context((vectors, by_task[task], mask), training=training)
             return {task: tf.where(mask, scores, 0.0) for task, scores in by_task.items()}
+        if self.members > 1:
+            return tf.where(mask[..., None], self.tower(vectors, training=training), 0.0)
         scores = tf.cast(self.tower(vectors, training=training)[..., 0], tf.float32)
         if self.context is not None:
             scores += self.context((vectors, scores, mask), training=training)
@@ -164,8 +178,15 @@ class ListwiseHead(tf.keras.layers.Layer):
         """Names of several tasks; none if there is one score a candidate."""
         return self._tasks
 
-    def last_layers(self) -> list[tf.keras.layers.Dense]:
-        """The layers that give the scores, one for each task in their order."""
+    @property
+    def members(self) -> int:
+        """How many scores a candidate has that are one score by their mean."""
+        return int(self.arguments["members"])
+
+    def last_layers(self) -> list[tf.keras.layers.Layer]:
+        """The layers that give the scores, one for each task in their order; each has a kernel."""
+        if self.members > 1:
+            return [self.tower.last]
         towers = self.tower.towers.values() if self.arguments["tasks"] else [self.tower]
         return [tower.layers[-1] for tower in towers]
 
