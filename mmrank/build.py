@@ -213,6 +213,7 @@ def build_head(
         gru_top=head.gru_top,
         gru_bidirectional=head.gru_bidirectional,
         members=head.members,
+        linear=head.linear,
         tasks=outputs.names if outputs is not None and several else (),
         multitask=sharing.name,
         multitask_options=sharing.options,

@@ -102,6 +102,7 @@ class Head:
       gru_bidirectional: Whether a second GRU reads the other way.
       members: Scoring towers side by side, each with weights of its own, whose mean is the score:
         an ensemble of seeds in one network. For one score, without a GRU or a cross-encoder.
+      linear: Whether a linear function of the candidate's vector is added to each tower's score.
     """
 
     hidden: tuple[int, ...] = (128, 64)
@@ -114,6 +115,7 @@ class Head:
     gru_top: int | None = None
     gru_bidirectional: bool = False
     members: int = 1
+    linear: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

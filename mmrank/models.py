@@ -43,6 +43,7 @@ from mmrank.towers import (
     MatchParts,
     Tensors,
     inputs_of,
+    plain_names,
     present_name,
     share_batch_statistics,
     tower_outputs,
@@ -333,7 +334,8 @@ def _scorer(
         contexts = tf.concat([contexts, shopper_token(([shopper], [known]))], 1)
         contexts_present = tf.concat([contexts_present, known[:, None]], 1)
     if names:
-        more = ModalityTokens(tuple(names), width, name="pair_tokens")((embeddings, here))
+        plain = plain_names(pair)
+        more = ModalityTokens(tuple(names), width, plain, name="pair_tokens")((embeddings, here))
         tokens = tf.concat([tokens, more], 2)
         present = tf.concat([present, tf.stack(here, -1)], 2)
     vectors = fusion((tokens, present, contexts, contexts_present))

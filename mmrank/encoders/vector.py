@@ -28,12 +28,14 @@ class VectorOptions:
         place of its deviation from the mean; 0 for the latter. For measurements of many scales.
       noise: Deviation of the Gaussian noise that training adds, where numbers have deviation 1.
       layers: Dense layers over the numbers, 2 or 0; with 0 the model's own projection is all.
+      norm: Whether the token is layer-normalised. Without, it keeps how large the numbers are.
     """
 
     dropout: float = 0.0
     quantiles: int = 0
     noise: float = 0.0
     layers: int = 2
+    norm: bool = True
 
 
 class Vector(FeatureKind):
@@ -72,6 +74,10 @@ class Vector(FeatureKind):
 
     def card(self) -> dict[str, Any]:
         return {"separator": SEPARATOR}
+
+    @property
+    def plain(self) -> bool:
+        return not self.options.norm
 
     @property
     def length(self) -> int:

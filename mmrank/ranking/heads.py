@@ -64,6 +64,7 @@ class ListwiseHead(tf.keras.layers.Layer):
       attention_heads, attention_width: Its shape.
       gru_units, gru_top, gru_bidirectional: As `ListContext` takes them.
       members: K towers side by side, see `MemberTower`; 1 for the plain tower.
+      linear: Whether the score of each tower has a linear function of its vectors added.
       tasks: Names of several tasks; the scores are then a mapping from task to [B, L]. With a GRU
         each task has its own.
       multitask, multitask_options: How tasks share the tower, as `make_towers` takes it.
@@ -89,6 +90,7 @@ class ListwiseHead(tf.keras.layers.Layer):
         gru_top: int | None = None,
         gru_bidirectional: bool = False,
         members: int = 1,
+        linear: bool = False,
         tasks: tuple[str, ...] = (),
         multitask: str = "shared_bottom",
         multitask_options: Mapping[str, Any] | None = None,
@@ -107,6 +109,7 @@ class ListwiseHead(tf.keras.layers.Layer):
             "gru_top": gru_top,
             "gru_bidirectional": gru_bidirectional,
             "members": members,
+            "linear": linear,
             "tasks": tuple(tasks),
             "multitask": multitask,
             "multitask_options": dict(multitask_options or {}),
@@ -128,6 +131,16 @@ class ListwiseHead(tf.keras.layers.Layer):
                 dropout=dropout,
             )
         self.contexts: dict[str, ListContext] = {}
+        # Begins at nothing, so that the towers' scores are as they would be without.
+        self.linear = (
+            tf.keras.layers.Dense(
+                members, use_bias=False, kernel_initializer="zeros", name="linear"
+            )
+            if linear
+            else None
+        )
+        if tasks and linear:
+            raise ValueError("linear: is for one score; leave it out with several tasks")
         if tasks:
             self.tower = make_towers(multitask, multitask_options or {}, tasks, hidden, dropout)
             if parts.reads:
@@ -166,9 +179,12 @@ class ListwiseHead(tf.keras.layers.Layer):
             for task, context in self.contexts.items():
                 by_task[task] += context((vectors, by_task[task], mask), training=training)
             return {task: tf.where(mask, scores, 0.0) for task, scores in by_task.items()}
+        scores = tf.cast(self.tower(vectors, training=training), tf.float32)
+        if self.linear is not None:
+            scores += tf.cast(self.linear(vectors), tf.float32)
         if self.members > 1:
-            return tf.where(mask[..., None], self.tower(vectors, training=training), 0.0)
-        scores = tf.cast(self.tower(vectors, training=training)[..., 0], tf.float32)
+            return tf.where(mask[..., None], scores, 0.0)
+        scores = scores[..., 0]
         if self.context is not None:
             scores += self.context((vectors, scores, mask), training=training)
         return tf.where(mask, scores, 0.0)

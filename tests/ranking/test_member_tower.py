@@ -68,3 +68,17 @@ def test_a_head_with_members_gives_padding_nothing():
 def test_members_that_cannot_be_are_refused(options, words):
     with pytest.raises(ValueError, match=words):
         ListwiseHead(hidden=(5,), dropout=0.0, **options)
+
+
+@pytest.mark.parametrize("members", [1, 2])
+def test_a_linear_way_is_added_and_begins_at_nothing(members):
+    head = ListwiseHead(hidden=(5,), dropout=0.0, members=members, linear=True)
+    mask = np.ones([2, 3], bool)
+    before = head((VECTORS, mask)).numpy().reshape(2, 3, members)
+    assert not head.linear.kernel.numpy().any()
+    kernel = np.random.default_rng(2).normal(size=[4, members]).astype(np.float32)
+    head.linear.kernel.assign(kernel)
+    after = head((VECTORS, mask)).numpy().reshape(2, 3, members)
+    np.testing.assert_allclose(after, before + VECTORS @ kernel, rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match="linear: is for one score"):
+        ListwiseHead(hidden=(5,), dropout=0.0, linear=True, tasks=("click", "cart"))
