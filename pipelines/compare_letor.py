@@ -199,8 +199,8 @@ def _run(args: argparse.Namespace) -> None:
         started = time.monotonic()
         folds.append(_fold(config, dataset, args.out / name, args.split))
         seconds[name] = time.monotonic() - started
-        figures = summary(folds[-1:])[MODEL]
-        print(f"{name}: ndcg@10 {figures['ndcg@10 skip']['lists']:.4f} (skip)", flush=True)
+        reached = summary(folds[-1:])[MODEL]["ndcg@10 skip"]["lists"]
+        print(f"{name}: ndcg@10 {reached:.4f} (skip)", flush=True)
     figures = summary(folds)
     pooled = together(folds)
     chosen = {scorer: {"ndcg@10 skip": of["ndcg@10 skip"]} for scorer, of in pooled.items()}

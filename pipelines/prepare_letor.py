@@ -93,7 +93,7 @@ def rotated(parts: Sequence[pathlib.Path]) -> dict[str, Fold]:
       parts: Three files or more, S1 first.
     """
     count = len(parts)
-    folds = {}
+    folds: dict[str, Fold] = {}
     for k in range(count):
         *train, valid, test = (parts[(k + i) % count] for i in range(count))
         folds[f"fold{k + 1}"] = {"train": train, "valid": [valid], "test": [test]}

@@ -97,7 +97,7 @@ class ListwiseHead(tf.keras.layers.Layer):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        self._tasks = tuple(tasks)
+        self._tasks, self._members = tuple(tasks), members
         self.arguments = {
             "hidden": tuple(hidden),
             "dropout": dropout,
@@ -197,7 +197,7 @@ class ListwiseHead(tf.keras.layers.Layer):
     @property
     def members(self) -> int:
         """How many scores a candidate has that are one score by their mean."""
-        return int(self.arguments["members"])
+        return self._members
 
     def last_layers(self) -> list[tf.keras.layers.Layer]:
         """The layers that give the scores, one for each task in their order; each has a kernel."""
