@@ -69,6 +69,7 @@ def check_config(config: Config) -> None:
         outputs = build_outputs(config)
         build_head(config.model.head, config.model.multitask, outputs)
         check_task_weights(config)
+        _check_members(config)
         if config.model.match not in MATCHES:
             raise ValueError(
                 f"model.match: unknown {config.model.match!r}; known: {', '.join(MATCHES)}"
@@ -81,6 +82,15 @@ def check_config(config: Config) -> None:
             )
     except ValueError as error:
         raise ConfigError(str(error)) from error
+
+
+def _check_members(config: Config) -> None:
+    if config.model.head.members > 1 and (config.training.tasks or config.model.cross is not None):
+        what = "tasks" if config.training.tasks else "a cross-encoder"
+        raise ValueError(
+            f"model.head.members: {config.model.head.members} towers are for one score on grades "
+            f"and do not go with {what}; give it 1"
+        )
 
 
 def build_features(config: Config, schema: Schema) -> Features:
@@ -237,6 +247,8 @@ def build_head(
         gru_units=head.gru_units,
         gru_top=head.gru_top,
         gru_bidirectional=head.gru_bidirectional,
+        members=head.members,
+        linear=head.linear,
         tasks=outputs.names if outputs is not None and several else (),
         multitask=sharing.name,
         multitask_options=sharing.options,

@@ -102,6 +102,9 @@ class Head:
       gru_units: Width of the GRU that reads the candidates in the order of their initial scores.
       gru_top: How many of the best it reads; null for all. The others keep their initial scores.
       gru_bidirectional: Whether a second GRU reads the other way.
+      members: Scoring towers side by side, each with weights of its own, whose mean is the score:
+        an ensemble of seeds in one network. For one score, without a GRU or a cross-encoder.
+      linear: Whether a linear function of the candidate's vector is added to each tower's score.
     """
 
     hidden: tuple[int, ...] = (128, 64)
@@ -113,6 +116,8 @@ class Head:
     gru_units: int = 64
     gru_top: int | None = None
     gru_bidirectional: bool = False
+    members: int = 1
+    linear: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

@@ -267,6 +267,7 @@ class Features:
                     kind.around(shared[key]),
                     float(hide.get(kind.name, 0.0)),
                     kind.plain,
+                    kind.unnormed,
                 )
             )
         return made

@@ -27,6 +27,7 @@ from mmrank.matching.pieces import PiecePlan
 from mmrank.matching.plan import MatchPlan, terms_name
 from mmrank.ranking.entire_space import EntireSpace
 from mmrank.ranking.heads import ListwiseHead
+from mmrank.ranking.member_tower import MemberMean
 from mmrank.ranking.position_tower import PositionTower
 from mmrank.ranking.task_outputs import TaskOutputs
 from mmrank.ranking.uncertainty import TaskUncertainty
@@ -196,6 +197,8 @@ def ranking_model(
     own = graph.model
     finish = EntireSpace(given, dtype=tf.float32, name="entire_space") if given else None
     scorer = own
+    if head.members > 1:  # training sees each of them
+        scorer = tf.keras.Model(own.input, MemberMean(name="member_mean")(own.output), name="mean")
     if finish is not None:
         scorer = tf.keras.Model(own.input, finish((own.output, own.input[MASK])), name="chained")
     uncertainty = None

@@ -24,6 +24,7 @@ from mmrank.towers import (
     flagged,
     inputs_of,
     present_name,
+    unnormed_names,
 )
 
 QUERY_MATCH = "query_match"
@@ -121,8 +122,8 @@ def scorer_graph(
         contexts = tf.concat([contexts, shopper_token(([shopper], [known]))], 1)
         contexts_present = tf.concat([contexts_present, known[:, None]], 1)
     if names:
-        more = ModalityTokens(tuple(names), width, name="pair_tokens")((embeddings, here))
-        tokens = tf.concat([tokens, more], 2)
+        more = ModalityTokens(tuple(names), width, unnormed_names(pair), name="pair_tokens")
+        tokens = tf.concat([tokens, more((embeddings, here))], 2)
         present = tf.concat([present, tf.stack(here, -1)], 2)
     vectors = fusion((tokens, present, contexts, contexts_present))
     if rows is not None and rows.item_width:
@@ -207,9 +208,9 @@ def _like(
 def _added(
     scores: tf.Tensor | dict[str, tf.Tensor], more: tf.Tensor
 ) -> tf.Tensor | dict[str, tf.Tensor]:
-    """Scores [B, L], or by task, with the numbers [B, L, tasks] added."""
+    """Scores [B, L], [B, L, K] of members, or by task, with the numbers [B, L, tasks] added."""
     if not isinstance(scores, dict):
-        return scores + more[..., 0]
+        return scores + (more if scores.shape.rank == 3 else more[..., 0])
     return {
         task: score + tf.cast(more[..., i], score.dtype)
         for i, (task, score) in enumerate(scores.items())

@@ -30,6 +30,7 @@ class FeatureEncoder:
       encoder: Layer [N, ...] → [N, D']; features may share one.
       hide: Chance that training hides an item's present value.
       plain: Whether its input is numbers that trees can read as they are.
+      unnormed: Whether its token keeps the length that the encoder gave it.
     """
 
     name: str
@@ -38,11 +39,17 @@ class FeatureEncoder:
     encoder: tf.keras.layers.Layer
     hide: float = 0.0
     plain: bool = False
+    unnormed: bool = False
 
 
 def present_name(feature: str) -> str:
     """The name of a feature's presence input."""
     return f"{feature}_present"
+
+
+def unnormed_names(features: Sequence[FeatureEncoder]) -> tuple[str, ...]:
+    """The names of the features whose tokens have no layer norm."""
+    return tuple(f.name for f in features if f.unnormed)
 
 
 def inputs_of(feature: FeatureEncoder, lead: tuple[None, ...] = ()) -> Tensors:
@@ -170,7 +177,8 @@ class ItemTower:
     ):
         self.features, self._match = features, match or MatchParts()
         self.widths: dict[str, int] = {}
-        self._tokens = ModalityTokens(tuple(f.name for f in features), width, name="item_tokens")
+        names = tuple(f.name for f in features)
+        self._tokens = ModalityTokens(names, width, unnormed_names(features), name="item_tokens")
         self._dropout: ModalityDropout | None = None
         if any(f.hide for f in features):
             self._dropout = ModalityDropout([f.hide for f in features], name="modality_dropout")
@@ -229,7 +237,12 @@ class ContextTower:
         self.features = [f for features in self._sides.values() for f in features]
         self._width = width
         self._tokens = {
-            side: ModalityTokens(tuple(f.name for f in features), width, name=f"{side}_tokens")
+            side: ModalityTokens(
+                tuple(f.name for f in features),
+                width,
+                unnormed_names(features),
+                name=f"{side}_tokens",
+            )
             for side, features in self._sides.items()
         }
         self._means = {side: PresentMean(name=f"{side}_mean") for side in self._sides}

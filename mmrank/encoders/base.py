@@ -106,6 +106,11 @@ class FeatureKind(abc.ABC):
         """A layer [N, ...] → [N, D'] over preprocessed values; any width D' will do."""
 
     @property
+    def unnormed(self) -> bool:
+        """Whether the token keeps the length of what the encoder gives, without a layer norm."""
+        return False
+
+    @property
     def core(self) -> FeatureKind:
         """The kind that is fitted and whose encoder is shared: itself, or the one it is made of."""
         return self

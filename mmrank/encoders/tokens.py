@@ -109,7 +109,7 @@ class InOneBatch(tf.keras.layers.Layer):
 
 
 class ModalityTokens(tf.keras.layers.Layer):
-    """Tokens [..., M, D] of M modalities: each projected and layer-normalised.
+    """Tokens [..., M, D] of M modalities: each projected, and most of them layer-normalised.
 
     Masking: where a modality is absent its token is a learned embedding; the value given for it
     changes nothing.
@@ -117,13 +117,16 @@ class ModalityTokens(tf.keras.layers.Layer):
     Args:
       names: The modalities' names, in the order of the inputs.
       width: D.
+      unnormed: Names of those that keep their length, which a layer norm takes away.
     """
 
-    def __init__(self, names: tuple[str, ...], width: int, **kwargs: Any):
+    def __init__(
+        self, names: tuple[str, ...], width: int, unnormed: tuple[str, ...] = (), **kwargs: Any
+    ):
         super().__init__(**kwargs)
-        self.names, self.width = tuple(names), width
+        self.names, self.width, self.unnormed = tuple(names), width, tuple(unnormed)
         self.projections = [tf.keras.layers.Dense(width, name=f"{n}_projection") for n in names]
-        self.norms = [layer_norm(f"{n}_norm") for n in names]
+        self.norms = [None if n in self.unnormed else layer_norm(f"{n}_norm") for n in names]
 
     def build(self, input_shape: Any) -> None:
         self.absent = self.add_weight(
@@ -137,10 +140,16 @@ class ModalityTokens(tf.keras.layers.Layer):
         """Args: embeddings, M tensors [..., D']; present, M tensors [...] bool."""
         tokens = []
         for i, (embedding, present) in enumerate(zip(*inputs, strict=True)):
-            token = self.norms[i](self.projections[i](tf.cast(embedding, self.compute_dtype)))
+            token = self.projections[i](tf.cast(embedding, self.compute_dtype))
+            norm = self.norms[i]
+            token = token if norm is None else norm(token)
             absent = tf.cast(self.absent[i], token.dtype)
             tokens.append(tf.where(present[..., None], token, absent))
         return tf.stack(tokens, axis=-2)
 
     def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {"names": self.names, "width": self.width}
+        return super().get_config() | {
+            "names": self.names,
+            "width": self.width,
+            "unnormed": self.unnormed,
+        }

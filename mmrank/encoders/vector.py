@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from mmrank.config import ConfigError
 from mmrank.data.media import MediaStore
 from mmrank.data.vectors import SEPARATOR, read_vector, vector_text
 from mmrank.encoders.base import FeatureKind
+from mmrank.encoders.quantiles import QuantilePlaces, quantile_knots
 from mmrank.schema import Feature
 
 
@@ -23,9 +24,18 @@ class VectorOptions:
 
     Attributes:
       dropout: Share of numbers zeroed in training.
+      quantiles: Take each number by its place among this many quantiles of the training values, in
+        place of its deviation from the mean; 0 for the latter. For measurements of many scales.
+      noise: Deviation of the Gaussian noise that training adds, where numbers have deviation 1.
+      layers: Dense layers over the numbers, 2 or 0; with 0 the model's own projection is all.
+      norm: Whether the token is layer-normalised. Without, it keeps how large the numbers are.
     """
 
     dropout: float = 0.0
+    quantiles: int = 0
+    noise: float = 0.0
+    layers: int = 2
+    norm: bool = True
 
 
 class Vector(FeatureKind):
@@ -42,6 +52,7 @@ class Vector(FeatureKind):
 
     mean: np.ndarray = np.zeros(1, np.float32)
     deviation: np.ndarray = np.ones(1, np.float32)
+    knots: tuple[list[float], ...] = ()
 
     def __init__(self, feature: Feature, options: Mapping[str, Any]):
         super().__init__(feature, options)
@@ -49,6 +60,14 @@ class Vector(FeatureKind):
             raise ConfigError(
                 f"feature {self.name!r}: dropout is {self.options.dropout}, but must be in [0, 1)"
             )
+        if self.options.layers not in (0, 2):
+            raise ConfigError(
+                f"feature {self.name!r}: layers is {self.options.layers}; give 0 or 2"
+            )
+        for option in ("quantiles", "noise"):
+            if getattr(self.options, option) < 0:
+                value = getattr(self.options, option)
+                raise ConfigError(f"feature {self.name!r}: {option} is {value}; give 0 or more")
 
     @property
     def separator(self) -> str:
@@ -56,6 +75,10 @@ class Vector(FeatureKind):
 
     def card(self) -> dict[str, Any]:
         return {"separator": SEPARATOR}
+
+    @property
+    def unnormed(self) -> bool:
+        return not self.options.norm
 
     @property
     def length(self) -> int:
@@ -99,13 +122,17 @@ class Vector(FeatureKind):
         # A constant place, up to rounding, must not blow up the first value that differs.
         constant = deviation <= 1e-6 * np.abs(self.mean)
         self.deviation = np.where(constant, 1.0, deviation).astype(np.float32)
+        if self.options.quantiles:
+            self.knots = tuple(quantile_knots(table, self.options.quantiles))
 
     def state(self) -> dict[str, Any]:
-        return {"mean": self.mean.tolist(), "deviation": self.deviation.tolist()}
+        state = {"mean": self.mean.tolist(), "deviation": self.deviation.tolist()}
+        return state | ({"knots": list(self.knots)} if self.knots else {})
 
     def restore(self, state: Mapping[str, Any]) -> None:
         self.mean = np.array(state["mean"], np.float32)
         self.deviation = np.array(state["deviation"], np.float32)
+        self.knots = tuple(state.get("knots", ()))
 
     def preprocess(self, raw: tf.Tensor) -> tf.Tensor:
         numbers = tf.ragged.map_flat_values(tf.strings.to_number, tf.strings.split(raw))
@@ -127,17 +154,24 @@ class Vector(FeatureKind):
             mean=self.mean.tolist(),
             deviation=self.deviation.tolist(),
             dropout=self.options.dropout,
+            knots=self.knots,
+            noise=self.options.noise,
+            layers=self.options.layers,
             name=f"{self.name}_encoder",
         )
 
 
 class VectorEncoder(tf.keras.layers.Layer):
-    """Embeddings [N, D] of vectors [N, K].
+    """Embeddings [N, D] of vectors [N, K]; without layers the scaled vectors [N, K] themselves.
 
     Args:
       width: D.
       mean, deviation: Of the training values, K numbers each.
-      dropout: Share of the normalised numbers zeroed in training.
+      dropout: Share of the scaled numbers zeroed in training.
+      knots: Quantiles of each number, by which they are scaled in place of mean and deviation;
+        none for these.
+      noise: Deviation of the noise that training adds to the scaled numbers.
+      layers: 2, or 0 for none.
     """
 
     def __init__(
@@ -147,24 +181,40 @@ class VectorEncoder(tf.keras.layers.Layer):
         mean: list[float],
         deviation: list[float],
         dropout: float = 0.0,
+        knots: Sequence[Sequence[float]] = (),
+        noise: float = 0.0,
+        layers: int = 2,
         **kwargs: Any,
     ):
         super().__init__(autocast=False, **kwargs)  # normalised first, at full precision
         self.width, self.mean, self.deviation = width, list(mean), list(deviation)
-        self.dropout = dropout
+        self.dropout, self.noise, self.layers = dropout, noise, layers
+        self.knots = [list(k) for k in knots]
+        self.places = QuantilePlaces(self.knots, name="places") if self.knots else None
+        # Random layers there is no use for are left out: each costs time in every epoch.
         self.drop = tf.keras.layers.Dropout(dropout)
-        self.hidden = tf.keras.layers.Dense(width, activation="relu")
-        self.output_layer = tf.keras.layers.Dense(width)
+        self.shake = tf.keras.layers.GaussianNoise(noise) if noise else None
+        if layers:
+            self.hidden = tf.keras.layers.Dense(width, activation="relu")
+            self.output_layer = tf.keras.layers.Dense(width)
 
     def build(self, input_shape: Any) -> None:
-        # Built here for the sake of its random generator, as in CategoryEncoder.
+        # Built here for the sake of their random generators, as in CategoryEncoder.
         self.drop.build(input_shape)
+        if self.shake is not None:
+            self.shake.build(input_shape)
         super().build(input_shape)
 
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
-        scaled = (tf.cast(inputs, tf.float32) - self.mean) / self.deviation
-        kept = self.drop(tf.clip_by_value(scaled, -5.0, 5.0), training=training)
-        return self.output_layer(self.hidden(tf.cast(kept, self.compute_dtype)))
+        if self.places is None:
+            scaled = (tf.cast(inputs, tf.float32) - self.mean) / self.deviation
+            scaled = tf.clip_by_value(scaled, -5.0, 5.0)
+        else:
+            scaled = self.places(inputs)
+        if self.shake is not None:
+            scaled = self.shake(scaled, training=training)
+        kept = tf.cast(self.drop(scaled, training=training), self.compute_dtype)
+        return self.output_layer(self.hidden(kept)) if self.layers else kept
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {
@@ -172,4 +222,7 @@ class VectorEncoder(tf.keras.layers.Layer):
             "mean": self.mean,
             "deviation": self.deviation,
             "dropout": self.dropout,
+            "knots": self.knots,
+            "noise": self.noise,
+            "layers": self.layers,
         }

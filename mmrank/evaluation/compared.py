@@ -122,8 +122,8 @@ def compared_scores(
 def run_cost(run: Run, score_seconds: float) -> Cost:
     """What the ranker itself costs.
 
-    Its size is that of its weights, without frozen encoders, which run ahead of it; its training
-    time is what the run has kept.
+    Its size is that of its weights and trees, without frozen encoders, which run ahead of it; its
+    training time is what the run has kept.
 
     Args:
       run: The ranker.
@@ -133,7 +133,10 @@ def run_cost(run: Run, score_seconds: float) -> Cost:
     if file.is_file():
         kept = json.loads(file.read_text(encoding="utf-8")).get("seconds", {})
         seconds = kept.get("training")
-    size = sum(w.shape.num_elements() * w.dtype.size for w in run.model.network.weights)
+    blend = run.model.blend
+    size = 0 if blend is None else blend.forest.size
+    if blend is None or blend.network:
+        size += sum(w.shape.num_elements() * w.dtype.size for w in run.model.network.weights)
     return Cost(train_seconds=seconds, score_seconds=score_seconds, size=size)
 
 

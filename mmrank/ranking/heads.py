@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from mmrank.ranking._library import layers
 from mmrank.ranking.list_context import ListContext
+from mmrank.ranking.member_tower import MemberTower
 from mmrank.ranking.multitask import make_towers
 from mmrank.schema import did_you_mean
 
@@ -47,7 +48,7 @@ def find_rank_model(name: str) -> RankModel:
 
 
 class ListwiseHead(tf.keras.layers.Layer):
-    """Scores [B, L] float32 of candidate vectors [B, L, F].
+    """Scores [B, L] float32 of candidate vectors [B, L, F]; [B, L, K] of K members.
 
     Masking: padding is attended to by nobody, and no GRU reads it. Scores of padding are 0 and
     mean nothing.
@@ -62,6 +63,8 @@ class ListwiseHead(tf.keras.layers.Layer):
       attention_layers: Layers of TF-Ranking's attention across candidates, 1 or more.
       attention_heads, attention_width: Its shape.
       gru_units, gru_top, gru_bidirectional: As `ListContext` takes them.
+      members: K towers side by side, see `MemberTower`; 1 for the plain tower.
+      linear: Whether the score of each tower has a linear function of its vectors added.
       tasks: Names of several tasks; the scores are then a mapping from task to [B, L]. With a GRU
         each task has its own.
       multitask, multitask_options: How tasks share the tower, as `make_towers` takes it.
@@ -86,13 +89,15 @@ class ListwiseHead(tf.keras.layers.Layer):
         gru_units: int = 64,
         gru_top: int | None = None,
         gru_bidirectional: bool = False,
+        members: int = 1,
+        linear: bool = False,
         tasks: tuple[str, ...] = (),
         multitask: str = "shared_bottom",
         multitask_options: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        self._tasks = tuple(tasks)
+        self._tasks, self._members = tuple(tasks), members
         self.arguments = {
             "hidden": tuple(hidden),
             "dropout": dropout,
@@ -103,11 +108,18 @@ class ListwiseHead(tf.keras.layers.Layer):
             "gru_units": gru_units,
             "gru_top": gru_top,
             "gru_bidirectional": gru_bidirectional,
+            "members": members,
+            "linear": linear,
             "tasks": tuple(tasks),
             "multitask": multitask,
             "multitask_options": dict(multitask_options or {}),
         }
         parts = find_rank_model(rank_model)
+        if members < 1:
+            raise ValueError(f"members: expected 1 or more, got {members}")
+        if members > 1 and (tasks or parts.reads):
+            what = "several tasks" if tasks else f"rank_model {rank_model}"
+            raise ValueError(f"members: {members} of them do not go with {what}; give it 1")
         self.attention = self.context = None
         if parts.attends:
             if attention_layers < 1:
@@ -119,6 +131,16 @@ class ListwiseHead(tf.keras.layers.Layer):
                 dropout=dropout,
             )
         self.contexts: dict[str, ListContext] = {}
+        # Begins at nothing, so that the towers' scores are as they would be without.
+        self.linear = (
+            tf.keras.layers.Dense(
+                members, use_bias=False, kernel_initializer="zeros", name="linear"
+            )
+            if linear
+            else None
+        )
+        if tasks and linear:
+            raise ValueError("linear: is for one score; leave it out with several tasks")
         if tasks:
             self.tower = make_towers(multitask, multitask_options or {}, tasks, hidden, dropout)
             if parts.reads:
@@ -128,6 +150,9 @@ class ListwiseHead(tf.keras.layers.Layer):
                     )
                     for task in tasks
                 }
+            return
+        if members > 1:
+            self.tower = MemberTower(members, hidden, dropout, name="member_tower")
             return
         self.tower = layers.create_tower(
             list(hidden),
@@ -154,7 +179,12 @@ class ListwiseHead(tf.keras.layers.Layer):
             for task, context in self.contexts.items():
                 by_task[task] += context((vectors, by_task[task], mask), training=training)
             return {task: tf.where(mask, scores, 0.0) for task, scores in by_task.items()}
-        scores = tf.cast(self.tower(vectors, training=training)[..., 0], tf.float32)
+        scores = tf.cast(self.tower(vectors, training=training), tf.float32)
+        if self.linear is not None:
+            scores += tf.cast(self.linear(vectors), tf.float32)
+        if self.members > 1:
+            return tf.where(mask[..., None], scores, 0.0)
+        scores = scores[..., 0]
         if self.context is not None:
             scores += self.context((vectors, scores, mask), training=training)
         return tf.where(mask, scores, 0.0)
@@ -164,8 +194,15 @@ class ListwiseHead(tf.keras.layers.Layer):
         """Names of several tasks; none if there is one score a candidate."""
         return self._tasks
 
-    def last_layers(self) -> list[tf.keras.layers.Dense]:
-        """The layers that give the scores, one for each task in their order."""
+    @property
+    def members(self) -> int:
+        """How many scores a candidate has that are one score by their mean."""
+        return self._members
+
+    def last_layers(self) -> list[tf.keras.layers.Layer]:
+        """The layers that give the scores, one for each task in their order; each has a kernel."""
+        if self.members > 1:
+            return [self.tower.last]
         towers = self.tower.towers.values() if self.arguments["tasks"] else [self.tower]
         return [tower.layers[-1] for tower in towers]
 

@@ -110,6 +110,8 @@ def make_loss(
 class MaskedLoss(tf.keras.losses.Loss):
     """The mean of a TF-Ranking loss over lists, or over the real candidates of a batch.
 
+    Of scores [B, L, K] it is the mean of the losses of all K members.
+
     TF-Ranking's Keras losses give a value a list, or a value a candidate where they are pairwise
     or pointwise. The latter it averages over all B · L places, so that the same list weighs less
     the more it is padded. Here they are summed and divided by the number of real candidates:
@@ -157,6 +159,12 @@ class MaskedLoss(tf.keras.losses.Loss):
         self, y_true: tf.Tensor, y_pred: tf.Tensor, weights: tf.Tensor | None = None
     ) -> tf.Tensor:
         """Values [B] whose mean is the loss; `weights` as `sample_weight` of the loss."""
+        if len(y_pred.shape) == 3 and self.name not in EM_LOSSES:
+            count = y_pred.shape[-1]
+            each = tf.reshape(tf.transpose(y_pred, [2, 0, 1]), [-1, tf.shape(y_pred)[1]])
+            labels = tf.tile(y_true, [count, 1])
+            rows = None if weights is None else tf.tile(weights, [count, 1])
+            return tf.reduce_mean(tf.reshape(self.per_list(labels, each, rows), [count, -1]), 0)
         values = self._loss(y_true, y_pred[..., None] if self.name == ORDINAL else y_pred, weights)
         real = tf.cast(y_true >= 0, values.dtype)
         if self.name == LIST_MLE:

@@ -263,7 +263,9 @@ def _move_tokens(
             if layer.projections[i].kernel.shape != other.projections[j].kernel.shape:
                 continue
             layer.projections[i].set_weights(other.projections[j].get_weights())
-            layer.norms[i].set_weights(other.norms[j].get_weights())
+            norm, given = layer.norms[i], other.norms[j]
+            if norm is not None and given is not None:
+                norm.set_weights(given.get_weights())
             absent[i] = other.absent.numpy()[j]
             projected.add(name)
         layer.absent.assign(absent)

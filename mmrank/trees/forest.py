@@ -37,6 +37,11 @@ class Forest:
                 f"{self.leaves.shape} do not make trees of one depth"
             )
 
+    @property
+    def size(self) -> int:
+        """Its bytes."""
+        return self.features.nbytes + self.borders.nbytes + self.leaves.nbytes
+
     def scores(self, values: np.ndarray) -> np.ndarray:
         """Scores [N] float32 of rows of features [N, F] float32."""
         above = values[:, self.features] > self.borders  # [N, T, D]

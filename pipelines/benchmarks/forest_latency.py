@@ -70,6 +70,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     require_extra("this benchmark", "catboost", "trees")
 
     def run() -> None:
+        import tensorflow as tf
+
+        tf.config.threading.set_intra_op_parallelism_threads(args.threads)
+        tf.config.threading.set_inter_op_parallelism_threads(args.threads)
         print(f"{'candidates':>10}" + "".join(f"{f'{w} ms':>12}" for w in WAYS) + f"{'share':>12}")
         for row in measure(**vars(args)):
             print(row.to_text(), flush=True)
@@ -90,13 +94,9 @@ def measure(
     Args:
       candidates: Lengths of a list.
       trees, depth, features: Of the trees.
-      threads: That each way may use; TensorFlow takes them once a process.
+      threads: That the libraries may use.
       repeats: Lists timed by each way.
     """
-    import tensorflow as tf
-
-    tf.config.threading.set_intra_op_parallelism_threads(threads)
-    tf.config.threading.set_inter_op_parallelism_threads(threads)
     random = np.random.default_rng(0)
     values = random.normal(size=[ROWS, features]).astype(np.float32)
     worth = values[:, 0] * values[:, 1] + values[:, 2] + random.normal(size=ROWS)

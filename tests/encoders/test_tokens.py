@@ -104,3 +104,14 @@ def test_with_static_shapes_the_same_comes_out_and_xla_compiles_it(
     compiled = tf.function(lambda v, p: only((v, p), training=False), jit_compile=True)
     np.testing.assert_allclose(compiled(spoiled, present), expected, rtol=0, atol=1e-6)
     np.testing.assert_array_equal(compiled(spoiled, tf.zeros([6], tf.bool)), 0)
+
+
+def test_an_unnormed_token_keeps_its_length():
+    layer = ModalityTokens(("a", "b"), 4, unnormed=("b",))
+    values = np.random.default_rng(0).normal(size=[3, 2]).astype(np.float32)
+    there = np.ones(3, bool)
+    first, twice = (layer(([k * values] * 2, [there, there])).numpy() for k in (1, 2))
+    np.testing.assert_allclose(twice[:, 0], first[:, 0], rtol=0.05, atol=0.05)
+    np.testing.assert_allclose(twice[:, 1], 2 * first[:, 1], rtol=1e-5)
+    np.testing.assert_allclose(first[:, 1], values @ layer.projections[1].kernel.numpy(), rtol=1e-5)
+    assert ModalityTokens.from_config(layer.get_config()).unnormed == ("b",)

@@ -78,3 +78,37 @@ def test_validation_names_the_rows():
         (3, "has 1 numbers, others have 2"),
     )
     assert not list(check_feature("c", pd.DataFrame({"code": COLUMN}), FEATURE))
+
+
+def test_quantiles_take_the_place_of_deviations():
+    """Of 1, 3, 5, 7 the thirds are the knots, so that 4 lies in the middle; 10 is constant."""
+    kind = fitted(quantiles=3, layers=0)
+    assert kind.knots == ([1, 3, 5, 7], [10])
+    other = Vector(FEATURE, {"quantiles": 3, "layers": 0})
+    other.restore(kind.state())
+    encoder = other.encoder(3)
+    given = np.array([[1, 10], [4, 10], [7, 11]], np.float32)
+    expected = np.array([[-1, 0], [0, 0], [1, 0]]) * np.sqrt(3)
+    np.testing.assert_allclose(encoder(given), expected, atol=1e-6)
+    assert not encoder.weights
+
+
+def test_noise_is_for_training_alone():
+    encoder = fitted(noise=0.5, layers=0).encoder(3)
+    given = np.tile(np.array([[4, 10]], np.float32), [4000, 1])
+    np.testing.assert_array_equal(encoder(given), np.zeros([4000, 2]))
+    shaken = encoder(given, training=True).numpy()
+    np.testing.assert_allclose(shaken.std(0), [0.5, 0.5], rtol=0.1)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"layers": 1}, "layers is 1; give 0 or 2"),
+        ({"quantiles": -1}, "quantiles is -1; give 0 or more"),
+        ({"noise": -0.5}, "noise is -0.5; give 0 or more"),
+    ],
+)
+def test_options_that_cannot_be_are_refused(options, words):
+    with pytest.raises(ConfigError, match=words):
+        Vector(FEATURE, options)

@@ -99,6 +99,11 @@ def test_trees_of_other_shapes_are_refused(tmp_path: pathlib.Path) -> None:
         Forest(np.zeros([2, 3], np.int32), np.zeros([2, 3], np.float32), np.zeros([2, 4]))
 
 
+def test_the_size_is_that_of_questions_and_leaves() -> None:
+    # Seven trees of three questions, a feature and a border each, and eight leaves, by four bytes.
+    assert random_forest().size == 4 * (7 * 3 + 7 * 3 + 7 * 8)
+
+
 def test_a_forest_survives_json() -> None:
     for forest in (HAND, random_forest()):
         again = Forest.restored(json.loads(json.dumps(forest.state(), allow_nan=False)))
