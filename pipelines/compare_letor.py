@@ -28,7 +28,7 @@ import pandas as pd
 from mmrank.config import Config, load_config
 from mmrank.data.tables import Dataset
 from mmrank.data.validation import checked_dataset
-from mmrank.evaluation.baselines import baseline_scores, check_names
+from mmrank.evaluation.compared import compared_scores
 from mmrank.evaluation.metrics import CONVENTIONS, per_list
 from mmrank.evaluation.offline import label_grades, list_offsets
 from mmrank.evaluation.significance import Comparison, bootstrap_intervals, compare
@@ -47,6 +47,9 @@ EXAMPLE = """\
 example:
   python -m pipelines.prepare_letor --source MQ2008 --out data/mq2008
   python -m pipelines.compare_letor --config configs/letor.yaml --data data/mq2008 --out runs/mq2008
+  python -m pipelines.compare_letor --config configs/letor.yaml --data data/mq2008 \\
+      --out runs/peers --set model.name=hybrid \\
+      --set 'evaluation.baselines=[random, lambdamart, yetirank, xgboost]'
 """
 Values = dict[str, dict[str, np.ndarray]]  # by scorer and metric, of each list
 
@@ -172,7 +175,7 @@ def to_text(
     lines.append("mean of folds, then mean over all lists with its 95% interval")
     lines += [
         f"{t.a} - {t.b}  {t.metric}  {t.difference.mean:+.3f} [{t.difference.low:+.3f} "
-        f"{t.difference.high:+.3f}]  p {t.p_value:.4f}"
+        f"{t.difference.high:+.3f}]  p {t.p_value:.4f}, by Holm {t.p_holm:.4f}"
         for t in tests
     ]
     return "\n".join(lines)
@@ -188,7 +191,6 @@ def _run(args: argparse.Namespace) -> None:
     refuse_filled(args.out)
     config = load_config(args.config, args.set)
     places = folds_in(args.data)
-    check_names(config.evaluation.baselines)
 
     from mmrank.job import check_job
 
@@ -210,6 +212,7 @@ def _run(args: argparse.Namespace) -> None:
         "seconds": seconds,
         "figures": figures,
         "p_values": {t.b: t.p_value for t in tests},
+        "p_holm": {t.b: t.p_holm for t in tests},
     }
     write_whole(args.out / RESULT, json.dumps(result, indent=2) + "\n")
     print(f"\n{args.split} lists of {len(folds)} fold(s)\n{to_text(figures, tests)}")
@@ -223,8 +226,16 @@ def _fold(config: Config, dataset: Dataset, run: pathlib.Path, split: str) -> Va
     rows = dataset.rows(split)
     if rows.empty:
         raise InputError(f"{dataset.folder}: no list in the split {split}")
-    scores = {MODEL: trained.score(dataset, rows)}
-    scores |= baseline_scores(dataset, rows, config.evaluation.baselines)
+    settings = config.evaluation
+    compared = compared_scores(
+        trained,
+        dataset,
+        rows,
+        settings.baselines,
+        trials=settings.peer_trials,
+        seed=config.seed,
+    )
+    scores = {MODEL: trained.score(dataset, rows)} | compared.scores
     return list_values(dataset, rows, scores)
 
 

@@ -128,7 +128,8 @@ def test_a_saved_config_loads_equal(write, tmp_path, tiny_config):
 
 
 def test_every_config_of_the_project_loads_and_survives_a_round_trip(tmp_path):
-    files = sorted(CONFIGS.rglob("*.y*ml"))
+    # A space is what `mmrank.tune` searches, and no config.
+    files = sorted(f for f in CONFIGS.rglob("*.y*ml") if f.name != "space.yaml")
     assert files, "no config was found, so none was tested"
     assert {"quickstart.yaml"} <= {f.name for f in files}
     for file in files:
