@@ -172,7 +172,7 @@ def _goals(schema: Schema, dataset: Dataset) -> list[Choice]:
     """What is learned: the grade, or without one the labels of behaviour that there are."""
     label = schema.label("grade")
     if label is not None:
-        grades = as_numbers(dataset.lists[label.column])
+        grades = as_numbers(_seen(dataset)[label.column])
         if (grades[~np.isnan(grades)] % 1 != 0).any():
             loss = {"name": "mean_squared_loss"}
             return [Choice("training.loss", loss, "grades between whole numbers are means")]
@@ -197,13 +197,19 @@ def _left_out(schema: Schema, dataset: Dataset) -> list[Choice]:
     return [Choice("evaluation.without", found, "tells what each is worth")]
 
 
+def _seen(dataset: Dataset) -> pd.DataFrame:
+    """The rows that choices look at: no test list's; where training comes from shards, the valid."""
+    rows = dataset.rows("train")
+    return dataset.rows("valid") if rows.empty else rows
+
+
 def _longest_words(schema: Schema, dataset: Dataset) -> int:
     """Words of the longest of twenty texts; a character of Chinese, Japanese or Korean is one."""
     longest = 1
     for feature in schema.features:
         if feature.kind != "text":
             continue
-        table = dataset.catalog if feature.side == "item" else dataset.lists
+        table = dataset.catalog if feature.side == "item" else _seen(dataset)
         step = max(len(table) // SAMPLE, 1)
         counts = words(table[feature.column].iloc[::step])
         if len(counts):
@@ -223,7 +229,7 @@ def _relevant_grade(schema: Schema, dataset: Dataset) -> Choice | None:
     label = schema.label("grade")
     if label is None:
         return None
-    grades = as_numbers(dataset.lists[label.column])
+    grades = as_numbers(_seen(dataset)[label.column])
     low, high = float(np.nanmin(grades)), float(np.nanmax(grades))
     if low < 1 or low == high:
         return None

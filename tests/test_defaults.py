@@ -93,6 +93,17 @@ def test_trees_stand_beside_the_network_where_they_can(
     assert "pip install 'mmrank[trees]'" in why
 
 
+def test_test_lists_are_not_looked_at(tmp_path: pathlib.Path) -> None:
+    dataset = with_query(shop(tmp_path / "shop", 40, {"grade": ""}))
+    lists = dataset.lists.copy()
+    test = dataset.rows("test").index
+    lists.loc[test, "query"] = "a query of very many words " * 20
+    lists["grade"] = lists["grade"].astype(float)
+    lists.loc[test, "grade"] = 0.5
+    other = dataclasses.replace(dataset, lists=lists)
+    assert chosen(other) == chosen(dataset)
+
+
 def test_a_chinese_character_is_a_word() -> None:
     column = pd.Series(["红色 dress 2", None, "", "thermo-mug"])
     assert words(column).tolist() == [4, 2]
