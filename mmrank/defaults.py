@@ -198,7 +198,7 @@ def _left_out(schema: Schema, dataset: Dataset) -> list[Choice]:
 
 
 def _seen(dataset: Dataset) -> pd.DataFrame:
-    """The rows that choices look at: no test list's; where training comes from shards, the valid."""
+    """The rows that choices look at, of no test list; of valid where shards are trained on."""
     rows = dataset.rows("train")
     return dataset.rows("valid") if rows.empty else rows
 
