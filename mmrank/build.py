@@ -148,6 +148,12 @@ def check_trees(config: Config) -> None:
         return
     if config.training.tasks:
         raise ValueError(f"model.name: {name} learns from grades alone; leave training.tasks out")
+    if config.data.records is not None:
+        raise ValueError(f"model.name: {name} grows trees on tables; leave data.records out")
+    if config.training.popularity_weight:
+        raise ValueError(
+            f"model.name: {name} counts all rows alike; leave training.popularity_weight out"
+        )
     if not trees.losses or not trees.depths:
         raise ValueError("model.trees: name at least one of losses, and of depths")
     if not all(1 <= depth <= MOST_DEPTH for depth in trees.depths):

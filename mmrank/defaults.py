@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 FEW, MANY = 500, 5000  # training lists below which a ranker is small, and from which it is large
 STEPS = 1500  # what a ranker from nothing takes to settle
 SAMPLE = 2000  # texts looked at
+NO_TREES = ("tasks", "popularity_weight")  # of training, which trees know nothing of
 PLAIN = ("number", "vector")  # kinds that trees read as they are
 MEDIA = ("image", "video", "audio", "history")  # kinds whose worth a report tells unasked
 
@@ -73,16 +74,19 @@ def completed(
       schema, dataset, given: As for `default_config`.
     """
     plain = copy.deepcopy(dict(given or {}))
-    offered = choices(schema, dataset, _names_pretrained(plain))
+    offered = choices(schema, dataset, _names_pretrained(plain), not _rules_out_trees(plain))
     return plain, [choice for choice in offered if _put(plain, choice)]
 
 
-def choices(schema: Schema, dataset: Dataset, pretrained: bool = False) -> list[Choice]:
+def choices(
+    schema: Schema, dataset: Dataset, pretrained: bool = False, trees: bool = True
+) -> list[Choice]:
     """All that is chosen for a dataset, in the order of the config.
 
     Args:
       schema, dataset: As for `default_config`.
       pretrained: Whether the user's config names an encoder that was trained elsewhere.
+      trees: Whether trees go with what the user's config says.
     """
     train = dataset.rows("train")
     lists = train[schema.lists.list].nunique()
@@ -94,7 +98,7 @@ def choices(schema: Schema, dataset: Dataset, pretrained: bool = False) -> list[
     steps = max(math.ceil(lists / batch), 1)
     epochs = int(np.clip(round(STEPS / steps), 3, 20))
     chosen = [
-        *_trees(schema),
+        *(_trees(schema, dataset) if trees else []),
         Choice("model.width", width, rows),
         *_encoders(schema, dataset, small, large),
         Choice("model.head.hidden", [2 * width, width], "twice and once the width"),
@@ -114,8 +118,10 @@ def choices(schema: Schema, dataset: Dataset, pretrained: bool = False) -> list[
     return chosen
 
 
-def _trees(schema: Schema) -> list[Choice]:
+def _trees(schema: Schema, dataset: Dataset) -> list[Choice]:
     """Trees beside the network where they have grades to learn from, and something to read."""
+    if dataset.rows("train").empty:  # training lists in shards, which trees do not read
+        return []
     sides = ("item", "query", "user", "pair")
     matched = all(any(f.kind == "text" for f in schema.side(side)) for side in ("item", "query"))
     plain = any(f.kind in PLAIN for f in schema.side(*sides))
@@ -244,6 +250,13 @@ def _names_pretrained(plain: Mapping[str, Any]) -> bool:
     given = encoders.values() if isinstance(encoders, Mapping) else ()
     options = [o for o in given if isinstance(o, Mapping)]  # reading the config names what is none
     return any(o.get("handle") or o.get("weights", "none") != "none" for o in options)
+
+
+def _rules_out_trees(plain: Mapping[str, Any]) -> bool:
+    """Whether a config asks for what trees do not know: tasks, weights of rows, shards."""
+    training, data = plain.get("training"), plain.get("data")
+    asked = [training.get(k) for k in NO_TREES] if isinstance(training, Mapping) else []
+    return any(asked) or (isinstance(data, Mapping) and data.get("records") is not None)
 
 
 def _put(plain: dict[str, Any], choice: Choice) -> bool:

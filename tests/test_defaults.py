@@ -84,6 +84,9 @@ def test_trees_stand_beside_the_network_where_they_can(
         made = choices(dataset.schema, dataset)
         return [(c.value, c.why) for c in made if c.key == "model.name"]
 
+    given = {"training": {"tasks": {"grade": {}}}}
+    settled = default_config(with_query(graded).schema, with_query(graded), given)
+    assert settled.model.name == "network"  # trees know no tasks
     assert names(graded) == []  # a title, which nothing is compared with
     assert names(with_query(clicks)) == []  # trees learn from grades
     assert [value for value, _ in names(with_query(graded))] == ["hybrid"]

@@ -207,10 +207,17 @@ def test_options_that_cannot_be_are_told(model: dict[str, Any], told: str) -> No
         check_config(from_mapping(Config, {"model": model}, "config"))
 
 
-def test_tasks_and_trees_do_not_go_together() -> None:
-    plain = {"model": {"name": HYBRID}, "training": {"tasks": {"click": {}}}}
-    with pytest.raises(ConfigError, match="learns from grades alone"):
-        check_config(from_mapping(Config, plain, "config"))
+@pytest.mark.parametrize(
+    ("other", "told"),
+    [
+        ({"training": {"tasks": {"click": {}}}}, "learns from grades alone"),
+        ({"training": {"popularity_weight": 0.5}}, "counts all rows alike"),
+        ({"data": {"records": "shards"}}, "grows trees on tables"),
+    ],
+)
+def test_what_trees_do_not_know_is_refused(other: dict[str, Any], told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        check_config(from_mapping(Config, {"model": {"name": HYBRID}} | other, "config"))
 
 
 def test_a_network_has_no_use_for_catboost(
