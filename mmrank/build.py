@@ -197,7 +197,11 @@ def build_model(
     features: Features,
     calibration: Mapping[str, tuple[float, float]] | None = None,
 ) -> RankingModel:
-    """The ranker over fitted features; `calibration` as `TaskOutputs` takes it."""
+    """The ranker over fitted features, without trees; `calibration` as `TaskOutputs` takes it.
+
+    Raises:
+      ConfigError: Trees are wanted, and there is nothing that they can read.
+    """
     width = config.model.width
     outputs = build_outputs(config, calibration)
     behavior: BehaviorAttention | None = None
@@ -205,7 +209,7 @@ def build_model(
         behavior = features.history.encoder(width)
     head = build_head(config.model.head, config.model.multitask, outputs)
     matching = features.matching
-    return ranking_model(
+    model = ranking_model(
         features.encoders(width, config.model.modality_dropout),
         width=width,
         fusion=make_fusion(config.model.fusion.name, config.model.fusion.options),
@@ -222,6 +226,12 @@ def build_model(
         cross=build_cross(config, features, max(len(head.tasks), 1)),
         numbers=config.model.name != NETWORK,
     )
+    if config.model.name != NETWORK and model.plain is None:
+        raise ConfigError(
+            f"model.name: {config.model.name} reads match features, numbers and vectors, of which "
+            "there are none; take network"
+        )
+    return model
 
 
 def build_head(

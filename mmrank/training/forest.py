@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from mmrank.build import Run
-from mmrank.config import NETWORK, TREES, TREES_FILE, ConfigError
+from mmrank.config import NETWORK, TREES, TREES_FILE
 from mmrank.data.tables import DataError, Dataset
 from mmrank.ranking.metrics import make_metric
 from mmrank.scoring import plain_numbers
@@ -33,18 +33,12 @@ def add_trees(run: Run, dataset: Dataset) -> Run:
       dataset: The dataset that it was trained on; its test lists are not looked at.
 
     Raises:
-      ConfigError: The ranker has nothing that trees can read.
       DataError: No validation list tells one order from another.
       MissingExtra: CatBoost is not installed.
       UserError: CatBoost refuses an option.
     """
     if run.config.model.name == NETWORK or run.model.blend is not None:
         return run
-    if run.model.plain is None:
-        raise ConfigError(
-            f"model.name: {run.config.model.name} reads match features, numbers and vectors, and "
-            "this ranker has none; take network"
-        )
     options = run.config.model.trees
     train, valid = (_part(run, dataset, split) for split in ("train", "valid"))
     lists = lists_with_a_gain(valid.offsets, np.exp2(valid.grades.astype(np.float64)) - 1.0)

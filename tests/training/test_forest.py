@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mmrank.build import Run, check_config, load_run
+from mmrank.build import Run, build_features, build_model, check_config, load_run
 from mmrank.config import (
     HYBRID,
     NETWORK,
@@ -25,6 +25,7 @@ from mmrank.config import (
 from mmrank.data.tables import Dataset
 from mmrank.job import train
 from mmrank.outputs import UserError
+from mmrank.schema import schema_from_dict
 from mmrank.scoring import plain_numbers
 from mmrank.serving.export import export_run
 from mmrank.serving.ranker import Ranker
@@ -218,6 +219,19 @@ def test_options_that_cannot_be_are_told(model: dict[str, Any], told: str) -> No
 def test_what_trees_do_not_know_is_refused(other: dict[str, Any], told: str) -> None:
     with pytest.raises(ConfigError, match=told):
         check_config(from_mapping(Config, {"model": {"name": HYBRID}} | other, "config"))
+
+
+def test_trees_with_nothing_to_read_are_told_before_training(dataset: Dataset) -> None:
+    schema = schema_from_dict(
+        {
+            "catalog": "items.parquet",
+            "lists": "lists.parquet",
+            "features": [{"name": "brand", "kind": "category", "side": "item"}],
+        }
+    )
+    config = from_mapping(Config, {"model": {"name": TREES}}, "config")
+    with pytest.raises(ConfigError, match="of which there are none; take network"):
+        build_model(config, build_features(config, schema))
 
 
 def test_a_network_has_no_use_for_catboost(
