@@ -34,7 +34,7 @@ class PriceRun:
     fitted = types.SimpleNamespace(as_of=lambda dataset: None)
     modalities = ("title", "price")
     folder = pathlib.Path("nowhere")
-    model = types.SimpleNamespace(network=types.SimpleNamespace(weights=()))
+    model = types.SimpleNamespace(network=types.SimpleNamespace(weights=()), blend=None)
 
     def __init__(self, data: pathlib.Path):
         self.data = data
