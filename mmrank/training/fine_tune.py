@@ -169,7 +169,11 @@ def _paces(
 ) -> list[tuple[tf.Variable, Pace]]:
     if setting.schedule == "frozen":
         layer.trainable = False
-        logger.info("%s: frozen", name)
+        logger.info(
+            "%s: frozen, and computed at every step; `trainable: false` under model.encoders "
+            "computes it once a value, where its kind has that option",
+            name,
+        )
         return []
     if setting.schedule == "gradual":
         for part in layer.submodules:
