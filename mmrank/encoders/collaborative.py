@@ -14,19 +14,13 @@ from mmrank.collaborative.scorers import make_scorers
 from mmrank.collaborative.snapshots import AsOfScores
 from mmrank.collaborative.vectors import candidate_vectors
 from mmrank.data.tables import Dataset
-from mmrank.encoders.vector import Vector
+from mmrank.encoders.vector import Vector, VectorOptions
 from mmrank.schema import Feature
 
 
 @dataclasses.dataclass(frozen=True)
-class CollaborativeFeatureOptions(CollaborativeOptions):
-    """Options of the feature: those of the scorers, and of the vector's encoder.
-
-    Attributes:
-      dropout: Share of numbers zeroed in training.
-    """
-
-    dropout: float = 0.0
+class CollaborativeFeatureOptions(VectorOptions, CollaborativeOptions):
+    """Options of the feature: those of the scorers, and of the vector's encoder."""
 
 
 class Collaborative(Vector):

@@ -55,8 +55,8 @@ def states(running: Any) -> dict[int, tuple[str, str]]:
 
 
 def settled(running: Any, wanted: dict[int, str]) -> bool:
-    """Whether the versions come to these states within seconds."""
-    end = time.monotonic() + 20
+    """Whether the versions come to these states, on a busy machine within two minutes."""
+    end = time.monotonic() + 120
     while (now := {n: s for n, (s, _) in states(running).items()}) != wanted:
         if time.monotonic() > end:
             pytest.fail(f"{now}, not {wanted}")
