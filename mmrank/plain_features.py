@@ -12,7 +12,6 @@ from mmrank.data.batches import ListArrays
 from mmrank.encoders.base import FeatureKind
 from mmrank.encoders.category import Category
 from mmrank.encoders.collaborative import Collaborative
-from mmrank.encoders.number import Number
 from mmrank.encoders.vector import Vector
 from mmrank.models import present_name
 
@@ -85,7 +84,7 @@ def plain_columns(fitted: Features, arrays: ListArrays) -> np.ndarray:
 
 def _plain(fitted: Features) -> list[FeatureKind]:
     """The features that are plain, in the schema's order."""
-    return [k for k in fitted.columns.values() if isinstance(k, (Number, Category, Vector))]
+    return [k for k in fitted.columns.values() if k.plain or isinstance(k, Category)]
 
 
 def _names(kind: FeatureKind) -> Sequence[str]:

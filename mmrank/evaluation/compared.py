@@ -39,7 +39,7 @@ def known_names() -> tuple[str, ...]:
 
 
 def check_compared(names: Sequence[str]) -> None:
-    """Nothing, if every name is known and what it needs is installed.
+    """Checks that every name is known and that what it needs is installed.
 
     Raises:
       ValueError: The first that is not known, with the known names.

@@ -9,6 +9,7 @@ import numpy as np
 
 from mmrank.build import Run
 from mmrank.config import NETWORK, TREES, TREES_FILE
+from mmrank.data.batches import ListArrays
 from mmrank.data.tables import DataError, Dataset
 from mmrank.ranking.metrics import make_metric
 from mmrank.scoring import plain_numbers
@@ -40,11 +41,12 @@ def add_trees(run: Run, dataset: Dataset) -> Run:
     if run.config.model.name == NETWORK or run.model.blend is not None:
         return run
     options = run.config.model.trees
-    train, valid = (_part(run, dataset, split) for split in ("train", "valid"))
+    told = run.arrays(dataset, dataset.rows("valid"))
+    train, valid = _part(run, run.arrays(dataset, dataset.rows("train"))), _part(run, told)
     lists = lists_with_a_gain(valid.offsets, np.exp2(valid.grades.astype(np.float64)) - 1.0)
     if not lists:
         raise DataError("the valid lists have no candidates of different grades to choose trees by")
-    figure = _figure(run, dataset)
+    figure = _figure(run, told)
 
     logger.info("growing trees over %d numbers of %d rows", *train.features.shape[::-1])
     grown = grow(
@@ -62,7 +64,7 @@ def add_trees(run: Run, dataset: Dataset) -> Run:
     share, network, best = 1.0, 0.0, grown.figure
     scale = _spread(of_trees, lists)
     if run.config.model.name != TREES:
-        of_network = run.score(dataset, dataset.rows("valid")).astype(np.float64)
+        of_network = run.lists_scorer()(told).astype(np.float64)
         other = _spread(of_network, lists)
         reached = [figure((1.0 - s) * of_network / other + s * of_trees / scale) for s in SHARES]
         share, best = float(SHARES[int(np.argmax(reached))]), max(reached)
@@ -79,19 +81,15 @@ def add_trees(run: Run, dataset: Dataset) -> Run:
     return run.with_trees(blend)
 
 
-def _figure(run: Run, dataset: Dataset) -> Callable[[np.ndarray], float]:
+def _figure(run: Run, told: ListArrays) -> Callable[[np.ndarray], float]:
     """Scores of the valid lists → the figure that weights are chosen by too."""
     name = run.config.training.select_metric
     metric = make_metric(name)
-    valid = for_metric(
-        run.arrays(dataset, dataset.rows("valid")), name, run.config.evaluation.relevant_grade
-    )
+    valid = for_metric(told, name, run.config.evaluation.relevant_grade)
     return lambda scores: validation_ndcg(scores, valid, metric)
 
 
-def _part(run: Run, dataset: Dataset, split: str) -> Part:
-    rows = dataset.rows(split)
-    arrays = run.arrays(dataset, rows)
+def _part(run: Run, arrays: ListArrays) -> Part:
     return Part(plain_numbers(run.model, run.lists_scorer(), arrays), arrays.grades, arrays.offsets)
 
 

@@ -34,7 +34,7 @@ class Blend:
     def model(self, scorer: tf.keras.Model, plain: tf.keras.Model) -> tf.keras.Model:
         """The scorer of both: the scorer's inputs → scores [B, L].
 
-        What the network alone needs is no part of the graph where trees stand alone.
+        With trees alone, the graph leaves out what only the network needs.
 
         Args:
           scorer: That of the network.

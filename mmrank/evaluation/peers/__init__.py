@@ -48,7 +48,7 @@ PEERS: dict[str, PeerKind] = {
 
 
 def check_installed(name: str) -> None:
-    """Nothing, if the package of a peer is installed.
+    """Checks that the package of a peer is installed.
 
     Raises:
       MissingExtra: It is not; the message names the install command.
