@@ -96,7 +96,8 @@ def _run(args: argparse.Namespace) -> None:
         raise DataError(f"{args.run}: no such folder; train a run with `python -m mmrank.train`")
     _check_out(args)
 
-    from mmrank.build import check_config, load_run
+    from mmrank.build import load_run
+    from mmrank.config_checks import check_config
     from mmrank.training.loop import train_run
     from mmrank.training.taught import TaughtLists
 

@@ -266,7 +266,7 @@ class Features:
                     kind.input_spec(),
                     kind.around(shared[key]),
                     float(hide.get(kind.name, 0.0)),
-                    kind.plain,
+                    kind.as_numbers if kind.plain else None,
                     kind.unnormed,
                 )
             )

@@ -246,15 +246,16 @@ def with_trees(model: RankingModel, blend: Blend) -> RankingModel:
     Raises:
       ValueError: The trees read other numbers than the ranker has, or it gives several scores.
     """
-    if model.plain_names != blend.names or isinstance(model.scorer.output, dict):
+    absent = [name for name in blend.names if name not in model.plain_names]
+    if model.plain is None or absent or isinstance(model.scorer.output, dict):
         raise ValueError("trees stand beside one score, and read the numbers that the ranker has")
-    scorer = blend.model(model.scorer, model.plain)
+    scorer = blend.model(model.scorer, model.plain, model.plain_names)
     return dataclasses.replace(model, scorer=scorer, blend=blend)
 
 
 def plain_widths(features: Sequence[FeatureEncoder]) -> dict[str, int]:
     """How many numbers each feature has that trees can read as they are, by name."""
-    return {f.name: math.prod(f.spec.shape[1:]) for f in features if f.plain}
+    return {f.name: math.prod(f.spec.shape[1:]) for f in features if f.plain is not None}
 
 
 def shared_encoders(

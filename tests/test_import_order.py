@@ -40,6 +40,7 @@ LAYERS = (
     "scoring",
     "goals",
     "build",
+    "config_checks",
     "plain_features",
     "training",
     "pretrain",

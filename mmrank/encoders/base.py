@@ -30,7 +30,7 @@ class FeatureKind(abc.ABC):
       sides: Sides of the schema on which this kind may stand.
       raw_dtype: dtype of one raw value, a scalar.
       is_media: Whether a raw value is a file's bytes and the column names the file.
-      plain: Whether the encoder's input is numbers that trees can read as they are.
+      plain: Whether trees can read the encoder's input, as `as_numbers` gives it.
       Options: Frozen dataclass of this kind's options: those of the schema and of the config.
     """
 
@@ -104,6 +104,14 @@ class FeatureKind(abc.ABC):
     @abc.abstractmethod
     def encoder(self, width: int) -> tf.keras.layers.Layer:
         """A layer [N, ...] → [N, D'] over preprocessed values; any width D' will do."""
+
+    def as_numbers(self, values: Any) -> tf.Tensor:
+        """Numbers [...] or [..., K] float32 for trees, of encoder inputs; for a plain kind alone.
+
+        Args:
+          values: A tensor or an array, as `preprocess` gives it.
+        """
+        return tf.cast(values, tf.float32)
 
     @property
     def unnormed(self) -> bool:

@@ -39,6 +39,7 @@ class Category(FeatureKind):
 
     sides = frozenset({"item", "query", "user", "pair"})
     raw_dtype = tf.string
+    plain = True
     Options = CategoryOptions
 
     vocabulary: tuple[str, ...] = ()
@@ -70,6 +71,11 @@ class Category(FeatureKind):
 
     def input_spec(self) -> tf.TensorSpec:
         return tf.TensorSpec([None], tf.int64)
+
+    def as_numbers(self, values: Any) -> tf.Tensor:
+        """Indices [...] of words by frequency, the most frequent 0; unknown ones come last."""
+        known = tf.cast(values, tf.int64) - self.options.oov_buckets
+        return tf.cast(tf.where(known >= 0, known, len(self.vocabulary)), tf.float32)
 
     def encoder(self, width: int) -> tf.keras.layers.Layer:
         return CategoryEncoder(
