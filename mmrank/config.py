@@ -24,6 +24,8 @@ CALIBRATION_FILE = "calibration.json"
 TREES_FILE = "trees.json"
 NETWORK, HYBRID, TREES = MODELS = ("network", "hybrid", "trees")
 TEACHER_FILE = "teacher.json"  # of a run that learned from another
+TEACHER_FOLDER = "teacher"  # where a ranker that was trained for that has its run
+NO_TEACHER, SELF = "none", "self"
 T = TypeVar("T")
 
 
@@ -305,6 +307,25 @@ class FineTune:
 
 
 @dataclasses.dataclass(frozen=True)
+class Teacher:
+    """Another ranker's opinion in the labels of the training lists.
+
+    Attributes:
+      run: `none`; `self`, a ranker of the same config, trained first; `trees`, trees alone, grown
+        first; or the folder of a trained run, such as one with a cross-encoder. What is trained
+        first stays in RUN/teacher.
+      temperature: What the teacher's scores are divided by; above 1 its opinion spreads over more
+        candidates.
+      share: Of the teacher in the labels; the rest is the grades'. A list without a grade above 0
+        has the teacher's opinion alone.
+    """
+
+    run: str = "none"
+    temperature: float = 1.0
+    share: float = 0.5
+
+
+@dataclasses.dataclass(frozen=True)
 class Training:
     """The optimisation.
 
@@ -329,6 +350,7 @@ class Training:
       popularity_weight: Rows weigh (1 + training events of the item)^−power, of mean 1 and capped;
         0 for equal weights.
       pseudo_weight: What rows weigh whose grade a ranker gave (the label `pseudo`).
+      teacher: See there; labels become probabilities, which softmax_loss learns.
       mixed_precision: float32, mixed_bfloat16 or mixed_float16.
       deterministic: Make every TensorFlow op deterministic (slower).
       fine_tune: How encoders learn, by feature name or by kind, and the cross-encoder's BERT under
@@ -352,6 +374,7 @@ class Training:
     patience: int = 3
     popularity_weight: float = 0.0
     pseudo_weight: float = 1.0
+    teacher: Teacher = Teacher()
     mixed_precision: str = "float32"
     deterministic: bool = False
     fine_tune: Mapping[str, FineTune] = dataclasses.field(default_factory=dict)

@@ -11,8 +11,21 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from mmrank.build import Run, check_config
-from mmrank.config import STATE_FILE, Config, ConfigError
+from mmrank.build import Run, load_run
+from mmrank.config import (
+    CONFIG_FILE,
+    NO_TEACHER,
+    SELF,
+    STATE_FILE,
+    TEACHER_FILE,
+    TEACHER_FOLDER,
+    TREES,
+    Config,
+    ConfigError,
+    Teacher,
+    save_config,
+)
+from mmrank.config_checks import check_config
 from mmrank.data.tables import DataError, Dataset
 from mmrank.encoders import HISTORY, KINDS
 from mmrank.evaluation.calibration import calibrate, check_calibration
@@ -22,12 +35,16 @@ from mmrank.evaluation.report import Report
 from mmrank.evaluation.tasks import TaskReport, ranking_label, report_tasks
 from mmrank.features import MODEL_SIDES
 from mmrank.outputs import write_whole
+from mmrank.ranking.metrics import make_metric
 from mmrank.records.source import RecordLists
 from mmrank.schema import Schema, did_you_mean
 from mmrank.serving.export import export_run
-from mmrank.training.callbacks import State
+from mmrank.training.callbacks import State, validation_ndcg
 from mmrank.training.forest import add_trees
 from mmrank.training.loop import train_run
+from mmrank.training.sources import TrainingLists
+from mmrank.training.targets import for_metric
+from mmrank.training.taught import TaughtLists
 from mmrank.training.workers import this_worker
 
 logger = logging.getLogger(__name__)
@@ -115,15 +132,69 @@ def train(
     strategy: tf.distribute.Strategy | None = None,
     watchers: Sequence[tf.keras.callbacks.Callback] = (),
 ) -> Run:
-    """The ranker trained into a run's folder, trees among it if the config has them.
+    """The ranker trained into a run's folder, after its teacher and with its trees, if any.
 
     Arguments and errors as of `train_run` and `add_trees`.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    lists = None if config.data.records is None else RecordLists(config, dataset, folder)
+    teacher = _teacher(config, dataset, folder, resume, strategy)
+    lists: TrainingLists | None = None
+    if teacher is not None:
+        told = config.training.teacher
+        train_rows = dataset.rows("train")
+        logger.info("the teacher scores %s training candidates", f"{len(train_rows):,}")
+        scores = teacher.score(dataset, train_rows)
+        lists = TaughtLists(dataset, scores, told.temperature, told.share)
+        plain = dataclasses.asdict(told) | {"run": str(teacher.folder.resolve())}
+        write_whole(folder / TEACHER_FILE, json.dumps(plain, indent=1) + "\n")
+    elif config.data.records is not None:
+        lists = RecordLists(config, dataset, folder)
     run = train_run(config, dataset, folder, resume, init_from, lists, strategy, watchers)
     # Workers that do not export have no use for them.
-    return add_trees(run, dataset) if this_worker(config.training.strategy).is_chief else run
+    run = add_trees(run, dataset) if this_worker(config.training.strategy).is_chief else run
+    if teacher is not None:
+        name = config.training.select_metric
+        valid = dataset.rows("valid")
+        arrays = for_metric(run.arrays(dataset, valid), name, config.evaluation.relevant_grade)
+        metric = make_metric(name)
+        both = [validation_ndcg(r.score(dataset, valid), arrays, metric) for r in (teacher, run)]
+        logger.info("%s validation: teacher %.4f, student %.4f", name, *both)
+    return run
+
+
+def _teacher(
+    config: Config,
+    dataset: Dataset,
+    folder: pathlib.Path,
+    resume: bool,
+    strategy: tf.distribute.Strategy | None,
+) -> Run | None:
+    """The ranker that the config learns from, trained if it is a run of its own; None without."""
+    name = config.training.teacher.run
+    if name == NO_TEACHER:
+        return None
+    if name not in (SELF, TREES):
+        if not (pathlib.Path(name) / STATE_FILE).is_file():
+            raise ConfigError(
+                f"training.teacher.run: {name}: no {STATE_FILE}, so this is not the folder of a "
+                f"run; give one, or {SELF} or {TREES}"
+            )
+        return load_run(pathlib.Path(name))
+    own = folder / TEACHER_FOLDER
+    training = dataclasses.replace(config.training, teacher=Teacher())
+    kind = TREES if name == TREES else config.model.name
+    model = dataclasses.replace(config.model, name=kind)
+    begun = resume and (own / STATE_FILE).is_file()
+    if not (folder / CONFIG_FILE).is_file():  # so that --resume knows it before the student begins
+        save_config(config, folder / CONFIG_FILE)
+    logger.info("training the teacher in %s", own)
+    return train(
+        dataclasses.replace(config, model=model, training=training),
+        dataset,
+        own,
+        begun,
+        strategy=strategy,
+    )
 
 
 def measure_and_export(trained: Run, dataset: Dataset, started: float) -> Finished:

@@ -16,6 +16,7 @@ from typing import Any
 from mmrank.config import (
     CONFIG_FILE,
     STATE_FILE,
+    TEACHER_FOLDER,
     Config,
     ConfigError,
     apply_override,
@@ -209,7 +210,7 @@ def _run_folder(args: argparse.Namespace, worker: Worker) -> pathlib.Path:
         if args.resume or not worker.is_chief:
             return args.out
     if args.resume:
-        if args.out is None or not (args.out / "state.json").is_file():
+        if args.out is None or _state_file(args.out) is None:
             raise ConfigError(
                 "--resume goes on with a run: name its folder, which holds a state.json, with --out"
             )
@@ -225,6 +226,12 @@ def _run_folder(args: argparse.Namespace, worker: Worker) -> pathlib.Path:
     while (folder := pathlib.Path("runs") / f"{source}-{number}").exists():
         number += 1
     return folder
+
+
+def _state_file(run: pathlib.Path) -> pathlib.Path | None:
+    """That of a run or, where it had not begun yet, of its teacher; None where neither has."""
+    files = (run / STATE_FILE, run / TEACHER_FOLDER / STATE_FILE)
+    return next((file for file in files if file.is_file()), None)
 
 
 def _check_init(args: argparse.Namespace, worker: Worker) -> None:
@@ -244,8 +251,8 @@ def _data_folder(
         return args.data
     if not worker.is_chief and config.data.path is None:
         wait_for(run / STATE_FILE)  # the first worker makes the shop
-    if (run / STATE_FILE).is_file():
-        return pathlib.Path(json.loads((run / STATE_FILE).read_text(encoding="utf-8"))["data"])
+    if (state := _state_file(run)) is not None:
+        return pathlib.Path(json.loads(state.read_text(encoding="utf-8"))["data"])
     if config.data.path is not None:
         return pathlib.Path(config.data.path)
     if config.data.simulate is None:
