@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from mmrank.build import build_head
 from mmrank.config import (
     MODELS,
@@ -27,8 +25,8 @@ from mmrank.schema import did_you_mean
 from mmrank.trees.grow import check_installed
 
 MATCHES = ("auto", "none")
-MOST_DEPTH = 10  # of trees: a level more doubles their leaves
 TPU = "tpu"
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
 
 def check_config(config: Config) -> None:
@@ -51,6 +49,13 @@ def check_config(config: Config) -> None:
             raise ValueError(
                 f"model.match: unknown {config.model.match!r}; known: {', '.join(MATCHES)}"
             )
+        if config.training.mixed_precision not in PRECISIONS:
+            raise ValueError(
+                f"training.mixed_precision: unknown {config.training.mixed_precision!r}; known: "
+                f"{', '.join(PRECISIONS)}"
+            )
+        if not config.data.buckets:
+            raise ValueError("data.buckets: give at least one length")
         build_position_towers(config.training.tasks)
         if config.training.loss.name in FORMS and not config.training.tasks:
             raise ValueError(
@@ -79,9 +84,6 @@ def check_cross(config: Config) -> None:
     cross = config.model.cross
     if cross is None:
         return
-    for key in ("sub_batch", *(["rescore"] if cross.rescore is not None else [])):
-        if getattr(cross, key) < 1:
-            raise ValueError(f"model.cross.{key}: {getattr(cross, key)}; give 1 or more")
     if cross.weights == NO_WEIGHTS and cross.hidden % cross.heads:
         raise ValueError(
             f"model.cross: {cross.hidden} hidden units are not a multiple of {cross.heads} heads"
@@ -121,13 +123,6 @@ def check_trees(config: Config) -> None:
         )
     if not trees.losses or not trees.depths:
         raise ValueError("model.trees: name at least one of losses, and of depths")
-    if not all(1 <= depth <= MOST_DEPTH for depth in trees.depths):
-        raise ValueError(f"model.trees.depths: {list(trees.depths)}; give 1 to {MOST_DEPTH}")
-    for key in ("rounds", "patience"):
-        if getattr(trees, key) < 1:
-            raise ValueError(f"model.trees.{key}: {getattr(trees, key)}; give 1 or more")
-    if not 0 < trees.learning_rate <= 1:
-        raise ValueError(f"model.trees.learning_rate: {trees.learning_rate}; give 0 < rate <= 1")
     check_installed()
 
 
@@ -141,10 +136,6 @@ def check_teacher(config: Config) -> None:
     teacher, where = config.training.teacher, "training.teacher"
     if teacher.run == NO_TEACHER:
         return
-    if not 0 < teacher.temperature < math.inf:
-        raise ValueError(f"{where}.temperature: {teacher.temperature}; give a number above 0")
-    if not 0 < teacher.share <= 1:
-        raise ValueError(f"{where}.share: {teacher.share}; give a share above 0 and up to 1")
     if config.training.tasks:
         raise ValueError(f"{where}: a teacher's scores are one goal; leave training.tasks out")
     if config.training.loss != Loss():

@@ -139,11 +139,12 @@ def _run(args: argparse.Namespace) -> None:
     config = given.for_dataset(dataset)
 
     # ---- training. TensorFlow takes seconds to import, so wrong input is told before.
-    from mmrank.job import check_job, measure_and_export, train
+    from mmrank.job import check_data, check_job, measure_and_export, train
     from mmrank.training.strategy import make_strategy
 
     strategy = make_strategy(config.training.strategy)  # TensorFlow joins workers before all else
     check_job(config, dataset.schema)
+    check_data(config, dataset)
     trained = train(config, dataset, run, args.resume, args.init_from, strategy)
     if not worker.is_chief:
         logger.info("trained; the first worker evaluates and exports")
@@ -151,7 +152,8 @@ def _run(args: argparse.Namespace) -> None:
 
     # ---- evaluation and export
     finished = measure_and_export(trained, dataset, started)
-    print(finished.report.to_text())
+    if finished.report is not None:
+        print(finished.report.to_text())
     if finished.tasks.figures:
         print(finished.tasks.to_text())
     seconds = finished.seconds

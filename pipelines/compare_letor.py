@@ -200,13 +200,14 @@ def _run(args: argparse.Namespace) -> None:
     given = _given(args)
     places = folds_in(args.data)
 
-    from mmrank.job import check_job
+    from mmrank.job import check_data, check_job
 
     folds, seconds = [], {}
     for name, place in places.items():
         dataset = checked_dataset(place)
         config = given(dataset)
         check_job(config, dataset.schema)
+        check_data(config, dataset)
         started = time.monotonic()
         folds.append(_fold(config, dataset, args.out / name, args.split))
         seconds[name] = time.monotonic() - started

@@ -21,6 +21,7 @@ LAYERS = (
     "lane",
     "outputs",
     "schema",
+    "ranges",
     "config",
     "data",
     "defaults",

@@ -347,7 +347,7 @@ def check_times(
     yield from found(
         file,
         column,
-        np.abs(read) > FAR_SECONDS,
+        np.abs(as_numbers(times)) > FAR_SECONDS,
         times,
         "times that look like milliseconds",
         "divide them by 1000",

@@ -25,6 +25,7 @@ from mmrank.data.event_checks import check_event_times, count_events
 from mmrank.data.findings import Finding, whole
 from mmrank.data.list_checks import check_lists, split_column
 from mmrank.data.media_checks import check_media
+from mmrank.data.plausible import check_plausible
 from mmrank.data.reading import FOUND
 from mmrank.data.tables import SPLITS, TABLES, DataError, Dataset, load_dataset, read_one
 from mmrank.schema import SCHEMA_FILE, Schema, load_schema
@@ -143,6 +144,7 @@ def validate_dataset(
     if "events" in frames:
         findings += check_events(schema, frames["events"], items)
         findings += check_event_times(schema, frames["events"], frames.get("lists"))
+    findings += check_plausible(schema, frames)
     counts = _counts(schema, frames)
     counts["found"] = tuple(what for f in frames.values() for what in f.attrs.get(FOUND, ()))
     findings += check_media(folder, schema, frames, kinds, media, counts["media"])

@@ -8,7 +8,7 @@ import json
 import logging
 import pathlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
@@ -36,10 +36,10 @@ from mmrank.encoders.imported.folder import (
     is_imported,
     read_network,
 )
+from mmrank.ranges import Dropped, Positive, Range, Share
 from mmrank.schema import Feature
 
 SMALLEST = 32  # pixels; Keras refuses less
-RANGES = (("smallest_part", 0.01, 1), ("brightness", 0, 1), ("contrast", 0, 1))
 logger = logging.getLogger(__name__)
 
 
@@ -71,18 +71,18 @@ class ImageOptions:
         a product's are seen with the same eyes.
     """
 
-    height: int = 64
-    width: int = 64
+    height: Annotated[int, Range(SMALLEST)] = 64
+    width: Annotated[int, Range(SMALLEST)] = 64
     network: str = "EfficientNetB0"
-    width_coefficient: float = 0.5
-    depth_coefficient: float = 0.5
+    width_coefficient: Positive = 0.5
+    depth_coefficient: Positive = 0.5
     weights: str = "none"
-    dropout: float = 0.0
+    dropout: Dropped = 0.0
     flip: bool = True
-    smallest_part: float = 1.0
-    brightness: float = 0.0
-    contrast: float = 0.0
-    momentum: float = 0.9
+    smallest_part: Annotated[float, Range(0.01, 1)] = 1.0
+    brightness: Share = 0.0
+    contrast: Share = 0.0
+    momentum: Dropped = 0.9
     trainable: bool = True
     group: str = "photo"
 
@@ -114,17 +114,6 @@ class Image(Freezable):
                 "`weights` to imagenet, a weights file or the folder of a run, or trainable to true"
             )
         check_network(f"feature {self.name!r}", self.options.network, self.options.weights)
-        if min(self.options.height, self.options.width) < SMALLEST:
-            raise ConfigError(
-                f"feature {self.name!r}: a photo of {self.options.height} x {self.options.width} "
-                f"pixels is too small for an EfficientNet; use {SMALLEST} or more each way"
-            )
-        for name, lowest, highest in RANGES:
-            if not lowest <= getattr(self.options, name) <= highest:
-                raise ConfigError(
-                    f"feature {self.name!r}: {name} {getattr(self.options, name)} is not between "
-                    f"{lowest} and {highest}"
-                )
 
     @property
     def frozen(self) -> bool:

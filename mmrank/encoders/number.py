@@ -14,6 +14,7 @@ from mmrank.data.media import MediaStore
 from mmrank.encoders.base import FeatureKind
 from mmrank.encoders.quantiles import quantile_knots
 from mmrank.encoders.scaled import Scaled, ScalingOptions, check_scaling
+from mmrank.ranges import Whole
 from mmrank.schema import Feature
 
 
@@ -27,7 +28,7 @@ class NumberOptions(ScalingOptions):
     """
 
     log: bool = False
-    buckets: int = 0
+    buckets: Whole = 0
 
 
 class Number(FeatureKind):

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from mmrank.config import ConfigError
 from mmrank.encoders.quantiles import QuantilePlaces
+from mmrank.ranges import Weight, Whole
 
 LIMIT = (
     5.0  # deviations beyond which a value says no more: one absurd price must not drown the rest
@@ -29,9 +30,9 @@ class ScalingOptions:
       norm: Whether the token is layer-normalised. Without, it keeps how large the numbers are.
     """
 
-    quantiles: int = 0
+    quantiles: Whole = 0
     deviations: bool = False
-    noise: float = 0.0
+    noise: Weight = 0.0
     layers: int = 2
     norm: bool = True
 
@@ -44,10 +45,6 @@ def check_scaling(options: ScalingOptions, where: str) -> None:
     """
     if options.layers not in (0, 2):
         raise ConfigError(f"{where}: layers is {options.layers}; give 0 or 2")
-    for option in ("quantiles", "noise"):
-        value = getattr(options, option)
-        if value < 0:
-            raise ConfigError(f"{where}: {option} is {value}; give 0 or more")
     if options.deviations and not options.quantiles:
         raise ConfigError(
             f"{where}: deviations stands beside quantiles, of which there are 0; give some"

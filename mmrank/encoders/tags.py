@@ -14,8 +14,8 @@ import tensorflow as tf
 from mmrank.data.media import MediaStore
 from mmrank.data.stands import text_of
 from mmrank.encoders.base import FeatureKind, texts
-from mmrank.encoders.category import check_buckets, most_frequent, string_lookup
-from mmrank.schema import Feature
+from mmrank.encoders.category import most_frequent, string_lookup
+from mmrank.ranges import Count
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,10 +29,10 @@ class TagsOptions:
     """
 
     separator: str = "|"
-    max_tags: int = 8
-    oov_buckets: int = 4
-    min_count: int = 2
-    max_words: int = 100_000
+    max_tags: Count = 8
+    oov_buckets: Count = 4
+    min_count: Count = 2
+    max_words: Count = 100_000
 
 
 class Tags(FeatureKind):
@@ -43,10 +43,6 @@ class Tags(FeatureKind):
     Options = TagsOptions
 
     vocabulary: tuple[str, ...] = ()
-
-    def __init__(self, feature: Feature, options: Mapping[str, Any]):
-        super().__init__(feature, options)
-        check_buckets(self)
 
     @property
     def separator(self) -> str:

@@ -16,6 +16,7 @@ from mmrank.data.vectors import SEPARATOR, read_vector, vector_text
 from mmrank.encoders.base import FeatureKind
 from mmrank.encoders.quantiles import quantile_knots
 from mmrank.encoders.scaled import Scaled, ScalingOptions, check_scaling
+from mmrank.ranges import Dropped
 from mmrank.schema import Feature
 
 
@@ -27,7 +28,7 @@ class VectorOptions(ScalingOptions):
       dropout: Share of numbers zeroed in training.
     """
 
-    dropout: float = 0.0
+    dropout: Dropped = 0.0
 
 
 class Vector(FeatureKind):
@@ -48,10 +49,6 @@ class Vector(FeatureKind):
 
     def __init__(self, feature: Feature, options: Mapping[str, Any]):
         super().__init__(feature, options)
-        if not 0 <= self.options.dropout < 1:
-            raise ConfigError(
-                f"feature {self.name!r}: dropout is {self.options.dropout}, but must be in [0, 1)"
-            )
         check_scaling(self.options, f"feature {self.name!r}")
 
     @property

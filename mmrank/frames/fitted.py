@@ -47,7 +47,7 @@ class FittedRanker:
       folder: The run, as `python -m mmrank.train` leaves it.
       export: The exported version; `mmrank.Ranker.load(export)` and servers read it.
       ranker: The same, loaded.
-      report: Its figures on the test lists, against the baselines.
+      report: Its figures on the test lists, against the baselines; None without such lists.
     """
 
     def __init__(
