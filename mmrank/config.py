@@ -15,9 +15,10 @@ from typing import Annotated, Any, TypeVar
 
 import yaml
 
-from mmrank.outputs import UserError
+from mmrank.outputs import UserError, shown
 from mmrank.ranges import Count, Dropped, Kept, Positive, Range, Seed, Share, Weight, Whole
 from mmrank.schema import did_you_mean
+from mmrank.schema.yaml_text import read_yaml, read_yaml_file
 
 # What the folder of a run holds.
 CONFIG_FILE, FEATURES_FILE, STATE_FILE = "config.yaml", "features.json", "state.json"
@@ -453,10 +454,7 @@ def read_plain(path: str | pathlib.Path, overrides: Iterable[str] = ()) -> dict[
     if not file.is_file():
         near = sorted(p.name for p in file.parent.glob("*.yaml")) if file.parent.is_dir() else []
         raise ConfigError(f"{file}: no such file{did_you_mean(file.name, near)}")
-    try:
-        plain = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{file}: not YAML: {error}") from error
+    plain = read_yaml_file(file, ConfigError) or {}
     if not isinstance(plain, dict):
         raise ConfigError(f"{file}: expected a mapping at the top")
     for override in overrides:
@@ -480,9 +478,9 @@ def apply_override(plain: dict[str, Any], override: str) -> None:
     if not equals or not key:
         raise ConfigError(f"--set {override!r}: write it as a.b=value, e.g. training.epochs=3")
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"--set {override!r}: the value is not YAML: {error}") from error
+        value = read_yaml(text, ConfigError)
+    except ConfigError as error:
+        raise ConfigError(f"--set {shown(override)}: {error}") from error
     set_key(plain, key.strip(), value, f"--set {override!r}")
 
 
@@ -521,7 +519,7 @@ def from_mapping(cls: type[T], plain: Mapping[str, Any], where: str) -> T:
       ConfigError: An unknown key, or a value of the wrong type or out of its range.
     """
     if not isinstance(plain, Mapping):
-        raise ConfigError(f"{where}: expected a section with keys, got {plain!r}")
+        raise ConfigError(f"{where}: expected a section with keys, got {shown(plain)}")
     hints = typing.get_type_hints(cls, include_extras=True)
     names = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]
     for key in plain:
@@ -547,11 +545,11 @@ def _fit(hint: Any, value: Any, where: str) -> Any:
         return from_mapping(hint, value, where)
     if origin is tuple:
         if not isinstance(value, (list, tuple)):
-            raise ConfigError(f"{where}: expected a list, got {value!r}")
+            raise ConfigError(f"{where}: expected a list, got {shown(value)}")
         return tuple(_fit(arguments[0], v, f"{where}[{i}]") for i, v in enumerate(value))
     if origin is not None and issubclass(origin, Mapping):
         if not isinstance(value, Mapping):
-            raise ConfigError(f"{where}: expected a section with keys, got {value!r}")
+            raise ConfigError(f"{where}: expected a section with keys, got {shown(value)}")
         if dataclasses.is_dataclass(arguments[1]):
             return {k: _fit(arguments[1], v, f"{where}: {k}") for k, v in value.items()}
         return dict(value)
@@ -565,7 +563,7 @@ def _fit(hint: Any, value: Any, where: str) -> Any:
         return float(value)
     if hint is Any or (isinstance(value, hint) and not (hint is int and isinstance(value, bool))):
         return value
-    raise ConfigError(f"{where}: expected {hint.__name__}, got {value!r}")
+    raise ConfigError(f"{where}: expected {hint.__name__}, got {shown(value)}")
 
 
 def _plain(value: Any) -> Any:

@@ -110,7 +110,7 @@ def test_overrides_come_last_and_are_read_as_yaml(write):
         ("=3", "write it as a.b=value"),
         ("training.epochs.more=3", "'epochs' holds a value, not a section"),
         ("training.epocs=3", "unknown key 'epocs'; did you mean 'epochs'"),
-        ("training.epochs=[", "is not YAML"),
+        ("training.epochs=[", "not YAML"),
     ],
 )
 def test_a_wrong_override_is_named(write, override, message):

@@ -100,6 +100,7 @@ def validate_dataset(
     folder: str | pathlib.Path,
     media: str = "sample",
     kinds: Mapping[str, Collection[str]] = KINDS,
+    schema: Schema | None = None,
 ) -> ValidationReport:
     """Everything that is wrong with the dataset in a folder, and what it holds.
 
@@ -110,6 +111,7 @@ def validate_dataset(
       media: Decode `all` media files, an even `sample` of 500 a feature, or `none`. That the files
         are there is always checked.
       kinds: Known kinds of features, each with the sides on which it may stand.
+      schema: What is checked in place of the schema.yaml there.
 
     Raises:
       SchemaError: The schema.yaml is missing or cannot be used.
@@ -118,7 +120,7 @@ def validate_dataset(
     if media not in MEDIA:
         raise ValueError(f"unknown media={media!r}; known: {', '.join(MEDIA)}")
     folder = pathlib.Path(folder)
-    schema = load_schema(folder)
+    schema = schema or load_schema(folder)
     findings: list[Finding] = []
     frames: dict[str, pd.DataFrame] = {}
     for table in TABLES:

@@ -15,7 +15,7 @@ from mmrank.config import ConfigError
 from mmrank.data.attributes import BETWEEN_LINES, attribute_lines
 from mmrank.data.media import MediaStore
 from mmrank.data.units import UNITS
-from mmrank.encoders.base import CHUNK, FeatureKind
+from mmrank.encoders.base import CHUNK, MOST_OF_A_SET, FeatureKind
 from mmrank.encoders.category import most_frequent
 from mmrank.encoders.normalize import Normalizer
 from mmrank.ranges import Count, Range, Whole
@@ -82,6 +82,7 @@ class Attributes(FeatureKind):
     sides = frozenset({"item", "query", "user"})
     raw_dtype = tf.string
     Options = AttributesOptions
+    most_characters = MOST_OF_A_SET
 
     vocabulary: tuple[str, ...] = ()
     keys: tuple[str, ...] = ()
@@ -109,7 +110,7 @@ class Attributes(FeatureKind):
                     f"feature {self.name!r}: row {row + 1} {error}; check the dataset with "
                     "`python -m mmrank.validate`"
                 ) from error
-        raw = np.array(lines, dtype=object)
+        raw = np.array([line[: self.most_characters] for line in lines], dtype=object)
         return raw, raw != ""
 
     def fit(self, values: pd.Series) -> None:

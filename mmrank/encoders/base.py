@@ -17,6 +17,12 @@ from mmrank.data.stands import texts_of
 from mmrank.schema import Feature
 
 CHUNK = 512
+# What is read of one value, in characters; the rest is cut off before anything is made of it, in
+# training and in an export alike. A text of 512 tokens has about 2,500, the first 128 words that
+# queries are matched with as many; whole sheets of attributes had 12,600 at most. One character
+# may become 18 by Unicode's rules, so that a text without a bound would be a request's whole work.
+MOST_CHARACTERS = 10_000
+MOST_OF_A_SET = 100_000  # of reviews, attributes and tags, many texts in one
 
 
 class FeatureKind(abc.ABC):
@@ -31,6 +37,8 @@ class FeatureKind(abc.ABC):
       raw_dtype: dtype of one raw value, a scalar.
       is_media: Whether a raw value is a file's bytes and the column names the file.
       plain: Whether trees can read the encoder's input, as `as_numbers` gives it.
+      most_characters: What is read of one value that is a text; None for numbers written as one,
+        whose count has a bound of its own.
       Options: Frozen dataclass of this kind's options: those of the schema and of the config.
     """
 
@@ -39,6 +47,7 @@ class FeatureKind(abc.ABC):
     Options: ClassVar[type]
     is_media: bool = False
     plain: ClassVar[bool] = False
+    most_characters: ClassVar[int | None] = MOST_CHARACTERS
 
     @property
     def separator(self) -> str | None:
@@ -88,10 +97,15 @@ class FeatureKind(abc.ABC):
         """Takes up what `state` gave."""
 
     def clean(self, raw: tf.Tensor) -> tf.Tensor:
-        """Raw values of any shape as `read` would give them: a text that says nothing is empty."""
+        """Raw values of any shape as `read` would give them.
+
+        A text that says nothing is empty; of a longer one the first `most_characters` are left.
+        """
         if self.raw_dtype != tf.string or self.is_media:
             return raw
-        return tf.strings.regex_replace(raw, f"^{BLANK_PATTERN}+|{BLANK_PATTERN}+$", "")
+        said = tf.strings.regex_replace(raw, f"^{BLANK_PATTERN}+|{BLANK_PATTERN}+$", "")
+        most = self.most_characters
+        return said if most is None else first_characters(said, most)
 
     @abc.abstractmethod
     def preprocess(self, raw: tf.Tensor) -> tf.Tensor:
@@ -174,12 +188,29 @@ def in_chunks(
     return np.concatenate([c.numpy() for c in chunks] or [empty])
 
 
-def texts(values: pd.Series) -> np.ndarray:
-    """A column as an object array of texts; missing and blank values become the empty text."""
+def first_characters(texts: tf.Tensor, most: int) -> tf.Tensor:
+    """Texts of any shape, of each at most its first characters.
+
+    Args:
+      texts: They may be no UTF-8: of such bytes at most four times as many are left.
+      most: How many characters.
+    """
+    bounded = tf.strings.substr(texts, 0, 4 * most)  # quick, and as long as any such text
+    first = tf.strings.substr(bounded, 0, most, unit="UTF8_CHAR")
+    return tf.where(tf.strings.length(texts) <= most, texts, first)
+
+
+def texts(values: pd.Series, most: int = MOST_CHARACTERS) -> np.ndarray:
+    """A column as an object array of texts; missing and blank values become the empty text.
+
+    Args:
+      values: The column.
+      most: Characters that are left of a longer text.
+    """
     if pd.api.types.infer_dtype(values, skipna=True) != "string":
-        words = texts_of(values).astype("string")
-        return words.fillna("").str.strip(BLANK).to_numpy(dtype=object)
+        words = texts_of(values).astype("string").fillna("").str.strip(BLANK)
+        return words.str.slice(0, most).to_numpy(dtype=object)
     # Of a log with few distinct texts, one object each.
     codes, distinct = pd.factorize(values)
-    cleaned = distinct.astype("string").str.strip(BLANK)
+    cleaned = distinct.astype("string").str.strip(BLANK).str.slice(0, most)
     return np.array([*cleaned, ""], dtype=object)[codes]

@@ -9,8 +9,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from mmrank.data.image_bounds import MAX_PIXELS, MAX_SCANS, SCAN
-
-_EXTENSION, _IMAGE = 0x21, 0x2C  # what begins an extension and an image of a GIF
+from mmrank.encoders.gif_walk import TOO_MANY, gif_pixels
 
 
 def bounded(data: tf.Tensor, max_pixels: int = MAX_PIXELS) -> tf.Tensor:
@@ -22,20 +21,25 @@ def bounded(data: tf.Tensor, max_pixels: int = MAX_PIXELS) -> tf.Tensor:
 
     Raises:
       InvalidArgumentError: When run on a file over the bound, or a JPEG of more than `MAX_SCANS`
-        scans. A file that is no image passes, for the decoder to refuse.
+        scans, or a GIF of more blocks than are looked through. A file that is no image passes, for
+        the decoder to refuse.
     """
     pixels = declared_pixels(data)
     words = f"an image of {{}} pixels is too large: the most is {max_pixels}"
-    small = tf.debugging.Assert(pixels <= max_pixels, [tf.strings.format(words, pixels)])
+    known = pixels < TOO_MANY
+    small = tf.debugging.Assert((pixels <= max_pixels) | ~known, [tf.strings.format(words, pixels)])
+    few = tf.debugging.Assert(known, ["a GIF of too many blocks is too costly"])
     words = f"a JPEG of {{}} scans is too costly: the most is {MAX_SCANS}"
     scans = _scans(data)
     quick = tf.debugging.Assert(scans <= MAX_SCANS, [tf.strings.format(words, scans)])
-    with tf.control_dependencies([small, quick]):
+    with tf.control_dependencies([small, few, quick]):
         return tf.identity(data)
 
 
 def declared_pixels(data: tf.Tensor) -> tf.Tensor:
     """What `mmrank.data.image_bounds.declared_pixels` gives, [] int64; 0 for a BMP.
+
+    `gif_walk.TOO_MANY` for a GIF of too many blocks.
 
     A BMP is never larger than its file, since the decoder reads none that is compressed.
     """
@@ -43,7 +47,7 @@ def declared_pixels(data: tf.Tensor) -> tf.Tensor:
         [
             (_begins(data, b"\xff\xd8\xff"), lambda: _jpeg(data)),
             (_begins(data, b"\x89PNG") & (tf.strings.length(data) >= 24), lambda: _png(data)),
-            (_begins(data, b"GIF8"), lambda: _gif(tf.io.decode_raw(data, tf.uint8))),
+            (_begins(data, b"GIF8"), lambda: gif_pixels(tf.io.decode_raw(data, tf.uint8))),
         ],
         default=lambda: tf.zeros([], tf.int64),
     )
@@ -63,45 +67,6 @@ def _png(data: tf.Tensor) -> tf.Tensor:
     eight = tf.cast(tf.io.decode_raw(tf.strings.substr(data, 16, 8), tf.uint8), tf.int64)
     digits = tf.constant([2**24, 2**16, 2**8, 1], tf.int64)
     return tf.reduce_prod(tf.linalg.matvec(tf.reshape(eight, [2, 4]), digits))
-
-
-def _gif(data: tf.Tensor) -> tf.Tensor:
-    """The pixels of all frames of a GIF [bytes] uint8, walked from block to block."""
-    size = tf.size(data)
-
-    def byte(at: tf.Tensor) -> tf.Tensor:
-        return tf.cast(data[tf.minimum(at, size - 1)], tf.int32)
-
-    def two(at: tf.Tensor) -> tf.Tensor:
-        return byte(at) + 256 * byte(at + 1)
-
-    def palette(flags: tf.Tensor) -> tf.Tensor:
-        return tf.where(flags >= 0x80, tf.bitwise.left_shift(6, flags & 7), 0)
-
-    def step(
-        at: tf.Tensor, inside: tf.Tensor, total: tf.Tensor, tallest: tf.Tensor, widest: tf.Tensor
-    ) -> tuple[tf.Tensor, ...]:
-        tag = byte(at)
-        image = ~inside & (tag == _IMAGE)
-        blocks = image | (~inside & (tag == _EXTENSION))
-        width, height = tf.where(image, two(at + 5), 0), tf.where(image, two(at + 7), 0)
-        skip = tf.where(image, 11 + palette(byte(at + 9)), tf.where(blocks, 2, size))
-        return (
-            at + tf.where(inside, 1 + tag, skip),
-            tf.where(inside, tag != 0, blocks),
-            total + tf.cast(width, tf.int64) * tf.cast(height, tf.int64),
-            tf.maximum(tallest, height),
-            tf.maximum(widest, width),
-        )
-
-    nothing = tf.zeros([], tf.int32)
-    _, _, total, tallest, widest = tf.while_loop(
-        lambda at, *_: at < size,
-        step,
-        [13 + palette(byte(nothing + 10)), tf.constant(False), tf.zeros([], tf.int64)]
-        + [nothing, nothing],
-    )
-    return tf.maximum(total, tf.cast(tallest, tf.int64) * tf.cast(widest, tf.int64))
 
 
 def _scans(data: tf.Tensor) -> tf.Tensor:

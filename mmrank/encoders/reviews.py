@@ -23,7 +23,7 @@ from mmrank.data.reviews import (
     read_reviews,
 )
 from mmrank.data.tables import DataError
-from mmrank.encoders.base import FeatureKind
+from mmrank.encoders.base import MOST_OF_A_SET, FeatureKind, first_characters
 from mmrank.encoders.text import Text, TextOptions
 from mmrank.encoders.tokens import PresentOnly
 from mmrank.ranges import Count
@@ -73,6 +73,7 @@ class Reviews(FeatureKind):
     sides = frozenset({"item"})
     raw_dtype = tf.string
     Options = ReviewsOptions
+    most_characters = MOST_OF_A_SET
 
     now: float | None = None
 
@@ -103,7 +104,7 @@ class Reviews(FeatureKind):
     def read(self, values: pd.Series, media: MediaStore | None) -> tuple[np.ndarray, np.ndarray]:
         cells = self._cells(values)
         now = newest_time(cells) if self.now is None else self.now
-        packed = [pack(cell, self.options.max_reviews, now) for cell in cells]
+        packed = [pack(cell, self.options.max_reviews, now)[:MOST_OF_A_SET] for cell in cells]
         raw = np.array(packed, dtype=object)
         return raw, raw != ""
 
@@ -141,7 +142,8 @@ class Reviews(FeatureKind):
         return other
 
     def clean(self, raw: tf.Tensor) -> tf.Tensor:
-        valid = tf.strings.unicode_transcode(raw, "UTF-8", "UTF-8")
+        bounded = first_characters(raw, MOST_OF_A_SET)
+        valid = tf.strings.unicode_transcode(bounded, "UTF-8", "UTF-8")
         return tf.where(tf.strings.regex_full_match(valid, _SAYS), valid, "")
 
     def preprocess(self, raw: tf.Tensor) -> tf.Tensor:

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from mmrank.data.media import MediaStore
 from mmrank.data.stands import text_of
-from mmrank.encoders.base import FeatureKind, texts
+from mmrank.encoders.base import MOST_OF_A_SET, FeatureKind, texts
 from mmrank.encoders.category import most_frequent, string_lookup
 from mmrank.ranges import Count
 
@@ -41,6 +41,7 @@ class Tags(FeatureKind):
     sides = frozenset({"item", "query", "user"})
     raw_dtype = tf.string
     Options = TagsOptions
+    most_characters = MOST_OF_A_SET
 
     vocabulary: tuple[str, ...] = ()
 
@@ -53,7 +54,7 @@ class Tags(FeatureKind):
 
     def read(self, values: pd.Series, media: MediaStore | None) -> tuple[np.ndarray, np.ndarray]:
         joined = [self._join(v) for v in values]
-        words = texts(pd.Series(joined, dtype=object))
+        words = texts(pd.Series(joined, dtype=object), MOST_OF_A_SET)
         return words, words != ""
 
     def _join(self, value: Any) -> Any:

@@ -41,6 +41,7 @@ class Vector(FeatureKind):
     sides = frozenset({"item", "query", "user", "pair"})
     raw_dtype = tf.string
     plain = True
+    most_characters = None
     Options = VectorOptions
 
     mean: np.ndarray = np.zeros(1, np.float32)

@@ -149,7 +149,8 @@ class FittedRanker:
         check_compared(baselines)
         if catalog is None:
             catalog = pd.read_parquet(self._data / CATALOG)
-            media: str | os.PathLike[str] | None = self._run.fitted.schema.media
+            named = self._run.fitted.schema.media
+            media: str | os.PathLike[str] | None = None if named is None else self._data / named
             if self._has_items(lists):
                 catalog, media = first_of_each(lists, self._columns.item), self._media
         else:

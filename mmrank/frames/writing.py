@@ -25,6 +25,7 @@ from mmrank.frames.columns import (
 from mmrank.schema import COMPUTED, Schema, save_schema
 
 logger = logging.getLogger(__name__)
+MEDIA_NAME = "media"  # of the folder with the media files, or of the link to it
 LEAST = 3  # lists, for one of each split
 
 
@@ -55,12 +56,13 @@ def write_frames(
     check_column("judged", judged, columns.item, "item")
     items = first_of_each(judged, columns.item) if catalog is None else catalog
     check_column("catalog", items, columns.item, "item")
-    root = None if media is None else str(pathlib.Path(media).absolute())
-    schema = make_schema(columns, judged, items, root)
+    schema = make_schema(columns, judged, items, None if media is None else MEDIA_NAME)
     folder.mkdir(parents=True)
-    if root is None:
-        judged, items, root = _with_media(schema, judged, items, folder)
-        schema = dataclasses.replace(schema, media=root)
+    if media is not None:
+        (folder / MEDIA_NAME).symlink_to(pathlib.Path(media).absolute())
+    else:
+        judged, items, named = _with_media(schema, judged, items, folder)
+        schema = dataclasses.replace(schema, media=named)
     lists = _lists(columns, schema, judged)
     _write(_chosen(schema, "item", items, [columns.item]), folder / CATALOG, [columns.item])
     kept = [schema.lists.list, columns.item, SPLIT, columns.user, columns.time]
@@ -147,7 +149,7 @@ def _writable(values: pd.Series) -> pd.Series:
 def _with_media(
     schema: Schema, judged: pd.DataFrame, items: pd.DataFrame, folder: pathlib.Path
 ) -> tuple[pd.DataFrame, pd.DataFrame, str | None]:
-    """The tables with names of media files, and the folder that these lead from, None without."""
+    """The tables with names of media files, and the name of their folder, None without."""
     features = [f for f in schema.features if f.kind in MEDIA]
     if not features:
         return judged, items, None
@@ -161,18 +163,19 @@ def _with_media(
     if held and len(held) < len(found):
         raise DataError("media: some cells hold files and others paths; give all in one form")
     if held:
-        root = folder / "media"
+        root = folder / MEDIA_NAME
         root.mkdir()
     else:
         parents = {os.path.dirname(p) for p in found}
         root = pathlib.Path(os.path.commonpath(parents) if parents else os.getcwd())
+        (folder / MEDIA_NAME).symlink_to(root)
     for number, ((table, column), values) in enumerate(paths.items()):
         names = [
             None if v is None or v is pd.NA or v != v else _named(v, root, f"{number}-{row}")
             for row, v in enumerate(values)
         ]
         tables[table] = tables[table].assign(**{column: np.array(names, object)})
-    return tables["list"], tables["item"], str(root)
+    return tables["list"], tables["item"], MEDIA_NAME
 
 
 def _path(value: Any) -> str | bytes | None:

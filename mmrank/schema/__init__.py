@@ -17,7 +17,8 @@ from typing import Any
 
 import yaml
 
-from mmrank.outputs import UserError
+from mmrank.outputs import UserError, shown
+from mmrank.schema.yaml_text import read_yaml_file
 
 SCHEMA_FILE = "schema.yaml"
 SIDES = ("query", "user", "item", "pair", "label")
@@ -253,10 +254,7 @@ def load_schema(path: str | pathlib.Path) -> Schema:
             f"{file}: no such file. A dataset is a folder with a {SCHEMA_FILE}; "
             "make one with `python -m mmrank.simulate --out DIR` or write your own (see README.md)"
         )
-    try:
-        plain = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise SchemaError(f"{file}: not YAML: {error}") from error
+    plain = read_yaml_file(file, SchemaError)
     try:
         return schema_from_dict(plain)
     except SchemaError as error:
@@ -284,15 +282,16 @@ def schema_from_dict(plain: Any) -> Schema:
     if not plain.get("features"):
         raise SchemaError("features: the schema names no feature; list at least one of side item")
     if not isinstance(plain["features"], list):
-        raise SchemaError(f"features: expected a list, got {plain['features']!r}")
+        raise SchemaError(f"features: expected a list, got {shown(plain['features'])}")
     media = plain.get("media")
     if media is not None and not isinstance(media, str):
-        raise SchemaError(f"media: expected a text, got {media!r}")
+        raise SchemaError(f"media: expected a text, got {shown(media)}")
+    _check_inside(media, "media")
     features = tuple(_feature(entry, i) for i, entry in enumerate(plain["features"]))
     _check_names(features)
     sensitive = plain.get("sensitive", [])
     if not isinstance(sensitive, list) or not all(isinstance(c, str) for c in sensitive):
-        raise SchemaError(f"sensitive: expected a list of columns, got {sensitive!r}")
+        raise SchemaError(f"sensitive: expected a list of columns, got {shown(sensitive)}")
     events = plain.get("events")
     none = "lists" in plain and plain["lists"] is None
     schema = Schema(
@@ -312,20 +311,23 @@ def _table(kind: type, plain: Any, where: str) -> Any:
     if plain is None:
         return kind()
     if isinstance(plain, str):
+        _check_inside(plain, where)
         return kind(file=plain)
     if not isinstance(plain, Mapping):
-        raise SchemaError(f"{where}: expected a file name or a mapping, got {plain!r}")
+        raise SchemaError(f"{where}: expected a file name or a mapping, got {shown(plain)}")
     fields = {f.name: f for f in dataclasses.fields(kind)}
     _only_known(plain, fields, where)
     for key, value in plain.items():
         optional = "None" in str(fields[key].type)
         if not isinstance(value, str) and not (value is None and optional):
-            raise SchemaError(f"{where}.{key}: expected a text, got {value!r}")
+            raise SchemaError(f"{where}.{key}: expected a text, got {shown(value)}")
     table = kind(**plain)
     table.check(where)
+    for key in ("file", "groups"):
+        _check_inside(getattr(table, key), f"{where}.{key}")
     for key, word in _TIDYING.items():
         if plain.get(key) not in (None, word):
-            raise SchemaError(f"{where}.{key}: expected {word!r}, got {plain[key]!r}")
+            raise SchemaError(f"{where}.{key}: expected {word!r}, got {shown(plain[key])}")
     return table
 
 
@@ -355,10 +357,29 @@ def as_name(text: str, otherwise: str) -> str:
     return name if is_name(name) else f"{otherwise}_{name}"
 
 
+def _check_inside(place: str | None, where: str) -> None:
+    """Nothing, if a path leads to something in the folder of the schema.
+
+    Raises:
+      SchemaError: It is that of another folder, or none: who hands a dataset on must not choose
+        which other files of this machine are read.
+    """
+    if place is None:
+        return
+    path = pathlib.PurePosixPath(place.replace("\\", "/"))
+    if "\0" in place or path.is_absolute() or ".." in path.parts:
+        raise SchemaError(
+            f"{where}: {shown(place)} leads out of the dataset's folder; put the files there, or a "
+            "symbolic link to them"
+        )
+
+
 def _feature(plain: Any, index: int) -> Feature:
     where = f"features[{index}]"
     if not isinstance(plain, Mapping):
-        raise SchemaError(f"{where}: expected a mapping with name, kind and side, got {plain!r}")
+        raise SchemaError(
+            f"{where}: expected a mapping with name, kind and side, got {shown(plain)}"
+        )
     for key in ("name", "kind", "side"):
         if not isinstance(plain.get(key), str):
             raise SchemaError(f"{where}: the key {key!r} is missing or is not a text")

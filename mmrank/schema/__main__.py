@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import pathlib
-import tempfile
 from collections.abc import Sequence
-
-import yaml
 
 from mmrank.data.tables import DataError
 from mmrank.data.validation import KINDS, validate_dataset
 from mmrank.guess.writing import guess_schema
 from mmrank.outputs import exit_code, log_progress, write_whole
-from mmrank.schema import SCHEMA_FILE, Schema, save_schema, schema_from_dict
+from mmrank.schema import SCHEMA_FILE, SchemaError, schema_from_dict
+from mmrank.schema.yaml_text import read_yaml
 
 EXAMPLE = """\
 example:
@@ -63,14 +60,12 @@ def _run(args: argparse.Namespace) -> int:
     if not out.parent.is_dir():
         raise DataError(f"--out: there is no folder {out.parent}; make it first")
     written = guess_schema(folder, KINDS)
-    schema = schema_from_dict(yaml.safe_load(written.text))
+    schema = schema_from_dict(read_yaml(written.text, SchemaError))
     write_whole(out, written.text)
     print(written.summary())
     print(f"wrote     {out}")
-    with tempfile.TemporaryDirectory(prefix="mmrank-") as made:
-        save_schema(_from_elsewhere(schema, folder.resolve()), made)
-        report = validate_dataset(made)
-    print(dataclasses.replace(report, folder=folder))
+    report = validate_dataset(folder, schema=schema)
+    print(report)
     if report.errors:
         print(f"not fit for training: mend the errors above, in the data or in {out}")
         return 1
@@ -82,19 +77,6 @@ def _run(args: argparse.Namespace) -> int:
         print(f"fit for training; next: read {out}{moved}, then")
         print(f"  python -m mmrank.train --data {folder}")
     return 0
-
-
-def _from_elsewhere(schema: Schema, folder: pathlib.Path) -> Schema:
-    """The schema with the full paths of its files."""
-    lists = schema.lists
-    if lists.file:
-        lists = dataclasses.replace(lists, file=str(folder / lists.file))
-    return dataclasses.replace(
-        schema,
-        catalog=dataclasses.replace(schema.catalog, file=str(folder / schema.catalog.file)),
-        lists=lists,
-        media=None if schema.media is None else str(folder / schema.media),
-    )
 
 
 if __name__ == "__main__":

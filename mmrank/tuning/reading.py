@@ -14,11 +14,10 @@ import typing
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import yaml
-
 from mmrank.config import Config, ConfigError
 from mmrank.outputs import shown
 from mmrank.schema import did_you_mean
+from mmrank.schema.yaml_text import read_yaml_file
 from mmrank.tuning.space import Choices, Range, Space
 
 RANGE_KEYS = ("low", "high", "log", "step")
@@ -47,10 +46,7 @@ def read_space(file: pathlib.Path, base: Mapping[str, Any]) -> Space:
     """
     if not file.is_file():
         raise ConfigError(f"--space {file}: no such file")
-    try:
-        plain = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file}: not YAML: {' '.join(str(error).split())}") from error
+    plain = read_yaml_file(file, ConfigError)
     if not isinstance(plain, dict) or not plain:
         raise ConfigError(f"{file}: expected keys of a config, each with a range or a list")
     settings = tuple(_setting(str(file), str(key), value) for key, value in plain.items())

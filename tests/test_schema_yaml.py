@@ -1,0 +1,100 @@
+"""YAML and schemas that strangers hand over: bounded, in one line, and inside their folder."""
+
+from __future__ import annotations
+
+import pathlib
+import time
+
+import pytest
+import yaml
+
+from mmrank.config import Config, ConfigError, apply_override, load_config, save_config
+from mmrank.schema import SchemaError, load_schema, schema_from_dict
+from mmrank.schema.yaml_text import MOST_NODES, read_yaml
+
+TITLE = {"name": "title", "kind": "text", "side": "item"}
+
+
+def bomb(levels: int) -> str:
+    """A text of 40 bytes a level whose aliases stand for 10**levels values."""
+    lines = ["a0: &a0 [x,x,x,x,x,x,x,x,x,x]"]
+    for i in range(1, levels):
+        lines.append(f"a{i}: &a{i} [{','.join([f'*a{i - 1}'] * 10)}]")
+    return "\n".join(lines)
+
+
+def test_aliases_that_multiply_are_refused_at_once(tmp_path: pathlib.Path) -> None:
+    file = tmp_path / "schema.yaml"
+    file.write_text(bomb(9))
+    began = time.monotonic()
+    with pytest.raises(SchemaError, match=r"schema.yaml: line \d+: more than 200,000 values") as e:
+        load_schema(tmp_path)
+    with pytest.raises(ConfigError, match="more than 200,000 values"):
+        load_config(file)
+    with pytest.raises(ConfigError, match="--set .*more than 200,000 values"):
+        apply_override({}, "model={" + bomb(9).replace("\n", ", ") + "}")
+    assert time.monotonic() - began < 10
+    assert "\n" not in str(e.value)
+
+
+def test_few_aliases_and_merged_sections_are_read() -> None:
+    text = "base: &b {x: 1, y: [1, 2]}\nother: {<<: *b, x: 2}\nlist: [*b, *b]\n" + bomb(4)
+    assert read_yaml(text, ConfigError) == yaml.safe_load(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("a: &a [*a]", r"the alias \*a stands for nothing"),
+        ("[" * 5_000, "more than 100 levels deep"),
+        ("a: 2001-99-99", "a value cannot be read: month must be in 1..12"),
+        ("a: " + "1" * 5_000, "a value cannot be read"),
+        ("a: !!timestamp x", "a value cannot be read"),
+        ("a: !!bool x", "a value cannot be read"),
+        ("a: !!python/object/apply:os.system [ls]", "not YAML"),
+        ("a: 1\nb: {c: 1,\n c: 2}", "the key 'c' stands twice, in lines 2 and 3"),
+        ("a: [", "not YAML"),
+    ],
+)
+def test_what_is_no_plain_yaml_is_refused_in_one_line(text: str, problem: str) -> None:
+    with pytest.raises(ConfigError, match=problem) as raised:
+        read_yaml(text, ConfigError)
+    assert "\n" not in str(raised.value)
+    assert len(str(raised.value)) < 400
+
+
+def test_a_file_of_another_encoding_is_named(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "schema.yaml").write_bytes("name: Möbel".encode("latin-1"))
+    with pytest.raises(SchemaError, match="schema.yaml: not UTF-8 at byte 7; save it as UTF-8"):
+        load_schema(tmp_path)
+    (tmp_path / "large.yaml").write_bytes(b"#" * 10_000_001)
+    with pytest.raises(ConfigError, match="larger than 10 MB"):
+        load_config(tmp_path / "large.yaml")
+
+
+def test_a_large_config_stays_within_the_bound(tmp_path: pathlib.Path) -> None:
+    save_config(Config(), tmp_path / "config.yaml")
+    assert load_config(tmp_path / "config.yaml") == Config()
+    many = yaml.safe_dump({"features": [TITLE] * (MOST_NODES // 20)})
+    assert len(read_yaml(many, SchemaError)["features"]) == MOST_NODES // 20
+
+
+@pytest.mark.parametrize(
+    "path", ["/etc/passwd", "../lists.csv", "a/../../b.csv", "..\\b.csv", "..", "a\0b"]
+)
+@pytest.mark.parametrize("key", ["catalog", "lists", "events", "media", "catalog.file", "groups"])
+def test_paths_lead_nowhere_else(path: str, key: str) -> None:
+    plain: dict[str, object] = {"features": [TITLE]}
+    if key == "groups":
+        plain["lists"] = {"groups": path}
+    elif key == "catalog.file":
+        plain["catalog"] = {"file": path}
+    else:
+        plain[key] = path
+    with pytest.raises(SchemaError, match="leads out of the dataset's folder; put the files there"):
+        schema_from_dict(plain)
+
+
+def test_paths_inside_are_read() -> None:
+    for path in ("a.csv", "sub/a.csv", "part-*.csv", ".", "a..b.csv"):
+        assert schema_from_dict({"features": [TITLE], "lists": path}).lists.file == path
