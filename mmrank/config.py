@@ -16,7 +16,7 @@ from typing import Annotated, Any, TypeVar
 import yaml
 
 from mmrank.outputs import UserError, shown
-from mmrank.ranges import Count, Dropped, Kept, Positive, Range, Seed, Share, Weight, Whole
+from mmrank.ranges import Count, Dropped, Kept, OneOf, Positive, Range, Seed, Share, Weight, Whole
 from mmrank.schema import did_you_mean
 from mmrank.schema.yaml_text import read_yaml, read_yaml_file
 
@@ -177,7 +177,7 @@ class Cross:
 
     weights: str = "none"
     query: str = "query"
-    fields: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    fields: Mapping[str, Count] = dataclasses.field(default_factory=dict)
     query_tokens: Count = 16
     vocabulary_size: Count = 8000
     layers: Count = 2
@@ -216,7 +216,7 @@ class Model:
     width: Count = 64
     encoders: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     drop: tuple[str, ...] = ()
-    modality_dropout: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    modality_dropout: Mapping[str, Dropped] = dataclasses.field(default_factory=dict)
     match: str = "auto"
     cross: Cross | None = None
     fusion: Fusion = Fusion()
@@ -534,7 +534,7 @@ def _fit(hint: Any, value: Any, where: str) -> Any:
     if origin is Annotated:
         fitted = _fit(arguments[0], value, where)
         for mark in arguments[1:]:
-            if isinstance(mark, Range) and fitted not in mark:
+            if isinstance(mark, (Range, OneOf)) and fitted not in mark:
                 raise ConfigError(f"{where}: {value!r}; give {mark}")
         return fitted
     if origin in (types.UnionType, typing.Union):
@@ -550,7 +550,7 @@ def _fit(hint: Any, value: Any, where: str) -> Any:
     if origin is not None and issubclass(origin, Mapping):
         if not isinstance(value, Mapping):
             raise ConfigError(f"{where}: expected a section with keys, got {shown(value)}")
-        if dataclasses.is_dataclass(arguments[1]):
+        if dataclasses.is_dataclass(arguments[1]) or typing.get_origin(arguments[1]) is Annotated:
             return {k: _fit(arguments[1], v, f"{where}: {k}") for k, v in value.items()}
         return dict(value)
     if hint is float and isinstance(value, str):

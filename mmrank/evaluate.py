@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mmrank.data.tables import SPLITS, DataError, Dataset, load_dataset
+from mmrank.data.validation import checked_dataset
 from mmrank.evaluation.baselines import BASELINES
 from mmrank.evaluation.classify import Classification, classify
 from mmrank.evaluation.compared import (
@@ -216,7 +217,7 @@ def _prepare(args: argparse.Namespace) -> _Job:
     folder = run.data if args.data is None else args.data
     if args.data is None and not folder.is_dir():
         raise DataError(f"{folder}: the run's dataset is gone; name one with --data")
-    dataset = load_dataset(folder)
+    dataset = checked_dataset(folder, training=False)
     rows = dataset.rows(args.split)
     if len(rows) == 0:
         raise DataError(f"{folder}: the split {args.split!r} has no rows; choose another --split")

@@ -87,10 +87,7 @@ def check_job(config: Config, schema: Schema) -> None:
     for key, known in (("split", (*SPLITS, "all")), ("no_relevant", CONVENTIONS)):
         value = getattr(settings, key)
         if value not in known:
-            raise ConfigError(
-                f"evaluation.{key}: unknown {value!r}{did_you_mean(value, known)}; known: "
-                f"{', '.join(known)}"
-            )
+            raise ConfigError(f"evaluation.{key}: unknown {value!r}{did_you_mean(value, known)}")
     try:
         check_compared(settings.baselines)
     except ValueError as error:

@@ -27,16 +27,34 @@ class Range:
         return math.isfinite(value) and low and high
 
     def __str__(self) -> str:
+        low, high = f"{self.low:.10g}", f"{self.high:.10g}"
         if self.high == math.inf:
-            return f"above {self.low:g}" if self.above else f"{self.low:g} or more"
-        first = f"above {self.low:g} and up" if self.above else f"{self.low:g}"
-        last = f"below {self.high:g}" if self.below else f"{self.high:g}"
+            return f"above {low}" if self.above else f"{low} or more"
+        first = f"above {low} and up" if self.above else low
+        last = f"below {high}" if self.below else high
         return f"{first} to {last}"
+
+
+@dataclasses.dataclass(frozen=True)
+class OneOf:
+    """Some numbers alone.
+
+    Attributes:
+      numbers: They.
+    """
+
+    numbers: tuple[int, ...]
+
+    def __contains__(self, value: float) -> bool:
+        return value in self.numbers
+
+    def __str__(self) -> str:
+        return " or ".join(map(str, self.numbers))
 
 
 Count = Annotated[int, Range(1)]
 Whole = Annotated[int, Range(0)]
-Seed = Annotated[int, Range(0, 2**32 - 1)]
+Seed = Annotated[int, Range(0, 2**32 - 1)]  # as NumPy takes it
 Positive = Annotated[float, Range(0, above=True)]
 Weight = Annotated[float, Range(0)]
 Share = Annotated[float, Range(0, 1)]

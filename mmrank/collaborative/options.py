@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
-from mmrank.config import ConfigError
 from mmrank.ranges import Count, Positive, Seed, Weight
 
 
@@ -33,7 +32,7 @@ class CollaborativeOptions:
 
     scorers: tuple[str, ...] = ("itemknn", "userknn", "pmi", "als", "gmf")
     snapshots: Count = 24
-    weights: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    weights: Mapping[str, Weight] = dataclasses.field(default_factory=dict)
     half_life_days: Positive | None = None
     neighbours: Count = 100
     shrinkage: Weight = 10.0
@@ -44,14 +43,3 @@ class CollaborativeOptions:
     epochs: Count = 10
     negatives: Count = 5
     seed: Seed = 0
-
-    def check(self, where: str) -> None:
-        """Checks the weights.
-
-        Raises:
-          ConfigError: One is no number of 0 or more.
-        """
-        for kind, weight in self.weights.items():
-            number = isinstance(weight, (int, float)) and not isinstance(weight, bool)
-            if not number or not 0 <= weight < float("inf"):
-                raise ConfigError(f"{where}: weights: {kind}: {weight!r} is no weight of 0 or more")

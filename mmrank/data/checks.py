@@ -49,6 +49,7 @@ def check_schema(schema: Schema, kinds: Mapping[str, Collection[str]]) -> Iterat
             None,
             "no label 'grade', nor a click, cart or purchase, so there is nothing to learn from",
             "add a feature {name: grade, kind: number, side: label, column: YOURS}",
+            training=True,
         )
 
 

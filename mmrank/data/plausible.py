@@ -164,4 +164,5 @@ def _grades(schema: Schema, lists: pd.DataFrame) -> Iterator[Finding]:
             "ranker of grades is better than another",
             "grade relevant items above 0, or give the split valid other lists",
             fatal=False,
+            training=True,
         )

@@ -101,6 +101,7 @@ def validate_dataset(
     media: str = "sample",
     kinds: Mapping[str, Collection[str]] = KINDS,
     schema: Schema | None = None,
+    training: bool = True,
 ) -> ValidationReport:
     """Everything that is wrong with the dataset in a folder, and what it holds.
 
@@ -112,6 +113,7 @@ def validate_dataset(
         are there is always checked.
       kinds: Known kinds of features, each with the sides on which it may stand.
       schema: What is checked in place of the schema.yaml there.
+      training: Whether it is to be trained on; without, what only training wants is passed over.
 
     Raises:
       SchemaError: The schema.yaml is missing or cannot be used.
@@ -150,7 +152,8 @@ def validate_dataset(
     counts = _counts(schema, frames)
     counts["found"] = tuple(what for f in frames.values() for what in f.attrs.get(FOUND, ()))
     findings += check_media(folder, schema, frames, kinds, media, counts["media"])
-    return ValidationReport(schema.name, folder, tuple(findings), counts)
+    told = tuple(f for f in findings if training or not f.training)
+    return ValidationReport(schema.name, folder, told, counts)
 
 
 def _without_lists() -> Finding:
@@ -163,16 +166,24 @@ def _without_lists() -> Finding:
     )
 
 
-def checked_dataset(folder: str | pathlib.Path) -> Dataset:
+def checked_dataset(folder: str | pathlib.Path, training: bool = True) -> Dataset:
     """The dataset in a folder, once nothing fatal is found in it; what was found is told.
+
+    Args:
+      folder: The folder with the schema.yaml.
+      training: Whether it is to be trained on. Without, what only training wants is passed over,
+        media are not opened, and warnings alone are told.
 
     Raises:
       SchemaError: The schema.yaml is missing or cannot be used.
-      DataError: With all that has to be mended before training.
+      DataError: With all that has to be mended.
     """
-    report = validate_dataset(folder)
-    logger.info("%s", report)
+    report = validate_dataset(folder, "sample" if training else "none", training=training)
+    if training:
+        logger.info("%s", report)
     report.raise_if_errors()
+    for finding in () if training else report.warnings:
+        logger.warning("%s", finding)
     return load_dataset(folder)
 
 

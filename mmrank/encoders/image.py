@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from mmrank.config import ConfigError
 from mmrank.data.embedding_cache import files_hash
-from mmrank.data.media import MediaStore, probe_image
+from mmrank.data.media import MediaStore, as_shown, probe_image
 from mmrank.encoders.augment import changes
 from mmrank.encoders.base import texts
 from mmrank.encoders.donor import (
@@ -36,6 +36,7 @@ from mmrank.encoders.imported.folder import (
     is_imported,
     read_network,
 )
+from mmrank.encoders.orientation import orientation, upright
 from mmrank.ranges import Dropped, Positive, Range, Share
 from mmrank.schema import Feature
 
@@ -94,6 +95,7 @@ class Image(Freezable):
     raw_dtype = tf.string
     Options = ImageOptions
     is_media = True
+    revision = 2  # 1 did not turn photos upright, and showed black where they are transparent
     unseen = Freezable.unseen | frozenset(
         "dropout flip smallest_part brightness contrast momentum group".split()
     )
@@ -146,7 +148,7 @@ class Image(Freezable):
         raw = np.empty(len(values), dtype=object)
         for i, name in enumerate(texts(values)):
             data = media.read(name) if name and media is not None else None
-            raw[i] = b"" if data is None else data
+            raw[i] = b"" if data is None else as_shown(data)
         return raw
 
     def usable(self, raw: Any) -> bool:
@@ -238,14 +240,21 @@ def _of_folder(
 def decode_image(data: tf.Tensor, height: int, width: int) -> tf.Tensor:
     """Pixels [height, width, 3] uint8 of an encoded JPEG, PNG, GIF (first frame) or BMP.
 
-    The photo is scaled to fit and the rest padded with white, as shops photograph, so that its
-    proportions stay.
+    They are those that a browser shows on a white page: turned as EXIF data tell, and white where a
+    PNG is transparent. The photo is scaled to fit and the rest padded with white, as shops
+    photograph, so that its proportions stay.
 
     Raises:
       InvalidArgumentError: When run on a file that cannot be decoded, or only at too high a cost.
     """
-    pixels = tf.io.decode_image(bounded(data), channels=3, expand_animations=False)
+    whole = bounded(data)
+    pixels = tf.cond(
+        tf.strings.substr(data, 0, 4) == b"\x89PNG",
+        lambda: _over_white(tf.io.decode_png(whole, channels=4)),
+        lambda: tf.io.decode_image(whole, channels=3, expand_animations=False),
+    )
     pixels.set_shape([None, None, 3])
+    pixels = upright(pixels, orientation(data))
     shape = tf.cast(tf.shape(pixels)[:2], tf.float32)
     scale = tf.reduce_min(tf.constant([height, width], tf.float32) / shape)
     scaled = tf.clip_by_value(tf.cast(tf.round(shape * scale), tf.int32), [1, 1], [height, width])
@@ -255,6 +264,13 @@ def decode_image(data: tf.Tensor, height: int, width: int) -> tf.Tensor:
         resized - 255.0, (height - scaled[0]) // 2, (width - scaled[1]) // 2, height, width
     )
     return tf.cast(tf.clip_by_value(tf.round(padded + 255.0), 0, 255), tf.uint8)
+
+
+def _over_white(pixels: tf.Tensor) -> tf.Tensor:
+    """Pixels [height, width, 3] uint8 over white of those [height, width, 4] with an alpha."""
+    shown = tf.cast(pixels, tf.float32)
+    alpha = shown[..., 3:] / 255.0
+    return tf.cast(tf.round(shown[..., :3] * alpha + 255.0 * (1.0 - alpha)), tf.uint8)
 
 
 def image_tower(

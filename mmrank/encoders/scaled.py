@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import tensorflow as tf
 
 from mmrank.config import ConfigError
 from mmrank.encoders.quantiles import QuantilePlaces
-from mmrank.ranges import Weight, Whole
+from mmrank.ranges import OneOf, Weight, Whole
 
 LIMIT = (
     5.0  # deviations beyond which a value says no more: one absurd price must not drown the rest
@@ -33,18 +33,16 @@ class ScalingOptions:
     quantiles: Whole = 0
     deviations: bool = False
     noise: Weight = 0.0
-    layers: int = 2
+    layers: Annotated[int, OneOf((0, 2))] = 2
     norm: bool = True
 
 
 def check_scaling(options: ScalingOptions, where: str) -> None:
-    """Checks the values of options.
+    """Checks what options say together.
 
     Raises:
-      ConfigError: One is impossible; the message begins with `where`.
+      ConfigError: They do not go together; the message begins with `where`.
     """
-    if options.layers not in (0, 2):
-        raise ConfigError(f"{where}: layers is {options.layers}; give 0 or 2")
     if options.deviations and not options.quantiles:
         raise ConfigError(
             f"{where}: deviations stands beside quantiles, of which there are 0; give some"
