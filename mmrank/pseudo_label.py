@@ -17,9 +17,9 @@ from mmrank.data.tables import DataError, Dataset
 from mmrank.data.validation import checked_dataset
 from mmrank.evaluation.confidence import Threshold, find_thresholds, given_grades
 from mmrank.outputs import exit_code, log_progress, new_folder, refuse_filled
-from mmrank.schema import PSEUDO, Feature, Schema, save_schema
+from mmrank.schema import PSEUDO, Feature, Reading, Schema, save_schema
 
-LISTS_FILE = "lists.parquet"
+LISTS_FILE, SOURCE = "lists.parquet", "source"
 ADDED = ("_item", "_split", "_time")
 EXAMPLE = """\
 example:
@@ -143,25 +143,28 @@ def with_unjudged(dataset: Dataset, add: int, seed: int) -> pd.DataFrame:
 
 
 def _write(dataset: Dataset, lists: pd.DataFrame, out: pathlib.Path) -> None:
-    """A dataset of these lists that names the tables and media of the other where they lie."""
+    """A dataset of these lists, with a link to the folder of the other for its tables and media."""
     schema = dataset.schema
     number, _ = pd.factorize(lists[schema.lists.list])
     lists = lists.iloc[np.argsort(number, kind="stable")].drop(columns=list(ADDED), errors="ignore")
     with new_folder(out) as folder:
         lists.to_parquet(folder / LISTS_FILE, index=False)
-        save_schema(_elsewhere(schema, dataset.folder.resolve()), folder)
+        # A schema names nothing outside its folder.
+        (folder / SOURCE).symlink_to(dataset.folder.resolve(), target_is_directory=True)
+        save_schema(_behind_the_link(schema), folder)
 
 
-def _elsewhere(schema: Schema, folder: pathlib.Path) -> Schema:
+def _behind_the_link(schema: Schema) -> Schema:
     media = schema.media
     if media is not None or any(f.kind in PROBES for f in schema.features):
-        media = str(folder / (media or "."))
+        media = SOURCE if media is None else f"{SOURCE}/{media}"
     events = schema.events
+    as_parquet = {f.name: f.default for f in dataclasses.fields(Reading)}
     return dataclasses.replace(
         schema,
-        catalog=dataclasses.replace(schema.catalog, file=str(folder / schema.catalog.file)),
-        lists=dataclasses.replace(schema.lists, file=LISTS_FILE),
-        events=events and dataclasses.replace(events, file=str(folder / events.file)),
+        catalog=dataclasses.replace(schema.catalog, file=f"{SOURCE}/{schema.catalog.file}"),
+        lists=dataclasses.replace(schema.lists, file=LISTS_FILE, **as_parquet),
+        events=events and dataclasses.replace(events, file=f"{SOURCE}/{events.file}"),
         media=media,
         features=(*schema.features, Feature(PSEUDO, "number", "label", PSEUDO)),
     )

@@ -36,7 +36,7 @@ def data(tmp_path: pathlib.Path) -> pathlib.Path:
     plain = {
         "name": "prices",
         "catalog": "catalog.csv",
-        "lists": {"file": "lists.csv", "split": "split"},
+        "lists": {"file": "lists.csv", "split": "split", "format": "csv"},
         "features": [
             {"name": "query", "kind": "text", "side": "query"},
             {"name": "price", "kind": "number", "side": "item"},
@@ -91,6 +91,7 @@ def test_a_dataset_with_more_grades(
     assert not validate_dataset(tmp_path / "more", media="none").errors
     old, new = load_dataset(data), load_dataset(tmp_path / "more")
     assert new.schema.feature("pseudo").side == "label"
+    assert (tmp_path / "more" / "source").resolve() == data.resolve()
     pseudo = new.lists[new.lists["pseudo"] == 1]
     assert set(pseudo["_split"]) == {"train"}
     # What was judged is there as it was, and nothing without a grade.
@@ -143,7 +144,35 @@ def test_wrong_input_is_one_line_and_writes_nothing(
     message: str,
 ) -> None:
     assert label(data, tmp_path / "more", *more) == 2
-    error = capsys.readouterr().err
+    *warnings, error = capsys.readouterr().err.splitlines()
+    assert error.startswith("error: ")
     assert message in error
-    assert error.count("\n") == 1
+    assert all("files that are not there" in line for line in warnings)
     assert not (tmp_path / "more").exists()
+
+
+@pytest.mark.parametrize(("split", "same"), [("test", True), ("valid", False)])
+def test_thresholds_are_those_of_the_validation_lists_alone(
+    data: pathlib.Path,
+    tmp_path: pathlib.Path,
+    capsys: pytest.CaptureFixture[str],
+    split: str,
+    same: bool,
+) -> None:
+    """Where a split's grades are those of items from 30 on, other scores are sure of a grade."""
+    assert label(data, tmp_path / "before", "--add", "5") == 0
+    lists = pd.read_csv(data / "lists.csv")
+    moved = lists["split"].eq(split) & lists["grade"].notna()
+    number = lists["item_id"].str[1:].astype(int)
+    lists.loc[moved, "grade"] = (number[moved] >= 30).astype(float)
+    lists.to_csv(data / "lists.csv", index=False)
+    assert label(data, tmp_path / "after", "--add", "5") == 0
+    tables = [out.split("wrote")[0] for out in capsys.readouterr().out.split("grade ")[1:3]]
+    assert (tables[0] == tables[1]) is same
+    before, after = (
+        load_dataset(tmp_path / name).lists.query("pseudo == 1") for name in ("before", "after")
+    )
+    assert (
+        before[["list_id", "item_id", "grade"]].equals(after[["list_id", "item_id", "grade"]])
+        is same
+    )

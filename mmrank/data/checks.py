@@ -206,15 +206,12 @@ def check_feature(file: str, frame: pd.DataFrame, feature: Feature) -> Iterator[
         "write them as numbers, or leave them empty where unknown",
     )
     if feature.name == "grade":
-        bad = ~np.isfinite(numbers) & ~wrong | (numbers < 0)
-        yield from found(
-            file,
-            column,
-            bad,
-            values,
-            "grades that are negative, infinite or missing",
-            "use 0 for an irrelevant item and higher grades for better ones",
-        )
+        remedy = "use 0 for an irrelevant item and higher grades for better ones"
+        bad = np.isinf(numbers) | (numbers < 0)
+        yield from found(file, column, bad, values, "grades that are negative or infinite", remedy)
+        # Candidates that nobody judged are what `mmrank.pseudo_label` is there for.
+        unjudged = np.isnan(numbers) & ~wrong
+        yield from found(file, column, unjudged, values, "missing grades", remedy, training=True)
         return
     yield from found(
         file,

@@ -58,6 +58,7 @@ def found(
     what: str,
     remedy: str,
     fatal: bool = True,
+    training: bool = False,
 ) -> Iterator[Finding]:
     """One finding if any row is wrong, with the first of those rows.
 
@@ -69,7 +70,7 @@ def found(
     if len(rows):
         # By their number in the file, of which some may have been left out.
         first = tuple((int(values.index[r]) + 1, _shown(values.iloc[r])) for r in rows[:SHOWN])
-        yield Finding(file, column, len(rows), first, what, remedy, fatal)
+        yield Finding(file, column, len(rows), first, what, remedy, fatal, training)
 
 
 def whole(
