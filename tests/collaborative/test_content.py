@@ -26,6 +26,16 @@ def test_a_linear_map_is_found_and_mixed_in_by_the_number_who_met_an_item() -> N
     np.testing.assert_allclose(given[:1000], truth[:1000], atol=0.05)
 
 
+def test_items_nobody_met_do_not_take_part_in_the_map() -> None:
+    """Their factors are 0, which says nothing of what they are."""
+    rng = np.random.default_rng(0)
+    content = rng.normal(size=[400, 1])
+    truth = content @ np.array([[2.0, -1.0]])
+    met = np.repeat([50, 0], [100, 300])
+    given = with_foretold((truth * (met > 0)[:, None]).astype(np.float32), met, content)
+    np.testing.assert_allclose(given[100:], truth[100:], atol=0.05)
+
+
 def test_with_few_known_items_factors_stay_as_they_are() -> None:
     factors = np.ones([6, 4], np.float32)
     given = with_foretold(factors, np.array([9, 9, 9, 9, 0, 0]), np.ones([6, 2]))

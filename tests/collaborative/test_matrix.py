@@ -78,3 +78,26 @@ def test_events_of_unknown_items_and_of_nobody_are_left_out(
     }
     events = read_interactions(shop({n: events_table[n] + more[n] for n in events_table}), {})
     assert len(events.items) == len(events_table["time"])
+
+
+def test_events_of_one_second_and_two_types_are_two(shop: Shop, events_table: Table) -> None:
+    more = {"user_id": ["x"] * 2, "item_id": ["a"] * 2, "event_type": ["view", "buy"]}
+    more |= {"time": [5, 5]}
+    both = {n: events_table[n] + more[n] for n in events_table}
+    events = read_interactions(shop(both), {"buy": 4.0, "view": 1.0})
+    x = events.codes(pd.Series(["x"]))[0]
+    assert events.before(100)[x, 0] == 1 + 4
+
+
+def test_without_an_end_of_time_the_latest_event_is_now(shop: Shop, events_table: Table) -> None:
+    """The last event is u's of d; a was met three days before, b two, c one."""
+    days = [5, 6, 7, 1, 1, 1, 1, 1, 8]
+    events = read_interactions(
+        shop(events_table | {"time": [d * DAY for d in days]}), {}, half_life_days=1.0
+    )
+    u, v = events.codes(pd.Series(["u", "v"]))
+    expected = [0.5**3, 0.5**2, 0.5, 1, 0]
+    np.testing.assert_allclose(events.before(np.inf).toarray()[u], expected)
+    np.testing.assert_allclose(
+        events.histories(np.array([u, v]), np.full(2, np.inf)).toarray()[0], expected
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 from collections.abc import Callable
 from typing import Any
@@ -130,6 +131,22 @@ def test_served_vectors_by_hand(shop: Shop, tmp_path: pathlib.Path) -> None:
         np.testing.assert_allclose(found[0], [expected[0], np.log(2), np.log(4)], rtol=1e-5)
         np.testing.assert_allclose(found[1], [expected[1], np.log(2), np.log(2)], rtol=1e-5)
         assert scores.vectors([], ["a", "b"]) == [None, None]
+
+
+def test_served_events_weigh_less_with_their_age(shop: Shop) -> None:
+    options = CollaborativeOptions(
+        scorers=("itemknn",), shrinkage=0.0, half_life_days=2.0, weights={"view": 3.0}
+    )
+    flat = CollaborativeOptions(scorers=("itemknn",), shrinkage=0.0)
+    served = fit_served(shop(), flat)
+    assert served is not None
+    served = dataclasses.replace(served, options=options)
+    found = served.vectors([("a", "view", 6.0), ("c", "buy", 2.0)], ["a", "b", "c", "d"])
+    # Both are like b by 2 / √6, and like one another by 1 / 2: three half-lives, and one.
+    a, c = 3 * 0.5**3, 1 * 0.5
+    expected = np.array([c / 2, (a + c) * 2 / np.sqrt(2 * 3), a / 2, 0])
+    standard = (expected - expected.mean()) / expected.std()
+    np.testing.assert_allclose([row[0] for row in found if row], standard, rtol=1e-5)
 
 
 def test_the_item_on_the_page_is_a_query_of_its_own(shop: Shop, tmp_path: pathlib.Path) -> None:

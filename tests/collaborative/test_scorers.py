@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
+from mmrank.collaborative import base, itemknn, userknn
 from mmrank.collaborative.als import AlternatingLeastSquares
-from mmrank.collaborative.base import Asked, Scorer, strongest
+from mmrank.collaborative.base import Asked, Scorer, picked, strongest
 from mmrank.collaborative.content import ContentFactors
 from mmrank.collaborative.gmf import Gmf
 from mmrank.collaborative.itemknn import ItemNeighbours
@@ -41,6 +42,38 @@ def test_item_neighbours_by_hand(matrix: sp.csr_matrix) -> None:
     np.testing.assert_allclose(scores[1], [ac, 2 * ab + bc, 2 * ac, 0, 0], atol=1e-6)
 
 
+@pytest.fixture
+def blocks_of_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks that the five items and five lists of a test fill twice and a half."""
+    for module in (base, itemknn, userknn):
+        monkeypatch.setattr(module, "BLOCK", 2)
+
+
+@pytest.mark.usefixtures("blocks_of_two")
+def test_picked_entries_are_those_of_the_product_whatever_the_block() -> None:
+    rng = np.random.default_rng(0)
+    left, right = rng.random([5, 3]), rng.random([3, 5])
+    lists, items = rng.permutation(np.argwhere(rng.random([5, 5]) < 0.7)).T
+    given = Asked(sp.csr_matrix(left), np.full(5, -1), lists, items)
+    found = picked(sp.csr_matrix(left), sp.csr_matrix(right), given)
+    expected = [
+        sum(left[n, f] * right[f, i] for f in range(3)) for n, i in zip(lists, items, strict=True)
+    ]
+    np.testing.assert_allclose(found, expected)
+
+
+@pytest.mark.usefixtures("blocks_of_two")
+def test_no_item_is_its_own_neighbour_whatever_the_block(matrix: sp.csr_matrix) -> None:
+    scorer = ItemNeighbours(CollaborativeOptions(shrinkage=0.0))
+    scorer.fit(matrix)
+    met = matrix.toarray()
+    expected = np.zeros([5, 5])
+    for i, j in itertools.permutations(range(5), 2):
+        norms = sqrt(met[:, i].sum() * met[:, j].sum())
+        expected[i, j] = met[:, i] @ met[:, j] / norms if norms else 0.0
+    np.testing.assert_allclose(scorer.score(asked(np.eye(5).tolist())), expected.ravel(), atol=1e-6)
+
+
 def test_only_the_nearest_neighbours_count(matrix: sp.csr_matrix) -> None:
     scorer = ItemNeighbours(CollaborativeOptions(neighbours=1, shrinkage=2.0))
     scorer.fit(matrix)
@@ -48,12 +81,20 @@ def test_only_the_nearest_neighbours_count(matrix: sp.csr_matrix) -> None:
     np.testing.assert_array_equal(scores > 0, [False, True, False, False, False])
 
 
-def test_user_neighbours_equal_plain_loops(matrix: sp.csr_matrix) -> None:
+@pytest.mark.parametrize("block", [512, 2])
+def test_user_neighbours_equal_plain_loops(
+    matrix: sp.csr_matrix, block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """New shoppers, and those who come back and are their own nearest neighbour."""
+    for module in (base, userknn):
+        monkeypatch.setattr(module, "BLOCK", block)
     scorer = UserNeighbours(CollaborativeOptions(neighbours=2))
     scorer.fit(matrix)
     met = matrix.toarray()
     rarity = [log(1 + 4 / max(sum(met[:, i]), 1)) for i in range(5)]
-    history, self_number = [1, 0, 0, 1, 0], 0
+    both, first = [1, 0, 0, 1, 0], [1, 1, 0, 0, 0]
+    histories = [both, both, first, [0, 0, 0, 2, 0], [0, 1, 1, 0, 0]]
+    shoppers = [-1, 0, 1, 3, 2]
 
     def cosine(left: list[float], right: list[float]) -> float:
         def dot(x: list[float], y: list[float]) -> float:
@@ -61,12 +102,12 @@ def test_user_neighbours_equal_plain_loops(matrix: sp.csr_matrix) -> None:
 
         return dot(left, right) / sqrt(dot(left, left) * dot(right, right))
 
-    for exclude in (-1, self_number):
-        likes = {n: cosine(history, list(met[n])) for n in range(4) if n != exclude}
+    found = scorer.score(asked(histories, shoppers)).reshape(5, 5)
+    for history, self_number, scores in zip(histories, shoppers, found, strict=True):
+        likes = {n: cosine(history, list(met[n])) for n in range(4) if n != self_number}
         nearest = sorted(likes, key=lambda n: -likes[n])[:2]
         expected = [sum(likes[n] * met[n, i] for n in nearest) for i in range(5)]
-        found = scorer.score(asked([history], [exclude]))
-        np.testing.assert_allclose(found, expected, atol=1e-6)
+        np.testing.assert_allclose(scores, expected, atol=1e-6)
 
 
 def test_shifted_positive_pmi_by_its_formula(matrix: sp.csr_matrix) -> None:
@@ -110,6 +151,41 @@ def test_als_folds_a_shopper_in_by_equation_4(matrix: sp.csr_matrix) -> None:
     left = items.T @ confidence @ items + 0.5 * np.eye(3)
     shopper = np.linalg.solve(left, items.T @ confidence @ (history > 0))
     np.testing.assert_allclose(scorer.score(asked([list(history)])), items @ shopper, rtol=1e-5)
+
+
+@pytest.mark.parametrize("regularization", [0.05, 5.0])
+def test_als_minimises_equation_3(regularization: float) -> None:
+    """Σ c (p − x·y)² + λ (Σ |x|² + Σ |y|²) is as low as by alternation in plain NumPy."""
+    pytest.importorskip("implicit")
+    rng = np.random.default_rng(0)
+    weights = rng.integers(1, 4, (12, 9)) * (rng.random((12, 9)) < 0.4)
+    share, width = 0.5, 2
+    confidence, met = 1 + share * weights, (weights > 0).astype(float)
+
+    def solved(factors: np.ndarray, sides: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+        """The other side's factors, a row at a time, by equations 4 and 5."""
+        ridge = regularization * np.eye(width)
+        return np.array(
+            [
+                np.linalg.solve(factors.T * c @ factors + ridge, factors.T @ (c * p))
+                for c, p in zip(*sides, strict=True)
+            ]
+        )
+
+    def cost(items: np.ndarray) -> float:
+        shoppers = solved(items, (confidence, met))
+        squares = confidence * (met - shoppers @ items.T) ** 2
+        return squares.sum() + regularization * ((shoppers**2).sum() + (items**2).sum())
+
+    starts = rng.normal(size=(5, 9, width))
+    for n, _ in itertools.product(range(5), range(200)):
+        starts[n] = solved(solved(starts[n], (confidence, met)), (confidence.T, met.T))
+    best = min(cost(items) for items in starts)
+    options = CollaborativeOptions(factors=width, confidence=share, regularization=regularization)
+    scorer = AlternatingLeastSquares(options)
+    scorer.fit(sp.csr_matrix(weights.astype(float)))
+    # The package stops after fifteen rounds.
+    assert cost(scorer.arrays()["factors"].astype(float)) == pytest.approx(best, rel=0.01)
 
 
 def test_gmf_scores_equal_plain_numpy_and_the_tower(matrix: sp.csr_matrix) -> None:

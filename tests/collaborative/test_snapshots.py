@@ -129,3 +129,9 @@ def test_rows_of_another_table_are_refused(shop: Shop) -> None:
     as_of = AsOfScores(dataset, OPTIONS)
     with pytest.raises(ValueError, match="with their index"):
         as_of.places(dataset.lists.iloc[3:].reset_index(drop=True))
+
+
+def test_scores_that_are_equal_but_for_rounding_are_standardised_to_nothing() -> None:
+    scores = np.array([0.1 + 0.2, 0.3, 0.3, 1e-20, 3e-20, 0.7, 0.7])
+    found = standardised(scores, np.array([0, 3, 5, 7]))
+    np.testing.assert_allclose(found, [0, 0, 0, -1, 1, 0, 0], atol=1e-12)

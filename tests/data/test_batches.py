@@ -156,6 +156,16 @@ def test_a_cut_keeps_the_highest_grades_in_the_order_of_the_list(arrays):
     assert len(draws) > 1, "ties at the cut are drawn anew in every epoch"
 
 
+def test_seeds_draw_orders_and_cuts_of_their_own(arrays):
+    orders, cuts = set(), set()
+    for seed in range(6):
+        batches = Batches(arrays, 3, (4, 8, 16), max_candidates=6, seed=seed)
+        orders.add(tuple(np.concatenate(batches.plan(1)).tolist()))
+        cuts.add(tuple(batches.make(np.array([8]), 1)["shown"][0, :6].tolist()))
+    assert len(orders) > 1
+    assert len(cuts) > 1
+
+
 def same(one: Batch, other: Batch) -> bool:
     return one.keys() == other.keys() and all(
         np.array_equal(one[n], other[n]) and one[n].dtype == other[n].dtype for n in one

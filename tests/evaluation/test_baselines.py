@@ -55,6 +55,16 @@ def test_popularity_counts_events_strictly_before_the_list(shop: Shop) -> None:
     )
 
 
+def test_without_a_history_collaborative_baselines_are_popularity(shop: Shop) -> None:
+    dataset = shop()
+    scores = baseline_scores(dataset, dataset.lists, ["itemknn"])["itemknn"]
+    # List 3 has neither shopper nor time: a and b met two events each until the end of training.
+    np.testing.assert_array_equal(scores[6:8], [2, 2])
+    # u at 100 met a and b: c, which nobody met, is like neither, and popular neither.
+    assert scores[2] == 0
+    assert 0 < scores[0] < 2
+
+
 def test_popularity_without_times_counts_all_events(shop: Shop) -> None:
     dataset = shop(changed={"lists": {"split": "split"}})
     scores = baseline_scores(dataset, dataset.rows("test"), ["popularity"])["popularity"]

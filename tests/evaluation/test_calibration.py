@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import pathlib
+import types
+from typing import Any
+
 import numpy as np
+import pandas as pd
 import pytest
 
-from mmrank.config import ConfigError
-from mmrank.evaluation.calibration import check_calibration, fit_calibration
+from mmrank.config import CALIBRATION_FILE, ConfigError
+from mmrank.data.tables import Dataset
+from mmrank.evaluation.calibration import calibrate, check_calibration, fit_calibration
+from mmrank.ranking.task_outputs import TaskOutputs
+from mmrank.ranking.tasks import TaskSpec
+from mmrank.schema import schema_from_dict
 
 RNG = np.random.default_rng(0)
 LOGITS = RNG.normal(-1, 2, 4000)
@@ -43,3 +53,50 @@ def test_a_scale_of_the_logits_is_undone():
 def test_unknown_calibrations_are_named():
     with pytest.raises(ConfigError, match="unknown 'plat'; did you mean 'platt'"):
         check_calibration("plat")
+
+
+SCHEMA = schema_from_dict(
+    {
+        "lists": {"split": "split"},
+        "features": [
+            {"name": "price", "kind": "number", "side": "item"},
+            {"name": "click", "kind": "number", "side": "label"},
+        ],
+    }
+)
+
+
+def calibrated(folder: pathlib.Path, clicks: dict[str, np.ndarray]) -> Any:
+    """What is kept of a ranker with the logits above in every split, and these clicks."""
+    logits = np.concatenate([LOGITS] * len(clicks))
+    frames = [pd.DataFrame({"_split": split, "click": made}) for split, made in clicks.items()]
+    lists = pd.concat(frames, ignore_index=True)
+    run: Any = types.SimpleNamespace(
+        folder=folder,
+        outputs=TaskOutputs((TaskSpec("click", "click"),)),
+        raw=lambda dataset, rows: {"click": logits[rows.index]},
+        with_calibration=lambda fitted: fitted,
+    )
+    given = calibrate(run, Dataset(folder, SCHEMA, pd.DataFrame(), lists, None), "platt")
+    kept = json.loads((folder / CALIBRATION_FILE).read_text(encoding="utf-8"))
+    assert {name: tuple(ab) for name, ab in kept.items()} == given
+    return given
+
+
+def test_calibration_is_that_of_the_validation_lists(tmp_path: pathlib.Path) -> None:
+    """Clicks of train and test lists are drawn by other chances, and do not matter."""
+    often = RNG.random(len(LOGITS)) < 0.9
+    found = calibrated(tmp_path, {"train": often, "valid": HAPPENED, "test": ~often})
+    slope, offset = found["click"]
+    surplus = chances(slope, offset) - HAPPENED
+    assert abs(surplus.mean()) < 1e-6
+    assert abs((surplus * LOGITS).mean()) < 1e-6
+
+
+def test_a_task_whose_logits_say_the_opposite_is_left_as_it_is(
+    tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its slope would be -0.5, which would turn the order around."""
+    turned = np.random.default_rng(1).random(len(LOGITS)) < chances(-0.5, -1.2)
+    assert calibrated(tmp_path, {"valid": turned}) == {}
+    assert "task click is left as it is: its logits do not rise with click" in caplog.text

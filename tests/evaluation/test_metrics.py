@@ -36,6 +36,7 @@ IDEAL = 7 / log2(2) + 1 / log2(3) + 1 / log2(4)
         ("ndcg@2", 1 / (7 + 1 / log2(3))),
         ("ndcg@10", (1 / log2(2) + 7 / log2(4) + 1 / log2(6)) / IDEAL),
         ("mrr", 1.0),
+        ("mrr@1", 1.0),
         ("map", (1 / 1 + 2 / 3 + 3 / 5) / 3),
         ("map@3", (1 / 1 + 2 / 3) / 3),
         ("precision@1", 1.0),
@@ -65,6 +66,7 @@ def test_relevant_grade_moves_all_but_ndcg() -> None:
 
 def test_mrr_is_zero_past_its_cutoff() -> None:
     assert one("mrr@2", [3.0, 2.0, 1.0], [0.0, 0.0, 1.0]) == 0.0
+    assert one("mrr@3", [3.0, 2.0, 1.0], [0.0, 0.0, 1.0]) == pytest.approx(1 / 3)
 
 
 @pytest.mark.parametrize(("convention", "expected"), [("skip", NAN), ("zero", 0.0), ("one", 1.0)])

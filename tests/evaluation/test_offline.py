@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 from collections.abc import Callable
@@ -65,6 +66,30 @@ def test_item_slices_restrict_lists_and_drop_the_useless(shop: Shop) -> None:
     )
     assert list(parts["no photo"].metrics["reverse"]) == ["ndcg@10"]
     assert list(parts["no photo"].metrics["model"]) == list(DEFAULT_METRICS)
+
+
+def test_a_single_candidate_of_a_slice_is_no_list(shop: Shop) -> None:
+    """b alone of list 2 is a head item, and relevant: any scorer would put it first."""
+    dataset = shop()
+    graded = dataset.lists.assign(grade=[2, 0, 1, 1, 3, 0, 0, 0, 1, 1])
+    parts = {part.name: part for part in report(dataclasses.replace(dataset, lists=graded)).slices}
+    assert (parts["head items"].lists, parts["head items"].rows) == (1, 2)
+
+
+def test_the_order_of_ties_is_drawn_anew_for_every_list(shop: Shop) -> None:
+    """Of two equal scores the relevant one is first in half of the lists, whatever its id."""
+    count = 400
+    rows = pd.DataFrame(
+        {
+            "list_id": np.repeat(np.arange(count).astype(str), 2),
+            "item_id": ["a", "b"] * count,
+            "grade": [1.0, 0.0] * count,
+        }
+    )
+    found = evaluate_scores(shop(), rows, {"constant": np.zeros(2 * count)}, with_slices=False)
+    # 1 or 1/2: a deviation of 1/4 in a list, and four standard errors.
+    expected = pytest.approx((1 + 1 / 2) / 2, abs=4 * 0.25 / np.sqrt(count))
+    assert found.metrics["constant"]["mrr"].mean == expected
 
 
 def test_list_slices_follow_the_convention(shop: Shop) -> None:

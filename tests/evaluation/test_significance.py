@@ -65,6 +65,25 @@ def test_sign_flip_agrees_with_every_pattern() -> None:
     assert found == pytest.approx(exact, abs=4 * np.sqrt(exact * (1 - exact) / 9999))
 
 
+def test_sums_that_are_equal_but_for_rounding_are_equal() -> None:
+    """Tenths, in which many patterns give the observed sum; exact in whole numbers."""
+    tenths = np.array([3, -1, -2, 1, 2, -4, 1, 3, -1, -1, 2, -2])
+    sums = np.array(list(itertools.product((-1, 1), repeat=12))) @ tenths
+    exact = np.mean(np.abs(sums) >= abs(tenths.sum()))
+    at_the_edge = np.mean(np.abs(sums) == abs(tenths.sum()))
+    error = np.sqrt(exact * (1 - exact) / 99_999)
+    assert at_the_edge > 20 * error
+    (found,) = sign_flip_p_values(tenths[:, None] / 10, permutations=99_999)
+    assert found == pytest.approx(exact, abs=4 * error)
+
+
+def test_a_seed_draws_patterns_of_its_own() -> None:
+    differences = np.random.default_rng(0).normal(0.1, 1.0, (60, 1))
+    found = [float(sign_flip_p_values(differences, seed=s)[0]) for s in (0, 0, 1, 2, 3)]
+    assert found[0] == found[1]
+    assert len(set(found)) >= 3  # of five, where two may meet by chance
+
+
 def test_sign_flip_agrees_with_scipy() -> None:
     differences = np.random.default_rng(1).normal(0.12, 1.0, 200)
     theirs = scipy.stats.permutation_test(
@@ -109,6 +128,14 @@ def test_compare_names_and_relative_difference() -> None:
     assert ndcg.p_value == pytest.approx(0.5, abs=0.03)  # two of the four sign patterns
     assert np.isnan(mrr.relative)
     assert compare({"model": model}) == []
+
+
+def test_relative_differences_are_to_the_mean_of_the_shared_lists() -> None:
+    """The third list has a value of the baseline alone, and of a metric of ratios none."""
+    model = {"ndcg": np.array([0.9, 0.7, NAN])}
+    base = {"ndcg": np.array([0.6, 0.4, 0.1])}
+    (ndcg,) = compare({"model": model, "bm25": base})
+    assert ndcg.relative == pytest.approx((0.9 + 0.7 - 0.6 - 0.4) / (0.6 + 0.4))
 
 
 def test_holm_by_hand() -> None:

@@ -9,7 +9,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from mmrank.data.tables import load_dataset
-from mmrank.evaluation.auc import weighted_aucs
+from mmrank.evaluation.auc import auc_differences, weighted_aucs
 from mmrank.evaluation.tasks import classify_tasks, task_report
 from mmrank.ranking.task_outputs import TaskOutputs
 from mmrank.ranking.tasks import TaskSpec
@@ -24,6 +24,24 @@ def test_weighted_auc_is_that_of_repeated_rows():
     for value, draw in zip(given, draws, strict=True):
         rows = np.repeat(np.arange(60), draw.astype(int))
         assert value == pytest.approx(roc_auc_score(happened[rows], logits[rows]), abs=1e-12)
+
+
+def test_intervals_of_auc_are_over_lists_however_many_rows_they_have():
+    """A list whose rows stand in it nine times says no more than before."""
+    rng = np.random.default_rng(2)
+    happened = np.tile([True, False, False], 30)
+    logits = {"a": rng.normal(size=90) + happened, "b": rng.normal(size=90)}
+    kept = rng.random(90) < 0.9
+    found = []
+    for times in (1, 9):
+        again = np.repeat(np.arange(90).reshape(30, 3), times, axis=0).ravel()
+        offsets = np.arange(31) * 3 * times
+        values = {name: given[again] for name, given in logits.items()}
+        found += auc_differences("click", "all", happened[again], values, kept[again], offsets, 0)
+    once, nine = found
+    assert once.low < once.difference < once.high
+    for end in ("difference", "low", "high"):
+        assert getattr(nine, end) == pytest.approx(getattr(once, end), abs=1e-12)
 
 
 def test_parts_follow_the_training_labels_of_the_item(tiny_shop):

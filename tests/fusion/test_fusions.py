@@ -281,6 +281,49 @@ def test_what_cross_attention_reads_is_attention_in_numpy(inputs):
             np.testing.assert_allclose(given[b, i], normal.ravel(), atol=1e-4)
 
 
+def test_the_rest_of_cross_attention_in_numpy(inputs):
+    """Behind what is read: its products with contexts, similarities, flags and contexts."""
+    tokens, present, contexts, here = inputs
+    tf.keras.utils.set_random_seed(1)
+    given = vectors(make_fusion("cross_attention", {"heads": 2}), inputs)
+    for b in range(LISTS):
+        for i in range(LENGTH):
+            read = given[b, i, : CONTEXTS * WIDTH].reshape(CONTEXTS, WIDTH)
+            similar = []
+            for k in range(TOKENS):
+                for c in range(CONTEXTS):
+                    one, other = tokens[b, i, k], contexts[b, c]
+                    cosine = one @ other / np.linalg.norm(one) / np.linalg.norm(other)
+                    similar.append(float(present[b, i, k] and here[b, c]) * cosine)
+            products = [read[c] * contexts[b, c] for c in range(CONTEXTS)]
+            expected = [read.ravel(), *products, similar, present[b, i], contexts[b].ravel()]
+            np.testing.assert_allclose(given[b, i], np.concatenate(expected), atol=1e-5)
+
+
+def test_a_weight_of_zero_hides_even_what_is_not_finite(inputs):
+    tokens, present, *_ = inputs
+    hidden = tokens.copy()
+    hidden[~present] = np.inf
+    fusion = make_fusion("weighted_mean", {})
+    expected = vectors(fusion, inputs)[..., :WIDTH]
+    given = fusion.pool(tf.constant(hidden), tf.constant(present), False)
+    np.testing.assert_allclose(given, expected, atol=1e-6)
+
+
+def test_dropout_of_the_transformer_is_on_in_training_alone(inputs):
+    def twice(dropout: float, training: bool) -> list[np.ndarray]:
+        tf.keras.utils.set_random_seed(1)
+        fusion = make_fusion("transformer", {"heads": 2, "dropout": dropout})
+        tensors = tuple(tf.constant(i) for i in inputs)
+        return [fusion(tensors, training=training).numpy() for _ in range(2)]
+
+    served, again = twice(0.5, False)
+    np.testing.assert_array_equal(again, served)
+    dropped, other = twice(0.5, True)
+    assert np.abs(dropped - other).max() > 0.01
+    np.testing.assert_allclose(twice(0.0, True)[0], served, atol=1e-6)
+
+
 @pytest.mark.parametrize("word", ["weights", "dtype", "trainable", "name"])
 def test_a_word_of_keras_is_no_option(word: str) -> None:
     with pytest.raises(ValueError, match=f"fusion weighted_mean: unknown option '{word}'"):

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.stats import norm
+from threadpoolctl import threadpool_limits
 
 from mmrank.data.tables import DataError
 from mmrank.propensity import METHODS
 from mmrank.propensity.estimate import estimate
 from mmrank.propensity.harvest import fit_all_pairs
 from mmrank.propensity.log import ClickLog
+from mmrank.propensity.regression_em import RegressionEM
 
 TRUTH = np.array([1.0, 0.7, 0.45, 0.3, 0.2])
 
@@ -131,3 +134,56 @@ def test_unmet_needs(method: str, message: str) -> None:
     )
     with pytest.raises(DataError, match=message):
         estimate(log, method, resamples=0)
+
+
+def test_an_interval_is_1_96_deviations_of_log_p_either_way() -> None:
+    """Against resampled lists of a plain loop, for click rates of a random order."""
+    log = drawn_log(400, randomised=True)
+    clicks = log.clicks.reshape(400, 5)
+    rng = np.random.default_rng(9)
+    logs = []
+    for _ in range(600):
+        drawn = clicks[rng.integers(400, size=400)].sum(0)
+        logs.append(np.log(drawn / drawn[0]))
+    width = norm.ppf(0.975) * np.std(logs, axis=0)
+    found = estimate(log, "random", resamples=600)
+    np.testing.assert_allclose(np.log(found.high / found.propensity), width, rtol=0.15)
+    np.testing.assert_allclose(np.log(found.propensity / found.low), width, rtol=0.15)
+
+
+def test_a_resample_keeps_lists_whole() -> None:
+    """Every list was clicked at each position or at none: rates are equal in any resample."""
+    clicks = np.repeat(np.random.default_rng(0).random(60) < 0.5, 3).astype(float)
+    rows = np.arange(180)
+    log = ClickLog(
+        lists=rows // 3,
+        pairs=rows,
+        positions=rows % 3 + 1,
+        clicks=clicks,
+        features=np.zeros((180, 0)),
+        categorical=np.zeros(0, bool),
+        randomised=np.ones(180, bool),
+    )
+    found = estimate(log, "random", resamples=20)
+    for values in (found.propensity, found.low, found.high):
+        np.testing.assert_allclose(values, 1.0)
+
+
+def test_relevance_is_fitted_to_rows_as_often_as_they_count() -> None:
+    """Trees of two leaves come to the weighted means; the lesser weight says the opposite."""
+    feature = np.tile([0.0, 1.0], 100)
+    relevance = np.r_[feature[:100], 1 - feature[100:]]
+    log = ClickLog(
+        lists=np.arange(200),
+        pairs=np.arange(200),
+        positions=np.ones(200, np.int64),
+        clicks=relevance,
+        features=feature[:, None],
+        categorical=np.array([False]),
+    )
+    weights = np.repeat([3.0, 1.0], 100)
+    expected = np.where(feature == 1, 3 / (3 + 1), 1 / (3 + 1))
+    with threadpool_limits(1):
+        found = RegressionEM(log)._predicted(relevance, weights)
+    # Ten trees, each of which goes half of the way that is left.
+    np.testing.assert_allclose(found, expected, atol=2 * 0.5**10)

@@ -112,6 +112,20 @@ def test_calibration_error_of_two_bins():
     assert calibration_error(happened[order], chances[order]) == pytest.approx(0.1)
 
 
+def test_bins_of_the_calibration_error_hold_equal_numbers_of_rows():
+    """150 rare chances, all far below 1 / 15: fifteen bins of ten in their order."""
+    rng = np.random.default_rng(4)
+    chances = np.sort(rng.beta(1, 200, 150))
+    happened = np.zeros(150, bool)
+    happened[0] = True  # the least likely, so that a single bin would look calibrated
+    expected = 0.0
+    for rows in np.array_split(np.arange(150), 15):
+        expected += len(rows) / 150 * abs(happened[rows].mean() - chances[rows].mean())
+    assert expected > 2 * abs(happened.mean() - chances.mean())
+    order = rng.permutation(150)
+    assert calibration_error(happened[order], chances[order]) == pytest.approx(expected)
+
+
 def test_figures_without_both_outcomes_have_no_auc():
     labels = {"click": np.zeros(3, np.float32)}
     given = task_figures(TaskOutputs((CLICK,)), {"click": np.array([0.1, 0.2, 0.3])}, labels)
