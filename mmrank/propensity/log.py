@@ -16,7 +16,7 @@ from mmrank.data.tables import (
     offenders,
     read_one,
 )
-from mmrank.schema import Feature, Schema, did_you_mean, load_schema
+from mmrank.schema import COMPUTED, Feature, Schema, did_you_mean, load_schema
 
 MOST_CATEGORIES = 254  # of a column, what the bins of scikit-learn's boosting hold
 
@@ -103,7 +103,8 @@ def read_log(
     rows = read_one(folder, schema, "lists")
     assert rows is not None
     file, names = schema.lists.file, schema.lists
-    columns = [names.list, names.item, *(f.column for f in schema.side("query", "pair"))]
+    asked = [f for f in schema.side("query", "pair") if f.kind not in COMPUTED]
+    columns = [names.list, names.item, *(f.column for f in asked)]
     for column in [*columns, *filter(None, [names.split, randomised])]:
         if column not in rows:
             raise DataError(f"{file}: no column {column!r}{did_you_mean(column, rows.columns)}")

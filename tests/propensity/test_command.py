@@ -56,6 +56,14 @@ def swapped(lists: int) -> pd.DataFrame:
     )
 
 
+def test_a_feature_that_stands_in_no_column_is_passed_over(tmp_path: pathlib.Path) -> None:
+    others = {"name": "others", "kind": "collaborative", "side": "pair"}
+    features = [*SCHEMA["features"], others]
+    log = read_log(write(tmp_path / "d", swapped(8), features=features))
+    assert log.by_position(log.clicks).tolist() == [4, 2]
+    assert log.features.shape == (16, 2)  # brand and price
+
+
 def test_table_and_plot(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
     data, table, plot = write(tmp_path / "d", swapped(80)), tmp_path / "p.csv", tmp_path / "p.png"
     command = ["--data", str(data), "--out", str(table), "--plot", str(plot), "--resamples", "5"]
