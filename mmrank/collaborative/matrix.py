@@ -77,8 +77,8 @@ class Interactions:
     def _decayed(self, weights: np.ndarray, times: np.ndarray, now: np.ndarray) -> np.ndarray:
         if self.half_life is None or not len(weights):
             return weights
-        # Without an end of time the latest event is taken for now.
-        ages = np.where(np.isinf(now), times.max(), now) - times
+        # Without an end of time the latest event of all is taken for now, whoever is asked about.
+        ages = np.where(np.isinf(now), self.times.max(), now) - times
         return weights * 0.5 ** (ages / self.half_life)
 
 

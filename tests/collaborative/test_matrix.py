@@ -98,6 +98,8 @@ def test_without_an_end_of_time_the_latest_event_is_now(shop: Shop, events_table
     u, v = events.codes(pd.Series(["u", "v"]))
     expected = [0.5**3, 0.5**2, 0.5, 1, 0]
     np.testing.assert_allclose(events.before(np.inf).toarray()[u], expected)
-    np.testing.assert_allclose(
-        events.histories(np.array([u, v]), np.full(2, np.inf)).toarray()[0], expected
-    )
+    # Whoever is asked about: v met both of his a week before u's last event.
+    for asked in ([u, v], [u], [v]):
+        found = events.histories(np.array(asked), np.full(len(asked), np.inf)).toarray()
+        of_each = {u: expected, v: [0.5**7, 0.5**7, 0, 0, 0]}
+        np.testing.assert_allclose(found, [of_each[n] for n in asked])
