@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import pathlib
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -159,7 +160,7 @@ def _behind_the_link(schema: Schema) -> Schema:
     if media is not None or any(f.kind in PROBES for f in schema.features):
         media = SOURCE if media is None else f"{SOURCE}/{media}"
     events = schema.events
-    as_parquet = {f.name: f.default for f in dataclasses.fields(Reading)}
+    as_parquet: dict[str, Any] = dict.fromkeys(f.name for f in dataclasses.fields(Reading))
     return dataclasses.replace(
         schema,
         catalog=dataclasses.replace(schema.catalog, file=f"{SOURCE}/{schema.catalog.file}"),
