@@ -64,7 +64,7 @@ class Server:
             self.service,
             config.embeddings,
             config.rank,
-            config.limits.candidates,
+            config.limits,
             self._guard.user,
             observer.features,
         )

@@ -128,8 +128,8 @@ class PayloadCheck:
             take_image(value, self._limits, budget)
 
 
-def take_image(data: bytes, limits: Limits, budget: Budget) -> None:
-    """Takes what decoding an image costs from a budget, by its header.
+def take_image(data: bytes, limits: Limits, budget: Budget) -> int:
+    """What decoding an image costs in pixels, by its header, once it is taken from a budget.
 
     Raises:
       ServingError: It is too large by itself, or with those before it.
@@ -141,6 +141,7 @@ def take_image(data: bytes, limits: Limits, budget: Budget) -> None:
             f"JPEGs of at most {MAX_SCANS} scans"
         )
     budget.take("pixels", pixels)
+    return pixels
 
 
 def _is_small(tensors: Mapping[str, np.ndarray]) -> bool:
