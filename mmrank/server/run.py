@@ -27,6 +27,7 @@ from mmrank.server.machine import allocator_hint, room_for_connections
 from mmrank.server.models import ModelService
 from mmrank.server.monitor.logs import RequestLog, RequestLogInterceptor, write_json
 from mmrank.server.monitor.metrics import Metrics
+from mmrank.server.monitor.native import NativeLines
 from mmrank.server.monitor.observer import Observer
 from mmrank.server.monitor.page import metrics_route
 from mmrank.server.rank import RankEndpoint
@@ -182,13 +183,19 @@ class _Rest(uvicorn.Server):
         yield
 
 
-async def serve(config: ServerConfig) -> None:
+async def serve(config: ServerConfig, native: NativeLines | None = None) -> None:
     """Serves until SIGTERM or SIGINT, then shuts down without cutting a request short.
+
+    Args:
+      config: See there.
+      native: What libraries print, to be logged; None to leave the error stream alone.
 
     Raises:
       UserError: No version can be served, or a port is taken.
     """
-    write_json(config.monitoring.log_level)
+    write_json(config.monitoring.log_level, None if native is None else native.stream)
+    if native is not None:
+        native.log()
     server = Server(config)
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()

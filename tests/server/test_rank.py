@@ -207,6 +207,7 @@ def test_user_ids_are_as_the_model_knows_them(
     monkeypatch.setenv(VARIABLE, new_secret("a"))
     served = serve(
         exported.parent,
+        model={"warm_up": False},
         security={"pseudonymise_users": True},
         embeddings={"redis": redis_server.address, "timeout_ms": 500.0, "failures": 1},
         rank={"threads": 1, "waiting": 0},
