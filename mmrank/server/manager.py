@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from mmrank.server.arrivals import Arrivals
 from mmrank.server.errors import FAILED_PRECONDITION, ServingError
-from mmrank.server.loading import Haste, Stamp, load_version, stamp_of
+from mmrank.server.loading import Haste, Stamp, at_once, load_version, stamp_of
 from mmrank.server.machine import give_back, stand_back
 from mmrank.server.monitor.metrics import Metrics
 from mmrank.server.servable import Servable, describe
@@ -197,9 +197,10 @@ class VersionManager:
         self._say(VersionStatus(number, LOADING))
         started = time.monotonic()
         servable: Servable | None = None
+        beside = bool(self.loaded)
         try:
             servable = await asyncio.get_running_loop().run_in_executor(
-                self._loader if self.loaded else self._first,
+                self._loader if beside else self._first,
                 load_version,
                 number,
                 folder,
@@ -207,7 +208,7 @@ class VersionManager:
                 list(self.on_load),
                 self._stop,
                 stamp,
-                Haste(self._first, PATIENCE),
+                Haste(self._first, PATIENCE) if beside else at_once,
             )
         except Exception as error:  # noqa: BLE001 - a folder can be broken in any way
             self._broken[number] = await asyncio.to_thread(stamp_of, folder)

@@ -234,6 +234,27 @@ def test_only_what_is_loaded_beside_another_version_stands_back(
     assert seen == [os.getpriority(os.PRIO_PROCESS, 0), NICE]
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="threads have no priority there")
+def test_a_version_that_waited_too_long_stands_back_no_more(
+    base: pathlib.Path,
+    other_toy_folder: pathlib.Path,
+    serve: Start,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(manager, "PATIENCE", 0.0)
+    running = serve(base)  # the first version is in haste anyway
+    seen = []
+
+    def note(servable: Any) -> None:
+        seen.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+
+    running.server.service.on_load(note)
+    shutil.copytree(other_toy_folder, base / "2")
+    warm_up(base / "2", record([1.0]))
+    assert look(running)[2][0] == "AVAILABLE"
+    assert seen == [os.getpriority(os.PRIO_PROCESS, 0)]
+
+
 def test_what_fails_for_those_who_keep_of_a_version_refuses_it(
     base: pathlib.Path, other_toy_folder: pathlib.Path, serve: Start
 ) -> None:
