@@ -445,7 +445,7 @@ def load_run(folder: str | pathlib.Path) -> Run:
                 "train one with `python -m mmrank.train --config configs/quickstart.yaml`"
             )
     config = load_run_config(folder)
-    features = build_features(config, load_schema(folder))
+    features = build_features(config, load_schema(folder, data=False))
     state = read_state(folder / STATE_FILE)
     if state.get("best_weights") is None:
         raise ConfigError(f"{folder}: no epoch was finished yet; train on with --resume")

@@ -54,7 +54,7 @@ def donor_of(feature: Feature, run: pathlib.Path) -> tuple[Feature, dict[str, An
     Raises:
       ConfigError: There is no such feature.
     """
-    config, schema = load_config(run / CONFIG_FILE), load_schema(run)
+    config, schema = load_config(run / CONFIG_FILE), load_schema(run, data=False)
     able = [
         f
         for f in schema.side("item", "query", "user")

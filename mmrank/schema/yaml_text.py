@@ -17,16 +17,15 @@ MOST_NODES, MOST_DEPTH, MOST_BYTES = 200_000, 100, 10_000_000
 class _Open:
     """A sequence or mapping whose end is not read yet."""
 
-    def __init__(self, event: yaml.Event):
+    def __init__(self, event: yaml.CollectionStartEvent):
         self.anchor, self.mapping = event.anchor, isinstance(event, yaml.MappingStartEvent)
-        self.line = event.start_mark.line + 1
         self.nodes, self.children = 1, 0
         self.keys: dict[str, int] = {}
 
     def take(self, nodes: int, key: yaml.ScalarEvent | None, error: type[UserError]) -> None:
         """Counts one more node inside, which is a key where its place is one."""
         if key is not None and self.mapping and self.children % 2 == 0:
-            line = key.start_mark.line + 1
+            line = _line(key)
             if key.value in self.keys:
                 raise error(
                     f"the key {shown(key.value)} stands twice, in lines {self.keys[key.value]} "
@@ -79,13 +78,17 @@ def read_yaml(text: str, error: type[UserError]) -> Any:
         raise error(f"not YAML: a value cannot be read: {' '.join(str(wrong).split())}") from wrong
 
 
+def _line(event: yaml.Event) -> int:
+    return 0 if event.start_mark is None else event.start_mark.line + 1
+
+
 def _check(text: str, error: type[UserError]) -> None:
     """Walks over the events of the parser, which are few however much aliases multiply."""
     sizes: dict[str, int] = {}
     stack: list[_Open] = []
     total = 0
     for event in yaml.parse(text, yaml.SafeLoader):
-        line = 0 if event.start_mark is None else event.start_mark.line + 1
+        line = _line(event)
         if isinstance(event, yaml.CollectionStartEvent):
             stack.append(_Open(event))
             if len(stack) > MOST_DEPTH:
