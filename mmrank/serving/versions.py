@@ -10,7 +10,7 @@ import shutil
 import tempfile
 from collections.abc import Callable
 
-from mmrank.serving.checksums import write_checksums
+from mmrank.serving.checksums import sign_checksums, write_checksums
 
 # No number, so that nothing which looks for versions takes it for one.
 _PARTIAL = ".partial-"
@@ -31,9 +31,9 @@ def versions(out: pathlib.Path) -> list[int]:
 def write_version(out: pathlib.Path, fill: Callable[[pathlib.Path], None]) -> pathlib.Path:
     """The folder OUT/N that `fill` has filled, N one above the highest number there.
 
-    It gets its number when everything is in it and on the disk, its list of checksums included. A
-    process that dies before, even by SIGKILL or a power cut, leaves a hidden folder, which the
-    next call removes.
+    It gets its number when everything is in it and on the disk, its list of checksums included,
+    which is signed if MMRANK_EXPORT_KEY is in the environment. A process that dies before, even by
+    SIGKILL or a power cut, leaves a hidden folder, which the next call removes.
 
     Args:
       out: Folder of the numbered exports; made if it is not there.
@@ -46,6 +46,7 @@ def write_version(out: pathlib.Path, fill: Callable[[pathlib.Path], None]) -> pa
         folder = partial / "export"
         fill(folder)
         write_checksums(folder)
+        sign_checksums(folder)
         for parent, _, files in os.walk(folder):
             for name in (*files, "."):
                 _to_disk(pathlib.Path(parent, name))
