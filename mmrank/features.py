@@ -268,6 +268,7 @@ class Features:
                     float(hide.get(kind.name, 0.0)),
                     kind.plain,
                     kind.unnormed,
+                    kind.space,
                 )
             )
         return made

@@ -41,9 +41,9 @@ def vocabulary() -> Vocabulary:
     return Vocabulary(letters, {piece: i for i, piece in enumerate(order)}, merges)
 
 
-def block_shapes(at: str, width: int) -> dict[str, tuple[int, ...]]:
+def block_shapes(at: str, width: int, layers: int) -> dict[str, tuple[int, ...]]:
     shapes: dict[str, tuple[int, ...]] = {}
-    for i in range(LAYERS):
+    for i in range(layers):
         own = f"{at}.encoder.layers.{i}"
         for part, out, inputs in (
             ("self_attn.q_proj", width, width),
@@ -63,38 +63,38 @@ def norm_shapes(name: str, width: int) -> dict[str, tuple[int, ...]]:
     return {f"{name}.weight": (width,), f"{name}.bias": (width,)}
 
 
-def clip_shapes(words: int) -> dict[str, tuple[int, ...]]:
+def clip_shapes(words: int, layers: int) -> dict[str, tuple[int, ...]]:
     photo = "vision_model.embeddings"
     return {
         "text_model.embeddings.token_embedding.weight": (words, TEXT),
         "text_model.embeddings.position_embedding.weight": (POSITIONS, TEXT),
-        **block_shapes("text_model", TEXT),
+        **block_shapes("text_model", TEXT, layers),
         **norm_shapes("text_model.final_layer_norm", TEXT),
         "text_projection.weight": (PROJECTION, TEXT),
         f"{photo}.class_embedding": (PHOTO,),
         f"{photo}.patch_embedding.weight": (PHOTO, 3, PATCH, PATCH),
         f"{photo}.position_embedding.weight": ((SIZE // PATCH) ** 2 + 1, PHOTO),
         **norm_shapes("vision_model.pre_layrnorm", PHOTO),
-        **block_shapes("vision_model", PHOTO),
+        **block_shapes("vision_model", PHOTO, layers),
         **norm_shapes("vision_model.post_layernorm", PHOTO),
         "visual_projection.weight": (PROJECTION, PHOTO),
         "logit_scale": (),
     }
 
 
-def siglip_shapes(words: int) -> dict[str, tuple[int, ...]]:
+def siglip_shapes(words: int, layers: int) -> dict[str, tuple[int, ...]]:
     photo, head = "vision_model.embeddings", "vision_model.head"
     return {
         "text_model.embeddings.token_embedding.weight": (words, TEXT),
         "text_model.embeddings.position_embedding.weight": (POSITIONS, TEXT),
-        **block_shapes("text_model", TEXT),
+        **block_shapes("text_model", TEXT, layers),
         **norm_shapes("text_model.final_layer_norm", TEXT),
         "text_model.head.weight": (PHOTO, TEXT),
         "text_model.head.bias": (PHOTO,),
         f"{photo}.patch_embedding.weight": (PHOTO, 3, PATCH, PATCH),
         f"{photo}.patch_embedding.bias": (PHOTO,),
         f"{photo}.position_embedding.weight": ((SIZE // PATCH) ** 2, PHOTO),
-        **block_shapes("vision_model", PHOTO),
+        **block_shapes("vision_model", PHOTO, layers),
         **norm_shapes("vision_model.post_layernorm", PHOTO),
         f"{head}.probe": (1, 1, PHOTO),
         f"{head}.attention.in_proj_weight": (3 * PHOTO, PHOTO),
@@ -134,11 +134,11 @@ def pieces_model() -> bytes:
     return made.getvalue()
 
 
-def sizes(width: int, heads: int) -> dict[str, Any]:
+def sizes(width: int, heads: int, layers: int) -> dict[str, Any]:
     return {
         "hidden_size": width,
         "intermediate_size": 2 * width,
-        "num_hidden_layers": LAYERS,
+        "num_hidden_layers": layers,
         "num_attention_heads": heads,
     }
 
@@ -153,6 +153,7 @@ def write_folder(
     photos: dict[str, Any] | None = None,
     drop: tuple[str, ...] = (),
     seed: int = 0,
+    layers: int = LAYERS,
 ) -> pathlib.Path:
     path.mkdir(parents=True)
     if kind == "clip":
@@ -161,18 +162,18 @@ def write_folder(
         (path / "vocab.json").write_text(json.dumps(known.pieces), encoding="utf-8")
         lines = "#version: 0.2\n" + "\n".join(MERGES) + "\n"
         (path / "merges.txt").write_text(lines, encoding="utf-8")
-        shapes, more = clip_shapes(words), {"projection_dim": PROJECTION}
+        shapes, more = clip_shapes(words, layers), {"projection_dim": PROJECTION}
         seen = {"size": {"shortest_edge": SIZE}, "do_center_crop": True, "crop_size": SIZE}
         seen |= {"image_mean": [0.48, 0.46, 0.41], "image_std": [0.27, 0.26, 0.28]}
     else:
         words = PIECES
         (path / "spiece.model").write_bytes(pieces_model())
-        shapes, more = siglip_shapes(words), {}
+        shapes, more = siglip_shapes(words, layers), {}
         seen = {"size": {"height": SIZE, "width": SIZE}, "rescale_factor": 1 / 255}
         seen |= {"image_mean": [0.5] * 3, "image_std": [0.5] * 3}
     of_text = {"vocab_size": words, "max_position_embeddings": POSITIONS}
-    of_text |= sizes(TEXT, TEXT_HEADS) | (text or {})
-    of_photo = {"image_size": SIZE, "patch_size": PATCH} | sizes(PHOTO, PHOTO_HEADS)
+    of_text |= sizes(TEXT, TEXT_HEADS, layers) | (text or {})
+    of_photo = {"image_size": SIZE, "patch_size": PATCH} | sizes(PHOTO, PHOTO_HEADS, layers)
     if kind == "siglip":
         of_text.setdefault("projection_size", PHOTO)
     config = {
