@@ -11,7 +11,7 @@ import logging
 import pathlib
 from collections.abc import Sequence
 
-from mmrank.outputs import exit_code, log_progress, new_folder, refuse_filled
+from mmrank.outputs import InputError, exit_code, log_progress, new_folder, refuse_filled
 
 logger = logging.getLogger("mmrank.import_encoder")
 
@@ -133,6 +133,9 @@ def _run(args: argparse.Namespace) -> None:
     if is_tower(args.folder):
         _run_tower(args)
         return
+    of_tower = [name for name in ("padding", "mean", "std") if getattr(args, name) is not None]
+    if of_tower:
+        raise InputError(f"--{of_tower[0]}: for the state file of an image tower; leave it out")
     choices = Choices(
         pooling=args.pooling,
         normalize=args.normalize,

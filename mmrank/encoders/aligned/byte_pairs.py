@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from mmrank.encoders.portable.unicode import normalize_utf8
 
-MOST_BYTES = 512  # of a word; the tokens of what follows are seldom within a text's first 77
+_MOST_BYTES = 4  # of a word for each token of a text; so few become one in no word that long
 _SPACE = r"[\s\p{Z}\x{1c}-\x{1f}\x{85}\v]+"
 # Python's `[^\s\p{L}\p{N}]+`, white space being a space by then.
 _WORD = r"'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^ \p{L}\p{N}]+"
@@ -47,8 +47,8 @@ class BytePairTokens(tf.keras.layers.Layer):
     """Token ids [N, T] int32 and their mask [N, T] int32 of texts [N]; T is the longest's length.
 
     Texts come in NFC and lowered, and white space is one space. A word is an English ending after
-    an apostrophe, a run of letters, one digit, or a run of other marks. What looks like a start or
-    an end in a text is text.
+    an apostrophe, a run of letters, one digit, or a run of other marks, and is read to its first
+    4 · `max_tokens` bytes. What looks like a start or an end in a text is text.
 
     Masking: padding has the id of the end and mask 0.
 
@@ -85,7 +85,7 @@ class BytePairTokens(tf.keras.layers.Layer):
 
     def _pieces(self, words: tf.Tensor) -> tf.RaggedTensor:
         """The pieces [W, n] int32 of words [W] that are not empty."""
-        letters = tf.strings.bytes_split(tf.strings.substr(words, 0, MOST_BYTES))
+        letters = tf.strings.bytes_split(tf.strings.substr(words, 0, _MOST_BYTES * self.max_tokens))
         numbers = tf.reshape(tf.io.decode_raw(letters.flat_values, tf.uint8), [-1])
         of_word = letters.value_rowids()
         last = tf.concat([of_word[1:] != of_word[:-1], tf.ones_like(of_word[:1], tf.bool)], 0)

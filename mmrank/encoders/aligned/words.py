@@ -11,7 +11,7 @@ import numpy as np
 from mmrank.encoders.aligned.byte_pairs import BytePairs
 from mmrank.encoders.aligned.shapes import TOKENIZER_CONFIG, read_json
 from mmrank.encoders.aligned.sticky_pieces import StickyPieces
-from mmrank.encoders.sentence_proto import CONTROL, read_pieces
+from mmrank.encoders.sentence_proto import CONTROL, begins_with_space, read_pieces
 from mmrank.outputs import InputError, shown
 
 VOCABULARY, MERGES, FAST, PIECES = "vocab.json", "merges.txt", "tokenizer.json", "spiece.model"
@@ -84,6 +84,8 @@ def read_sticky_pieces(path: pathlib.Path, rows: int) -> StickyPieces:
             f"{file}: {len(pieces)} pieces, but the tower has {rows} tokens; the two are of "
             "different models"
         )
+    if not begins_with_space(model):
+        raise InputError(f"{file}: puts no space before a text, as SigLIP's does")
     control = {piece.text: number for number, piece in enumerate(pieces) if piece.kind == CONTROL}
     given = read_json(path / TOKENIZER_CONFIG, needed=False)
     marks: list[int] = []

@@ -12,6 +12,7 @@ import scipy.special
 import sentencepiece
 import tensorflow as tf
 import tensorflow_hub
+from tensorflow.core.protobuf import saved_model_pb2
 
 from mmrank import import_encoder
 from mmrank.config import ConfigError
@@ -177,6 +178,15 @@ def test_clip(clip, clip_words, pixels):
     assert len(gradients) == 2 + 16 * 2 + 2 + 1
     for gradient in gradients:
         assert np.isfinite(tf.convert_to_tensor(gradient)).all()
+
+
+def test_the_text_tower_needs_no_ops_but_tensorflows_own(clip):
+    file = clip[1] / "text" / "saved_model.pb"
+    graph = saved_model_pb2.SavedModel.FromString(file.read_bytes()).meta_graphs[0].graph_def
+    functions = {f.signature.name for f in graph.library.function}
+    nodes = [*graph.node, *(n for f in graph.library.function for n in f.node_def)]
+    assert "SegmentMin" in {n.op for n in nodes}
+    assert {n.op for n in nodes} - functions <= set(dir(tf.raw_ops))
 
 
 def test_another_activation_and_epsilon_and_pytorchs_file(folder_of, clip_words, tmp_path, pixels):

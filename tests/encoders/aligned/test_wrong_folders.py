@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import pathlib
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import safetensors.numpy
+import sentencepiece
 
 from mmrank import import_encoder
 
@@ -93,9 +95,24 @@ def test_a_tensor_of_another_shape_and_one_too_many(folder_of, tmp_path, told):
     assert "vision_model.head.extra has no place in it" in said
 
 
+def test_a_vocabulary_of_another_kind(folder_of, tmp_path, told):
+    folder = folder_of(tmp_path / "hf", "siglip")
+    made = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(["red summer dress"] * 5),
+        model_writer=made,
+        vocab_size=12,
+        add_dummy_prefix=False,
+        minloglevel=2,
+    )
+    (folder / "spiece.model").write_bytes(made.getvalue())
+    assert f"{folder / 'spiece.model'}: puts no space before a text" in told(folder)
+
+
 def test_choices_that_these_towers_do_not_have(folder_of, tmp_path, told):
     clip, siglip = (folder_of(tmp_path / kind, kind) for kind in ("clip", "siglip"))
     assert "--pooling: not for a model of type 'clip'" in told(clip, "--pooling", "mean")
+    assert "--mean: for the state file of an image tower" in told(clip, "--mean", "1", "1", "1")
     assert "max_tokens is 13; the model in" in told(clip, "--max-tokens", "13")
     assert "--max-tokens: not for a model of type" in told(siglip, "--max-tokens", "9")
     assert "model_type is 'clip', not 'siglip'" in told(clip, "--type", "siglip")
