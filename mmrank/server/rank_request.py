@@ -185,6 +185,8 @@ def write_reply(card: Card, model: str, version: int, ranked: StagedList) -> byt
         "absent": {n: round(v, DIGITS) for n, v in ranked.absent.items() if v > 0},
         "store_away": ranked.away,
     }
+    if ranked.unused:
+        reply["features_unused"] = ranked.unused
     if shares is not None:
         reply["shares"] = dict(zip(shares.names, _rounded(shares.overall), strict=True))
         for name, table in (("shares", shares.shares), ("effects", shares.effects)):
