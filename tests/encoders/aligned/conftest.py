@@ -68,6 +68,7 @@ def clip_shapes(words: int, layers: int) -> dict[str, tuple[int, ...]]:
     return {
         "text_model.embeddings.token_embedding.weight": (words, TEXT),
         "text_model.embeddings.position_embedding.weight": (POSITIONS, TEXT),
+        "text_model.embeddings.position_ids": (1, POSITIONS),  # as older files have them
         **block_shapes("text_model", TEXT, layers),
         **norm_shapes("text_model.final_layer_norm", TEXT),
         "text_projection.weight": (PROJECTION, TEXT),

@@ -189,7 +189,9 @@ def test_the_text_tower_needs_no_ops_but_tensorflows_own(clip):
     assert {n.op for n in nodes} - functions <= set(dir(tf.raw_ops))
 
 
-def test_another_activation_and_epsilon_and_pytorchs_file(folder_of, clip_words, tmp_path, pixels):
+def test_another_activation_and_epsilon_under_pytorchs_name(
+    folder_of, clip_words, tmp_path, pixels
+):
     changed = {"hidden_act": "gelu", "layer_norm_eps": 1e-2}
     folder = folder_of(tmp_path / "hf", "clip", text=changed, vision=changed)
     reference = Reference(folder)
