@@ -26,7 +26,7 @@ from mmrank.server.versions import (
     Model,
     VersionStatus,
 )
-from mmrank.serving.versions import versions
+from mmrank.serving.versions import version_folder, versions
 
 # Seconds for which what prepares a version lets requests go first; under full load it would starve.
 PATIENCE = 20.0
@@ -178,12 +178,14 @@ class VersionManager:
         there = [
             n
             for n in versions(self._base)
-            if n not in self._broken or stamp_of(self._base / str(n)) != self._broken[n]
+            if n not in self._broken or stamp_of(version_folder(self._base, n)) != self._broken[n]
         ]
         while patient:
             new = set(self.model.wanted(there)) - self.loaded.keys()
             restless = {
-                n for n in new if not self._arrivals.rested(n, stamp_of(self._base / str(n)))
+                n
+                for n in new
+                if not self._arrivals.rested(n, stamp_of(version_folder(self._base, n)))
             }
             if not restless:
                 break
@@ -191,7 +193,7 @@ class VersionManager:
         return there
 
     async def _load(self, number: int) -> None:
-        folder = self._base / str(number)
+        folder = version_folder(self._base, number)
         self._say(VersionStatus(number, START))
         stamp = await asyncio.to_thread(stamp_of, folder)
         self._say(VersionStatus(number, LOADING))
@@ -252,4 +254,4 @@ class VersionManager:
 
     def _why(self, number: int) -> str:
         status = self.status.get(number)
-        return status.message if status else f"{self._base / str(number)} is not there"
+        return status.message if status else f"{version_folder(self._base, number)} is not there"

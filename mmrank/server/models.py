@@ -25,7 +25,7 @@ from mmrank.server.servable import DEFAULT_SIGNATURE, Servable
 from mmrank.server.signature import Tensors
 from mmrank.server.versions import Model, VersionStatus, check_model
 from mmrank.serving.batching import BATCHING
-from mmrank.serving.versions import versions
+from mmrank.serving.versions import version_folder, versions
 
 Check = Callable[[str, Tensors], Awaitable[None]]
 Observe = Callable[[int, Tensors, Tensors], None]
@@ -275,5 +275,5 @@ def _parameters(batching: Batching, base: pathlib.Path) -> Batching:
         return batching
     if batching.file != "auto":
         return read_batching(pathlib.Path(batching.file), batching)
-    file = base / str(max(versions(base), default=0)) / BATCHING
+    file = version_folder(base, max(versions(base), default=0)) / BATCHING
     return read_batching(file, batching) if file.is_file() else batching

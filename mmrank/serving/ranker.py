@@ -18,7 +18,7 @@ from mmrank.serving.card import REMEDY, Card, read_card
 from mmrank.serving.checksums import verify_checksums, verify_signature
 from mmrank.serving.graph_check import check_graph
 from mmrank.serving.request import Arrays, Inputs, RankError, item_id, refuse_frame
-from mmrank.serving.versions import versions
+from mmrank.serving.versions import version_folder, versions
 
 SCORES = "scores"
 SMALLEST = float(np.finfo(np.float32).tiny)  # of a chance that has a logarithm
@@ -266,7 +266,7 @@ def export_folder(path: pathlib.Path) -> pathlib.Path:
     Raises:
       RankError: There is none.
     """
-    numbered = [path / str(n) for n in versions(path)] if path.is_dir() else []
+    numbered = [version_folder(path, n) for n in versions(path)] if path.is_dir() else []
     for folder in (path, *reversed(numbered)):
         if (folder / "saved_model.pb").is_file():
             return folder

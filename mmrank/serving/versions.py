@@ -21,11 +21,31 @@ MOST_DIGITS = len(str(LARGEST))
 def versions(out: pathlib.Path) -> list[int]:
     """The numbers of the exports in a folder, in ascending order.
 
-    A folder such as `0008`, or of a number beyond 64 bits, which no request could name, is none.
+    A number may have zeros before it, as TensorFlow Serving takes it. One beyond 64 bits, which no
+    request could name, is none.
     """
+    return sorted(_folders(out))
+
+
+def version_folder(out: pathlib.Path, number: int) -> pathlib.Path:
+    """The folder of a version; of several, such as 1 and 001, the one with the shortest name.
+
+    Args:
+      out: Folder of the numbered exports.
+      number: The version, which need not be there.
+    """
+    return out / (_folders(out) if out.is_dir() else {}).get(number, str(number))
+
+
+def _folders(out: pathlib.Path) -> dict[int, str]:
+    """The names of the numbered folders by their numbers."""
     names = [p.name for p in out.iterdir()]
-    numbers = [int(n) for n in names if n.isascii() and n.isdigit() and len(n) <= MOST_DIGITS]
-    return sorted(n for n in numbers if n <= LARGEST and str(n) in names)
+    numbered = [n for n in names if n.isascii() and n.isdigit() and len(n) <= MOST_DIGITS]
+    found: dict[int, str] = {}
+    for name in sorted(numbered, key=len, reverse=True):
+        if int(name) <= LARGEST:
+            found[int(name)] = name
+    return found
 
 
 def write_version(out: pathlib.Path, fill: Callable[[pathlib.Path], None]) -> pathlib.Path:
