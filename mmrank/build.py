@@ -15,7 +15,6 @@ from mmrank.config import (
     CALIBRATION_FILE,
     CONFIG_FILE,
     FEATURES_FILE,
-    MODELS,
     NETWORK,
     STATE_FILE,
     TREES_FILE,
@@ -34,65 +33,18 @@ from mmrank.features import Features, make_features
 from mmrank.fusion import make_fusion
 from mmrank.goals import (
     UNCERTAINTY,
-    build_loss,
     build_outputs,
     build_position_towers,
-    check_task_weights,
 )
 from mmrank.matching.cross_encoder import CrossEncoder
-from mmrank.matching.pieces import NO_WEIGHTS
 from mmrank.models import RankingModel, present_name, ranking_model, with_trees
 from mmrank.outputs import one_line, read_json
 from mmrank.ranking.heads import ListwiseHead, find_rank_model
-from mmrank.ranking.position_tower import FORMS
 from mmrank.ranking.task_outputs import TaskOutputs
 from mmrank.ranking.tasks import chains
 from mmrank.schema import Schema, did_you_mean, load_schema
 from mmrank.scoring import ListScorer, hide, match_features, traced_matches, without
 from mmrank.trees.blend import Blend
-from mmrank.trees.grow import check_installed
-
-MATCHES = ("auto", "none")
-MOST_DEPTH = 10  # of trees: a level more doubles their leaves
-TPU = "tpu"
-
-
-def check_config(config: Config) -> None:
-    """Checks every name in a config that some table resolves, before anything slow begins.
-
-    Raises:
-      ConfigError: A loss, fusion, rank model or option that there is not.
-    """
-    try:
-        check_cross(config)
-        check_trees(config)
-        build_loss(config.training.loss)
-        make_fusion(config.model.fusion.name, config.model.fusion.options)
-        outputs = build_outputs(config)
-        build_head(config.model.head, config.model.multitask, outputs)
-        check_task_weights(config)
-        _check_members(config)
-        if config.model.match not in MATCHES:
-            raise ValueError(
-                f"model.match: unknown {config.model.match!r}; known: {', '.join(MATCHES)}"
-            )
-        build_position_towers(config.training.tasks)
-        if config.training.loss.name in FORMS and not config.training.tasks:
-            raise ValueError(
-                f"training.loss: {config.training.loss.name} learns from clicks and positions; "
-                "name it as the loss of a task, under training.tasks"
-            )
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
-
-
-def _check_members(config: Config) -> None:
-    if config.model.head.members > 1 and (config.training.tasks or config.model.cross is not None):
-        what = "tasks" if config.training.tasks else "a cross-encoder"
-        raise ValueError(
-            f"model.head.members: {config.model.head.members} towers are for one score on grades "
-            f"and do not go with {what}; give it 1"
-        )
 
 
 def build_features(config: Config, schema: Schema) -> Features:
@@ -105,67 +57,6 @@ def build_features(config: Config, schema: Schema) -> Features:
         match=config.model.match == "auto" and not _reads_alone(config),
         cross=config.model.cross,
     )
-
-
-def check_cross(config: Config) -> None:
-    """Checks what a config says of a cross-encoder, as far as it needs no dataset.
-
-    Raises:
-      ValueError: A value is impossible, or two do not go together.
-    """
-    cross = config.model.cross
-    if cross is None:
-        return
-    for key in ("sub_batch", *(["rescore"] if cross.rescore is not None else [])):
-        if getattr(cross, key) < 1:
-            raise ValueError(f"model.cross.{key}: {getattr(cross, key)}; give 1 or more")
-    if cross.weights == NO_WEIGHTS and cross.hidden % cross.heads:
-        raise ValueError(
-            f"model.cross: {cross.hidden} hidden units are not a multiple of {cross.heads} heads"
-        )
-    if cross.alone and cross.rescore is not None:
-        raise ValueError("model.cross: rescore needs a first score, which alone leaves out")
-    if cross.alone and config.training.tasks:
-        raise ValueError("model.cross.alone: works on grades; leave training.tasks out")
-    if cross.rescore is not None and len(config.training.tasks) > 1:
-        raise ValueError("model.cross.rescore: works on one score; with several tasks leave it out")
-    if config.training.strategy == TPU:
-        raise ValueError(
-            "model.cross: reads pairs of any number, which strategy tpu cannot; distil it into a "
-            "ranker without"
-        )
-
-
-def check_trees(config: Config) -> None:
-    """Checks what a config says of trees, as far as it needs no dataset.
-
-    Raises:
-      ValueError: A value is impossible, or two do not go together.
-      MissingExtra: CatBoost is not installed.
-    """
-    name, trees = config.model.name, config.model.trees
-    if name not in MODELS:
-        raise ValueError(f"model.name: unknown {name!r}{did_you_mean(name, MODELS)}")
-    if name == NETWORK:
-        return
-    if config.training.tasks:
-        raise ValueError(f"model.name: {name} learns from grades alone; leave training.tasks out")
-    if config.data.records is not None:
-        raise ValueError(f"model.name: {name} grows trees on tables; leave data.records out")
-    if config.training.popularity_weight:
-        raise ValueError(
-            f"model.name: {name} counts all rows alike; leave training.popularity_weight out"
-        )
-    if not trees.losses or not trees.depths:
-        raise ValueError("model.trees: name at least one of losses, and of depths")
-    if not all(1 <= depth <= MOST_DEPTH for depth in trees.depths):
-        raise ValueError(f"model.trees.depths: {list(trees.depths)}; give 1 to {MOST_DEPTH}")
-    for key in ("rounds", "patience"):
-        if getattr(trees, key) < 1:
-            raise ValueError(f"model.trees.{key}: {getattr(trees, key)}; give 1 or more")
-    if not 0 < trees.learning_rate <= 1:
-        raise ValueError(f"model.trees.learning_rate: {trees.learning_rate}; give 0 < rate <= 1")
-    check_installed()
 
 
 def build_cross(config: Config, features: Features, outputs: int) -> CrossEncoder | None:
@@ -230,8 +121,8 @@ def build_model(
     )
     if config.model.name != NETWORK and model.plain is None:
         raise ConfigError(
-            f"model.name: {config.model.name} reads match features, numbers and vectors, of which "
-            "there are none; take network"
+            f"model.name: {config.model.name} reads match features, numbers, vectors and "
+            "categories, of which there are none; take network"
         )
     return model
 

@@ -14,7 +14,8 @@ import scipy.sparse as sp
 
 from mmrank.collaborative.matrix import read_interactions
 from mmrank.data.content import content_bags
-from mmrank.data.tables import DataError, Dataset, load_dataset
+from mmrank.data.tables import DataError, Dataset
+from mmrank.data.validation import checked_dataset
 from mmrank.outputs import check_target, exit_code, log_progress, whole_file
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def _run(args: argparse.Namespace) -> None:
         raise DataError("--lists are written with --of users alone")
     if not 0 <= args.beta < np.inf:
         raise DataError(f"--beta {args.beta:g}: name a number of 0 or more")
-    dataset = load_dataset(args.data)
+    dataset = checked_dataset(args.data, training=False)
     if args.column in dataset.catalog or f"user_{args.column}" in dataset.lists:
         raise DataError(f"--column {args.column}: there is such a column; name another one")
     if args.of == "items":

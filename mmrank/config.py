@@ -11,11 +11,12 @@ import pathlib
 import types
 import typing
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import yaml
 
 from mmrank.outputs import UserError, shown
+from mmrank.ranges import Count, Dropped, Kept, OneOf, Positive, Range, Seed, Share, Weight, Whole
 from mmrank.schema import did_you_mean
 from mmrank.schema.yaml_text import read_yaml, read_yaml_file
 
@@ -25,6 +26,9 @@ CALIBRATION_FILE = "calibration.json"
 TREES_FILE = "trees.json"
 NETWORK, HYBRID, TREES = MODELS = ("network", "hybrid", "trees")
 TEACHER_FILE = "teacher.json"  # of a run that learned from another
+TEACHER_FOLDER = "teacher"  # where a ranker that was trained for that has its run
+NO_TEACHER, SELF = "none", "self"
+MOST_DEPTH = 10  # of trees: a level more doubles their leaves
 T = TypeVar("T")
 
 
@@ -44,12 +48,12 @@ class Simulate:
         others do not.
     """
 
-    items: int = 2000
-    queries: int = 3000
-    users: int = 500
-    seed: int = 0
-    clips: float = 0.0
-    sounds: float = 0.0
+    items: Count = 2000
+    queries: Count = 3000
+    users: Count = 500
+    seed: Seed = 0
+    clips: Share = 0.0
+    sounds: Share = 0.0
     kind: str = "overlapping"
 
 
@@ -72,12 +76,12 @@ class Data:
 
     path: str | None = None
     simulate: Simulate | None = None
-    buckets: tuple[int, ...] = (8, 16, 32, 64, 128, 256)
-    max_candidates: int = 256
+    buckets: tuple[Count, ...] = (8, 16, 32, 64, 128, 256)
+    max_candidates: Annotated[int, Range(2)] = 256
     cache: str | None = "auto"
     records: str | None = None
-    window_lists: int = 512
-    fit_lists: int = 100_000
+    window_lists: Count = 512
+    fit_lists: Count = 100_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,16 +112,16 @@ class Head:
       linear: Whether a linear function of the candidate's vector is added to each tower's score.
     """
 
-    hidden: tuple[int, ...] = (128, 64)
-    dropout: float = 0.1
+    hidden: tuple[Count, ...] = (128, 64)
+    dropout: Dropped = 0.1
     rank_model: str | None = None
-    attention_layers: int | None = None
-    attention_heads: int = 2
-    attention_width: int = 64
-    gru_units: int = 64
-    gru_top: int | None = None
+    attention_layers: Whole | None = None
+    attention_heads: Count = 2
+    attention_width: Count = 64
+    gru_units: Count = 64
+    gru_top: Count | None = None
     gru_bidirectional: bool = False
-    members: int = 1
+    members: Count = 1
     linear: bool = False
 
 
@@ -137,10 +141,10 @@ class Trees:
     """
 
     losses: tuple[str, ...] = ("QueryRMSE", "YetiRank")
-    depths: tuple[int, ...] = (6,)
-    rounds: int = 500
-    learning_rate: float = 0.05
-    patience: int = 50
+    depths: tuple[Annotated[int, Range(1, MOST_DEPTH)], ...] = (6,)
+    rounds: Count = 500
+    learning_rate: Kept = 0.05
+    patience: Count = 50
 
 
 @dataclasses.dataclass(frozen=True)
@@ -173,17 +177,17 @@ class Cross:
 
     weights: str = "none"
     query: str = "query"
-    fields: Mapping[str, int] = dataclasses.field(default_factory=dict)
-    query_tokens: int = 16
-    vocabulary_size: int = 8000
-    layers: int = 2
-    heads: int = 4
-    hidden: int = 128
-    intermediate: int = 256
-    rescore: int | None = None
+    fields: Mapping[str, Count] = dataclasses.field(default_factory=dict)
+    query_tokens: Count = 16
+    vocabulary_size: Count = 8000
+    layers: Count = 2
+    heads: Count = 4
+    hidden: Count = 128
+    intermediate: Count = 256
+    rescore: Count | None = None
     alone: bool = False
     trainable: bool = True
-    sub_batch: int = 64
+    sub_batch: Count = 64
     recompute: bool = True
 
 
@@ -209,10 +213,10 @@ class Model:
     """
 
     name: str = NETWORK
-    width: int = 64
+    width: Count = 64
     encoders: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     drop: tuple[str, ...] = ()
-    modality_dropout: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    modality_dropout: Mapping[str, Dropped] = dataclasses.field(default_factory=dict)
     match: str = "auto"
     cross: Cross | None = None
     fusion: Fusion = Fusion()
@@ -254,9 +258,9 @@ class PositionBias:
 
     name: str = "none"
     propensities: str | None = None
-    clip: float = 0.05
-    dropout: float = 0.1
-    behaviours: int = 2
+    clip: Kept = 0.05
+    dropout: Dropped = 0.1
+    behaviours: Count = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -276,7 +280,7 @@ class Task:
 
     label: str | None = None
     loss: Loss = Loss(name="sigmoid_cross_entropy_loss")
-    weight: float = 1.0
+    weight: Weight = 1.0
     transform: str | None = None
     among: str | None = None
     given: str | None = None
@@ -306,6 +310,25 @@ class FineTune:
 
 
 @dataclasses.dataclass(frozen=True)
+class Teacher:
+    """Another ranker's opinion in the labels of the training lists.
+
+    Attributes:
+      run: `none`; `self`, a ranker of the same config, trained first; `trees`, trees alone, grown
+        first; or the folder of a trained run, such as one with a cross-encoder. What is trained
+        first stays in RUN/teacher.
+      temperature: What the teacher's scores are divided by; above 1 its opinion spreads over more
+        candidates.
+      share: Of the teacher in the labels; the rest is the grades'. A list without a grade above 0
+        has the teacher's opinion alone.
+    """
+
+    run: str = "none"
+    temperature: Positive = 1.0
+    share: Kept = 0.5
+
+
+@dataclasses.dataclass(frozen=True)
 class Training:
     """The optimisation.
 
@@ -330,6 +353,7 @@ class Training:
       popularity_weight: Rows weigh (1 + training events of the item)^−power, of mean 1 and capped;
         0 for equal weights.
       pseudo_weight: What rows weigh whose grade a ranker gave (the label `pseudo`).
+      teacher: See there; labels become probabilities, which softmax_loss learns.
       mixed_precision: float32, mixed_bfloat16 or mixed_float16.
       deterministic: Make every TensorFlow op deterministic (slower).
       fine_tune: How encoders learn, by feature name or by kind, and the cross-encoder's BERT under
@@ -337,22 +361,23 @@ class Training:
     """
 
     strategy: str = "auto"
-    batch_lists: int = 16
-    epochs: int = 10
-    block_lists: int = 1
-    steps_per_epoch: int | None = None
+    batch_lists: Count = 16
+    epochs: Count = 10
+    block_lists: Count = 1
+    steps_per_epoch: Count | None = None
     loss: Loss = Loss()
     tasks: Mapping[str, Task] = dataclasses.field(default_factory=dict)
     task_weights: str = "fixed"
     select_by: str | None = None
     select_metric: str = "ndcg@10"
-    learning_rate: float = 1e-3
-    warmup: float = 0.05
-    weight_decay: float = 1e-4
-    clip_norm: float = 1.0
-    patience: int = 3
-    popularity_weight: float = 0.0
-    pseudo_weight: float = 1.0
+    learning_rate: Positive = 1e-3
+    warmup: Share = 0.05
+    weight_decay: Weight = 1e-4
+    clip_norm: Positive = 1.0
+    patience: Count = 3
+    popularity_weight: Weight = 0.0
+    pseudo_weight: Weight = 1.0
+    teacher: Teacher = Teacher()
     mixed_precision: str = "float32"
     deterministic: bool = False
     fine_tune: Mapping[str, FineTune] = dataclasses.field(default_factory=dict)
@@ -380,11 +405,11 @@ class Evaluation:
 
     split: str = "test"
     baselines: tuple[str, ...] = ("random", "popularity", "bm25")
-    peer_trials: int = 12
+    peer_trials: Count = 12
     dense: str | None = None
     without: tuple[str, ...] = ()
     no_relevant: str = "skip"
-    relevant_grade: float = 1.0
+    relevant_grade: Positive = 1.0
     calibration: str = "none"
 
 
@@ -392,7 +417,7 @@ class Evaluation:
 class Config:
     """A whole run."""
 
-    seed: int = 0
+    seed: Seed = 0
     data: Data = Data()
     model: Model = Model()
     training: Training = Training()
@@ -491,11 +516,11 @@ def from_mapping(cls: type[T], plain: Mapping[str, Any], where: str) -> T:
       where: Start of every error message: the file, or the file and section.
 
     Raises:
-      ConfigError: An unknown key or a value of the wrong type.
+      ConfigError: An unknown key, or a value of the wrong type or out of its range.
     """
     if not isinstance(plain, Mapping):
         raise ConfigError(f"{where}: expected a section with keys, got {shown(plain)}")
-    hints = typing.get_type_hints(cls)
+    hints = typing.get_type_hints(cls, include_extras=True)
     names = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]
     for key in plain:
         if key not in names:
@@ -506,6 +531,12 @@ def from_mapping(cls: type[T], plain: Mapping[str, Any], where: str) -> T:
 
 def _fit(hint: Any, value: Any, where: str) -> Any:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Annotated:
+        fitted = _fit(arguments[0], value, where)
+        for mark in arguments[1:]:
+            if isinstance(mark, (Range, OneOf)) and fitted not in mark:
+                raise ConfigError(f"{where}: {value!r}; give {mark}")
+        return fitted
     if origin in (types.UnionType, typing.Union):
         if value is None:
             return None
@@ -519,7 +550,7 @@ def _fit(hint: Any, value: Any, where: str) -> Any:
     if origin is not None and issubclass(origin, Mapping):
         if not isinstance(value, Mapping):
             raise ConfigError(f"{where}: expected a section with keys, got {shown(value)}")
-        if dataclasses.is_dataclass(arguments[1]):
+        if dataclasses.is_dataclass(arguments[1]) or typing.get_origin(arguments[1]) is Annotated:
             return {k: _fit(arguments[1], v, f"{where}: {k}") for k, v in value.items()}
         return dict(value)
     if hint is float and isinstance(value, str):

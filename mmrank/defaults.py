@@ -27,7 +27,9 @@ FEW, MANY = 500, 5000  # training lists below which a ranker is small, and from 
 STEPS = 1500  # what a ranker from nothing takes to settle
 SAMPLE = 2000  # texts looked at
 NO_TREES = ("tasks", "popularity_weight")  # of training, which trees know nothing of
-PLAIN = ("number", "vector")  # kinds that trees read as they are
+PLAIN = ("number", "vector")  # kinds that are numbers as they stand
+WORDS = ("category", "tags")  # kinds that may stand beside them in a shop of plain numbers
+TOKENS = 16  # of items, from which on each is narrow
 MEDIA = ("image", "video", "audio", "history")  # kinds whose worth a report tells unasked
 
 
@@ -99,6 +101,7 @@ def choices(
     epochs = int(np.clip(round(STEPS / steps), 3, 20))
     chosen = [
         *(_trees(schema, dataset) if trees else []),
+        *(_plain_numbers(schema, dataset) if trees else []),  # what is chosen first stays
         Choice("model.width", width, rows),
         *_encoders(schema, dataset, small, large),
         Choice("model.head.hidden", [2 * width, width], "twice and once the width"),
@@ -131,6 +134,34 @@ def _trees(schema: Schema, dataset: Dataset) -> list[Choice]:
         why = "without CatBoost; pip install 'mmrank[trees]' sets trees beside it"
         return [Choice("model.name", NETWORK, why)]
     return [Choice("model.name", HYBRID, "grades, and numbers or words that trees can read")]
+
+
+def _plain_numbers(schema: Schema, dataset: Dataset) -> list[Choice]:
+    """The recipe for rankers of plain numbers and grades, where there is nothing else to read.
+
+    It was chosen on the validation lists of MQ2008 and OHSUMED, see docs/results.md.
+    """
+    features = schema.side("item", "query", "user", "pair")
+    kinds = [f.kind for f in features]
+    numbers = sorted({k for k in kinds if k in PLAIN})
+    if schema.label("grade") is None or not numbers or not {*kinds} <= {*PLAIN, *WORDS}:
+        return []
+    softmax = Choice("training.loss", {"name": "softmax_loss"}, "grades over plain features")
+    scaled = {"quantiles": 200, "deviations": True, "layers": 0, "norm": False}
+    return [
+        Choice("model.width", 64 if len(kinds) <= TOKENS else 16, f"{len(kinds)} plain features"),
+        *(
+            Choice(f"model.encoders.{kind}", scaled, "numbers of any scale, as they are")
+            for kind in numbers
+        ),
+        Choice("model.head.hidden", [64, 32], "plain features"),
+        Choice("model.head.dropout", 0.3, "plain features"),
+        Choice("model.head.members", 8, "an ensemble in one network"),
+        Choice("model.head.linear", True, "numbers may speak for themselves"),
+        *([] if _are_means(schema, dataset) else [softmax]),
+        Choice("training.learning_rate", 1e-3, "plain features"),
+        Choice("training.weight_decay", 1e-2, "plain features"),
+    ]
 
 
 def _encoders(schema: Schema, dataset: Dataset, small: bool, large: bool) -> list[Choice]:
@@ -178,8 +209,7 @@ def _goals(schema: Schema, dataset: Dataset) -> list[Choice]:
     """What is learned: the grade, or without one the labels of behaviour that there are."""
     label = schema.label("grade")
     if label is not None:
-        grades = as_numbers(_seen(dataset)[label.column])
-        if (grades[~np.isnan(grades)] % 1 != 0).any():
+        if _are_means(schema, dataset):
             loss = {"name": "mean_squared_loss"}
             return [Choice("training.loss", loss, "grades between whole numbers are means")]
         loss = {"name": "softmax_loss", "lambda_weight": "ndcg_lambda_weight"}
@@ -192,6 +222,15 @@ def _goals(schema: Schema, dataset: Dataset) -> list[Choice]:
     if len(found) == 1:
         tasks = {found[0]: {"loss": {"name": "softmax_loss"}}}
     return [Choice("training.tasks", tasks, "the schema has no grade")]
+
+
+def _are_means(schema: Schema, dataset: Dataset) -> bool:
+    """Whether some grade lies between whole numbers."""
+    label = schema.label("grade")
+    if label is None:
+        return False
+    grades = as_numbers(_seen(dataset)[label.column])
+    return bool((grades[~np.isnan(grades)] % 1 != 0).any())
 
 
 def _left_out(schema: Schema, dataset: Dataset) -> list[Choice]:

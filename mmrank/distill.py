@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from mmrank.config import NETWORK, TEACHER_FILE, Config, ConfigError, Loss, load_config
-from mmrank.data.tables import DataError, Dataset, load_dataset
-from mmrank.data.validation import validate_dataset
+from mmrank.data.tables import DataError, Dataset
+from mmrank.data.validation import checked_dataset
 from mmrank.outputs import exit_code, log_progress, refuse_filled, write_whole
 
 if TYPE_CHECKING:
@@ -96,15 +96,15 @@ def _run(args: argparse.Namespace) -> None:
         raise DataError(f"{args.run}: no such folder; train a run with `python -m mmrank.train`")
     _check_out(args)
 
-    from mmrank.build import check_config, load_run
+    from mmrank.build import load_run
+    from mmrank.config_checks import check_config
     from mmrank.training.loop import train_run
     from mmrank.training.taught import TaughtLists
 
     check_config(config)
     teacher = load_run(args.run)
     folder = teacher.data if args.data is None else args.data
-    validate_dataset(folder).raise_if_errors()
-    dataset = load_dataset(folder)
+    dataset = checked_dataset(folder)
     train = dataset.rows("train")
     logger.info("the teacher scores %s training candidates", f"{len(train):,}")
     lists = TaughtLists(dataset, teacher.score(dataset, train), args.temperature, args.share)

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from mmrank.config import ConfigError
-from mmrank.data.tables import DataError, load_dataset
+from mmrank.data.tables import DataError
+from mmrank.data.validation import checked_dataset
 from mmrank.outputs import InputError, exit_code, log_progress, require_extra
 from mmrank.schema import did_you_mean
 from mmrank.server.monitor.config import Drift
@@ -97,7 +98,7 @@ def _of_data(reference: Reference, folder: pathlib.Path, split: str) -> Counts:
     """The counts of a prepared dataset's lists."""
     if not folder.is_dir():
         raise InputError(f"--data: {folder}: no such folder")
-    dataset = load_dataset(folder)
+    dataset = checked_dataset(folder, training=False)
     watched = {b.feature for b in reference.bins}
     there = {f.name for f in dataset.schema.side("item", "query", "user", "pair")}
     for name in watched:

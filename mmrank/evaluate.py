@@ -16,6 +16,7 @@ import numpy as np
 
 from mmrank.data.run_state import changed_tables
 from mmrank.data.tables import SPLITS, DataError, Dataset, load_dataset
+from mmrank.data.validation import checked_dataset
 from mmrank.evaluation.baselines import BASELINES
 from mmrank.evaluation.classify import Classification, classify
 from mmrank.evaluation.compared import (
@@ -218,7 +219,7 @@ def _prepare(args: argparse.Namespace) -> _Job:
     folder = run.data if args.data is None else args.data
     if args.data is None and not folder.is_dir():
         raise DataError(f"{folder}: the run's dataset is gone; name one with --data")
-    dataset = load_dataset(folder)
+    dataset = checked_dataset(folder, training=False)
     changed: tuple[str, ...] = ()
     if args.data is None:
         changed = changed_tables(run.tables, folder, dataset.schema)

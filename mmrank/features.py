@@ -241,18 +241,14 @@ class Features:
             left out of the model are passed over.
 
         Raises:
-          ConfigError: `hide` names what is no item feature, or a chance is not in [0, 1).
+          ConfigError: `hide` names what is no item feature.
         """
         hide = dict(hide or {})
         known = {f.name for f in self.schema.side("item")}
-        for name, rate in hide.items():
+        for name in hide:
             if name not in known:
                 raise ConfigError(
                     f"model.modality_dropout: no item feature {name!r}{did_you_mean(name, known)}"
-                )
-            if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 <= rate < 1:
-                raise ConfigError(
-                    f"model.modality_dropout: {name}: {rate!r} is not a chance in [0, 1)"
                 )
         shared: dict[str, Any] = {}
         made = []
@@ -267,7 +263,7 @@ class Features:
                     kind.input_spec(),
                     kind.around(shared[key]),
                     float(hide.get(kind.name, 0.0)),
-                    kind.plain,
+                    kind.as_numbers if kind.plain else None,
                     kind.unnormed,
                 )
             )

@@ -9,7 +9,8 @@ import pathlib
 import sys
 from collections.abc import Sequence
 
-from mmrank.data.tables import SPLITS, DataError, load_dataset
+from mmrank.data.tables import SPLITS, DataError
+from mmrank.data.validation import checked_dataset
 from mmrank.outputs import check_target, exit_code, log_progress, require_extra, write_whole
 
 EXAMPLE = """example:
@@ -93,7 +94,7 @@ def _run(args: argparse.Namespace) -> int:
             f"--modality: the run has no item feature {args.modality!r}; known: {known}"
         )
     folder = first.data if args.data is None else args.data
-    dataset = load_dataset(folder)
+    dataset = checked_dataset(folder, training=False)
     rows = dataset.rows(args.split)
     if len(rows) == 0:
         raise DataError(f"{folder}: the split {args.split!r} has no rows; choose another --split")

@@ -148,7 +148,7 @@ def ranking_model(
     }
     if not by_side["item"]:
         raise ValueError("a ranker needs a feature of side item")
-    _check_inputs(features, history)
+    check_input_names([f.name for f in features], history)
     encoders = Encoders()
     matcher, residual, rows = None, None, None
     pairs = shared_encoders(by_side["query"], by_side["item"]) if matching else []
@@ -246,15 +246,16 @@ def with_trees(model: RankingModel, blend: Blend) -> RankingModel:
     Raises:
       ValueError: The trees read other numbers than the ranker has, or it gives several scores.
     """
-    if model.plain_names != blend.names or isinstance(model.scorer.output, dict):
+    absent = [name for name in blend.names if name not in model.plain_names]
+    if model.plain is None or absent or isinstance(model.scorer.output, dict):
         raise ValueError("trees stand beside one score, and read the numbers that the ranker has")
-    scorer = blend.model(model.scorer, model.plain)
+    scorer = blend.model(model.scorer, model.plain, model.plain_names)
     return dataclasses.replace(model, scorer=scorer, blend=blend)
 
 
 def plain_widths(features: Sequence[FeatureEncoder]) -> dict[str, int]:
     """How many numbers each feature has that trees can read as they are, by name."""
-    return {f.name: math.prod(f.spec.shape[1:]) for f in features if f.plain}
+    return {f.name: math.prod(f.spec.shape[1:]) for f in features if f.plain is not None}
 
 
 def shared_encoders(
@@ -284,18 +285,26 @@ def match_parts(
     )
 
 
-def _check_inputs(features: Sequence[FeatureEncoder], history: str | None) -> None:
-    """Every input of the graphs has a name of its own; one shared would feed both silently."""
+def check_input_names(features: Sequence[str], history: str | None) -> None:
+    """Checks that every input of the graphs has a name of its own; one shared would feed both.
+
+    Args:
+      features: The names of the features.
+      history: The name of the history feature; None without one.
+
+    Raises:
+      ValueError: Two inputs would bear one name.
+    """
     taken = {SLOTS, MASK, "grades", "tokens", "present", "contexts", "contexts_present"}
     taken |= {MATCH, QUERY_MATCH}
     taken |= set(history_names("history").values()) | {"history_tokens", label_name("position")}
     if history is not None:
         taken |= set(history_names(history).values())
     for feature in features:
-        names = {feature.name, present_name(feature.name), terms_name(feature.name)}
+        names = {feature, present_name(feature), terms_name(feature)}
         if names & taken:
             raise ValueError(
-                f"feature {feature.name!r}: the input {sorted(names & taken)[0]!r} is in use; "
+                f"feature {feature!r}: the input {sorted(names & taken)[0]!r} is in use; "
                 "give the feature another name"
             )
         taken |= names

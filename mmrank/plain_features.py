@@ -10,7 +10,6 @@ import pandas as pd
 
 from mmrank.data.batches import ListArrays
 from mmrank.encoders.base import FeatureKind
-from mmrank.encoders.category import Category
 from mmrank.encoders.collaborative import Collaborative
 from mmrank.encoders.vector import Vector
 from mmrank.models import present_name
@@ -72,11 +71,8 @@ def plain_columns(fitted: Features, arrays: ListArrays) -> np.ndarray:
     columns = [np.zeros([len(arrays.candidates), 0], np.float32)]
     for kind in _plain(fitted):
         table, at = sides[kind.feature.side]
-        values = table[kind.name]
-        if isinstance(kind, Category):
-            words, known = len(kind.vocabulary), values - kind.options.oov_buckets
-            values = np.where(known >= 0, known, words)
-        values = values.astype(np.float32).reshape(len(values), -1)
+        values = kind.as_numbers(table[kind.name]).numpy()
+        values = values.reshape(len(values), -1)
         present = table[present_name(kind.name)]
         columns.append(np.where(present[:, None], values, np.float32(np.nan))[at])
     return np.concatenate(columns, 1)
@@ -84,7 +80,7 @@ def plain_columns(fitted: Features, arrays: ListArrays) -> np.ndarray:
 
 def _plain(fitted: Features) -> list[FeatureKind]:
     """The features that are plain, in the schema's order."""
-    return [k for k in fitted.columns.values() if k.plain or isinstance(k, Category)]
+    return [k for k in fitted.columns.values() if k.plain]
 
 
 def _names(kind: FeatureKind) -> Sequence[str]:

@@ -13,7 +13,8 @@ from tqdm import tqdm
 
 from mmrank.data.checks import as_numbers
 from mmrank.data.probes import PROBES
-from mmrank.data.tables import DataError, Dataset, load_dataset
+from mmrank.data.tables import DataError, Dataset
+from mmrank.data.validation import checked_dataset
 from mmrank.evaluation.confidence import Threshold, find_thresholds, given_grades
 from mmrank.outputs import exit_code, log_progress, new_folder, refuse_filled
 from mmrank.schema import PSEUDO, Feature, Schema, save_schema
@@ -75,7 +76,7 @@ def _run(args: argparse.Namespace) -> None:
     from mmrank.build import load_run
 
     run = load_run(args.run)
-    dataset = load_dataset(run.data if args.data is None else args.data)
+    dataset = checked_dataset(run.data if args.data is None else args.data, training=False)
     column = dataset.schema.feature("grade").column
     if PSEUDO in dataset.lists:
         raise DataError(f"{dataset.schema.lists.file}: has grades of a ranker already ({PSEUDO!r})")

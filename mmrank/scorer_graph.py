@@ -183,8 +183,9 @@ def _plain(
         for name in rows.query_numbers:
             add(name, tf.where(mask[..., None], asked[numbers_part(name)][:, None], 0.0))
     for feature in pair:
-        if feature.plain:
-            add(feature.name, flagged(inputs[feature.name], inputs[present_name(feature.name)]))
+        if feature.plain is not None:
+            numbers = feature.plain(inputs[feature.name])
+            add(feature.name, flagged(numbers, inputs[present_name(feature.name)]))
     if not columns:
         return None
     return tf.keras.Model(inputs, tf.concat(columns, -1), name="plain_numbers"), tuple(names)

@@ -7,7 +7,7 @@ one batch while the network is trained.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import tensorflow as tf
 
@@ -29,7 +29,7 @@ class FeatureEncoder:
       spec: Shape (first dimension None) and dtype of its input.
       encoder: Layer [N, ...] → [N, D']; features may share one.
       hide: Chance that training hides an item's present value.
-      plain: Whether its input is numbers that trees can read as they are.
+      plain: Inputs [...] → numbers [...] or [..., K] that trees read; None if they cannot.
       unnormed: Whether its token keeps the length that the encoder gave it.
     """
 
@@ -38,7 +38,7 @@ class FeatureEncoder:
     spec: tf.TensorSpec
     encoder: tf.keras.layers.Layer
     hide: float = 0.0
-    plain: bool = False
+    plain: Callable[[tf.Tensor], tf.Tensor] | None = None
     unnormed: bool = False
 
 
@@ -124,7 +124,7 @@ class MatchParts:
     Attributes:
       terms: Width of the rows of terms by feature, in their order in a row.
       vectors: Features whose encoders' own vectors follow.
-      numbers: Features whose inputs, and whether they are there, come last.
+      numbers: Features that trees read: their numbers, and whether they are there, come last.
     """
 
     terms: Mapping[str, int] = dataclasses.field(default_factory=dict)
@@ -138,11 +138,18 @@ class MatchParts:
             for n, width in self.terms.items()
         }
 
-    def rows(self, inputs: Tensors, embeddings: Tensors, presence: Tensors) -> Tensors:
+    def rows(
+        self,
+        features: Sequence[FeatureEncoder],
+        inputs: Tensors,
+        embeddings: Tensors,
+        presence: Tensors,
+    ) -> Tensors:
         """By name `match`, rows [N, W] float32 with zeros for what is absent; nothing if W is 0."""
+        plain = {f.name: f.plain(inputs[f.name]) for f in features if f.plain is not None}
         parts = [tf.where(presence[n][:, None], inputs[terms_name(n)], 0.0) for n in self.terms]
         parts += [UnitVectors()((embeddings[n], presence[n])) for n in self.vectors]
-        parts += [flagged(inputs[n], presence[n]) for n in self.numbers]
+        parts += [flagged(plain[n], presence[n]) for n in self.numbers]
         return {MATCH: tf.concat(parts, -1)} if parts else {}
 
 
@@ -150,7 +157,7 @@ def flagged(values: tf.Tensor, present: tf.Tensor) -> tf.Tensor:
     """Numbers [..., n + 1] float32: values [...] or [..., n], 0 where absent, then 1 where present.
 
     Args:
-      values: As the encoder takes them.
+      values: Of any dtype.
       present: [...] bool.
     """
     if values.shape.rank == present.shape.rank:
@@ -200,7 +207,7 @@ class ItemTower:
         names = [f.name for f in self.features]
         self.widths = {n: int(embeddings[n].shape[-1]) for n in names}
         tokens = self._tokens(([embeddings[n] for n in names], [presence[n] for n in names]))
-        match = self._match.rows(inputs, embeddings, presence)
+        match = self._match.rows(self.features, inputs, embeddings, presence)
         return {"tokens": tokens, "present": present, **match}
 
     def model(self, encoders: Encoders) -> tf.keras.Model:
@@ -264,7 +271,7 @@ class ContextTower:
             # Broadcast rather than tiled: the width has to stay known.
             contexts.append(tf.zeros_like(mask[:, :1], tf.float32) + tf.zeros([1, self._width]))
             present.append(tf.zeros_like(mask[:, 0]))
-        match = self._match.rows(inputs, embeddings, presence)
+        match = self._match.rows(self.features, inputs, embeddings, presence)
         return {"contexts": tf.stack(contexts, 1), "present": tf.stack(present, 1), **match}
 
     def model(self, encoders: Encoders) -> tf.keras.Model:

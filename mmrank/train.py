@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import logging
 import os
 import pathlib
@@ -16,12 +15,14 @@ from typing import Any
 from mmrank.config import (
     CONFIG_FILE,
     STATE_FILE,
+    TEACHER_FOLDER,
     Config,
     ConfigError,
     apply_override,
     from_mapping,
     read_plain,
 )
+from mmrank.data.run_state import read_state
 from mmrank.data.simulator import simulate
 from mmrank.data.tables import Dataset
 from mmrank.data.validation import checked_dataset
@@ -152,11 +153,12 @@ def _train(
     config = given.for_dataset(dataset)
 
     # ---- training. TensorFlow takes seconds to import, so wrong input is told before.
-    from mmrank.job import check_job, measure_and_export, train
+    from mmrank.job import check_data, check_job, measure_and_export, train
     from mmrank.training.strategy import make_strategy
 
     strategy = make_strategy(config.training.strategy)  # TensorFlow joins workers before all else
     check_job(config, dataset.schema)
+    check_data(config, dataset)
     trained = train(config, dataset, run, args.resume, args.init_from, strategy)
     if not worker.is_chief:
         logger.info("trained; the first worker evaluates and exports")
@@ -164,7 +166,8 @@ def _train(
 
     # ---- evaluation and export
     finished = measure_and_export(trained, dataset, started)
-    print(finished.report.to_text())
+    if finished.report is not None:
+        print(finished.report.to_text())
     if finished.tasks.figures:
         print(finished.tasks.to_text())
     seconds = finished.seconds
@@ -223,7 +226,7 @@ def _run_folder(args: argparse.Namespace, worker: Worker) -> pathlib.Path:
         if args.resume or not worker.is_chief:
             return args.out
     if args.resume:
-        if args.out is None or not (args.out / "state.json").is_file():
+        if args.out is None or _state_file(args.out) is None:
             raise ConfigError(
                 "--resume goes on with a run: name its folder, which holds a state.json, with --out"
             )
@@ -250,6 +253,12 @@ def _refuse_filled(out: pathlib.Path) -> None:
         raise ConfigError(f"{error}; or go on with it by --resume") from error
 
 
+def _state_file(run: pathlib.Path) -> pathlib.Path | None:
+    """That of a run or, where it had not begun yet, of its teacher; None where neither has."""
+    files = (run / STATE_FILE, run / TEACHER_FOLDER / STATE_FILE)
+    return next((file for file in files if file.is_file()), None)
+
+
 def _check_init(args: argparse.Namespace, worker: Worker) -> None:
     if args.resume and worker.count == 1:
         raise ConfigError("--resume knows what the run began with; leave --init-from out")
@@ -267,8 +276,8 @@ def _data_folder(
         return args.data
     if not worker.is_chief and config.data.path is None:
         wait_for(run / STATE_FILE)  # the first worker makes the shop
-    if (run / STATE_FILE).is_file():
-        return pathlib.Path(json.loads((run / STATE_FILE).read_text(encoding="utf-8"))["data"])
+    if (state := _state_file(run)) is not None:
+        return pathlib.Path(read_state(state)["data"])
     if config.data.path is not None:
         return pathlib.Path(config.data.path)
     if config.data.simulate is None:

@@ -15,8 +15,9 @@ from typing import Any
 
 from mmrank.config import Config, ConfigError, apply_override, from_mapping, read_plain
 from mmrank.data.validation import checked_dataset
+from mmrank.evaluation.peers import PEERS, check_installed
 from mmrank.outputs import exit_code, log_progress, refuse_filled, require_extra
-from mmrank.schema import load_schema
+from mmrank.schema import did_you_mean, load_schema
 from mmrank.tuning.reading import read_space
 from mmrank.tuning.space import STUDY_FILE, Space
 
@@ -37,8 +38,8 @@ Trial 0 is the config as it stands, as far as it lies in the space. Each trial t
 of its own, on the training lists, and counts by the best figure of `training.select_metric` on the
 validation lists; test lists are not looked at. A trial below the median of the others at the same
 epoch is pruned. The same command again goes on, also after kill -9; more --trials add to those that
-there are. OUT holds best.yaml, trials.csv, importance.png, study.db, and trials/N/ with the log of
-each trial; the weights of the best one stay.
+there are. --peers puts what a shop may have already beside it. OUT holds best.yaml, trials.csv,
+importance.png, study.db, and trials/N/ with the log of each trial; the best one's weights stay.
 """
 
 
@@ -89,6 +90,13 @@ def _parser() -> argparse.ArgumentParser:
         help="override a value of the config; may be repeated",
     )
     parser.add_argument(
+        "--peers",
+        default="",
+        metavar="NAMES",
+        help="also tune these, joined by commas, with N trials each on the same validation lists: "
+        f"{', '.join(PEERS)}",
+    )
+    parser.add_argument(
         "--out", type=path, required=True, metavar="OUT", help="folder of the search"
     )
     return parser
@@ -102,6 +110,11 @@ def _run(args: argparse.Namespace, command: str) -> None:
             raise ConfigError(f"--{option} {getattr(args, option)}: give {least} or more")
     if args.hours is not None and not (args.hours > 0 and math.isfinite(args.hours)):
         raise ConfigError(f"--hours {args.hours:g}: give a number above 0")
+    peers = [name for name in args.peers.split(",") if name]
+    for name in peers:
+        if name not in PEERS:
+            raise ConfigError(f"--peers {name}: no such peer{did_you_mean(name, PEERS)}")
+        check_installed(name)
     base, data = _base(args)
     space = read_space(args.space, base)
     schema = load_schema(data)
@@ -117,7 +130,7 @@ def _run(args: argparse.Namespace, command: str) -> None:
     check_space(space, schema)
     checked_dataset(data)
     end = None if args.hours is None else began + 3600 * args.hours
-    _search(args, command, space, data, end)
+    _search(args, command, space, data, end, peers)
 
 
 def _base(args: argparse.Namespace) -> tuple[dict[str, Any], pathlib.Path]:
@@ -146,7 +159,12 @@ def _base(args: argparse.Namespace) -> tuple[dict[str, Any], pathlib.Path]:
 
 
 def _search(
-    args: argparse.Namespace, command: str, space: Space, data: pathlib.Path, end: float | None
+    args: argparse.Namespace,
+    command: str,
+    space: Space,
+    data: pathlib.Path,
+    end: float | None,
+    peers: Sequence[str],
 ) -> None:
     """Runs the trials, tells and draws what came of them; `end` is by `time.monotonic`."""
     from mmrank.tuning.checks import check_plain
@@ -173,6 +191,10 @@ def _search(
         search.run()
         print(summary(study, args.out, metric))
         write_importances(study, args.out, metric)
+        if peers:
+            from mmrank.tuning.peers import tune_peers
+
+            print(tune_peers(study, args.out, data, peers, args.trials))
 
 
 if __name__ == "__main__":

@@ -19,15 +19,16 @@ import pathlib
 import re
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from mmrank.config import Config, load_config
+from mmrank.config import Config, apply_override, from_mapping, read_plain
 from mmrank.data.tables import Dataset
 from mmrank.data.validation import checked_dataset
+from mmrank.defaults import default_config
 from mmrank.evaluation.compared import compared_scores
 from mmrank.evaluation.metrics import CONVENTIONS, per_list
 from mmrank.evaluation.offline import label_grades, list_offsets
@@ -47,6 +48,7 @@ EXAMPLE = """\
 example:
   python -m pipelines.prepare_letor --source MQ2008 --out data/mq2008
   python -m pipelines.compare_letor --config configs/letor.yaml --data data/mq2008 --out runs/mq2008
+  python -m pipelines.compare_letor --data data/mq2008 --out runs/default
   python -m pipelines.compare_letor --config configs/letor.yaml --data data/mq2008 \\
       --out runs/peers --set model.name=hybrid \\
       --set 'evaluation.baselines=[random, lambdamart, yetirank, xgboost]'
@@ -72,7 +74,13 @@ def _parser() -> argparse.ArgumentParser:
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--config", required=True, type=pathlib.Path, metavar="FILE")
+    parser.add_argument(
+        "--config",
+        type=pathlib.Path,
+        metavar="FILE",
+        help="what the rankers are like (default: chosen by what the data has, as `mmrank.train` "
+        "does; likewise for a file without a section `model`)",
+    )
     parser.add_argument(
         "--data",
         required=True,
@@ -189,15 +197,17 @@ def _cell(figure: Mapping[str, float]) -> str:
 
 def _run(args: argparse.Namespace) -> None:
     refuse_filled(args.out)
-    config = load_config(args.config, args.set)
+    given = _given(args)
     places = folds_in(args.data)
 
-    from mmrank.job import check_job
+    from mmrank.job import check_data, check_job
 
     folds, seconds = [], {}
     for name, place in places.items():
         dataset = checked_dataset(place)
+        config = given(dataset)
         check_job(config, dataset.schema)
+        check_data(config, dataset)
         started = time.monotonic()
         folds.append(_fold(config, dataset, args.out / name, args.split))
         seconds[name] = time.monotonic() - started
@@ -217,6 +227,17 @@ def _run(args: argparse.Namespace) -> None:
     write_whole(args.out / RESULT, json.dumps(result, indent=2) + "\n")
     print(f"\n{args.split} lists of {len(folds)} fold(s)\n{to_text(figures, tests)}")
     print(f"time      {sum(seconds.values()):.0f} s for training and scoring")
+
+
+def _given(args: argparse.Namespace) -> Callable[[Dataset], Config]:
+    """The config of a dataset: that of the file, or what its data speaks for."""
+    plain = {} if args.config is None else read_plain(args.config)
+    for override in args.set:
+        apply_override(plain, override)
+    config = from_mapping(Config, plain, "config" if args.config is None else str(args.config))
+    if plain.get("model") is not None and args.config is not None:
+        return lambda dataset: config
+    return lambda dataset: default_config(dataset.schema, dataset, plain)
 
 
 def _fold(config: Config, dataset: Dataset, run: pathlib.Path, split: str) -> Values:

@@ -164,7 +164,7 @@ def _run(args: argparse.Namespace) -> None:
     config = load_config(args.config, args.set)
     configs = {"tasks": config, "alone": single(config, args.task)}
 
-    from mmrank.build import check_config
+    from mmrank.config_checks import check_config
     from mmrank.evaluation.calibration import calibrate
     from mmrank.evaluation.tasks import report_tasks
     from mmrank.training.loop import train_run

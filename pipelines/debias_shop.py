@@ -167,7 +167,7 @@ def _scores(out: pathlib.Path, name: str, config: Config, dataset: Dataset) -> n
     """The scores of the test rows by a model trained as a config says."""
     import tensorflow as tf
 
-    from mmrank.build import check_config
+    from mmrank.config_checks import check_config
     from mmrank.training.loop import train_run
 
     logger.info("training on %s", name)

@@ -38,6 +38,7 @@ from mmrank.schema import (
     Feature,
     Lists,
     Schema,
+    as_name,
     did_you_mean,
     save_schema,
 )
@@ -346,11 +347,11 @@ def read_feature(text: str) -> Feature:
     """
     column, _, rest = text.partition(":")
     kind, _, side = rest.partition(":")
-    if not column.isidentifier() or not kind or side not in ("", "item", "pair", "query", "user"):
+    if not column or not kind or side not in ("", "item", "pair", "query", "user"):
         raise DataError(
             f"--feature {text!r}: write COLUMN:KIND, such as title:text, or COLUMN:KIND:SIDE"
         )
-    return Feature(column, kind, side or "item", column)
+    return Feature(as_name(column, "feature"), kind, side or "item", column)
 
 
 def add_log_arguments(parser: argparse.ArgumentParser, required: bool) -> None:

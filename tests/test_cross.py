@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from mmrank.build import Run, check_config, load_run
+from mmrank.build import Run, load_run
 from mmrank.config import CONFIG_FILE, Config, ConfigError, Cross, FineTune, Task
+from mmrank.config_checks import check_config
 from mmrank.data.tables import Dataset, load_dataset
 from mmrank.distill import main as distill
 from mmrank.encoders.hf_bert import bert_backbone

@@ -96,6 +96,42 @@ def test_trees_stand_beside_the_network_where_they_can(
     assert "pip install 'mmrank[trees]'" in why
 
 
+def numbers_shop(folder: pathlib.Path, kinds: list[str], low: float = 0.0) -> Dataset:
+    """A dataset of lists of two whose items have features of these kinds."""
+    made = shop(folder, 20, {"grade": ""}, low)
+    features = [{"name": f"f{i}", "kind": k, "side": "item"} for i, k in enumerate(kinds)]
+    grade = {"name": "grade", "kind": "number", "side": "label"}
+    plain = made.schema.to_dict() | {"features": [*features, grade]}
+    catalog = made.catalog.assign(**{f["name"]: "1" for f in features})
+    return dataclasses.replace(made, schema=schema_from_dict(plain), catalog=catalog)
+
+
+def test_plain_numbers_have_a_recipe(tmp_path: pathlib.Path) -> None:
+    few = numbers_shop(tmp_path / "few", ["vector", "category"])
+    config = default_config(few.schema, few)
+    assert (config.model.width, config.model.head.members, config.model.head.linear) == (
+        64,
+        8,
+        True,
+    )
+    assert config.model.encoders["vector"]["quantiles"] == 200
+    assert "number" not in config.model.encoders
+    assert config.training.loss.lambda_weight is None
+    many = numbers_shop(tmp_path / "many", ["number"] * 17)
+    assert default_config(many.schema, many).model.width == 16
+    # Grades between whole numbers are learned as numbers here too.
+    means = numbers_shop(tmp_path / "means", ["number"], low=0.5)
+    assert default_config(means.schema, means).training.loss.name == "mean_squared_loss"
+
+
+def test_a_shop_with_texts_or_goals_has_not(tmp_path: pathlib.Path) -> None:
+    mixed = numbers_shop(tmp_path / "mixed", ["vector", "text"])
+    assert default_config(mixed.schema, mixed).model.head.members == 1
+    alone = numbers_shop(tmp_path / "alone", ["vector"])
+    given = {"training": {"tasks": {"click": {}}}}
+    assert default_config(alone.schema, alone, given).model.head.members == 1
+
+
 def test_test_lists_are_not_looked_at(tmp_path: pathlib.Path) -> None:
     dataset = with_query(shop(tmp_path / "shop", 40, {"grade": ""}))
     lists = dataset.lists.copy()

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+import pathlib
 import re
 
 import pytest
 
 from mmrank.config import Config, ConfigError, from_mapping
 from mmrank.data.simulator.write import shop_schema
-from mmrank.job import check_job, left_out
+from mmrank.data.tables import DataError, Dataset, load_dataset
+from mmrank.job import check_data, check_job, left_out, measure_and_export, train
+from mmrank.schema import schema_from_dict
 
 
 def config(without: list[str], drop: list[str]) -> Config:
@@ -48,10 +52,86 @@ def test_an_unknown_entry_is_refused(without: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("evaluation", "message"),
     [
-        ({"peer_trials": 0}, "evaluation.peer_trials: 0; a peer is tuned by 1 or more"),
+        ({"split": "dev"}, "evaluation.split: unknown 'dev'; known: all, test, train, valid"),
+        ({"split": "tset"}, "unknown 'tset'; did you mean 'test'?"),
+        (
+            {"no_relevant": "ignore"},
+            "evaluation.no_relevant: unknown 'ignore'; known: one, skip, zero",
+        ),
         ({"baselines": ["lambdamrat"]}, "evaluation.baselines: unknown baseline 'lambdamrat'"),
     ],
 )
-def test_peers_are_checked(evaluation: dict[str, object], message: str) -> None:
+def test_names_of_the_evaluation_are_checked(evaluation: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(message)):
         check_job(from_mapping(Config, {"evaluation": evaluation}, "test"), shop_schema())
+
+
+def test_a_feature_named_like_an_input_is_told() -> None:
+    plain = shop_schema().to_dict()
+    plain["features"].append({"name": "mask", "kind": "number", "side": "item"})
+    with pytest.raises(ConfigError, match="feature 'mask': the input 'mask' is in use"):
+        check_job(Config(), schema_from_dict(plain))
+    check_job(config([], ["mask"]), schema_from_dict(plain))  # it is left out
+
+
+def few(dataset: Dataset, tiny: Config) -> Config:
+    """One epoch over two features, without baselines."""
+    kept = ("price", "brand")
+    names = [f.name for f in dataset.schema.side("item", "query", "user", "pair")]
+    drop = tuple(name for name in names if name not in kept)
+    head = dataclasses.replace(tiny.model.head, hidden=(4,))
+    return dataclasses.replace(
+        tiny,
+        model=dataclasses.replace(tiny.model, drop=drop, match="none", head=head),
+        training=dataclasses.replace(tiny.training, epochs=1),
+        evaluation=dataclasses.replace(tiny.evaluation, baselines=("random",), without=()),
+    )
+
+
+def test_without_a_test_list_a_ranker_is_exported(
+    tiny_shop: pathlib.Path,
+    tiny_config: Config,
+    tmp_path: pathlib.Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    shop = load_dataset(tiny_shop)
+    split = shop.lists["_split"].astype(object)
+    dataset = dataclasses.replace(
+        shop, lists=shop.lists.assign(_split=split.where(split != "test", "valid"))
+    )
+    settings = few(dataset, tiny_config)
+    with caplog.at_level("WARNING"):
+        check_data(settings, dataset)
+    assert "trained and exported, and not evaluated" in caplog.text
+    finished = measure_and_export(train(settings, dataset, tmp_path / "run"), dataset, 0.0)
+    assert finished.report is None
+    assert (finished.export / "saved_model.pb").is_file()
+
+
+def test_an_evaluation_that_fails_does_not_cost_the_export(
+    tiny_shop: pathlib.Path,
+    tiny_config: Config,
+    tmp_path: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    dataset = load_dataset(tiny_shop)
+    trained = train(few(dataset, tiny_config), dataset, tmp_path / "run")
+
+    def fails(*args: object, **options: object) -> None:
+        raise DataError("no such peer today")
+
+    monkeypatch.setattr("mmrank.job.compared_scores", fails)
+    with pytest.raises(DataError, match="no such peer today"):
+        measure_and_export(trained, dataset, 0.0)
+    assert list((tmp_path / "run" / "export").glob("*/saved_model.pb"))
+
+
+def test_validation_lists_have_to_tell_one_order_from_another(tiny_shop: pathlib.Path) -> None:
+    shop = load_dataset(tiny_shop)
+    valid = shop.lists["_split"] == "valid"
+    lists = shop.lists.assign(grade=shop.lists["grade"].where(~valid, 0))
+    with pytest.raises(DataError, match="column 'grade': no validation list has a grade above 0"):
+        check_data(Config(), dataclasses.replace(shop, lists=lists))
+    with pytest.raises(DataError, match="no list in the split 'valid'"):
+        check_data(Config(), dataclasses.replace(shop, lists=lists[~valid]))
+    check_data(Config(), shop)

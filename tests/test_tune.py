@@ -52,6 +52,7 @@ def files(tmp_path: pathlib.Path) -> list[str]:
         (["--trials", "1", "--jobs", "0"], "--jobs 0: give 1 or more"),
         (["--trials", "1", "--hours", "0"], "--hours 0: give a number above 0"),
         (["--trials", "1"], "names no data; add --data DIR"),
+        (["--trials", "1", "--peers", "lambdamrat"], "no such peer; did you mean 'lambdamart'?"),
         (["--trials", "1", "--data", "nowhere"], "nowhere"),
         (["--trials", "1", "--set", "training.epoch=3"], "did you mean 'epochs'?"),
         (
@@ -164,7 +165,8 @@ def test_the_best_config_keeps_its_promise(
 def test_nothing_of_the_test_lists_has_a_part_in_a_search(
     searched: tuple[pathlib.Path, list[str]], tiny_shop: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
-    """Other grades and queries in the test lists: the same figure of the same config."""
+    """Other grades and queries in the test lists: the same figures of the same config and peer."""
+    pytest.importorskip("lightgbm")
     data = tmp_path / "poisoned"
     shutil.copytree(tiny_shop, data)
     lists = pd.read_parquet(data / "lists.parquet")
@@ -174,12 +176,21 @@ def test_nothing_of_the_test_lists_has_a_part_in_a_search(
     lists.loc[test, "query"] = "poison"
     lists.to_parquet(data / "lists.parquet", index=False)
     options = ["--trials", "2", "--jobs", "2", "--data", str(data)]
-    assert main([*_files(tmp_path), *options]) == 0
+    peer = ["--peers", "lambdamart"]
+    assert main([*_files(tmp_path), *options, *peer]) == 0
     figures = [
         {row["trial"]: row["figure"] for row in _rows(out)}["0"]
         for out in (searched[0], tmp_path / "out")
     ]
     assert figures[0] == figures[1] != ""
+    assert main([*searched[1], *peer]) == 0
+    tunings = [
+        json.loads((out / "peers.json").read_text(encoding="utf-8"))["lambdamart"]["tuning"]
+        for out in (searched[0], tmp_path / "out")
+    ]
+    assert tunings[0] == tunings[1]
+    assert tunings[0]["trials"] == 2
+    assert 0 < tunings[0]["validation"] <= 1
 
 
 def _files(folder: pathlib.Path) -> list[str]:

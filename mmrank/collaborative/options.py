@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
-from mmrank.config import ConfigError
+from mmrank.ranges import Count, Positive, Seed, Weight
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,36 +31,15 @@ class CollaborativeOptions:
     """
 
     scorers: tuple[str, ...] = ("itemknn", "userknn", "pmi", "als", "gmf")
-    snapshots: int = 24
-    weights: Mapping[str, float] = dataclasses.field(default_factory=dict)
-    half_life_days: float | None = None
-    neighbours: int = 100
-    shrinkage: float = 10.0
-    shift: float = 1.0
-    factors: int = 32
-    confidence: float = 5.0
-    regularization: float = 5.0
-    epochs: int = 10
-    negatives: int = 5
-    seed: int = 0
-
-    def check(self, where: str) -> None:
-        """Checks every number.
-
-        Raises:
-          ConfigError: One is out of its range.
-        """
-        for name in ("snapshots", "neighbours", "factors", "epochs", "negatives"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{where}: {name} {getattr(self, name)} is below 1")
-        for name in ("shrinkage", "confidence", "regularization"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"{where}: {name} {getattr(self, name)} is below 0")
-        if self.shift <= 0:
-            raise ConfigError(f"{where}: shift {self.shift} is not above 0")
-        if self.half_life_days is not None and self.half_life_days <= 0:
-            raise ConfigError(f"{where}: half_life_days {self.half_life_days} is not above 0")
-        for kind, weight in self.weights.items():
-            number = isinstance(weight, (int, float)) and not isinstance(weight, bool)
-            if not number or not 0 <= weight < float("inf"):
-                raise ConfigError(f"{where}: weights: {kind}: {weight!r} is no weight of 0 or more")
+    snapshots: Count = 24
+    weights: Mapping[str, Weight] = dataclasses.field(default_factory=dict)
+    half_life_days: Positive | None = None
+    neighbours: Count = 100
+    shrinkage: Weight = 10.0
+    shift: Positive = 1.0
+    factors: Count = 32
+    confidence: Weight = 5.0
+    regularization: Weight = 5.0
+    epochs: Count = 10
+    negatives: Count = 5
+    seed: Seed = 0

@@ -49,6 +49,7 @@ def check_schema(schema: Schema, kinds: Mapping[str, Collection[str]]) -> Iterat
             None,
             "no label 'grade', nor a click, cart or purchase, so there is nothing to learn from",
             "add a feature {name: grade, kind: number, side: label, column: YOURS}",
+            training=True,
         )
 
 
@@ -347,7 +348,7 @@ def check_times(
     yield from found(
         file,
         column,
-        np.abs(read) > FAR_SECONDS,
+        np.abs(as_numbers(times)) > FAR_SECONDS,
         times,
         "times that look like milliseconds",
         "divide them by 1000",

@@ -29,6 +29,7 @@ class Finding:
       what: What is wrong.
       remedy: How to mend it; empty where `what` says it.
       fatal: An error, not a warning.
+      training: Of no matter where nothing is trained, as where lists are only scored.
     """
 
     file: str
@@ -38,6 +39,7 @@ class Finding:
     what: str
     remedy: str
     fatal: bool = True
+    training: bool = False
 
     def __str__(self) -> str:
         place = self.file if self.column is None else f"{self.file}, column {self.column!r}"
@@ -70,9 +72,16 @@ def found(
         yield Finding(file, column, len(rows), first, what, remedy, fatal)
 
 
-def whole(file: str, column: str | None, what: str, remedy: str, fatal: bool = True) -> Finding:
+def whole(
+    file: str,
+    column: str | None,
+    what: str,
+    remedy: str,
+    fatal: bool = True,
+    training: bool = False,
+) -> Finding:
     """A finding about a column or file as a whole."""
-    return Finding(file, column, 1, (), what, remedy, fatal)
+    return Finding(file, column, 1, (), what, remedy, fatal, training)
 
 
 def _shown(value: object) -> str:

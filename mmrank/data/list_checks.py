@@ -138,6 +138,7 @@ def _check_splits_and_grades(schema: Schema, lists: pd.DataFrame) -> Iterator[Fi
                 f"no list in the split {name}",
                 f"there is nothing to {use}",
                 fatal=False,
+                training=True,
             )
     feature = schema.label("grade")
     if feature is None or feature.column not in lists or not len(lists):
@@ -151,6 +152,7 @@ def _check_splits_and_grades(schema: Schema, lists: pd.DataFrame) -> Iterator[Fi
             column,
             "no training list has a relevant item, one graded above 0",
             "grade relevant items above 0, and give the split train to some lists",
+            training=True,
         )
     if len(np.unique(grades[np.isfinite(grades)])) == 1:
         yield whole(

@@ -168,6 +168,28 @@ def probe_image(data: bytes, max_pixels: int = MAX_PIXELS) -> str | None:
     return _beyond_pillow(data, kind, mode)
 
 
+def as_shown(data: bytes) -> bytes:
+    """An image file as graphs read it: a GIF that is transparent somewhere as a PNG.
+
+    The decoder of GIF gives transparent pixels some colour and does not tell which they are. Other
+    files stay as they are, also broken ones, for `probe_image` to refuse.
+
+    Args:
+      data: The file's bytes.
+    """
+    if not data.startswith(b"GIF8") or image_problem(data, MAX_PIXELS) is not None:
+        return data
+    try:
+        with Image.open(io.BytesIO(data), formats=["GIF"]) as image:
+            if "transparency" not in image.info:
+                return data
+            made = io.BytesIO()
+            image.convert("RGBA").save(made, "PNG")
+            return made.getvalue()
+    except (Image.UnidentifiedImageError, Image.DecompressionBombError, *_DAMAGED):
+        return data
+
+
 def _damage(error: Exception) -> str:
     text = str(error)
     ends_early = isinstance(error, EOFError) or any(

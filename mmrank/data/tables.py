@@ -251,8 +251,10 @@ def seconds(times: pd.Series) -> np.ndarray:
 
 
 def _since_1970(times: pd.Series) -> np.ndarray:
-    since = (times - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(seconds=1)
-    return since.to_numpy(dtype=np.float64)
+    # By microseconds: nanoseconds end in the year 2262, and an open end may be that of 9999.
+    micros = times.dt.as_unit("us")
+    since = micros.astype("int64").to_numpy(dtype=np.float64) / 1e6
+    return np.where(micros.isna(), np.nan, since)
 
 
 def as_ids(column: pd.Series) -> pd.Series:

@@ -25,6 +25,7 @@ from mmrank.data.event_checks import check_event_times, count_events
 from mmrank.data.findings import Finding, whole
 from mmrank.data.list_checks import check_lists, split_column
 from mmrank.data.media_checks import check_media
+from mmrank.data.plausible import check_plausible
 from mmrank.data.reading import FOUND
 from mmrank.data.tables import SPLITS, TABLES, DataError, Dataset, load_dataset, read_one
 from mmrank.schema import SCHEMA_FILE, Schema, load_schema
@@ -100,6 +101,7 @@ def validate_dataset(
     media: str = "sample",
     kinds: Mapping[str, Collection[str]] = KINDS,
     schema: Schema | None = None,
+    training: bool = True,
 ) -> ValidationReport:
     """Everything that is wrong with the dataset in a folder, and what it holds.
 
@@ -111,6 +113,7 @@ def validate_dataset(
         are there is always checked.
       kinds: Known kinds of features, each with the sides on which it may stand.
       schema: What is checked in place of the schema.yaml there.
+      training: Whether it is to be trained on; without, what only training wants is passed over.
 
     Raises:
       SchemaError: The schema.yaml is missing or cannot be used.
@@ -145,10 +148,12 @@ def validate_dataset(
     if "events" in frames:
         findings += check_events(schema, frames["events"], items)
         findings += check_event_times(schema, frames["events"], frames.get("lists"))
+    findings += check_plausible(schema, frames)
     counts = _counts(schema, frames)
     counts["found"] = tuple(what for f in frames.values() for what in f.attrs.get(FOUND, ()))
     findings += check_media(folder, schema, frames, kinds, media, counts["media"])
-    return ValidationReport(schema.name, folder, tuple(findings), counts)
+    told = tuple(f for f in findings if training or not f.training)
+    return ValidationReport(schema.name, folder, told, counts)
 
 
 def _without_lists() -> Finding:
@@ -161,16 +166,24 @@ def _without_lists() -> Finding:
     )
 
 
-def checked_dataset(folder: str | pathlib.Path) -> Dataset:
+def checked_dataset(folder: str | pathlib.Path, training: bool = True) -> Dataset:
     """The dataset in a folder, once nothing fatal is found in it; what was found is told.
+
+    Args:
+      folder: The folder with the schema.yaml.
+      training: Whether it is to be trained on. Without, what only training wants is passed over,
+        media are not opened, and warnings alone are told.
 
     Raises:
       SchemaError: The schema.yaml is missing or cannot be used.
-      DataError: With all that has to be mended before training.
+      DataError: With all that has to be mended.
     """
-    report = validate_dataset(folder)
-    logger.info("%s", report)
+    report = validate_dataset(folder, "sample" if training else "none", training=training)
+    if training:
+        logger.info("%s", report)
     report.raise_if_errors()
+    for finding in () if training else report.warnings:
+        logger.warning("%s", finding)
     return load_dataset(folder)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
@@ -16,8 +16,9 @@ from mmrank.data.attributes import BETWEEN_LINES, attribute_lines
 from mmrank.data.media import MediaStore
 from mmrank.data.units import UNITS
 from mmrank.encoders.base import CHUNK, MOST_OF_A_SET, FeatureKind
-from mmrank.encoders.category import check_buckets, most_frequent
+from mmrank.encoders.category import most_frequent
 from mmrank.encoders.normalize import Normalizer
+from mmrank.ranges import Count, Range, Whole
 from mmrank.schema import Feature
 
 _NUMBER = r"[+-]?\d+(?:[.,]\d+)?"
@@ -39,11 +40,11 @@ class AttributesOptions:
       oov_buckets, min_count, max_words: As for a category, of tokens.
     """
 
-    max_tokens: int = 64
-    attention: int = 32
-    oov_buckets: int = 16
-    min_count: int = 2
-    max_words: int = 50_000
+    max_tokens: Count = 64
+    attention: Whole = 32
+    oov_buckets: Count = 16
+    min_count: Count = 2
+    max_words: Annotated[int, Range(1, _MOST_ROWS)] = 50_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,12 +91,6 @@ class Attributes(FeatureKind):
 
     def __init__(self, feature: Feature, options: Mapping[str, Any]):
         super().__init__(feature, options)
-        check_buckets(self)
-        if self.options.max_tokens < 1 or not 1 <= self.options.max_words <= _MOST_ROWS:
-            raise ConfigError(
-                f"feature {self.name!r}: max_tokens has to be at least 1, and max_words from 1 to "
-                f"{_MOST_ROWS:,}"
-            )
         self._lookups: dict[str, tf.keras.layers.StringLookup] = {}
 
     @property

@@ -8,7 +8,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
@@ -23,6 +23,7 @@ from mmrank.encoders.frozen import Freezable
 from mmrank.encoders.handles import hub_folder, hub_hash
 from mmrank.encoders.logmel import Spectrum, decode_wavs, log_mels, samples_16
 from mmrank.encoders.sound import HubSound, SoundConvolutions
+from mmrank.ranges import Count, Dropped, Positive, Range, Share
 
 CHUNK = 64
 logger = logging.getLogger(__name__)
@@ -55,16 +56,16 @@ class AudioOptions:
     """
 
     encoder: str = "conv"
-    rate: int = 16_000
-    seconds: float = 4.0
-    frame_ms: float = 25.0
-    hop_ms: float = 10.0
-    mels: int = 40
-    filters: tuple[int, ...] = (16, 32, 64)
-    dropout: float = 0.1
-    time_mask: float = 0.1
-    frequency_mask: float = 0.1
-    momentum: float = 0.9
+    rate: Annotated[int, Range(MIN_RATE, MAX_RATE)] = 16_000
+    seconds: Annotated[float, Range(0, MAX_SECONDS, above=True)] = 4.0
+    frame_ms: Positive = 25.0
+    hop_ms: Positive = 10.0
+    mels: Count = 40
+    filters: tuple[Count, ...] = (16, 32, 64)
+    dropout: Dropped = 0.1
+    time_mask: Share = 0.1
+    frequency_mask: Share = 0.1
+    momentum: Dropped = 0.9
     handle: str = ""
     output: str = "1"
     trainable: bool = False
@@ -97,14 +98,6 @@ class Audio(Freezable):
         if chosen.encoder not in ENCODERS:
             raise ConfigError(
                 f"{where}: unknown audio encoder {chosen.encoder!r}; known: {', '.join(ENCODERS)}"
-            )
-        if not MIN_RATE <= chosen.rate <= MAX_RATE:
-            raise ConfigError(
-                f"{where}: rate {chosen.rate} is not between {MIN_RATE} and {MAX_RATE}"
-            )
-        if not 0 < chosen.seconds <= MAX_SECONDS:
-            raise ConfigError(
-                f"{where}: seconds {chosen.seconds} is not above 0 and at most {MAX_SECONDS}"
             )
         if chosen.encoder == "hub":
             if not chosen.handle:

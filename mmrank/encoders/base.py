@@ -36,8 +36,8 @@ class FeatureKind(abc.ABC):
       sides: Sides of the schema on which this kind may stand.
       raw_dtype: dtype of one raw value, a scalar.
       is_media: Whether a raw value is a file's bytes and the column names the file.
-      plain: Whether the encoder's input is numbers that trees can read as they are.
-      most_characters: What is read of one value that is a text; not of numbers written as one,
+      plain: Whether trees can read the encoder's input, as `as_numbers` gives it.
+      most_characters: What is read of one value that is a text; None for numbers written as one,
         whose count has a bound of its own.
       Options: Frozen dataclass of this kind's options: those of the schema and of the config.
     """
@@ -47,7 +47,7 @@ class FeatureKind(abc.ABC):
     Options: ClassVar[type]
     is_media: bool = False
     plain: ClassVar[bool] = False
-    most_characters: ClassVar[int] = MOST_CHARACTERS
+    most_characters: ClassVar[int | None] = MOST_CHARACTERS
 
     @property
     def separator(self) -> str | None:
@@ -104,7 +104,8 @@ class FeatureKind(abc.ABC):
         if self.raw_dtype != tf.string or self.is_media:
             return raw
         said = tf.strings.regex_replace(raw, f"^{BLANK_PATTERN}+|{BLANK_PATTERN}+$", "")
-        return said if self.plain else first_characters(said, self.most_characters)
+        most = self.most_characters
+        return said if most is None else first_characters(said, most)
 
     @abc.abstractmethod
     def preprocess(self, raw: tf.Tensor) -> tf.Tensor:
@@ -117,6 +118,14 @@ class FeatureKind(abc.ABC):
     @abc.abstractmethod
     def encoder(self, width: int) -> tf.keras.layers.Layer:
         """A layer [N, ...] → [N, D'] over preprocessed values; any width D' will do."""
+
+    def as_numbers(self, values: Any) -> tf.Tensor:
+        """Numbers [...] or [..., K] float32 for trees, of encoder inputs; for a plain kind alone.
+
+        Args:
+          values: A tensor or an array, as `preprocess` gives it.
+        """
+        return tf.cast(values, tf.float32)
 
     @property
     def unnormed(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from mmrank.config import ConfigError, from_mapping
 from mmrank.encoders.norm import layer_norm
+from mmrank.ranges import Count, Dropped, Range, Weight
 from mmrank.schema import Feature
 
 DAY = 86_400.0
@@ -32,12 +33,12 @@ class HistoryOptions:
         learn to tell the shopper's own events from those of other lists of the batch.
     """
 
-    length: int = 20
-    heads: int = 4
-    dropout: float = 0.1
-    event_dropout: float = 0.1
-    age_steps: int = 16
-    collaborative_weight: float = 0.0
+    length: Count = 20
+    heads: Count = 4
+    dropout: Dropped = 0.1
+    event_dropout: Dropped = 0.1
+    age_steps: Annotated[int, Range(2)] = 16
+    collaborative_weight: Weight = 0.0
 
 
 class History:
@@ -54,9 +55,6 @@ class History:
         self.feature = feature
         self.options = from_mapping(HistoryOptions, {**feature.options, **options}, where)
         self.types: tuple[str, ...] = ()
-        weight = self.options.collaborative_weight
-        if not 0 <= weight < float("inf"):
-            raise ConfigError(f"{where}: collaborative_weight {weight} is below 0 or infinite")
 
     @property
     def name(self) -> str:

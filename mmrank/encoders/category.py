@@ -11,10 +11,9 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from mmrank.config import ConfigError
 from mmrank.data.media import MediaStore
 from mmrank.encoders.base import FeatureKind, texts
-from mmrank.schema import Feature
+from mmrank.ranges import Count, Dropped
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,10 +27,10 @@ class CategoryOptions:
       dropout: Share of known values sent to a bucket in training, so that unseen ones score well.
     """
 
-    oov_buckets: int = 8
-    min_count: int = 2
-    max_words: int = 200_000
-    dropout: float = 0.05
+    oov_buckets: Count = 8
+    min_count: Count = 2
+    max_words: Count = 200_000
+    dropout: Dropped = 0.05
 
 
 class Category(FeatureKind):
@@ -39,13 +38,10 @@ class Category(FeatureKind):
 
     sides = frozenset({"item", "query", "user", "pair"})
     raw_dtype = tf.string
+    plain = True
     Options = CategoryOptions
 
     vocabulary: tuple[str, ...] = ()
-
-    def __init__(self, feature: Feature, options: Mapping[str, Any]):
-        super().__init__(feature, options)
-        check_buckets(self)
 
     def read(self, values: pd.Series, media: MediaStore | None) -> tuple[np.ndarray, np.ndarray]:
         words = texts(values)
@@ -71,6 +67,11 @@ class Category(FeatureKind):
     def input_spec(self) -> tf.TensorSpec:
         return tf.TensorSpec([None], tf.int64)
 
+    def as_numbers(self, values: Any) -> tf.Tensor:
+        """Indices [...] of words by frequency, the most frequent 0; unknown ones come last."""
+        known = tf.cast(values, tf.int64) - self.options.oov_buckets
+        return tf.cast(tf.where(known >= 0, known, len(self.vocabulary)), tf.float32)
+
     def encoder(self, width: int) -> tf.keras.layers.Layer:
         return CategoryEncoder(
             width,
@@ -78,19 +79,6 @@ class Category(FeatureKind):
             oov_buckets=self.options.oov_buckets,
             dropout=self.options.dropout,
             name=f"{self.name}_encoder",
-        )
-
-
-def check_buckets(kind: FeatureKind) -> None:
-    """Nothing, if words that training did not see have a row.
-
-    Raises:
-      ConfigError: They have none.
-    """
-    if kind.options.oov_buckets < 1:
-        raise ConfigError(
-            f"feature {kind.name!r}: oov_buckets is {kind.options.oov_buckets}, but words that "
-            "training did not see need at least 1"
         )
 
 

@@ -36,7 +36,6 @@ class Collaborative(Vector):
 
     def __init__(self, feature: Feature, options: Mapping[str, Any]):
         super().__init__(feature, options)
-        self.options.check(f"feature {self.name!r}")
         make_scorers(self.options.scorers, self.options)
         self._known: AsOfScores | None = None
 

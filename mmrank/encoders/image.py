@@ -8,7 +8,7 @@ import json
 import logging
 import pathlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from mmrank.config import ConfigError
 from mmrank.data.embedding_cache import files_hash
-from mmrank.data.media import MediaStore, probe_image
+from mmrank.data.media import MediaStore, as_shown, probe_image
 from mmrank.encoders.augment import changes
 from mmrank.encoders.base import texts
 from mmrank.encoders.donor import (
@@ -36,10 +36,11 @@ from mmrank.encoders.imported.folder import (
     is_imported,
     read_network,
 )
+from mmrank.encoders.orientation import orientation, upright
+from mmrank.ranges import Dropped, Positive, Range, Share
 from mmrank.schema import Feature
 
 SMALLEST = 32  # pixels; Keras refuses less
-RANGES = (("smallest_part", 0.01, 1), ("brightness", 0, 1), ("contrast", 0, 1))
 logger = logging.getLogger(__name__)
 
 
@@ -71,18 +72,18 @@ class ImageOptions:
         a product's are seen with the same eyes.
     """
 
-    height: int = 64
-    width: int = 64
+    height: Annotated[int, Range(SMALLEST)] = 64
+    width: Annotated[int, Range(SMALLEST)] = 64
     network: str = "EfficientNetB0"
-    width_coefficient: float = 0.5
-    depth_coefficient: float = 0.5
+    width_coefficient: Positive = 0.5
+    depth_coefficient: Positive = 0.5
     weights: str = "none"
-    dropout: float = 0.0
+    dropout: Dropped = 0.0
     flip: bool = True
-    smallest_part: float = 1.0
-    brightness: float = 0.0
-    contrast: float = 0.0
-    momentum: float = 0.9
+    smallest_part: Annotated[float, Range(0.01, 1)] = 1.0
+    brightness: Share = 0.0
+    contrast: Share = 0.0
+    momentum: Dropped = 0.9
     trainable: bool = True
     group: str = "photo"
 
@@ -94,6 +95,7 @@ class Image(Freezable):
     raw_dtype = tf.string
     Options = ImageOptions
     is_media = True
+    revision = 2  # 1 did not turn photos upright, and showed black where they are transparent
     unseen = Freezable.unseen | frozenset(
         "dropout flip smallest_part brightness contrast momentum group".split()
     )
@@ -114,17 +116,6 @@ class Image(Freezable):
                 "`weights` to imagenet, a weights file or the folder of a run, or trainable to true"
             )
         check_network(f"feature {self.name!r}", self.options.network, self.options.weights)
-        if min(self.options.height, self.options.width) < SMALLEST:
-            raise ConfigError(
-                f"feature {self.name!r}: a photo of {self.options.height} x {self.options.width} "
-                f"pixels is too small for an EfficientNet; use {SMALLEST} or more each way"
-            )
-        for name, lowest, highest in RANGES:
-            if not lowest <= getattr(self.options, name) <= highest:
-                raise ConfigError(
-                    f"feature {self.name!r}: {name} {getattr(self.options, name)} is not between "
-                    f"{lowest} and {highest}"
-                )
 
     @property
     def frozen(self) -> bool:
@@ -157,7 +148,7 @@ class Image(Freezable):
         raw = np.empty(len(values), dtype=object)
         for i, name in enumerate(texts(values)):
             data = media.read(name) if name and media is not None else None
-            raw[i] = b"" if data is None else data
+            raw[i] = b"" if data is None else as_shown(data)
         return raw
 
     def usable(self, raw: Any) -> bool:
@@ -249,14 +240,21 @@ def _of_folder(
 def decode_image(data: tf.Tensor, height: int, width: int) -> tf.Tensor:
     """Pixels [height, width, 3] uint8 of an encoded JPEG, PNG, GIF (first frame) or BMP.
 
-    The photo is scaled to fit and the rest padded with white, as shops photograph, so that its
-    proportions stay.
+    They are those that a browser shows on a white page: turned as EXIF data tell, and white where a
+    PNG is transparent. The photo is scaled to fit and the rest padded with white, as shops
+    photograph, so that its proportions stay.
 
     Raises:
       InvalidArgumentError: When run on a file that cannot be decoded, or only at too high a cost.
     """
-    pixels = tf.io.decode_image(bounded(data), channels=3, expand_animations=False)
+    whole = bounded(data)
+    pixels = tf.cond(
+        tf.strings.substr(data, 0, 4) == b"\x89PNG",
+        lambda: _over_white(tf.io.decode_png(whole, channels=4)),
+        lambda: tf.io.decode_image(whole, channels=3, expand_animations=False),
+    )
     pixels.set_shape([None, None, 3])
+    pixels = upright(pixels, orientation(data))
     shape = tf.cast(tf.shape(pixels)[:2], tf.float32)
     scale = tf.reduce_min(tf.constant([height, width], tf.float32) / shape)
     scaled = tf.clip_by_value(tf.cast(tf.round(shape * scale), tf.int32), [1, 1], [height, width])
@@ -266,6 +264,13 @@ def decode_image(data: tf.Tensor, height: int, width: int) -> tf.Tensor:
         resized - 255.0, (height - scaled[0]) // 2, (width - scaled[1]) // 2, height, width
     )
     return tf.cast(tf.clip_by_value(tf.round(padded + 255.0), 0, 255), tf.uint8)
+
+
+def _over_white(pixels: tf.Tensor) -> tf.Tensor:
+    """Pixels [height, width, 3] uint8 over white of those [height, width, 4] with an alpha."""
+    shown = tf.cast(pixels, tf.float32)
+    alpha = shown[..., 3:] / 255.0
+    return tf.cast(tf.round(shown[..., :3] * alpha + 255.0 * (1.0 - alpha)), tf.uint8)
 
 
 def image_tower(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,11 +12,15 @@ import tensorflow as tf
 
 from mmrank.data.media import MediaStore
 from mmrank.encoders.base import FeatureKind
+from mmrank.encoders.quantiles import quantile_knots
+from mmrank.encoders.scaled import Scaled, ScalingOptions, check_scaling
+from mmrank.ranges import Whole
+from mmrank.schema import Feature
 
 
 @dataclasses.dataclass(frozen=True)
-class NumberOptions:
-    """Options of a number.
+class NumberOptions(ScalingOptions):
+    """Options of a number, beside those of scaling, which come after the logarithm.
 
     Attributes:
       log: Take log(1 + x) first, for counts and prices; values below 0 count as 0.
@@ -24,7 +28,7 @@ class NumberOptions:
     """
 
     log: bool = False
-    buckets: int = 0
+    buckets: Whole = 0
 
 
 class Number(FeatureKind):
@@ -38,6 +42,15 @@ class Number(FeatureKind):
     mean = 0.0
     deviation = 1.0
     boundaries: tuple[float, ...] = ()
+    knots: tuple[list[float], ...] = ()
+
+    def __init__(self, feature: Feature, options: Mapping[str, Any]):
+        super().__init__(feature, options)
+        check_scaling(self.options, f"feature {self.name!r}")
+
+    @property
+    def unnormed(self) -> bool:
+        return not self.options.norm
 
     def read(self, values: pd.Series, media: MediaStore | None) -> tuple[np.ndarray, np.ndarray]:
         numbers = pd.to_numeric(values, errors="coerce").to_numpy(dtype=np.float32, na_value=np.nan)
@@ -58,17 +71,21 @@ class Number(FeatureKind):
         if self.options.buckets > 1:
             at = np.linspace(0, 1, self.options.buckets + 1)[1:-1]
             self.boundaries = tuple(float(b) for b in np.unique(np.quantile(known, at)))
+        if self.options.quantiles:
+            self.knots = tuple(quantile_knots(known[:, None], self.options.quantiles))
 
     def state(self) -> dict[str, Any]:
-        return {
+        state = {
             "mean": self.mean,
             "deviation": self.deviation,
             "boundaries": list(self.boundaries),
         }
+        return state | ({"knots": list(self.knots)} if self.knots else {})
 
     def restore(self, state: Mapping[str, Any]) -> None:
         self.mean, self.deviation = state["mean"], state["deviation"]
         self.boundaries = tuple(state["boundaries"])
+        self.knots = tuple(state.get("knots", ()))
 
     def preprocess(self, raw: tf.Tensor) -> tf.Tensor:
         return tf.where(tf.math.is_finite(raw), raw, 0.0)
@@ -83,18 +100,27 @@ class Number(FeatureKind):
             mean=self.mean,
             deviation=self.deviation,
             boundaries=self.boundaries,
+            knots=self.knots,
+            deviations=self.options.deviations,
+            noise=self.options.noise,
+            layers=self.options.layers,
             name=f"{self.name}_encoder",
         )
 
 
 class NumberEncoder(tf.keras.layers.Layer):
-    """Embeddings [N, D] of numbers [N].
+    """Embeddings [N, D] of numbers [N]; without layers the scaled number, and its bucket.
 
     Args:
       width: D.
       log: Take log(1 + max(x, 0)) first.
       mean, deviation: Of the training values, after the logarithm.
       boundaries: Bucket boundaries on the same scale; none for no buckets.
+      knots: Quantiles on the same scale, by which it is scaled in place of mean and deviation; none
+        for these.
+      deviations: Whether it is scaled both ways.
+      noise: Deviation of the noise that training adds to the scaled number.
+      layers: 2, or 0 for none.
     """
 
     def __init__(
@@ -105,26 +131,41 @@ class NumberEncoder(tf.keras.layers.Layer):
         mean: float,
         deviation: float,
         boundaries: tuple[float, ...] = (),
+        knots: Sequence[Sequence[float]] = (),
+        deviations: bool = False,
+        noise: float = 0.0,
+        layers: int = 2,
         **kwargs: Any,
     ):
         super().__init__(autocast=False, **kwargs)  # normalised first, at full precision
         self.width, self.log, self.mean, self.deviation = width, log, mean, deviation
         self.boundaries = tuple(boundaries)
-        self.hidden = tf.keras.layers.Dense(width, activation="relu")
-        self.output_layer = tf.keras.layers.Dense(width)
+        self.knots, self.deviations = [list(k) for k in knots], deviations
+        self.noise, self.layers = noise, layers
+        self.scale = Scaled([mean], [deviation], self.knots, deviations, name="scale")
+        self.shake = tf.keras.layers.GaussianNoise(noise) if noise else None
+        if layers:
+            self.hidden = tf.keras.layers.Dense(width, activation="relu")
+            self.output_layer = tf.keras.layers.Dense(width)
 
-    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+    def build(self, input_shape: Any) -> None:
+        # Built here for the sake of its random generator, as in CategoryEncoder.
+        if self.shake is not None:
+            self.shake.build(input_shape)
+        super().build(input_shape)
+
+    def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         values = tf.cast(inputs, tf.float32)
         if self.log:
             values = tf.math.log1p(tf.maximum(values, 0.0))
-        # Beyond five deviations a value says no more, and one absurd price must not drown the rest.
-        scaled = tf.clip_by_value((values - self.mean) / self.deviation, -5.0, 5.0)
-        parts = [scaled[:, None]]
+        parts = [self.scale(values[:, None])]
+        if self.shake is not None:
+            parts = [self.shake(parts[0], training=training)]
         if self.boundaries:
             bucket = tf.searchsorted(tf.constant(self.boundaries), values, side="right")
             parts.append(tf.one_hot(bucket, len(self.boundaries) + 1))
         features = tf.cast(tf.concat(parts, -1), self.compute_dtype)
-        return self.output_layer(self.hidden(features))
+        return self.output_layer(self.hidden(features)) if self.layers else features
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {
@@ -133,4 +174,8 @@ class NumberEncoder(tf.keras.layers.Layer):
             "mean": self.mean,
             "deviation": self.deviation,
             "boundaries": self.boundaries,
+            "knots": self.knots,
+            "deviations": self.deviations,
+            "noise": self.noise,
+            "layers": self.layers,
         }

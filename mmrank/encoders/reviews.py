@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from mmrank.config import ConfigError
 from mmrank.data.blank import BLANK_PATTERN
 from mmrank.data.media import MediaStore
 from mmrank.data.reviews import (
@@ -27,6 +26,7 @@ from mmrank.data.tables import DataError
 from mmrank.encoders.base import MOST_OF_A_SET, FeatureKind, first_characters
 from mmrank.encoders.text import Text, TextOptions
 from mmrank.encoders.tokens import PresentOnly
+from mmrank.ranges import Count
 from mmrank.schema import Feature
 
 # A first field with a character that shows: some review says something.
@@ -45,8 +45,8 @@ class ReviewsOptions(TextOptions):
       text_key, age_key, time_key, helpful_key: Names in the data, see `ReviewKeys`.
     """
 
-    max_reviews: int = 8
-    attention: int = 32
+    max_reviews: Count = 8
+    attention: Count = 32
     text_key: str = "text"
     age_key: str = "age_days"
     time_key: str = "time"
@@ -79,10 +79,6 @@ class Reviews(FeatureKind):
 
     def __init__(self, feature: Feature, options: Mapping[str, Any]):
         super().__init__(feature, options)
-        if self.options.max_reviews < 1:
-            raise ConfigError(
-                f"feature {self.name!r}: max_reviews is {self.options.max_reviews}; use 1 or more"
-            )
         given, known = {**feature.options, **options}, dataclasses.fields(TextOptions)
         of_text = {f.name: given[f.name] for f in known if f.name in given}
         self.text = Text(dataclasses.replace(feature, options={}), of_text)
@@ -108,9 +104,7 @@ class Reviews(FeatureKind):
     def read(self, values: pd.Series, media: MediaStore | None) -> tuple[np.ndarray, np.ndarray]:
         cells = self._cells(values)
         now = newest_time(cells) if self.now is None else self.now
-        packed = [
-            pack(cell, self.options.max_reviews, now)[: self.most_characters] for cell in cells
-        ]
+        packed = [pack(cell, self.options.max_reviews, now)[:MOST_OF_A_SET] for cell in cells]
         raw = np.array(packed, dtype=object)
         return raw, raw != ""
 
@@ -148,7 +142,7 @@ class Reviews(FeatureKind):
         return other
 
     def clean(self, raw: tf.Tensor) -> tf.Tensor:
-        bounded = first_characters(raw, self.most_characters)
+        bounded = first_characters(raw, MOST_OF_A_SET)
         valid = tf.strings.unicode_transcode(bounded, "UTF-8", "UTF-8")
         return tf.where(tf.strings.regex_full_match(valid, _SAYS), valid, "")
 

@@ -14,8 +14,8 @@ import tensorflow as tf
 from mmrank.data.media import MediaStore
 from mmrank.data.stands import text_of
 from mmrank.encoders.base import MOST_OF_A_SET, FeatureKind, texts
-from mmrank.encoders.category import check_buckets, most_frequent, string_lookup
-from mmrank.schema import Feature
+from mmrank.encoders.category import most_frequent, string_lookup
+from mmrank.ranges import Count
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,10 +29,10 @@ class TagsOptions:
     """
 
     separator: str = "|"
-    max_tags: int = 8
-    oov_buckets: int = 4
-    min_count: int = 2
-    max_words: int = 100_000
+    max_tags: Count = 8
+    oov_buckets: Count = 4
+    min_count: Count = 2
+    max_words: Count = 100_000
 
 
 class Tags(FeatureKind):
@@ -45,10 +45,6 @@ class Tags(FeatureKind):
 
     vocabulary: tuple[str, ...] = ()
 
-    def __init__(self, feature: Feature, options: Mapping[str, Any]):
-        super().__init__(feature, options)
-        check_buckets(self)
-
     @property
     def separator(self) -> str:
         return self.options.separator
@@ -58,7 +54,7 @@ class Tags(FeatureKind):
 
     def read(self, values: pd.Series, media: MediaStore | None) -> tuple[np.ndarray, np.ndarray]:
         joined = [self._join(v) for v in values]
-        words = texts(pd.Series(joined, dtype=object), self.most_characters)
+        words = texts(pd.Series(joined, dtype=object), MOST_OF_A_SET)
         return words, words != ""
 
     def _join(self, value: Any) -> Any:

@@ -9,7 +9,7 @@ import hashlib
 import json
 import pathlib
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import keras_nlp
 import numpy as np
@@ -35,6 +35,7 @@ from mmrank.encoders.handles import hub_folder, hub_hash
 from mmrank.encoders.normalize import FORMS, Normalizer
 from mmrank.encoders.portable.word_pieces import PortableWordPieces
 from mmrank.encoders.preset import Preset, PresetEncoder
+from mmrank.ranges import Count, Dropped, Range
 from mmrank.schema import did_you_mean
 
 RESERVED = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
@@ -66,13 +67,13 @@ class TextOptions:
     """
 
     encoder: str = "bert"
-    max_tokens: int = 24
-    vocabulary_size: int = 8000
-    layers: int = 2
-    heads: int = 4
-    hidden: int = 128
-    intermediate: int = 256
-    dropout: float = 0.1
+    max_tokens: Annotated[int, Range(3)] = 24
+    vocabulary_size: Annotated[int, Range(16)] = 8000
+    layers: Count = 2
+    heads: Count = 4
+    hidden: Count = 128
+    intermediate: Count = 256
+    dropout: Dropped = 0.1
     handle: str = ""
     weights: str = "none"
     trainable: bool | None = None

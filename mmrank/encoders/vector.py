@@ -14,28 +14,21 @@ from mmrank.config import ConfigError
 from mmrank.data.media import MediaStore
 from mmrank.data.vectors import SEPARATOR, read_vector, vector_text
 from mmrank.encoders.base import FeatureKind
-from mmrank.encoders.quantiles import QuantilePlaces, quantile_knots
+from mmrank.encoders.quantiles import quantile_knots
+from mmrank.encoders.scaled import Scaled, ScalingOptions, check_scaling
+from mmrank.ranges import Dropped
 from mmrank.schema import Feature
 
 
 @dataclasses.dataclass(frozen=True)
-class VectorOptions:
-    """Options of a vector.
+class VectorOptions(ScalingOptions):
+    """Options of a vector, beside those of scaling.
 
     Attributes:
       dropout: Share of numbers zeroed in training.
-      quantiles: Take each number by its place among this many quantiles of the training values, in
-        place of its deviation from the mean; 0 for the latter. For measurements of many scales.
-      noise: Deviation of the Gaussian noise that training adds, where numbers have deviation 1.
-      layers: Dense layers over the numbers, 2 or 0; with 0 the model's own projection is all.
-      norm: Whether the token is layer-normalised. Without, it keeps how large the numbers are.
     """
 
-    dropout: float = 0.0
-    quantiles: int = 0
-    noise: float = 0.0
-    layers: int = 2
-    norm: bool = True
+    dropout: Dropped = 0.0
 
 
 class Vector(FeatureKind):
@@ -48,6 +41,7 @@ class Vector(FeatureKind):
     sides = frozenset({"item", "query", "user", "pair"})
     raw_dtype = tf.string
     plain = True
+    most_characters = None
     Options = VectorOptions
 
     mean: np.ndarray = np.zeros(1, np.float32)
@@ -56,18 +50,7 @@ class Vector(FeatureKind):
 
     def __init__(self, feature: Feature, options: Mapping[str, Any]):
         super().__init__(feature, options)
-        if not 0 <= self.options.dropout < 1:
-            raise ConfigError(
-                f"feature {self.name!r}: dropout is {self.options.dropout}, but must be in [0, 1)"
-            )
-        if self.options.layers not in (0, 2):
-            raise ConfigError(
-                f"feature {self.name!r}: layers is {self.options.layers}; give 0 or 2"
-            )
-        for option in ("quantiles", "noise"):
-            if getattr(self.options, option) < 0:
-                value = getattr(self.options, option)
-                raise ConfigError(f"feature {self.name!r}: {option} is {value}; give 0 or more")
+        check_scaling(self.options, f"feature {self.name!r}")
 
     @property
     def separator(self) -> str:
@@ -155,6 +138,7 @@ class Vector(FeatureKind):
             deviation=self.deviation.tolist(),
             dropout=self.options.dropout,
             knots=self.knots,
+            deviations=self.options.deviations,
             noise=self.options.noise,
             layers=self.options.layers,
             name=f"{self.name}_encoder",
@@ -162,7 +146,7 @@ class Vector(FeatureKind):
 
 
 class VectorEncoder(tf.keras.layers.Layer):
-    """Embeddings [N, D] of vectors [N, K]; without layers the scaled vectors [N, K] themselves.
+    """Embeddings [N, D] of vectors [N, K]; without layers the scaled numbers themselves.
 
     Args:
       width: D.
@@ -170,6 +154,7 @@ class VectorEncoder(tf.keras.layers.Layer):
       dropout: Share of the scaled numbers zeroed in training.
       knots: Quantiles of each number, by which they are scaled in place of mean and deviation;
         none for these.
+      deviations: Whether they are scaled both ways.
       noise: Deviation of the noise that training adds to the scaled numbers.
       layers: 2, or 0 for none.
     """
@@ -182,6 +167,7 @@ class VectorEncoder(tf.keras.layers.Layer):
         deviation: list[float],
         dropout: float = 0.0,
         knots: Sequence[Sequence[float]] = (),
+        deviations: bool = False,
         noise: float = 0.0,
         layers: int = 2,
         **kwargs: Any,
@@ -189,8 +175,8 @@ class VectorEncoder(tf.keras.layers.Layer):
         super().__init__(autocast=False, **kwargs)  # normalised first, at full precision
         self.width, self.mean, self.deviation = width, list(mean), list(deviation)
         self.dropout, self.noise, self.layers = dropout, noise, layers
-        self.knots = [list(k) for k in knots]
-        self.places = QuantilePlaces(self.knots, name="places") if self.knots else None
+        self.knots, self.deviations = [list(k) for k in knots], deviations
+        self.scale = Scaled(self.mean, self.deviation, self.knots, deviations, name="scale")
         # Random layers there is no use for are left out: each costs time in every epoch.
         self.drop = tf.keras.layers.Dropout(dropout)
         self.shake = tf.keras.layers.GaussianNoise(noise) if noise else None
@@ -206,11 +192,7 @@ class VectorEncoder(tf.keras.layers.Layer):
         super().build(input_shape)
 
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
-        if self.places is None:
-            scaled = (tf.cast(inputs, tf.float32) - self.mean) / self.deviation
-            scaled = tf.clip_by_value(scaled, -5.0, 5.0)
-        else:
-            scaled = self.places(inputs)
+        scaled = self.scale(inputs)
         if self.shake is not None:
             scaled = self.shake(scaled, training=training)
         kept = tf.cast(self.drop(scaled, training=training), self.compute_dtype)
@@ -223,6 +205,7 @@ class VectorEncoder(tf.keras.layers.Layer):
             "deviation": self.deviation,
             "dropout": self.dropout,
             "knots": self.knots,
+            "deviations": self.deviations,
             "noise": self.noise,
             "layers": self.layers,
         }

@@ -23,6 +23,7 @@ from mmrank.encoders.handles import hub_folder, hub_hash
 from mmrank.encoders.image import SMALLEST, ImageOptions, image_tower
 from mmrank.encoders.image_bounds import bounded
 from mmrank.encoders.image_networks import SCALED, check_network
+from mmrank.ranges import Count, Dropped, Positive
 
 CHUNK = 64
 logger = logging.getLogger(__name__)
@@ -50,17 +51,17 @@ class VideoOptions:
     """
 
     encoder: str = "frames"
-    frames: int = 8
-    height: int = 48
-    width: int = 48
+    frames: Count = 8
+    height: Count = 48
+    width: Count = 48
     network: str = SCALED
-    width_coefficient: float = 0.5
-    depth_coefficient: float = 0.5
+    width_coefficient: Positive = 0.5
+    depth_coefficient: Positive = 0.5
     weights: str = "none"
-    dropout: float = 0.0
-    momentum: float = 0.9
-    attention_width: int = 64
-    heads: int = 4
+    dropout: Dropped = 0.0
+    momentum: Dropped = 0.9
+    attention_width: Count = 64
+    heads: Count = 4
     handle: str = ""
     input: str = ""
     trainable: bool | None = None
@@ -85,8 +86,6 @@ class Video(Freezable):
             raise ConfigError(
                 f"{where}: unknown video encoder {chosen.encoder!r}; known: {', '.join(ENCODERS)}"
             )
-        if min(chosen.frames, chosen.height, chosen.width) < 1:
-            raise ConfigError(f"{where}: frames, height and width have to be 1 or more")
         if chosen.encoder == "hub":
             if not chosen.handle:
                 raise ConfigError(

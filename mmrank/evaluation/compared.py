@@ -20,7 +20,7 @@ from mmrank.evaluation.baselines import BASELINES, as_of_scores, baseline_scores
 from mmrank.evaluation.costs import Cost, Tuning
 from mmrank.evaluation.offline import label_grades, list_offsets
 from mmrank.evaluation.peers import PEERS, TRIALS, Part, check_installed
-from mmrank.evaluation.peers.base import Ndcg
+from mmrank.evaluation.peers.base import Ndcg, Peer
 
 if TYPE_CHECKING:
     from mmrank.build import Run
@@ -119,6 +119,23 @@ def compared_scores(
     return Compared(scores, costs)
 
 
+def tuned_peers(
+    run: Run,
+    dataset: Dataset,
+    names: Sequence[str],
+    *,
+    label: str = "grade",
+    trials: int = TRIALS,
+    seed: int = 0,
+) -> dict[str, Cost]:
+    """What peers reach on the validation lists, and at what cost, by name; nothing else is scored.
+
+    Arguments and errors as of `compared_scores`; every name is a peer's.
+    """
+    lists = _Lists(run, dataset, dataset, dataset.rows(CHOOSE), label)
+    return {name: _cost(PEERS[name].fit(*lists.parts, trials, seed)) for name in names}
+
+
 def run_cost(run: Run, score_seconds: float) -> Cost:
     """What the ranker itself costs.
 
@@ -208,11 +225,19 @@ def _peer(name: str, lists: _Lists, trials: int, seed: int) -> tuple[np.ndarray,
     features, offsets, feature_seconds = lists.scored
     began = time.monotonic()
     scores = peer.predict(features, offsets)
-    return scores, Cost(
-        train_seconds=peer.trial_seconds,
-        tune_seconds=peer.seconds,
+    cost = dataclasses.replace(
+        _cost(peer),
         score_seconds=time.monotonic() - began,
         feature_seconds=feature_seconds,
+    )
+    return scores, cost
+
+
+def _cost(peer: Peer) -> Cost:
+    """What a peer cost to make."""
+    return Cost(
+        train_seconds=peer.trial_seconds,
+        tune_seconds=peer.seconds,
         size=peer.size,
         tuning=Tuning(peer.trials, peer.space, peer.choice, peer.validation),
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -11,7 +10,15 @@ import pandas as pd
 
 from mmrank.data.checks import as_numbers
 from mmrank.data.tables import DataError
-from mmrank.schema import LABELS, Catalog, Lists, Schema, did_you_mean, schema_from_dict
+from mmrank.schema import (
+    LABELS,
+    Catalog,
+    Lists,
+    Schema,
+    as_name,
+    did_you_mean,
+    schema_from_dict,
+)
 
 CATALOG, LISTS, LIST_ID, SPLIT = "catalog.parquet", "lists.parquet", "list_id", "split"
 MEDIA = ("image", "video", "audio")
@@ -148,9 +155,7 @@ def _options(kind: str, values: pd.Series) -> dict[str, Any]:
 
 def _name(column: str, side: str, taken: Collection[str]) -> str:
     """A name for a column's feature that no other has."""
-    name = re.sub(r"\W+", "_", str(column)).strip("_") or side
-    if not name.isidentifier():
-        name = f"{side}_{name}"
+    name = as_name(str(column), side)
     if name in taken:
         name = f"{side}_{name}"
     number, free = 2, name

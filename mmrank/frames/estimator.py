@@ -15,8 +15,9 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from mmrank.build import Run, build_features, build_model, check_config
+from mmrank.build import Run, build_features, build_model
 from mmrank.config import Config, from_mapping
+from mmrank.config_checks import check_config
 from mmrank.data.tables import Dataset, number_lists
 from mmrank.evaluation.metrics import per_list
 from mmrank.schema import schema_from_dict

@@ -15,6 +15,7 @@ import pandas as pd
 
 from mmrank.data.media import MediaStore
 from mmrank.data.tables import DataError, as_ids, load_dataset
+from mmrank.data.validation import checked_dataset
 from mmrank.evaluation.baselines import BASELINES
 from mmrank.evaluation.compared import LEARNING, check_compared, compared_scores
 from mmrank.evaluation.offline import evaluate_scores
@@ -47,7 +48,7 @@ class FittedRanker:
       folder: The run, as `python -m mmrank.train` leaves it.
       export: The exported version; `mmrank.Ranker.load(export)` and servers read it.
       ranker: The same, loaded.
-      report: Its figures on the test lists, against the baselines.
+      report: Its figures on the test lists, against the baselines; None without such lists.
     """
 
     def __init__(
@@ -161,7 +162,7 @@ class FittedRanker:
             write_frames(columns, lists, catalog, folder, media)
             table = pd.read_parquet(folder / LISTS).assign(split="test")
             table.to_parquet(folder / LISTS, index=False)
-            dataset = load_dataset(folder)
+            dataset = checked_dataset(folder, training=False)
             rows = dataset.rows("test")
             scores = {"model": self._run.score(dataset, rows)}
             settings = self._run.config.evaluation

@@ -19,7 +19,7 @@ from mmrank.defaults import default_config
 from mmrank.frames.columns import Columns, as_names
 from mmrank.frames.fitted import FittedRanker
 from mmrank.frames.writing import write_frames
-from mmrank.job import check_job, measure_and_export, train
+from mmrank.job import check_data, check_job, measure_and_export, train
 from mmrank.outputs import log_progress, refuse_filled
 from mmrank.schema import did_you_mean
 from mmrank.training.run_lock import LOCK, locked_run
@@ -128,6 +128,7 @@ def fit(
             dataset = checked_dataset(folder / DATA)
             settings = default_config(schema, dataset, plain) if chosen else given
             check_job(settings, dataset.schema)
+            check_data(settings, dataset)
             trained = train(settings, dataset, folder)
             finished = measure_and_export(trained, dataset, started)
     except BaseException:

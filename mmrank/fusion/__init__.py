@@ -41,10 +41,15 @@ def make_fusion(name: str, options: Mapping[str, Any]) -> Fusion:
     """
     if name not in FUSIONS:
         raise ValueError(f"unknown fusion {name!r}{did_you_mean(name, FUSIONS)}")
+    # Keras would take words of its own too, such as weights or dtype.
+    known = sorted(FUSIONS[name]().get_config().keys() - Fusion().get_config().keys())
+    for option in options:
+        if option not in known:
+            raise ValueError(
+                f"fusion {name}: unknown option {option!r}; its options: "
+                f"{', '.join(known) or 'none'}"
+            )
     try:
         return FUSIONS[name](name="fusion", **options)
     except TypeError as error:
-        known = sorted(FUSIONS[name]().get_config().keys() - Fusion().get_config().keys())
-        raise ValueError(
-            f"fusion {name}: {error}; its options: {', '.join(known) or 'none'}"
-        ) from error
+        raise ValueError(f"fusion {name}: {error}") from error

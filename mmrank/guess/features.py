@@ -9,6 +9,7 @@ from typing import Any
 
 from mmrank.guess.profile import Profile, language
 from mmrank.guess.roles import GRADES, Found, Table, depends, is_text
+from mmrank.schema import as_name
 
 SURE, LIKELY, GUESS = "sure", "likely", "a guess"
 FAMILY = 20  # columns of one beginning that are sparse attributes
@@ -199,5 +200,4 @@ def _list_columns(found: Found) -> set[str]:
 
 def _plain(name: str) -> str:
     """A column's name as a feature's: letters, digits and underscores."""
-    plain = re.sub(r"\W+", "_", name).strip("_") or "feature"
-    return plain if plain.isidentifier() else f"f_{plain}"
+    return as_name(name, "f")

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import tensorflow as tf
 
 from mmrank.ranking.labels import task_labels
-from mmrank.schema import LABELS, did_you_mean
+from mmrank.schema import LABELS, did_you_mean, is_name
 
 NONE, LOG1P = "none", "log1p"
 TRANSFORMS = (NONE, LOG1P)
@@ -42,7 +42,7 @@ class TaskSpec:
 
     def __post_init__(self) -> None:
         where = f"task {self.name!r}"
-        if not self.name.isidentifier() or self.name in RESERVED:
+        if not is_name(self.name) or self.name in RESERVED:
             raise ValueError(
                 f"{where}: not a name for a task; use letters, digits and underscores, "
                 f"but none of {', '.join(RESERVED)}"

@@ -10,6 +10,8 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import pathlib
+import re
+import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -333,6 +335,32 @@ def _table(kind: type, plain: Any, where: str) -> Any:
     return table
 
 
+def is_name(text: str) -> bool:
+    """Whether a text can be the name of a feature, which TensorFlow takes as that of an input."""
+    return re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", text) is not None
+
+
+def as_name(text: str, otherwise: str) -> str:
+    """A column's name as that of a feature.
+
+    Accents are dropped, letters of other scripts become their numbers (价格: u4ef7u683c), so that
+    different columns keep different names, and what is neither letter nor digit becomes _.
+
+    Args:
+      text: The column's name, in any script.
+      otherwise: A name, or the start of one, where no letter comes first.
+    """
+    plain = text if text.isascii() else unicodedata.normalize("NFKD", text.casefold())
+    known = "".join(
+        c if c.isascii() or unicodedata.combining(c) else f"u{ord(c):x}" if c.isalnum() else "_"
+        for c in plain
+    )
+    name = re.sub(r"[^A-Za-z0-9_]+", "_", "".join(c for c in known if c.isascii())).strip("_")
+    if not name:
+        return otherwise
+    return name if is_name(name) else f"{otherwise}_{name}"
+
+
 def _check_places(schema: Schema) -> None:
     """Nothing, if all paths lead to something in the folder of the schema.
 
@@ -364,8 +392,11 @@ def _feature(plain: Any, index: int) -> Feature:
         if not isinstance(plain.get(key), str):
             raise SchemaError(f"{where}: the key {key!r} is missing or is not a text")
     name, side = plain["name"], plain["side"]
-    if not name.isidentifier():
-        raise SchemaError(f"{where}: {name!r} is not a name (letters, digits and underscores)")
+    if not is_name(name):
+        raise SchemaError(
+            f"{where}: {name!r} is not a name: use letters a to z, digits and underscores, a "
+            "letter first; the column may be called anything"
+        )
     if side not in SIDES:
         raise SchemaError(f"{where} ({name}): unknown side {side!r}{did_you_mean(side, SIDES)}")
     if side == "label" and name not in LABELS:

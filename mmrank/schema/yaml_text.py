@@ -36,6 +36,11 @@ class _Open:
         self.nodes += nodes
 
 
+def _line(event: yaml.Event) -> int:
+    """The line that an event begins in, from 1 on; 0 where it is not known."""
+    return 0 if event.start_mark is None else event.start_mark.line + 1
+
+
 def read_yaml_file(file: pathlib.Path, error: type[UserError]) -> Any:
     """What a YAML file says; arguments and errors as of `read_yaml`.
 

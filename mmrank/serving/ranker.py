@@ -17,7 +17,7 @@ from mmrank.ranking.order import Order, parse_order
 from mmrank.serving.card import REMEDY, Card, read_card
 from mmrank.serving.checksums import verify_checksums, verify_signature
 from mmrank.serving.graph_check import check_graph
-from mmrank.serving.request import Arrays, Inputs, RankError, item_id
+from mmrank.serving.request import Arrays, Inputs, RankError, item_id, refuse_frame
 from mmrank.serving.versions import versions
 
 SCORES = "scores"
@@ -247,6 +247,7 @@ def _listed(candidates: Iterable[Any]) -> list[Any]:
     """The candidates, either all raw or none."""
     if isinstance(candidates, (str, bytes, Mapping)):
         raise RankError(f"candidates: expected a list, got one {type(candidates).__name__}")
+    refuse_frame("candidates", candidates)
     listed = list(candidates)
     if not listed:
         raise RankError("candidates: there is none; give at least one")

@@ -7,6 +7,7 @@ import math
 import numbers
 import os
 import pathlib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ import pandas as pd
 
 from mmrank.data.attributes import attribute_lines
 from mmrank.data.audio import SoundError, wav_of
+from mmrank.data.media import as_shown
 from mmrank.data.probes import PROBES
 from mmrank.data.reviews import ReviewKeys, pack, read_reviews
 from mmrank.data.video import ClipError, clip_strip
@@ -23,6 +25,7 @@ from mmrank.schema import did_you_mean
 
 Arrays = dict[str, np.ndarray]
 EVENT = ("item", "type", "age_days")
+MOST_DAYS = 100_000  # of an event's age; seconds since 1970 are more
 
 
 class RankError(ValueError):
@@ -95,7 +98,7 @@ class Column:
             problem = str(error)
         if problem is not None:
             raise RankError(f"{what}: {problem}; give another file, or leave it out")
-        return data
+        return as_shown(data) if self.kind == "image" else data
 
     def arrays(self, values: Sequence[Any]) -> Arrays:
         """Raw values [N] and flags [N] of what `raw` gave, a placeholder for each None."""
@@ -226,13 +229,24 @@ def item_id(value: Any, where: str) -> str:
     return _text(value)
 
 
+def refuse_frame(what: str, value: Any) -> None:
+    """Nothing, if a value is no DataFrame, whose elements are the names of its columns.
+
+    Raises:
+      RankError: It is one.
+    """
+    if isinstance(value, pd.DataFrame):
+        raise RankError(f"{what}: expected a list, got a DataFrame; give {what}.to_dict('records')")
+
+
 def read_events(history: Iterable[Any] | None) -> list[tuple[str, str, float]]:
     """The item id, type and age in days of each event.
 
     Raises:
       RankError: An event is not of that form.
     """
-    return [_event(e, f"history[{i}]") for i, e in enumerate(history or ())]
+    refuse_frame("history", history)
+    return [_event(e, f"history[{i}]") for i, e in enumerate(() if history is None else history)]
 
 
 def _event(event: Any, where: str) -> tuple[str, str, float]:
@@ -248,7 +262,12 @@ def _event(event: Any, where: str) -> tuple[str, str, float]:
         raise RankError(f"{where}: expected an event type, got {shown(kind)}")
     if not _is_number(age) or not 0 <= age < math.inf:
         raise RankError(f"{where}: expected an age of 0 days or more, got {shown(age)}")
-    return item_id(item, where), kind or "", float(age)
+    if age > MOST_DAYS:
+        raise RankError(
+            f"{where}: expected an age in days, got {shown(age)}, which looks like a time; give "
+            "(now - time) / 86400"
+        )
+    return item_id(item, where), _well_formed(kind or ""), float(age)
 
 
 def _bytes(value: Any, kind: str, what: str) -> bytes | None:
@@ -279,13 +298,13 @@ def _packed(value: Any, reviews: Mapping[str, Any], what: str) -> str | None:
         raise RankError(f"{what}: {error}") from error
     if any(r.age is None and r.time is not None for r in read):
         raise RankError(f"{what}: give the age of a review in days as {keys.age!r}, not its time")
-    return pack(read, reviews["most"]) or None
+    return _well_formed(pack(read, reviews["most"])) or None
 
 
 def _lines(value: Any, what: str) -> str | None:
     """The attributes as one text; None without any."""
     try:
-        return attribute_lines(value) or None
+        return _well_formed(attribute_lines(value)) or None
     except ValueError as error:
         raise RankError(f"{what}: {error}") from error
 
@@ -300,4 +319,9 @@ def _is_whole(value: Any) -> bool:
 
 def _text(value: Any) -> str:
     # Ids are texts, and often written as numbers.
-    return value if isinstance(value, str) else str(int(value))
+    return _well_formed(value) if isinstance(value, str) else str(int(value))
+
+
+def _well_formed(text: str) -> str:
+    """A text without half characters, as clients leave them that cut a text in an emoji."""
+    return text if text.isascii() else re.sub("[\ud800-\udfff]", "\ufffd", text)

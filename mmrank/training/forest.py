@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from mmrank.data.tables import DataError, Dataset
 from mmrank.ranking.metrics import make_metric
 from mmrank.scoring import plain_numbers
 from mmrank.training.callbacks import validation_ndcg
-from mmrank.training.listwise import lists_with_a_gain
+from mmrank.training.listwise import clearly_better, lists_with_a_gain, ndcg_by_list
 from mmrank.training.targets import for_metric
 from mmrank.trees.blend import Blend
 from mmrank.trees.grow import grow
@@ -43,7 +43,8 @@ def add_trees(run: Run, dataset: Dataset) -> Run:
     options = run.config.model.trees
     told = run.arrays(dataset, dataset.rows("valid"))
     train, valid = _part(run, run.arrays(dataset, dataset.rows("train"))), _part(run, told)
-    lists = lists_with_a_gain(valid.offsets, np.exp2(valid.grades.astype(np.float64)) - 1.0)
+    gains = np.exp2(valid.grades.astype(np.float64)) - 1.0
+    lists = lists_with_a_gain(valid.offsets, gains)
     if not lists:
         raise DataError("the valid lists have no candidates of different grades to choose trees by")
     figure = _figure(run, told)
@@ -66,8 +67,10 @@ def add_trees(run: Run, dataset: Dataset) -> Run:
     if run.config.model.name != TREES:
         of_network = run.lists_scorer()(told).astype(np.float64)
         other = _spread(of_network, lists)
-        reached = [figure((1.0 - s) * of_network / other + s * of_trees / scale) for s in SHARES]
-        share, best = float(SHARES[int(np.argmax(reached))]), max(reached)
+        blends = [(1.0 - s) * of_network / other + s * of_trees / scale for s in SHARES]
+        reached = [figure(scores) for scores in blends]
+        chosen = steady_share(reached, [ndcg_by_list(scores, gains, lists) for scores in blends])
+        share, best = float(SHARES[chosen]), reached[chosen]
         network = (1.0 - share) / other
         logger.info(
             "blend: %.0f%% trees, validation %.4f; network alone %.4f, trees alone %.4f",
@@ -79,6 +82,22 @@ def add_trees(run: Run, dataset: Dataset) -> Run:
     blend = Blend(grown.forest, run.model.plain_names, network, share / scale, best)
     blend.save(run.folder / TREES_FILE)
     return run.with_trees(blend)
+
+
+def steady_share(reached: Sequence[float], by_list: Sequence[np.ndarray]) -> int:
+    """The index of the share of trees to take: the nearest to one half that is as good as the best.
+
+    Few lists cannot tell one share from the next, and both halves together are steadier than
+    either: so another share is taken only where one half is clearly worse than it.
+
+    Args:
+      reached: The figure of each of `SHARES`, by which the best is told.
+      by_list: Of each of `SHARES`, NDCG@10 of the same lists.
+    """
+    best = by_list[int(np.argmax(reached))]
+    good = [i for i, figures in enumerate(by_list) if not clearly_better(best, figures)]
+    middle = len(SHARES) // 2
+    return min(good, key=lambda i: (abs(i - middle), -reached[i]))
 
 
 def _figure(run: Run, told: ListArrays) -> Callable[[np.ndarray], float]:

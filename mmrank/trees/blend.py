@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import pathlib
+from collections.abc import Sequence
 
 import tensorflow as tf
 
@@ -31,7 +32,14 @@ class Blend:
     trees: float
     figure: float
 
-    def model(self, scorer: tf.keras.Model, plain: tf.keras.Model) -> tf.keras.Model:
+    def __post_init__(self) -> None:
+        asked = int(self.forest.features.max(initial=-1)) + 1
+        if asked > len(self.names):
+            raise ValueError(f"trees ask for {asked} numbers, and {len(self.names)} are named")
+
+    def model(
+        self, scorer: tf.keras.Model, plain: tf.keras.Model, names: Sequence[str]
+    ) -> tf.keras.Model:
         """The scorer of both: the scorer's inputs → scores [B, L].
 
         With trees alone, the graph leaves out what only the network needs.
@@ -39,8 +47,12 @@ class Blend:
         Args:
           scorer: That of the network.
           plain: The same inputs → numbers [B, L, F].
+          names: Of these numbers, [F]; there may be more than the trees read.
         """
-        scores = self.trees * ForestScores(self.forest, name="forest")(plain.output)
+        numbers = plain.output
+        if tuple(names) != self.names:
+            numbers = tf.gather(numbers, [names.index(name) for name in self.names], axis=-1)
+        scores = self.trees * ForestScores(self.forest, name="forest")(numbers)
         if self.network:
             scores += self.network * tf.cast(scorer.output, tf.float32)
         return tf.keras.Model(scorer.input, scores, name="blended")

@@ -247,7 +247,7 @@ def epoch_seconds(config: Config, model: RankingModel, batches: Batches, epochs:
     """Seconds of an epoch of training, input pipeline included: the median of some epochs."""
     import tensorflow as tf
 
-    from mmrank.build import build_loss
+    from mmrank.goals import build_loss
     from mmrank.training.loop import batch_dataset
 
     model.network.compile("sgd", loss=build_loss(config.training.loss))

@@ -175,7 +175,8 @@ class Bench:
     def __init__(self, config: Config, dataset: Dataset, lists: int):
         if lists < max(REUSES) or lists % max(REUSES):
             raise ValueError(f"--lists {lists}: give a multiple of {max(REUSES)}")
-        from mmrank.build import build_features, build_loss, build_model
+        from mmrank.build import build_features, build_model
+        from mmrank.goals import build_loss
         from mmrank.training.loop import seed_everything
 
         seed_everything(config)

@@ -22,6 +22,7 @@ from mmrank.schema import SchemaError
 Frames = dict[str, pd.DataFrame]
 Change = Callable[[dict[str, Any], Frames], object]
 
+NOW = 1_700_000_000.0
 SCHEMA: dict[str, Any] = {
     "name": "three shelves",
     "media": "photos",
@@ -61,7 +62,7 @@ def shop() -> Frames:
                 "list_id": ["1", "1", "2", "2", "3", "3", "3"],
                 "item_id": ["a", "b", "b", "c", "a", "c", "d"],
                 "user_id": ["u", "u", "v", "v", "u", "u", "u"],
-                "time": [10.0, 10.0, 20.0, 20.0, 30.0, 30.0, 30.0],
+                "time": [NOW + t for t in (10.0, 10.0, 20.0, 20.0, 30.0, 30.0, 30.0)],
                 "split": ["train", "train", "valid", "valid", "test", "test", "test"],
                 "query": ["x", "x", "y", "y", "x", "x", "x"],
                 "grade": [1.0, 0.0, 0.0, 2.0, 0.0, 0.0, 3.0],
@@ -73,7 +74,7 @@ def shop() -> Frames:
                 "user_id": ["u", "v"],
                 "item_id": ["a", "d"],
                 "event_type": ["view", "buy"],
-                "time": [1.0, 2.0],
+                "time": [NOW + 1.0, NOW + 2.0],
             }
         ),
     }
@@ -215,7 +216,7 @@ ERRORS: list[tuple[str, Change, list[str]]] = [
     ),
     (
         "a time that is none",
-        lambda _, f: f.update(events=f["events"].assign(time=["1970-01-01", "soon"])),
+        lambda _, f: f.update(events=f["events"].assign(time=["2023-11-14", "soon"])),
         ["events.parquet, column 'time': values that are not times [1: row 2: 'soon']", "ISO"],
     ),
     (
@@ -273,15 +274,15 @@ WARNINGS: list[tuple[str, Change, list[str]]] = [
     ),
     (
         "times in milliseconds",
-        lambda _, f: f.update(events=f["events"].assign(time=[1.7e12, 2.0])),
+        lambda _, f: f.update(events=f["events"].assign(time=[NOW * 1000, NOW + 2])),
         ["events.parquet, column 'time': times that look like milliseconds [1: row 1", "by 1000"],
     ),
     (
         "an event after the last list",
-        lambda _, f: f.update(events=f["events"].assign(time=[1.0, 30.0])),
+        lambda _, f: f.update(events=f["events"].assign(time=[NOW + 1, NOW + 30])),
         [
             "events.parquet, column 'time': events that are not before the last list",
-            "[1: row 2: 30.0]; nothing ever uses them",
+            "[1: row 2: 1700000030.0]; nothing ever uses them",
         ],
     ),
     (

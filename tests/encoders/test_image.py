@@ -91,6 +91,55 @@ def test_proportions_stay_and_the_rest_is_white(size, rows, columns):
     np.testing.assert_array_equal(given, expected)
 
 
+def over_white(picture: PIL.Image.Image) -> np.ndarray:
+    """A picture as a white page shows it."""
+    page = PIL.Image.new("RGBA", picture.size, "white")
+    page.alpha_composite(picture.convert("RGBA"))
+    return np.asarray(page.convert("RGB"), float)
+
+
+def cut_out(mode: str) -> PIL.Image.Image:
+    """A red product of 32 x 32 pixels on a transparent ground, half of it half transparent."""
+    picture = PIL.Image.new("RGBA", (32, 32))
+    picture.paste((220, 20, 30, 255), (8, 8, 24, 16))
+    if mode != "P":  # of which one colour is transparent or not at all
+        picture.paste((220, 20, 30, 128), (8, 16, 24, 24))
+    return picture if mode == "RGBA" else picture.convert(mode)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_what_is_transparent_is_white(mode):
+    picture = cut_out(mode)
+    (given,) = decoded(image(), encoded(picture, "PNG"))
+    assert np.abs(given - over_white(picture)).max() <= 1
+    assert (given[0, 0] == 255).all()
+
+
+def test_a_transparent_gif_is_white_where_it_is_read(tmp_path: pathlib.Path):
+    data = encoded(cut_out("RGBA"), "GIF")
+    (tmp_path / "a.gif").write_bytes(data)
+    picture = PIL.Image.open(io.BytesIO(data))
+    pixels, present = image().arrays(pd.Series(["a.gif"]), MediaStore(tmp_path))
+    assert present.all()
+    assert np.abs(pixels[0].astype(float) - over_white(picture)).max() <= 1
+    assert (pixels[0, 0, 0] == 255).all()
+
+
+def test_a_photo_is_turned_as_its_exif_data_tell():
+    picture = smooth(64, 32)
+    exif = picture.getexif()
+    exif[0x0112] = 6
+    out = io.BytesIO()
+    picture.save(out, "JPEG", quality=95, exif=exif)
+    (given,) = decoded(image(), out.getvalue())
+    (expected,) = decoded(
+        image(), encoded(picture.transpose(PIL.Image.Transpose.ROTATE_270), "PNG")
+    )
+    assert np.abs(given - expected).mean() < 3
+    (stored,) = decoded(image(), encoded(picture, "PNG"))
+    assert np.abs(given - stored).mean() > 10  # so that the check can fail
+
+
 def test_the_first_frame_of_a_moving_gif_is_the_photo():
     out = io.BytesIO()
     frames = [PIL.Image.new("L", (32, 32), grey) for grey in (50, 200)]

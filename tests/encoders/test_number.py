@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 
+from mmrank.config import ConfigError
 from mmrank.encoders.number import Number
 from mmrank.schema import Feature
 
@@ -74,6 +75,38 @@ def test_a_constant_column_stays_harmless(value):
     assert kind.deviation == 1.0
 
 
+def test_quantiles_take_the_place_of_deviations_after_the_logarithm():
+    """Of 0, 1, 2, 3 the thirds are the knots: 1.5 lies in the middle, and 9 counts as 3."""
+    kind = number(log=True, quantiles=3, layers=0)
+    kind.fit(pd.Series(np.expm1([0.0, 1.0, 2.0, 3.0])))
+    np.testing.assert_allclose(kind.knots[0], [0, 1, 2, 3], rtol=1e-6)
+    given = np.expm1([0.0, 1.5, 9.0]).astype(np.float32)
+    expected = np.array([[-1], [0], [1]]) * np.sqrt(3)
+    np.testing.assert_allclose(kind.encoder(4)(given), expected, atol=1e-5)
+    both = number(log=True, quantiles=3, deviations=True, layers=0, buckets=2)
+    both.fit(pd.Series(np.expm1([0.0, 1.0, 2.0, 3.0])))
+    scaled = [(v - 1.5) / math.sqrt(1.25) for v in (0, 1.5)] + [5.0]
+    found = both.encoder(4)(given).numpy()
+    np.testing.assert_allclose(found[:, :1], expected, atol=1e-5)
+    np.testing.assert_allclose(found[:, 1], scaled, atol=1e-5)
+    np.testing.assert_array_equal(found[:, 2:], [[1, 0], [0, 1], [0, 1]])
+    assert both.unnormed is False
+    assert number(norm=False).unnormed
+
+
+def test_noise_is_for_training_alone():
+    encoder = number(noise=0.5, layers=0).encoder(4)
+    given = np.full(4000, 2, np.float32)
+    np.testing.assert_array_equal(encoder(given), np.full([4000, 1], 2))
+    np.testing.assert_allclose(encoder(given, training=True).numpy().std(), 0.5, rtol=0.1)
+
+
+@pytest.mark.parametrize("options", [{"layers": 1}, {"quantiles": -1}, {"deviations": True}])
+def test_options_that_cannot_be_are_refused(options):
+    with pytest.raises(ConfigError, match="feature 'price': "):
+        number(**options)
+
+
 def test_a_column_without_a_number_fits_nothing():
     kind = number(buckets=3)
     kind.fit(pd.Series([None, None], dtype=float))
@@ -81,7 +114,7 @@ def test_a_column_without_a_number_fits_nothing():
 
 
 def test_what_was_fitted_survives_a_round_trip():
-    kind, other = number(buckets=4), number(buckets=4)
+    kind, other = number(buckets=4, quantiles=2), number(buckets=4, quantiles=2)
     kind.fit(pd.Series([1.0, 2.0, 8.0]))
     other.restore(kind.state())
     assert fed(other, 3.0).tolist() == fed(kind, 3.0).tolist()

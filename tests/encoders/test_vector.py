@@ -93,6 +93,15 @@ def test_quantiles_take_the_place_of_deviations():
     assert not encoder.weights
 
 
+def test_places_may_stand_beside_deviations():
+    both = fitted(quantiles=3, deviations=True, layers=0).encoder(3)
+    apart = [fitted(layers=0, **options).encoder(3) for options in ({"quantiles": 3}, {})]
+    given = np.array([[1, 10], [4, 10], [700, 11]], np.float32)
+    expected = np.concatenate([encoder(given) for encoder in apart], 1)
+    assert expected.shape == (3, 4)
+    np.testing.assert_array_equal(both(given), expected)
+
+
 def test_noise_is_for_training_alone():
     encoder = fitted(noise=0.5, layers=0).encoder(3)
     given = np.tile(np.array([[4, 10]], np.float32), [4000, 1])
@@ -107,6 +116,7 @@ def test_noise_is_for_training_alone():
         ({"layers": 1}, "layers is 1; give 0 or 2"),
         ({"quantiles": -1}, "quantiles is -1; give 0 or more"),
         ({"noise": -0.5}, "noise is -0.5; give 0 or more"),
+        ({"deviations": True}, "deviations stands beside quantiles"),
     ],
 )
 def test_options_that_cannot_be_are_refused(options, words):

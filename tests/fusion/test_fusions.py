@@ -279,3 +279,9 @@ def test_what_cross_attention_reads_is_attention_in_numpy(inputs):
                 read.var(1, keepdims=True) + fusion.norm.epsilon
             )
             np.testing.assert_allclose(given[b, i], normal.ravel(), atol=1e-4)
+
+
+@pytest.mark.parametrize("word", ["weights", "dtype", "trainable", "name"])
+def test_a_word_of_keras_is_no_option(word: str) -> None:
+    with pytest.raises(ValueError, match=f"fusion weighted_mean: unknown option '{word}'"):
+        make_fusion("weighted_mean", {word: {"title": 2}})

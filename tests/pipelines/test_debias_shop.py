@@ -7,8 +7,8 @@ import pathlib
 
 import pytest
 
-from mmrank.build import check_config
 from mmrank.config import load_config
+from mmrank.config_checks import check_config
 from pipelines.debias_report import DEBIASED, RAW, TRUE
 from pipelines.debias_shop import CONFIG, main, variants
 

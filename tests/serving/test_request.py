@@ -11,7 +11,14 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from mmrank.serving.request import Column, Inputs, RankError, item_id
+from mmrank.serving.request import (
+    Column,
+    Inputs,
+    RankError,
+    item_id,
+    read_events,
+    refuse_frame,
+)
 
 TITLE = Column("title", "text", "item", "string", False)
 PHOTO = Column("photo", "image", "item", "string", True)
@@ -47,6 +54,9 @@ def png() -> bytes:
         (PRICE, pd.NA, None),
         (PHOTO, b"", None),
         (PHOTO, "", None),
+        # A client cut the text in the middle of an emoji.
+        (TITLE, "red \ud83d", "red \ufffd"),
+        (TAGS, ["a\udc00", "b"], "a\ufffd|b"),
     ],
 )
 def test_raw_values(column: Column, value: Any, raw: Any) -> None:
@@ -92,7 +102,6 @@ def test_rows_with_placeholders() -> None:
 def test_what_no_float32_holds_is_infinite_which_the_graph_takes_for_absent() -> None:
     got = inputs(PRICE).rows(("item",), [{"price": 1e300}], ["a"])
     assert got["price"].tolist() == [np.inf]
-    assert inputs().events([("a", "view", 1e300)])["history_ages"].tolist() == [[np.inf]]
 
 
 @pytest.mark.parametrize(
@@ -178,3 +187,24 @@ def test_bytes_and_paths_are_for_the_only_photo(tmp_path: pathlib.Path) -> None:
     assert inputs(seen).context("query", str(file))["seen"].tolist() == [png()]
     with pytest.raises(RankError, match="a mapping is needed.*seen, other"):
         inputs(seen, Column("other", "image", "query", "string", True)).context("query", png())
+
+
+def test_half_characters_of_ids_and_events_are_replaced() -> None:
+    assert item_id("a\ud800", "here") == "a\ufffd"
+    assert read_events([("b\ud800", "view\udfff", 1)]) == [("b\ufffd", "view\ufffd", 1.0)]
+
+
+def test_a_frame_is_no_list() -> None:
+    with pytest.raises(RankError, match=r"history: .* got a DataFrame; give history\.to_dict"):
+        read_events(pd.DataFrame({"item": ["a"], "type": ["view"], "age_days": [1]}))
+    with pytest.raises(RankError, match="candidates: expected a list, got a DataFrame"):
+        refuse_frame("candidates", pd.DataFrame({"item": ["a"]}))
+    refuse_frame("candidates", pd.Series(["a"]))
+
+
+def test_a_time_is_no_age() -> None:
+    with pytest.raises(
+        RankError, match=r"history\[0\]: .* got 1700000000, which looks like a time"
+    ):
+        read_events([("a", "view", 1_700_000_000)])
+    assert read_events([("a", "view", 36_525)]) == [("a", "view", 36_525.0)]

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mmrank.build import Run, build_features, build_model, check_config, load_run
+from mmrank.build import Run, build_features, build_model, load_run
 from mmrank.config import (
     HYBRID,
     NETWORK,
@@ -22,6 +22,7 @@ from mmrank.config import (
     ConfigError,
     from_mapping,
 )
+from mmrank.config_checks import check_config
 from mmrank.data.tables import Dataset
 from mmrank.job import train
 from mmrank.outputs import UserError
@@ -29,7 +30,7 @@ from mmrank.schema import schema_from_dict
 from mmrank.scoring import plain_numbers
 from mmrank.serving.export import export_run
 from mmrank.serving.ranker import Ranker
-from mmrank.training.forest import add_trees
+from mmrank.training.forest import SHARES, add_trees, steady_share
 
 SMALL = {"losses": ("QueryRMSE",), "depths": (3,), "rounds": 20, "learning_rate": 0.1}
 
@@ -74,6 +75,11 @@ def test_trees_read_match_features_and_all_numbers(hybrid: Run, dataset: Dataset
     np.testing.assert_array_equal(
         read[:, names.index("price/0")], np.where(known, prices, np.float32(0))
     )
+    brand = hybrid.fitted.columns["brand"]
+    words = {word: n for n, word in enumerate(brand.state()["vocabulary"])}
+    brands = dataset.catalog["brand"].fillna("").to_numpy()[rows["_item"]]
+    expected = [0 if b == "" else words.get(b, len(words)) for b in brands]
+    np.testing.assert_array_equal(read[:, names.index("brand/0")], expected)
     shown = rows["position"].to_numpy(np.float32)
     np.testing.assert_array_equal(read[:, names.index("overlap/0")], shown)
     assert hybrid.model.matcher is not None
@@ -173,11 +179,45 @@ def test_no_label_of_a_test_list_reaches_the_trees(
     assert grown["valid"] != grown["test"]  # so that the check can fail
 
 
+def test_a_share_far_from_half_has_to_be_clearly_better() -> None:
+    even = [np.full(9, 0.5) for _ in SHARES]
+    assert SHARES[steady_share([0.5] * 11, even)] == 0.5
+    # Shares of .8 and more lead on every list.
+    ahead = [np.full(9, 0.5 if s < 0.75 else 0.6) for s in SHARES]
+    assert SHARES[steady_share([f.mean() for f in ahead], ahead)] == pytest.approx(0.8)
+    # Trees alone lead by one list of nine, as luck would have it.
+    lucky = [np.full(9, 0.5) for _ in SHARES]
+    lucky[-1] = np.append(np.full(8, 0.5), 0.9)
+    assert SHARES[steady_share([f.mean() for f in lucky], lucky)] == 0.5
+    # Of two as near to one half, the better one.
+    sides = [np.full(9, 0.1) for _ in SHARES]
+    sides[4], sides[6] = np.full(9, 0.5), np.append(np.full(8, 0.52), 0.4)
+    assert SHARES[steady_share([f.mean() for f in sides], sides)] == pytest.approx(0.6)
+
+
 def test_trees_that_are_there_stay(trees: Run, dataset: Dataset) -> None:
     before = (trees.folder / TREES_FILE).stat().st_mtime_ns
     again = add_trees(load_run(trees.folder), dataset)
     assert again.model.blend is not None
     assert (trees.folder / TREES_FILE).stat().st_mtime_ns == before
+
+
+def test_trees_may_read_some_of_the_numbers(
+    trees: Run, dataset: Dataset, tmp_path: pathlib.Path
+) -> None:
+    """As those of a run do that was trained before a kind of feature became plain."""
+    blend = trees.model.blend
+    assert blend is not None
+    asked = np.unique(blend.forest.features[np.isfinite(blend.forest.borders)])
+    names = tuple(blend.names[i] for i in asked)
+    forest = dataclasses.replace(
+        blend.forest, features=np.searchsorted(asked, blend.forest.features).astype(np.int32)
+    )
+    folder = tmp_path / "run"
+    shutil.copytree(trees.folder, folder)
+    dataclasses.replace(blend, forest=forest, names=names).save(folder / TREES_FILE)
+    rows = dataset.rows("test")
+    np.testing.assert_array_equal(load_run(folder).score(dataset, rows), trees.score(dataset, rows))
 
 
 def test_damaged_trees_are_told(trees: Run, tmp_path: pathlib.Path) -> None:
@@ -187,7 +227,10 @@ def test_damaged_trees_are_told(trees: Run, tmp_path: pathlib.Path) -> None:
     with pytest.raises(UserError, match=r"trees\.json: holds no trees"):
         load_run(folder)
     plain = json.loads((trees.folder / TREES_FILE).read_text())
-    plain["names"] = plain["names"][:-1]
+    (folder / TREES_FILE).write_text(json.dumps(plain | {"names": plain["names"][:1]}))
+    with pytest.raises(UserError, match=r"trees ask for \d+ numbers, and 1 are named"):
+        load_run(folder)
+    plain["names"] = [*plain["names"][:-1], "weight/0"]
     (folder / TREES_FILE).write_text(json.dumps(plain))
     with pytest.raises(ConfigError, match="read the numbers that the ranker has"):
         load_run(folder)
@@ -226,7 +269,7 @@ def test_trees_with_nothing_to_read_are_told_before_training(dataset: Dataset) -
         {
             "catalog": "items.parquet",
             "lists": "lists.parquet",
-            "features": [{"name": "brand", "kind": "category", "side": "item"}],
+            "features": [{"name": "tags", "kind": "tags", "side": "item"}],
         }
     )
     config = from_mapping(Config, {"model": {"name": TREES}}, "config")

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mmrank.build import check_config, load_run
+from mmrank.build import load_run
 from mmrank.config import Config, ConfigError, Loss, PositionBias, Task
+from mmrank.config_checks import check_config
 from mmrank.data.batches import ListArrays
 from mmrank.data.tables import DataError
 from mmrank.ranking.losses import make_loss

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mmrank.build import build_features, build_model, check_config, load_run
+from mmrank.build import build_features, build_model, load_run
 from mmrank.config import Config, ConfigError, Loss, Multitask, Task
+from mmrank.config_checks import check_config
 from mmrank.data.batches import Batches
 from mmrank.data.tables import DataError
 from mmrank.goals import build_task_losses, build_tasks

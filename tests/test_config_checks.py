@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from mmrank.build import check_config
 from mmrank.config import Config, ConfigError, from_mapping
+from mmrank.config_checks import check_config
 
 
 @pytest.mark.parametrize(
@@ -28,3 +30,31 @@ def test_members_are_for_one_score_on_grades():
     plain = {"model": {"head": {"members": 2}}, "training": {"tasks": {"click": {}}}}
     with pytest.raises(ConfigError, match="2 towers are for one score .* do not go with tasks"):
         check_config(from_mapping(Config, plain, "test"))
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"training": {"teacher": {"run": "self", "temperature": 0}}}, "give a number above 0"),
+        ({"training": {"teacher": {"run": "self", "share": 1.5}}}, "above 0 and up to 1"),
+        (
+            {"training": {"teacher": {"run": "self"}, "tasks": {"click": {}}}},
+            "one goal; leave training.tasks out",
+        ),
+        (
+            {"training": {"teacher": {"run": "self"}, "loss": {"name": "mean_squared_loss"}}},
+            "softmax_loss alone; leave training.loss out",
+        ),
+        (
+            {"training": {"teacher": {"run": "self"}}, "data": {"records": "shards"}},
+            "leave data.records out",
+        ),
+        (
+            {"training": {"teacher": {"run": "self"}}, "model": {"name": "trees"}},
+            "take network or hybrid",
+        ),
+    ],
+)
+def test_a_teacher_that_cannot_be_is_refused(config: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        check_config(from_mapping(Config, config, "test"))
