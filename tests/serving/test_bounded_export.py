@@ -17,23 +17,26 @@ import pytest
 import tensorflow as tf
 
 MEGABYTE = 1_000_000
-SECONDS = 20.0  # on a machine that does much else
+SECONDS = 10.0  # of the processor, on all threads
 Inputs = dict[str, np.ndarray]
 
 
 @pytest.fixture(scope="module")
-def served(exported: pathlib.Path) -> Callable[[str, Inputs], dict[str, np.ndarray]]:
+def served(
+    exported: pathlib.Path, raw_request: Inputs
+) -> Callable[[str, Inputs], dict[str, np.ndarray]]:
     signatures: Mapping[str, Any] = tf.saved_model.load(str(exported)).signatures
 
-    def call(name: str, inputs: Inputs) -> dict[str, np.ndarray]:
-        began = time.monotonic()
+    def call(name: str, inputs: Inputs, seconds: float = SECONDS) -> dict[str, np.ndarray]:
+        began = time.process_time()
         specs = signatures[name].structured_input_signature[1]
         given = {n: tf.constant(a, specs[n].dtype) for n, a in inputs.items()}
         try:
             return {n: t.numpy() for n, t in signatures[name](**given).items()}
         finally:
-            assert time.monotonic() - began < SECONDS
+            assert time.process_time() - began < seconds
 
+    call("serving_default", small(raw_request), seconds=300.0)  # which optimises the graph
     return call
 
 
