@@ -231,3 +231,9 @@ def test_only_a_full_disk_is_taken_for_one(error: Exception, capsys) -> None:
     told = capsys.readouterr().err
     assert told.startswith("error: the disk is full: ")
     assert "run the command again (nothing was written)" in told
+
+
+def test_every_part_of_a_state_is_known_to_its_reader(tmp_path) -> None:
+    state = State(data="shop")
+    state.save(tmp_path / "state.json")
+    assert State.load(tmp_path / "state.json") == state
