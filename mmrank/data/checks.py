@@ -21,6 +21,7 @@ from mmrank.schema import COMPUTED, SCHEMA_FILE, Feature, Schema, SchemaError, d
 
 # In seconds this is beyond the year 5000; in milliseconds it is 1973.
 FAR_SECONDS = 1e11
+ADDED = ("_item", "_split", "_time")  # columns that loading puts beside those of the tables
 LEARNED = ("grade", "click", "cart", "purchase")  # labels, one of which a ranker learns
 
 
@@ -62,6 +63,14 @@ def check_columns(schema: Schema, frames: Mapping[str, pd.DataFrame]) -> Iterato
     except SchemaError as error:
         yield whole(SCHEMA_FILE, None, str(error), "add it or drop the feature")
     for (table, column), places in named.items():
+        if column in ADDED:
+            yield whole(
+                getattr(schema, table).file,
+                column,
+                "a name that loading gives to a column of its own, and "
+                f"{' and '.join(places)} names it",
+                "call the column otherwise",
+            )
         if table in frames and column not in frames[table].columns:
             yield whole(
                 getattr(schema, table).file,

@@ -25,6 +25,8 @@ SIDES = ("query", "user", "item", "pair", "label")
 PSEUDO = "pseudo"  # marks rows whose grade is that of a ranker
 LABELS = ("grade", "position", "click", "dwell", "cart", "purchase", PSEUDO)
 
+MOST_COMPARED = 100  # characters of a name that may be a misspelt one
+
 FORMATS = ("parquet", "csv", "tsv", "jsonl", "svmlight")
 
 # Kinds that stand in no column: they are computed from the events before a list.
@@ -234,7 +236,8 @@ class Schema:
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """A suffix for an error message: the nearest known name, or all of them."""
     names = sorted(known)
-    near = difflib.get_close_matches(str(name), names, n=1)
+    # Names of strangers may be megabytes long, and a comparison takes time by the square of that.
+    near = difflib.get_close_matches(str(name)[:MOST_COMPARED], names, n=1)
     if near:
         return f"; did you mean {near[0]!r}?"
     return f"; known: {', '.join(names)}" if names else ""

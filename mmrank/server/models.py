@@ -45,6 +45,7 @@ class ModelService:
       timeout, metrics: See above.
       checks: Called with a signature's name and its inputs before each run; what one raises is
         the answer.
+      request_bytes: Memory that the tensors of one request may take.
       observe: Told the version, inputs and outputs of every request that was answered; None for
         nobody.
 
@@ -62,6 +63,7 @@ class ModelService:
         self.name, self.timeout = model.name, timeout
         self.metrics = metrics or Metrics()
         self.checks: list[Check] = []
+        self.request_bytes = 1 << 29
         self.observe: Observe | None = None
         base = check_model(model)
         self._manager = VersionManager(base, model, self.metrics)

@@ -245,6 +245,14 @@ ERRORS: list[tuple[str, Change, list[str]]] = [
         ["schema.yaml: no label 'grade'", "add a feature {name: grade"],
     ),
     (
+        "a column that loading would overwrite",
+        lambda s, f: (
+            s["features"][3].update(column="_item"),
+            f.update(catalog=f["catalog"].rename(columns={"price": "_item"})),
+        ),
+        ["catalog.parquet, column '_item': a name that loading gives to a column of its own"],
+    ),
+    (
         "missing column",
         set_feature(1, column="titel"),
         ["catalog.parquet, column 'titel': no such column, which feature title names", "'title'?"],
