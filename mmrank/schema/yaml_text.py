@@ -83,10 +83,6 @@ def read_yaml(text: str, error: type[UserError]) -> Any:
         raise error(f"not YAML: a value cannot be read: {' '.join(str(wrong).split())}") from wrong
 
 
-def _line(event: yaml.Event) -> int:
-    return 0 if event.start_mark is None else event.start_mark.line + 1
-
-
 def _check(text: str, error: type[UserError]) -> None:
     """Walks over the events of the parser, which are few however much aliases multiply."""
     sizes: dict[str, int] = {}
