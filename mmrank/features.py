@@ -265,6 +265,7 @@ class Features:
                     float(hide.get(kind.name, 0.0)),
                     kind.as_numbers if kind.plain else None,
                     kind.unnormed,
+                    kind.space,
                 )
             )
         return made

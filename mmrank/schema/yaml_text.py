@@ -36,11 +36,6 @@ class _Open:
         self.nodes += nodes
 
 
-def _line(event: yaml.Event) -> int:
-    """The line that an event begins in, from 1 on; 0 where it is not known."""
-    return 0 if event.start_mark is None else event.start_mark.line + 1
-
-
 def read_yaml_file(file: pathlib.Path, error: type[UserError]) -> Any:
     """What a YAML file says; arguments and errors as of `read_yaml`.
 
@@ -81,6 +76,11 @@ def read_yaml(text: str, error: type[UserError]) -> Any:
             raise
         # A date with a 13th month, a number of 5,000 digits, a tag that does not fit its value.
         raise error(f"not YAML: a value cannot be read: {' '.join(str(wrong).split())}") from wrong
+
+
+def _line(event: yaml.Event) -> int:
+    """The line that an event begins in, from 1 on; 0 where it is not known."""
+    return 0 if event.start_mark is None else event.start_mark.line + 1
 
 
 def _check(text: str, error: type[UserError]) -> None:
