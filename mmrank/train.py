@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import logging
 import os
@@ -137,10 +138,15 @@ def _run(args: argparse.Namespace) -> None:
     if not worker.is_chief:  # only the first writes the run
         _train(args, given, worker, run, started)
         return
-    with locked_run(run, claimed=args.out is None):
-        if args.out is not None and not args.resume:
-            _refuse_filled(run)  # by another training, since it was looked at
-        _train(args, given, worker, run, started)
+    try:
+        with locked_run(run, claimed=args.out is None):
+            if args.out is not None and not args.resume:
+                _refuse_filled(run)  # by another training, since it was looked at
+            _train(args, given, worker, run, started)
+    finally:
+        if args.out is None:
+            with contextlib.suppress(OSError):
+                run.parent.rmdir()  # if nothing came into it
 
 
 def _train(
