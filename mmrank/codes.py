@@ -102,14 +102,15 @@ def _run(args: argparse.Namespace) -> None:
     _write(dataset.catalog, vectors, args.column, args.out)
     print(f"codes     {int((~np.isnan(vectors[:, 0])).sum()):,} of {len(vectors):,} items")
     print(f"wrote     {args.out}")
-    print("schema    catalog:")
-    print(f"            file: {args.out.resolve()}")
+    print("schema    (the file, or a link to it, in the folder of the dataset)")
+    print("          catalog:")
+    print(f"            file: {args.out.name}")
     print(f"            item: {dataset.schema.catalog.item}")
     print(f"          - {{name: {args.column}, kind: vector, side: item}}")
     if args.lists is not None:
         print(f"wrote     {args.lists}")
         print("schema    lists:")
-        print(f"            file: {args.lists.resolve()}")
+        print(f"            file: {args.lists.name}")
         print(f"          - {{name: user_{args.column}, kind: vector, side: user}}")
 
 

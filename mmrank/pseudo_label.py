@@ -20,6 +20,7 @@ from mmrank.outputs import exit_code, log_progress, new_folder, refuse_filled
 from mmrank.schema import PSEUDO, Feature, Schema, save_schema
 
 LISTS_FILE = "lists.parquet"
+OTHER = "judged"  # the link to the dataset that the lists are from
 ADDED = ("_item", "_split", "_time")
 EXAMPLE = """\
 example:
@@ -143,17 +144,18 @@ def with_unjudged(dataset: Dataset, add: int, seed: int) -> pd.DataFrame:
 
 
 def _write(dataset: Dataset, lists: pd.DataFrame, out: pathlib.Path) -> None:
-    """A dataset of these lists that names the tables and media of the other where they lie."""
+    """A dataset of these lists with a link to the other, whose tables and media it names."""
     schema = dataset.schema
     number, _ = pd.factorize(lists[schema.lists.list])
     lists = lists.iloc[np.argsort(number, kind="stable")].drop(columns=list(ADDED), errors="ignore")
     with new_folder(out) as folder:
         lists.to_parquet(folder / LISTS_FILE, index=False)
-        save_schema(_elsewhere(schema, dataset.folder.resolve()), folder)
+        (folder / OTHER).symlink_to(dataset.folder.resolve())
+        save_schema(_elsewhere(schema), folder)
 
 
-def _elsewhere(schema: Schema, folder: pathlib.Path) -> Schema:
-    media = schema.media
+def _elsewhere(schema: Schema) -> Schema:
+    folder, media = pathlib.PurePath(OTHER), schema.media
     if media is not None or any(f.kind in PROBES for f in schema.features):
         media = str(folder / (media or "."))
     events = schema.events

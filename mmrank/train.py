@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
-import json
 import logging
 import os
 import pathlib
@@ -23,6 +23,7 @@ from mmrank.config import (
     from_mapping,
     read_plain,
 )
+from mmrank.data.run_state import read_state
 from mmrank.data.simulator import simulate
 from mmrank.data.tables import Dataset
 from mmrank.data.validation import checked_dataset
@@ -137,10 +138,15 @@ def _run(args: argparse.Namespace) -> None:
     if not worker.is_chief:  # only the first writes the run
         _train(args, given, worker, run, started)
         return
-    with locked_run(run, claimed=args.out is None):
-        if args.out is not None and not args.resume:
-            _refuse_filled(run)  # by another training, since it was looked at
-        _train(args, given, worker, run, started)
+    try:
+        with locked_run(run, claimed=args.out is None):
+            if args.out is not None and not args.resume:
+                _refuse_filled(run)  # by another training, since it was looked at
+            _train(args, given, worker, run, started)
+    finally:
+        if args.out is None:
+            with contextlib.suppress(OSError):
+                run.parent.rmdir()  # if nothing came into it
 
 
 def _train(
@@ -277,7 +283,7 @@ def _data_folder(
     if not worker.is_chief and config.data.path is None:
         wait_for(run / STATE_FILE)  # the first worker makes the shop
     if (state := _state_file(run)) is not None:
-        return pathlib.Path(json.loads(state.read_text(encoding="utf-8"))["data"])
+        return pathlib.Path(read_state(state)["data"])
     if config.data.path is not None:
         return pathlib.Path(config.data.path)
     if config.data.simulate is None:

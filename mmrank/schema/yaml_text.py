@@ -79,6 +79,7 @@ def read_yaml(text: str, error: type[UserError]) -> Any:
 
 
 def _line(event: yaml.Event) -> int:
+    """The line that an event begins in, from 1 on; 0 where it is not known."""
     return 0 if event.start_mark is None else event.start_mark.line + 1
 
 

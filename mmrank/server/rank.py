@@ -239,7 +239,7 @@ class RankEndpoint:
             )
             return asyncio.run_coroutine_threadsafe(run, self._loop).result()
 
-        schema = load_schema(servable.folder / CARD.parent)
+        schema = load_schema(servable.folder / CARD.parent, data=False)
         ids = {f.name for f in schema.side("user") if f.column == schema.lists.user}
         # A version that fails here is refused, and nobody lets go of what is kept of it.
         self._rankers[servable] = StagedRanker.over(card, call, self._stores)

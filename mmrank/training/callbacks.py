@@ -8,6 +8,7 @@ import json
 import logging
 import math
 import pathlib
+import shutil
 import sys
 import tempfile
 import time
@@ -384,6 +385,7 @@ def _all_tie(scores: np.ndarray, arrays: ListArrays) -> bool:
 
 
 def _remove(run: pathlib.Path, prefix: str) -> None:
-    """Deletes the files of an outdated checkpoint."""
+    """Deletes the files of an outdated checkpoint, or of one that was not finished."""
     for file in (run / prefix).parent.glob(f"{pathlib.Path(prefix).name}.*"):
         file.unlink()
+    shutil.rmtree(run / f"{prefix}_temp", ignore_errors=True)  # where TensorFlow writes it first

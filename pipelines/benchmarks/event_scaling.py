@@ -177,9 +177,9 @@ def grow(shop: pathlib.Path, out: pathlib.Path, times: int) -> None:
             for copy in range(times)
         ]
         pd.concat(copies, ignore_index=True).to_parquet(out / file, index=False)
-    catalog = dataclasses.replace(schema.catalog, file=str(shop.resolve() / schema.catalog.file))
-    media = str(shop.resolve() / str(schema.media))
-    save_schema(dataclasses.replace(schema, catalog=catalog, media=media), out)
+    for name in (schema.catalog.file, schema.media):
+        (out / str(name)).symlink_to(shop.resolve() / str(name))
+    save_schema(schema, out)
 
 
 def in_a_process(data: pathlib.Path) -> Cost:

@@ -28,8 +28,8 @@ SECRET = "0123456789abcdef0123456789abcdef"
 
 
 @pytest.fixture
-def handed(exported: pathlib.Path, tmp_path: pathlib.Path) -> pathlib.Path:
-    return shutil.copytree(exported, tmp_path / "1")
+def handed(small_export: pathlib.Path, tmp_path: pathlib.Path) -> pathlib.Path:
+    return shutil.copytree(small_export, tmp_path / "1")
 
 
 @pytest.fixture

@@ -161,16 +161,20 @@ def damage(run: pathlib.Path, prefix: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("what", ["epoch-1", "best-1", "features.json"])
+def test_damaged_weights_are_told(run) -> None:
+    best = str(State.load(run / "state.json").best_weights)
+    damage(run, pathlib.Path(best).name)
+    with pytest.raises(ConfigError, match=f"{best}: damaged: .*; put back a whole copy"):
+        load_run(run)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", ["epoch-1", "features.json"])
 def test_a_damaged_run_is_told(config, run, data, what) -> None:
     if what == "features.json":
         (run / what).write_text('{"title": 5}')
     else:
         damage(run, what)
-    if what == "best-1":
-        with pytest.raises(ConfigError, match="best-1: damaged: .*; put back a whole copy"):
-            load_run(run)
-        return
     with pytest.raises((TrainingError, ConfigError), match=f"{what}: damaged") as raised:
         train_run(config, load_dataset(data), run, resume=True)
     assert "\n" not in str(raised.value)
@@ -227,3 +231,9 @@ def test_only_a_full_disk_is_taken_for_one(error: Exception, capsys) -> None:
     told = capsys.readouterr().err
     assert told.startswith("error: the disk is full: ")
     assert "run the command again (nothing was written)" in told
+
+
+def test_every_part_of_a_state_is_known_to_its_reader(tmp_path) -> None:
+    state = State(data="shop")
+    state.save(tmp_path / "state.json")
+    assert State.load(tmp_path / "state.json") == state
