@@ -91,7 +91,7 @@ def _run(args: argparse.Namespace) -> None:
         raise DataError("--lists are written with --of users alone")
     if not 0 <= args.beta < np.inf:
         raise DataError(f"--beta {args.beta:g}: name a number of 0 or more")
-    dataset = checked_dataset(args.data, training=False)
+    dataset = checked_dataset(args.data, training=False, graded=False)
     if args.column in dataset.catalog or f"user_{args.column}" in dataset.lists:
         raise DataError(f"--column {args.column}: there is such a column; name another one")
     if args.of == "items":

@@ -98,7 +98,7 @@ def _of_data(reference: Reference, folder: pathlib.Path, split: str) -> Counts:
     """The counts of a prepared dataset's lists."""
     if not folder.is_dir():
         raise InputError(f"--data: {folder}: no such folder")
-    dataset = checked_dataset(folder, training=False)
+    dataset = checked_dataset(folder, training=False, graded=False)
     watched = {b.feature for b in reference.bins}
     there = {f.name for f in dataset.schema.side("item", "query", "user", "pair")}
     for name in watched:

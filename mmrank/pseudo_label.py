@@ -77,7 +77,9 @@ def _run(args: argparse.Namespace) -> None:
     from mmrank.build import load_run
 
     run = load_run(args.run)
-    dataset = checked_dataset(run.data if args.data is None else args.data, training=False)
+    dataset = checked_dataset(
+        run.data if args.data is None else args.data, training=False, graded=False
+    )
     column = dataset.schema.feature("grade").column
     if PSEUDO in dataset.lists:
         raise DataError(f"{dataset.schema.lists.file}: has grades of a ranker already ({PSEUDO!r})")

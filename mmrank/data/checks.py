@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from mmrank.data.attributes import attribute_lines
-from mmrank.data.findings import SHOWN, Finding, found, whole
+from mmrank.data.findings import GRADES, SHOWN, TRAINING, Finding, found, whole
 from mmrank.data.reading import columns_of
 from mmrank.data.reviews import ReviewKeys, read_reviews
 from mmrank.data.stands import MISSING
@@ -50,7 +50,7 @@ def check_schema(schema: Schema, kinds: Mapping[str, Collection[str]]) -> Iterat
             None,
             "no label 'grade', nor a click, cart or purchase, so there is nothing to learn from",
             "add a feature {name: grade, kind: number, side: label, column: YOURS}",
-            training=True,
+            concerns=TRAINING,
         )
 
 
@@ -215,14 +215,12 @@ def check_feature(file: str, frame: pd.DataFrame, feature: Feature) -> Iterator[
         "write them as numbers, or leave them empty where unknown",
     )
     if feature.name == "grade":
-        bad = ~np.isfinite(numbers) & ~wrong | (numbers < 0)
+        told = "use 0 for an irrelevant item and higher grades for better ones"
+        bad = np.isinf(numbers) | (numbers < 0)
+        yield from found(file, column, bad, values, "grades that are negative or infinite", told)
+        missing = np.isnan(numbers) & ~wrong
         yield from found(
-            file,
-            column,
-            bad,
-            values,
-            "grades that are negative, infinite or missing",
-            "use 0 for an irrelevant item and higher grades for better ones",
+            file, column, missing, values, "grades that are missing", told, concerns=GRADES
         )
         return
     yield from found(
