@@ -91,8 +91,15 @@ def test_warm_up_requests_hold_the_shops_values_and_no_shopper(
     told = Counter(word for request in requests for word in words(request))
     assert len(shoppers) > 1
     assert not shoppers & set(told)
-    # Of each list length in the row, ELWC and id formats, and to `encode_queries`.
-    assert told["warm-up"] == 4 * len(pasts)
+    # Of each list length in the row, ELWC and id formats, to `encode_queries`, and with every
+    # candidate to regress.
+    regressed = [
+        r.inputs["inputs"].tensor_shape.dim[0].size
+        for r in requests
+        if r.model_spec.signature_name == "tensorflow/serving/regress"
+    ]
+    assert len(regressed) == len(pasts)
+    assert told["warm-up"] == 4 * len(pasts) + sum(regressed)
     assert dataset.events is not None
     for _, events in dataset.events.groupby("user_id"):
         own = list(events["item_id"])

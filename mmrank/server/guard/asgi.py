@@ -14,7 +14,7 @@ import orjson
 from mmrank.server.errors import INVALID_ARGUMENT, UNAUTHENTICATED, ServingError
 from mmrank.server.guard import audit
 from mmrank.server.guard.access import Action, rest_action
-from mmrank.server.guard.budget import Budget, json_bytes
+from mmrank.server.guard.budget import Budget, json_costs
 from mmrank.server.guard.guard import Caller, Guard, Rejected
 
 Scope = MutableMapping[str, Any]
@@ -123,8 +123,10 @@ class GuardMiddleware:
         if packing != "identity" and body:
             body = await asyncio.to_thread(_unpacked, body, most, words)
         if len(body) > INLINE_BYTES:
-            size = await asyncio.to_thread(json_bytes, body)
-            Budget(limits).take("memory", size)
+            values, size = await asyncio.to_thread(json_costs, body)
+            budget = Budget(limits)
+            budget.take("memory", size)
+            budget.take("values", values)
             hold(size)
         return body
 

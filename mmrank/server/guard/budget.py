@@ -13,6 +13,7 @@ from mmrank.server.guard.options import Limits
 
 MEGA = 1_000_000
 MEGABYTE = 1 << 20
+STEP = 1 << 20
 # What the reader of JSON makes of a byte that begins a list, an object or a next value: measured
 # with the shortest ones, the worst, and rounded up.
 _LIST, _OBJECT, _VALUE = 64, 140, 52
@@ -36,6 +37,12 @@ class Kind:
 KINDS = {
     "candidates": Kind(
         "request_candidates", 1, "{spent:,.0f} candidates in one request; the most is {most:,}"
+    ),
+    "values": Kind(
+        "request_values",
+        1,
+        "{spent:,.0f} values in the JSON of one request; the most is {most:,}; send fewer at a "
+        "time, or over gRPC",
     ),
     "files": Kind("request_files", 1, "{spent:,.0f} files in one request; the most is {most:,}"),
     "pixels": Kind(
@@ -124,11 +131,13 @@ class Memory:
                 self._held -= mine
 
 
-def json_bytes(body: bytes) -> int:
-    """About the most that the values of a JSON body take in memory, told without reading it."""
-    return (
-        2 * len(body)
-        + _LIST * body.count(b"[")
-        + _OBJECT * body.count(b"{")
-        + _VALUE * body.count(b",")
-    )
+def json_costs(body: bytes) -> tuple[int, int]:
+    """About the most values of a JSON body, and bytes that they take, told without reading it."""
+    lists = objects = commas = 0
+    for at in range(0, len(body), STEP):  # in steps, between which other threads have their turn
+        part = body[at : at + STEP]
+        lists += part.count(b"[")
+        objects += part.count(b"{")
+        commas += part.count(b",")
+    size = 2 * len(body) + _LIST * lists + _OBJECT * objects + _VALUE * commas
+    return lists + objects + commas, size

@@ -18,6 +18,8 @@ class Limits:
       request_bytes: Largest body or message, also of what a gzip'd body holds.
       request_megabytes: Memory (MiB) that the values of one request may take, by what it says of
         itself: a text that stands for many counts as often.
+      request_values: Most values in the JSON of one request. All others wait while Python reads
+        them: a million takes it about a tenth of a second.
       memory_megabytes: Memory (MiB) that all requests at work may take together, counted so.
       request_seconds: How long the headers, and then the body, may take to arrive, and how long
         a client may leave a reply lying.
@@ -38,6 +40,7 @@ class Limits:
 
     request_bytes: int = 32 * 2**20
     request_megabytes: float = 512.0
+    request_values: int = 1_000_000
     memory_megabytes: float = 2_048.0
     request_seconds: float = 30.0
     connections: int = 1_000

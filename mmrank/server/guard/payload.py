@@ -28,7 +28,7 @@ MESSAGES = {LISTS: ExampleListWithContext, EXAMPLES: tf.train.Example}
 LISTED = frozenset({"items", "list_length"})
 # What is larger is looked through on a thread.
 INLINE_VALUES, INLINE_BYTES = 1 << 12, 1 << 15
-# A message's features, and beyond them one for so many of its bytes.
+# Features of an example, and of a list one for so many of its bytes.
 MANY_FEATURES, FEATURE_BYTES = 10_000, 16
 
 
@@ -105,9 +105,10 @@ class PayloadCheck:
             raw = data.encode() if isinstance(data, str) else data
             if kind is ExampleListWithContext:
                 check_parts(raw, (1,), self._limits.request_candidates)
-            if len(raw) > MANY_FEATURES:
-                path = (1, 1, 1) if kind is ExampleListWithContext else (1, 1)
-                check_parts(raw, path, max(MANY_FEATURES, len(raw) // FEATURE_BYTES))
+                most = max(MANY_FEATURES, len(raw) // FEATURE_BYTES)
+                check_parts(raw, (1, 1, 1), most)
+            elif len(raw) > MANY_FEATURES:
+                check_parts(raw, (1, 1), MANY_FEATURES)
             message = kind()
             message.ParseFromString(raw)
         except (DecodeError, TypeError, UnicodeEncodeError):

@@ -178,6 +178,11 @@ def test_what_json_would_take_in_memory_is_bounded() -> None:
     reply = ask(guard, content=b"[" + b"[]," * 200_000 + b"1]")
     assert reply.status_code == 400
     assert "would take 23 MiB of memory; the most is 10" in reply.json()["error"]
+    few = Guard(Limits(request_values=50_000), Security())
+    assert ask(few, content=b"[" + b"1," * 49_000 + b"1]").status_code == 200
+    reply = ask(few, content=b"[" + b"1," * 50_001 + b"1]")
+    assert reply.status_code == 400
+    assert "50,002 values in the JSON of one request; the most is 50,000" in reply.json()["error"]
     crowded = Guard(Limits(memory_megabytes=1), Security())
     with crowded.memory.request() as hold:
         hold(2**20 - 10)

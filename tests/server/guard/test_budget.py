@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from mmrank.server.errors import ServingError
-from mmrank.server.guard.budget import KINDS, Budget, Memory, json_bytes
+from mmrank.server.guard.budget import KINDS, Budget, Memory, json_costs
 from mmrank.server.guard.options import Limits
 
 
@@ -57,4 +57,6 @@ def test_json_takes_no_more_than_was_told(value: bytes) -> None:
     finally:
         tracemalloc.stop()
     assert len(read) == 50_000
-    assert size <= json_bytes(body)
+    values, most = json_costs(body)
+    assert size <= most
+    assert len(read) <= values

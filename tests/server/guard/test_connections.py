@@ -106,7 +106,7 @@ def test_a_client_that_does_not_read_is_cut() -> None:
             pass
         return str(heard).encode()
 
-    assert 0 < int(said(talk, seconds=0.2)) < LONG
+    assert int(said(talk, seconds=0.2)) < LONG
 
 
 def test_a_slow_reader_is_not_cut() -> None:
