@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import tensorflow as tf
 
 from mmrank.config import (
     CALIBRATION_FILE,
@@ -26,6 +26,7 @@ from mmrank.config import (
 )
 from mmrank.data.batches import ListArrays
 from mmrank.data.embedding_cache import cache_folder
+from mmrank.data.run_state import DAMAGED, read_state
 from mmrank.data.tables import Dataset
 from mmrank.encoders.behavior import BehaviorAttention
 from mmrank.features import Features, make_features
@@ -37,6 +38,7 @@ from mmrank.goals import (
 )
 from mmrank.matching.cross_encoder import CrossEncoder
 from mmrank.models import RankingModel, present_name, ranking_model, with_trees
+from mmrank.outputs import one_line, read_json
 from mmrank.ranking.heads import ListwiseHead, find_rank_model
 from mmrank.ranking.task_outputs import TaskOutputs
 from mmrank.ranking.tasks import chains
@@ -173,6 +175,7 @@ class Run:
       data: The dataset it was trained on.
       fitted: Its features.
       model: Its graphs, with the best weights.
+      tables: What told the contents of the dataset's tables apart, as `table_hashes` gives it.
     """
 
     folder: pathlib.Path
@@ -180,6 +183,7 @@ class Run:
     data: pathlib.Path
     fitted: Features
     model: RankingModel
+    tables: Mapping[str, str] = dataclasses.field(default_factory=dict)
     _kept: dict[str, Any] = dataclasses.field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -332,18 +336,33 @@ def load_run(folder: str | pathlib.Path) -> Run:
                 "train one with `python -m mmrank.train --config configs/quickstart.yaml`"
             )
     config = load_run_config(folder)
-    features = build_features(config, load_schema(folder))
-    features.load(folder / FEATURES_FILE)
-    state = json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))
+    features = build_features(config, load_schema(folder, data=False))
+    state = read_state(folder / STATE_FILE)
     if state.get("best_weights") is None:
         raise ConfigError(f"{folder}: no epoch was finished yet; train on with --resume")
+    features.load(folder / FEATURES_FILE)
+    model = build_model(config, features, _calibration(folder / CALIBRATION_FILE))
+    weights = folder / state["best_weights"]
+    try:
+        model.network.load_weights(weights).expect_partial()
+    except (ValueError, LookupError, tf.errors.OpError) as error:
+        raise ConfigError(f"{weights}: damaged: {one_line(error)}; {DAMAGED}") from error
+    data = pathlib.Path(state["data"])
+    run = Run(folder, config, data, features, model, state.get("tables", {}))
     trees = folder / TREES_FILE
-    blend = Blend.load(trees) if trees.is_file() else None
-    calibration = None
-    if (folder / CALIBRATION_FILE).is_file():
-        plain = json.loads((folder / CALIBRATION_FILE).read_text(encoding="utf-8"))
-        calibration = {task: (float(a), float(b)) for task, (a, b) in plain.items()}
-    model = build_model(config, features, calibration)
-    model.network.load_weights(folder / state["best_weights"]).expect_partial()
-    run = Run(folder, config, pathlib.Path(state["data"]), features, model)
-    return run if blend is None else run.with_trees(blend)
+    return run.with_trees(Blend.load(trees)) if trees.is_file() else run
+
+
+def _calibration(file: pathlib.Path) -> dict[str, tuple[float, float]] | None:
+    """What a run's file says of the calibration of its tasks; None without one.
+
+    Raises:
+      ConfigError: It is damaged.
+    """
+    if not file.is_file():
+        return None
+    plain = read_json(file, DAMAGED)
+    try:
+        return {task: (float(a), float(b)) for task, (a, b) in plain.items()}
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ConfigError(f"{file}: damaged: {one_line(error)}; {DAMAGED}") from error

@@ -91,7 +91,7 @@ def _run(args: argparse.Namespace) -> None:
         raise DataError("--lists are written with --of users alone")
     if not 0 <= args.beta < np.inf:
         raise DataError(f"--beta {args.beta:g}: name a number of 0 or more")
-    dataset = checked_dataset(args.data, training=False)
+    dataset = checked_dataset(args.data, training=False, graded=False)
     if args.column in dataset.catalog or f"user_{args.column}" in dataset.lists:
         raise DataError(f"--column {args.column}: there is such a column; name another one")
     if args.of == "items":
@@ -102,14 +102,15 @@ def _run(args: argparse.Namespace) -> None:
     _write(dataset.catalog, vectors, args.column, args.out)
     print(f"codes     {int((~np.isnan(vectors[:, 0])).sum()):,} of {len(vectors):,} items")
     print(f"wrote     {args.out}")
-    print("schema    catalog:")
-    print(f"            file: {args.out.resolve()}")
+    print("schema    (the file, or a link to it, in the folder of the dataset)")
+    print("          catalog:")
+    print(f"            file: {args.out.name}")
     print(f"            item: {dataset.schema.catalog.item}")
     print(f"          - {{name: {args.column}, kind: vector, side: item}}")
     if args.lists is not None:
         print(f"wrote     {args.lists}")
         print("schema    lists:")
-        print(f"            file: {args.lists.resolve()}")
+        print(f"            file: {args.lists.name}")
         print(f"          - {{name: user_{args.column}, kind: vector, side: user}}")
 
 

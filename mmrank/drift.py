@@ -19,7 +19,7 @@ from mmrank.schema import did_you_mean
 from mmrank.server.monitor.config import Drift
 from mmrank.serving.drift.reference import FILE, Reference
 from mmrank.serving.drift.report import Counts, compare, table
-from mmrank.serving.versions import versions
+from mmrank.serving.versions import version_folder, versions
 
 KEY = "MMRANK_API_KEY"
 DRIFTED = 1
@@ -64,7 +64,7 @@ def _reference(model: pathlib.Path) -> Reference:
     """The training data's spread in an export, or in the newest of a folder of them."""
     if not model.is_dir():
         raise InputError(f"--model: {model}: no such folder")
-    numbered = [model / str(n) for n in versions(model)][-1:]
+    numbered = [version_folder(model, n) for n in versions(model)[-1:]]
     for folder in (model, *numbered):
         found = Reference.load(folder / "assets.extra" / FILE)
         if found is not None:
@@ -98,7 +98,7 @@ def _of_data(reference: Reference, folder: pathlib.Path, split: str) -> Counts:
     """The counts of a prepared dataset's lists."""
     if not folder.is_dir():
         raise InputError(f"--data: {folder}: no such folder")
-    dataset = checked_dataset(folder, training=False)
+    dataset = checked_dataset(folder, training=False, graded=False)
     watched = {b.feature for b in reference.bins}
     there = {f.name for f in dataset.schema.side("item", "query", "user", "pair")}
     for name in watched:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mmrank.data.run_state import changed_tables
 from mmrank.data.tables import SPLITS, DataError, Dataset, load_dataset
 from mmrank.data.validation import checked_dataset
 from mmrank.evaluation.baselines import BASELINES
@@ -84,6 +85,7 @@ class _Job:
     against: Mapping[str, Run]
     metrics: Sequence[str]
     threshold: float | str | None
+    changed: Sequence[str] = ()
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -218,13 +220,21 @@ def _prepare(args: argparse.Namespace) -> _Job:
     if args.data is None and not folder.is_dir():
         raise DataError(f"{folder}: the run's dataset is gone; name one with --data")
     dataset = checked_dataset(folder, training=False)
+    changed: tuple[str, ...] = ()
+    if args.data is None:
+        changed = changed_tables(run.tables, folder, dataset.schema)
+    if changed:
+        _say(
+            f"warning: {folder}: {', '.join(changed)} changed since {args.run} was trained; these "
+            "are figures of what stands there now. Put the old ones back for those of its training"
+        )
     rows = dataset.rows(args.split)
     if len(rows) == 0:
         raise DataError(f"{folder}: the split {args.split!r} has no rows; choose another --split")
 
     others = {f"run {other.name}": load_run(other) for other in args.against}
     drop = list(dict.fromkeys(args.drop))
-    return _Job(run, folder, dataset, rows, baselines, drop, others, metrics, threshold)
+    return _Job(run, folder, dataset, rows, baselines, drop, others, metrics, threshold, changed)
 
 
 def _threshold(given: str | None) -> float | str | None:
@@ -310,6 +320,7 @@ def _run(args: argparse.Namespace, job: _Job) -> int:
             "run": str(args.run),
             "against": [str(folder) for folder in args.against],
             "data": str(job.folder),
+            "changed_since_training": list(job.changed),
             "dropped": list(job.drop),
             "features": [dataclasses.asdict(weight) for weight in weights],
             "tasks": tasks.to_dict(),

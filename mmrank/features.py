@@ -17,6 +17,7 @@ from mmrank.config import ConfigError, Cross
 from mmrank.data.batches import HistoryArrays, ListArrays
 from mmrank.data.checks import as_numbers
 from mmrank.data.media import open_media
+from mmrank.data.run_state import DAMAGED
 from mmrank.data.runs import run_starts
 from mmrank.data.tables import Dataset
 from mmrank.encoders import HISTORY, KINDS, FeatureKind
@@ -26,7 +27,7 @@ from mmrank.encoders.frozen import Freezable, Frozen, Tower
 from mmrank.matching.pieces import check_read
 from mmrank.matching.plan import Matching
 from mmrank.models import FeatureEncoder, present_name
-from mmrank.outputs import write_whole
+from mmrank.outputs import UserError, one_line, read_json, write_whole
 from mmrank.schema import Schema, SchemaError, did_you_mean
 
 logger = logging.getLogger(__name__)
@@ -264,6 +265,7 @@ class Features:
                     float(hide.get(kind.name, 0.0)),
                     kind.as_numbers if kind.plain else None,
                     kind.unnormed,
+                    kind.space,
                 )
             )
         return made
@@ -278,14 +280,23 @@ class Features:
         write_whole(file, json.dumps(states, ensure_ascii=False))
 
     def load(self, file: pathlib.Path) -> None:
-        """Takes up what `save` wrote."""
-        states = json.loads(file.read_text(encoding="utf-8"))
-        for name, kind in self.columns.items():
-            kind.restore(states[name])
-        if self.history is not None:
-            self.history.restore(states[self.history.name])
-        if self.matching is not None:
-            self.matching.restore(states[MATCHING])
+        """Takes up what `save` wrote.
+
+        Raises:
+          ConfigError: The file is damaged, or fits another config.
+        """
+        states = read_json(file, DAMAGED)
+        try:
+            for name, kind in self.columns.items():
+                kind.restore(states[name])
+            if self.history is not None:
+                self.history.restore(states[self.history.name])
+            if self.matching is not None:
+                self.matching.restore(states[MATCHING])
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            if isinstance(error, UserError):
+                raise
+            raise ConfigError(f"{file}: damaged: {one_line(error)}; {DAMAGED}") from error
 
 
 def row_labels(schema: Schema, rows: pd.DataFrame) -> dict[str, np.ndarray]:

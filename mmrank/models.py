@@ -134,7 +134,7 @@ def ranking_model(
       learn_task_weights: Whether the network holds the tasks' uncertainties.
       position_towers: By task, what positions add to its logits in the network, and there alone.
       matching: Whether queries and candidates are compared directly: by `plan`, and by the vectors
-        of encoders that a query feature and an item feature share.
+        of encoders that a query feature and an item feature share, or that are aligned.
       plan: How their words are compared; None for vectors alone.
       pieces: What `cross` reads.
       cross: The layer that reads query and candidate together; None for none.
@@ -151,7 +151,7 @@ def ranking_model(
     check_input_names([f.name for f in features], history)
     encoders = Encoders()
     matcher, residual, rows = None, None, None
-    pairs = shared_encoders(by_side["query"], by_side["item"]) if matching else []
+    pairs = comparable(by_side["query"], by_side["item"]) if matching else []
     asking = [*by_side["query"], *by_side["user"]]
     others: dict[str, Mapping[str, int]] = {}
     if pieces is not None:
@@ -167,6 +167,13 @@ def ranking_model(
     if cross is not None and cross.alone:
         item_tower.trainable = context_tower.trainable = False  # no score depends on them
     vectors = [VectorPair(query, other, item.widths[other]) for query, other in pairs]
+    for pair in vectors:
+        if context.widths[pair.query] != pair.width:
+            raise ValueError(
+                f"features {pair.query!r} and {pair.item!r}: their encoders are marked as aligned, "
+                f"yet give vectors of {context.widths[pair.query]} and of {pair.width} numbers; "
+                "import both anew"
+            )
     if plan is not None or pairs or cross is not None or numbers:
         rows = match_rows(plan, vectors, others)
     if plan is not None or pairs:
@@ -258,13 +265,22 @@ def plain_widths(features: Sequence[FeatureEncoder]) -> dict[str, int]:
     return {f.name: math.prod(f.spec.shape[1:]) for f in features if f.plain is not None}
 
 
-def shared_encoders(
+def comparable(
     query: Sequence[FeatureEncoder], item: Sequence[FeatureEncoder]
 ) -> list[tuple[str, str]]:
-    """The names of each query feature and item feature that one encoder makes vectors of."""
-    return [
-        (one.name, other.name) for one in query for other in item if one.encoder is other.encoder
+    """The names of each query feature and item feature whose vectors lie in one space.
+
+    One encoder makes both, or two that are marked as aligned, such as those of photos and texts.
+    """
+    pairs = [(one, other) for one in query for other in item]
+    shared = [(one, other) for one, other in pairs if one.encoder is other.encoder]
+    aligned = [
+        (one, other)
+        for one, other in pairs
+        if one.encoder is not other.encoder and one.space and one.space == other.space
     ]
+    # Shared ones last: a query's projection begins as the map of its last pair.
+    return [(one.name, other.name) for one, other in (*aligned, *shared)]
 
 
 def match_parts(

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib.util
+import json
 import logging
 import os
 import pathlib
 import reprlib
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
+from typing import Any
 
 INTERRUPTED = 130
 WRONG_INPUT = 2
 _MARK = ".mmrank-unfinished"
+# How a full disk, a used-up quota and the largest file allowed are told, by TensorFlow as well.
+_FULL = tuple(os.strerror(e) for e in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
 
 
 class UserError(ValueError):
@@ -113,14 +118,40 @@ def new_folder(out: pathlib.Path) -> Iterator[pathlib.Path]:
             shutil.rmtree(partial)
 
 
-def refuse_filled(out: pathlib.Path) -> None:
+def refuse_filled(out: pathlib.Path, but: Collection[str] = ()) -> None:
     """Nothing, if `out` is absent or an empty folder.
+
+    Args:
+      out: The folder.
+      but: Names in it that do not count.
 
     Raises:
       OutputError: It is a file or a folder with something in it.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if out.exists() and (not out.is_dir() or any(p.name not in but for p in out.iterdir())):
         raise OutputError(f"{out}: exists and is not empty; name a new folder or remove it first")
+
+
+def read_json(file: pathlib.Path, remedy: str) -> Any:
+    """What a JSON file of ours says.
+
+    Args:
+      file: The file.
+      remedy: What to do if it is damaged, to end the message with.
+
+    Raises:
+      InputError: It is no JSON.
+    """
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{file}: damaged: {one_line(error)}; {remedy}") from error
+
+
+def one_line(error: BaseException, most: int = 200) -> str:
+    """What an error says, in one line of at most so many characters."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= most else f"{text[:most]}…"
 
 
 def write_whole(file: pathlib.Path, text: str) -> None:
@@ -177,13 +208,33 @@ def exit_code(job: Callable[[], int | None], interrupted: str = "nothing was wri
 
     Args:
       job: What to do; a `UserError` or an `OSError` of it is the user's to mend.
-      interrupted: What to say after Ctrl-C.
+      interrupted: What to say after Ctrl-C, and when the disk is full.
     """
     try:
         return job() or 0
     except (UserError, OSError) as error:
+        if _disk_is_full(error):
+            return _tell_full_disk(error, interrupted)
         print(f"error: {error}", file=sys.stderr)
         return WRONG_INPUT
     except KeyboardInterrupt:
         print(f"interrupted; {interrupted}", file=sys.stderr)
         return INTERRUPTED
+    except Exception as error:
+        # TensorFlow and Arrow have errors of their own for it, which are not imported here.
+        if not _disk_is_full(error):
+            raise
+        return _tell_full_disk(error, interrupted)
+
+
+def _disk_is_full(error: Exception) -> bool:
+    return any(what in str(error) for what in _FULL)
+
+
+def _tell_full_disk(error: Exception, interrupted: str) -> int:
+    print(
+        f"error: the disk is full: {one_line(error)}; free some space, or write elsewhere, and run "
+        f"the command again ({interrupted})",
+        file=sys.stderr,
+    )
+    return WRONG_INPUT

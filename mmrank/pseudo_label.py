@@ -20,7 +20,8 @@ from mmrank.evaluation.confidence import Threshold, find_thresholds, given_grade
 from mmrank.outputs import exit_code, log_progress, new_folder, refuse_filled
 from mmrank.schema import PSEUDO, Feature, Reading, Schema, save_schema
 
-LISTS_FILE, SOURCE = "lists.parquet", "source"
+LISTS_FILE = "lists.parquet"
+OTHER = "judged"  # the link to the dataset that the lists are from
 ADDED = ("_item", "_split", "_time")
 EXAMPLE = """\
 example:
@@ -77,7 +78,9 @@ def _run(args: argparse.Namespace) -> None:
     from mmrank.build import load_run
 
     run = load_run(args.run)
-    dataset = checked_dataset(run.data if args.data is None else args.data, training=False)
+    dataset = checked_dataset(
+        run.data if args.data is None else args.data, training=False, graded=False
+    )
     column = dataset.schema.feature("grade").column
     if PSEUDO in dataset.lists:
         raise DataError(f"{dataset.schema.lists.file}: has grades of a ranker already ({PSEUDO!r})")
@@ -144,28 +147,27 @@ def with_unjudged(dataset: Dataset, add: int, seed: int) -> pd.DataFrame:
 
 
 def _write(dataset: Dataset, lists: pd.DataFrame, out: pathlib.Path) -> None:
-    """A dataset of these lists, with a link to the folder of the other for its tables and media."""
+    """A dataset of these lists with a link to the other, whose tables and media it names."""
     schema = dataset.schema
     number, _ = pd.factorize(lists[schema.lists.list])
     lists = lists.iloc[np.argsort(number, kind="stable")].drop(columns=list(ADDED), errors="ignore")
     with new_folder(out) as folder:
         lists.to_parquet(folder / LISTS_FILE, index=False)
-        # A schema names nothing outside its folder.
-        (folder / SOURCE).symlink_to(dataset.folder.resolve(), target_is_directory=True)
-        save_schema(_behind_the_link(schema), folder)
+        (folder / OTHER).symlink_to(dataset.folder.resolve())
+        save_schema(_elsewhere(schema), folder)
 
 
-def _behind_the_link(schema: Schema) -> Schema:
-    media = schema.media
+def _elsewhere(schema: Schema) -> Schema:
+    folder, media = pathlib.PurePath(OTHER), schema.media
     if media is not None or any(f.kind in PROBES for f in schema.features):
-        media = SOURCE if media is None else f"{SOURCE}/{media}"
+        media = str(folder / (media or "."))
     events = schema.events
     as_parquet: dict[str, Any] = dict.fromkeys(f.name for f in dataclasses.fields(Reading))
     return dataclasses.replace(
         schema,
-        catalog=dataclasses.replace(schema.catalog, file=f"{SOURCE}/{schema.catalog.file}"),
+        catalog=dataclasses.replace(schema.catalog, file=str(folder / schema.catalog.file)),
         lists=dataclasses.replace(schema.lists, file=LISTS_FILE, **as_parquet),
-        events=events and dataclasses.replace(events, file=f"{SOURCE}/{events.file}"),
+        events=events and dataclasses.replace(events, file=str(folder / events.file)),
         media=media,
         features=(*schema.features, Feature(PSEUDO, "number", "label", PSEUDO)),
     )

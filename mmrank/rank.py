@@ -117,7 +117,7 @@ def _run(args: argparse.Namespace) -> None:
     reader = ColumnReader(media.read)
     try:
         ranker = Ranker.load(args.model, order=args.order)
-        schema = load_schema(ranker.folder / CARD.parent)
+        schema = load_schema(ranker.folder / CARD.parent, data=False)
         named = Named(args.query_column, args.item_column, args.raw)
         where = str(args.lists)
         layout = find_layout(ranker.card, schema, columns, where, named)

@@ -46,10 +46,13 @@ def _run(args: argparse.Namespace) -> None:
 
     config = load_server_config(args.config, args.set, args.model)
     check_model(config.model)
-    # TensorFlow takes seconds to import, so wrong input is told before.
-    from mmrank.server.run import serve
+    from mmrank.server.monitor.native import diverted
 
-    asyncio.run(serve(config))
+    with diverted() as native:
+        # TensorFlow takes seconds to import, so wrong input is told before.
+        from mmrank.server.run import serve
+
+        asyncio.run(serve(config, native))
 
 
 def _parser() -> argparse.ArgumentParser:

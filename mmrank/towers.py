@@ -31,6 +31,8 @@ class FeatureEncoder:
       hide: Chance that training hides an item's present value.
       plain: Inputs [...] → numbers [...] or [..., K] that trees read; None if they cannot.
       unnormed: Whether its token keeps the length that the encoder gave it.
+      space: The id of the space of the encoder's vectors: those of two encoders with one id can be
+        compared. Empty for an encoder that stands alone.
     """
 
     name: str
@@ -40,6 +42,7 @@ class FeatureEncoder:
     hide: float = 0.0
     plain: Callable[[tf.Tensor], tf.Tensor] | None = None
     unnormed: bool = False
+    space: str = ""
 
 
 def present_name(feature: str) -> str:
@@ -231,6 +234,9 @@ class ContextTower:
       sides: By side, its features.
       width: D.
       match: What matching reads.
+
+    Attributes:
+      widths: As of `ItemTower`.
     """
 
     def __init__(
@@ -240,6 +246,7 @@ class ContextTower:
         match: MatchParts | None = None,
     ):
         self._match = match or MatchParts()
+        self.widths: dict[str, int] = {}
         self._sides = {side: features for side, features in sides.items() if features}
         self.features = [f for features in self._sides.values() for f in features]
         self._width = width
@@ -261,6 +268,7 @@ class ContextTower:
     def outputs(self, inputs: Tensors, embeddings: Tensors, presence: Tensors) -> Tensors:
         """By name contexts, present and perhaps match, of encoded features."""
         mask = inputs[MASK]  # [B, L], which every batch of lists has
+        self.widths = {f.name: int(embeddings[f.name].shape[-1]) for f in self.features}
         contexts, present = [], []
         for side, features in self._sides.items():
             here = [presence[f.name] for f in features]

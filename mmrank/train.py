@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
-import json
 import logging
 import os
 import pathlib
@@ -23,12 +23,14 @@ from mmrank.config import (
     from_mapping,
     read_plain,
 )
+from mmrank.data.run_state import read_state
 from mmrank.data.simulator import simulate
 from mmrank.data.tables import Dataset
 from mmrank.data.validation import checked_dataset
 from mmrank.defaults import default_config
 from mmrank.evaluation.compared import check_compared
 from mmrank.outputs import exit_code, log_progress, refuse_filled
+from mmrank.training.run_lock import LOCK, locked_run
 from mmrank.training.workers import Worker, WorkerLost, this_worker, wait_for
 
 logger = logging.getLogger("mmrank.train")
@@ -130,9 +132,27 @@ def _run(args: argparse.Namespace) -> None:
     except ValueError as error:
         raise ConfigError(f"{given.name}: evaluation.baselines: {error}") from error
     worker = this_worker(config.training.strategy)
-    run = _run_folder(args, worker)
     if args.init_from is not None:
         _check_init(args, worker)
+    run = _run_folder(args, worker)
+    if not worker.is_chief:  # only the first writes the run
+        _train(args, given, worker, run, started)
+        return
+    try:
+        with locked_run(run, claimed=args.out is None):
+            if args.out is not None and not args.resume:
+                _refuse_filled(run)  # by another training, since it was looked at
+            _train(args, given, worker, run, started)
+    finally:
+        if args.out is None:
+            with contextlib.suppress(OSError):
+                run.parent.rmdir()  # if nothing came into it
+
+
+def _train(
+    args: argparse.Namespace, given: _Given, worker: Worker, run: pathlib.Path, started: float
+) -> None:
+    config = given.config
 
     # ---- data
     dataset = checked_dataset(_data_folder(args, config, run, worker))
@@ -218,16 +238,25 @@ def _run_folder(args: argparse.Namespace, worker: Worker) -> pathlib.Path:
             )
         return args.out
     if args.out is not None:
-        try:
-            refuse_filled(args.out)
-        except ValueError as error:
-            raise ConfigError(f"{error}; or go on with it by --resume") from error
+        _refuse_filled(args.out)
         return args.out
     number = 1
     source = args.data.absolute().name if args.config is None else args.config.stem
-    while (folder := pathlib.Path("runs") / f"{source}-{number}").exists():
-        number += 1
-    return folder
+    while True:
+        folder = pathlib.Path("runs") / f"{source}-{number}"
+        try:
+            folder.mkdir(parents=True)  # in one step, so that no other training takes it too
+        except FileExistsError:
+            number += 1
+        else:
+            return folder
+
+
+def _refuse_filled(out: pathlib.Path) -> None:
+    try:
+        refuse_filled(out, but=(LOCK,))
+    except ValueError as error:
+        raise ConfigError(f"{error}; or go on with it by --resume") from error
 
 
 def _state_file(run: pathlib.Path) -> pathlib.Path | None:
@@ -254,7 +283,7 @@ def _data_folder(
     if not worker.is_chief and config.data.path is None:
         wait_for(run / STATE_FILE)  # the first worker makes the shop
     if (state := _state_file(run)) is not None:
-        return pathlib.Path(json.loads(state.read_text(encoding="utf-8"))["data"])
+        return pathlib.Path(read_state(state)["data"])
     if config.data.path is not None:
         return pathlib.Path(config.data.path)
     if config.data.simulate is None:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from mmrank.data.validation import MEDIA, validate_dataset
 from mmrank.outputs import exit_code
+from mmrank.schema import load_schema
 
 _EXAMPLE = """\
 example:
@@ -23,6 +24,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: argparse.Namespace) -> int:
     report = validate_dataset(arguments.data, media=arguments.media)
+    if not report.errors:
+        # Options are known to the kinds themselves, which take TensorFlow seconds to import.
+        from mmrank.features import make_features
+
+        make_features(load_schema(arguments.data), {})
     print(report)
     if report.errors:
         print("not fit for training: mend the errors above and run this again")

@@ -17,7 +17,7 @@ from mmrank.config_checks import check_config
         ({"fusion": {"name": "gated", "options": {"depth": 2}}}, "'depth'.*its options: none"),
         ({"head": {"rank_model": "gruu"}}, "unknown rank model 'gruu'; did you mean 'gru'"),
         ({"head": {"rank_model": "gru", "attention_layers": 1}}, "gru has no attention"),
-        ({"head": {"members": 0}}, "members: expected 1 or more, got 0"),
+        ({"head": {"members": 0}}, "members: 0; give 1 or more"),
         ({"head": {"members": 2}, "cross": {}}, "2 towers .* do not go with a cross-encoder"),
     ],
 )
@@ -35,7 +35,10 @@ def test_members_are_for_one_score_on_grades():
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"training": {"teacher": {"run": "self", "temperature": 0}}}, "give a number above 0"),
+        (
+            {"training": {"teacher": {"run": "self", "temperature": 0}}},
+            "temperature: 0; give above 0",
+        ),
         ({"training": {"teacher": {"run": "self", "share": 1.5}}}, "above 0 and up to 1"),
         (
             {"training": {"teacher": {"run": "self"}, "tasks": {"click": {}}}},

@@ -34,6 +34,7 @@ class PriceRun:
     fitted = types.SimpleNamespace(as_of=lambda dataset: None)
     modalities = ("title", "price")
     folder = pathlib.Path("nowhere")
+    tables = types.MappingProxyType({})  # of a run older than these
     model = types.SimpleNamespace(network=types.SimpleNamespace(weights=()), blend=None)
 
     def __init__(self, data: pathlib.Path):

@@ -91,7 +91,7 @@ def test_a_dataset_with_more_grades(
     assert not validate_dataset(tmp_path / "more", media="none").errors
     old, new = load_dataset(data), load_dataset(tmp_path / "more")
     assert new.schema.feature("pseudo").side == "label"
-    assert (tmp_path / "more" / "source").resolve() == data.resolve()
+    assert (tmp_path / "more" / "judged").resolve() == data.resolve()
     pseudo = new.lists[new.lists["pseudo"] == 1]
     assert set(pseudo["_split"]) == {"train"}
     # What was judged is there as it was, and nothing without a grade.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+import time
 from typing import Any
 
 import pytest
@@ -149,6 +150,12 @@ def test_did_you_mean() -> None:
     assert did_you_mean("tilte", ["title", "photo"]) == "; did you mean 'title'?"
     assert did_you_mean("zzz", ["title", "photo"]) == "; known: photo, title"
     assert did_you_mean("zzz", []) == ""
+
+
+def test_a_name_of_megabytes_is_compared_by_its_beginning() -> None:
+    started = time.monotonic()
+    assert did_you_mean("title" * 10**6, ["title", "photo"]) == "; known: photo, title"
+    assert time.monotonic() - started < 1
 
 
 def test_sensitive_columns_are_kept_and_are_no_feature(tmp_path: pathlib.Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from mmrank.config import Config, ConfigError, apply_override, load_config, save_config
-from mmrank.schema import SchemaError, load_schema, schema_from_dict
+from mmrank.schema import SchemaError, load_schema
 from mmrank.schema.yaml_text import MOST_NODES, read_yaml
 
 TITLE = {"name": "title", "kind": "text", "side": "item"}
@@ -83,7 +83,7 @@ def test_a_large_config_stays_within_the_bound(tmp_path: pathlib.Path) -> None:
     "path", ["/etc/passwd", "../lists.csv", "a/../../b.csv", "..\\b.csv", "..", "a\0b"]
 )
 @pytest.mark.parametrize("key", ["catalog", "lists", "events", "media", "catalog.file", "groups"])
-def test_paths_lead_nowhere_else(path: str, key: str) -> None:
+def test_paths_lead_nowhere_else(tmp_path: pathlib.Path, path: str, key: str) -> None:
     plain: dict[str, object] = {"features": [TITLE]}
     if key == "groups":
         plain["lists"] = {"groups": path}
@@ -91,10 +91,14 @@ def test_paths_lead_nowhere_else(path: str, key: str) -> None:
         plain["catalog"] = {"file": path}
     else:
         plain[key] = path
+    (tmp_path / "schema.yaml").write_text(yaml.safe_dump(plain))
     with pytest.raises(SchemaError, match="leads out of the dataset's folder; put the files there"):
-        schema_from_dict(plain)
+        load_schema(tmp_path)
+    load_schema(tmp_path, data=False)  # the copy of a run, of which no file is read
 
 
-def test_paths_inside_are_read() -> None:
+def test_paths_inside_are_read(tmp_path: pathlib.Path) -> None:
     for path in ("a.csv", "sub/a.csv", "part-*.csv", ".", "a..b.csv"):
-        assert schema_from_dict({"features": [TITLE], "lists": path}).lists.file == path
+        plain = {"features": [TITLE], "lists": path, "events": path, "media": path}
+        (tmp_path / "schema.yaml").write_text(yaml.safe_dump(plain))
+        assert load_schema(tmp_path).lists.file == path

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from mmrank.data.attributes import attribute_lines
-from mmrank.data.findings import SHOWN, Finding, found, whole
+from mmrank.data.findings import GRADES, SHOWN, TRAINING, Finding, found, whole
 from mmrank.data.reading import columns_of
 from mmrank.data.reviews import ReviewKeys, read_reviews
 from mmrank.data.stands import MISSING
@@ -21,6 +21,7 @@ from mmrank.schema import COMPUTED, SCHEMA_FILE, Feature, Schema, SchemaError, d
 
 # In seconds this is beyond the year 5000; in milliseconds it is 1973.
 FAR_SECONDS = 1e11
+ADDED = ("_item", "_split", "_time")  # columns that loading puts beside those of the tables
 LEARNED = ("grade", "click", "cart", "purchase")  # labels, one of which a ranker learns
 
 
@@ -49,7 +50,7 @@ def check_schema(schema: Schema, kinds: Mapping[str, Collection[str]]) -> Iterat
             None,
             "no label 'grade', nor a click, cart or purchase, so there is nothing to learn from",
             "add a feature {name: grade, kind: number, side: label, column: YOURS}",
-            training=True,
+            concerns=TRAINING,
         )
 
 
@@ -62,6 +63,14 @@ def check_columns(schema: Schema, frames: Mapping[str, pd.DataFrame]) -> Iterato
     except SchemaError as error:
         yield whole(SCHEMA_FILE, None, str(error), "add it or drop the feature")
     for (table, column), places in named.items():
+        if column in ADDED:
+            yield whole(
+                getattr(schema, table).file,
+                column,
+                "a name that loading gives to a column of its own, and "
+                f"{' and '.join(places)} names it",
+                "call the column otherwise",
+            )
         if table in frames and column not in frames[table].columns:
             yield whole(
                 getattr(schema, table).file,
@@ -206,12 +215,13 @@ def check_feature(file: str, frame: pd.DataFrame, feature: Feature) -> Iterator[
         "write them as numbers, or leave them empty where unknown",
     )
     if feature.name == "grade":
-        remedy = "use 0 for an irrelevant item and higher grades for better ones"
+        told = "use 0 for an irrelevant item and higher grades for better ones"
         bad = np.isinf(numbers) | (numbers < 0)
-        yield from found(file, column, bad, values, "grades that are negative or infinite", remedy)
-        # Candidates that nobody judged are what `mmrank.pseudo_label` is there for.
-        unjudged = np.isnan(numbers) & ~wrong
-        yield from found(file, column, unjudged, values, "missing grades", remedy, training=True)
+        yield from found(file, column, bad, values, "grades that are negative or infinite", told)
+        missing = np.isnan(numbers) & ~wrong
+        yield from found(
+            file, column, missing, values, "grades that are missing", told, concerns=GRADES
+        )
         return
     yield from found(
         file,

@@ -11,6 +11,7 @@ import pandas as pd
 from mmrank.outputs import UserError
 
 SHOWN = 3
+TRAINING, GRADES = "training", "grades"
 
 
 class DataError(UserError):
@@ -29,7 +30,8 @@ class Finding:
       what: What is wrong.
       remedy: How to mend it; empty where `what` says it.
       fatal: An error, not a warning.
-      training: Of no matter where nothing is trained, as where lists are only scored.
+      concerns: What alone it is of any matter to: `TRAINING`, or `GRADES` where these are needed;
+        empty for everything that reads the data.
     """
 
     file: str
@@ -39,7 +41,7 @@ class Finding:
     what: str
     remedy: str
     fatal: bool = True
-    training: bool = False
+    concerns: str = ""
 
     def __str__(self) -> str:
         place = self.file if self.column is None else f"{self.file}, column {self.column!r}"
@@ -58,7 +60,7 @@ def found(
     what: str,
     remedy: str,
     fatal: bool = True,
-    training: bool = False,
+    concerns: str = "",
 ) -> Iterator[Finding]:
     """One finding if any row is wrong, with the first of those rows.
 
@@ -70,7 +72,7 @@ def found(
     if len(rows):
         # By their number in the file, of which some may have been left out.
         first = tuple((int(values.index[r]) + 1, _shown(values.iloc[r])) for r in rows[:SHOWN])
-        yield Finding(file, column, len(rows), first, what, remedy, fatal, training)
+        yield Finding(file, column, len(rows), first, what, remedy, fatal, concerns)
 
 
 def whole(
@@ -79,10 +81,10 @@ def whole(
     what: str,
     remedy: str,
     fatal: bool = True,
-    training: bool = False,
+    concerns: str = "",
 ) -> Finding:
     """A finding about a column or file as a whole."""
-    return Finding(file, column, 1, (), what, remedy, fatal, training)
+    return Finding(file, column, 1, (), what, remedy, fatal, concerns)
 
 
 def _shown(value: object) -> str:

@@ -11,6 +11,8 @@ MAX_PIXELS = 50_000_000
 # ten, and phones put a preview and a second picture behind the first.
 MAX_SCANS = 100
 SCAN = b"\xff\xda"
+# What a pixel is counted for: once for so many scans begun, as many as an encoder writes.
+SCANS_AT_ONCE = 10
 # Markers before the first scan of a JPEG: real ones have tens, and a long walk over them is work.
 MAX_MARKERS = 10_000
 # Blocks of a GIF, beside one for so many bytes of the file: writers fill them to 255.
@@ -29,15 +31,25 @@ def image_problem(data: bytes, max_pixels: int = MAX_PIXELS) -> str | None:
       data: The file's bytes.
       max_pixels: Bound on `declared_pixels`.
     """
+    return image_cost(data, max_pixels)[1]
+
+
+def image_cost(data: bytes, max_pixels: int = MAX_PIXELS) -> tuple[int, str | None]:
+    """What decoding a file costs, in pixels, and `image_problem`, by one walk over its headers.
+
+    A JPEG's pixels count once for each `SCANS_AT_ONCE` scans begun, each of which is decoded.
+    """
     try:
         pixels = _pixels(data)
     except _TooManyParts as error:
-        return f"too costly: {error}"
+        return sys.maxsize, f"too costly: {error}"
+    scans = data.count(SCAN) if data[:2] == b"\xff\xd8" else 0
+    cost = pixels * max(1, -(-scans // SCANS_AT_ONCE))
     if pixels > max_pixels:
-        return f"too large: {pixels / 1e6:.0f} megapixels"
-    if data[:2] == b"\xff\xd8" and data.count(SCAN) > MAX_SCANS:
-        return f"too costly: a JPEG of more than {MAX_SCANS} scans"
-    return None
+        return cost, f"too large: {pixels / 1e6:.0f} megapixels"
+    if scans > MAX_SCANS:
+        return cost, f"too costly: a JPEG of more than {MAX_SCANS} scans"
+    return cost, None
 
 
 def declared_pixels(data: bytes) -> int:

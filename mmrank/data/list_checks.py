@@ -15,7 +15,7 @@ from mmrank.data.checks import (
     known_ids,
     texts,
 )
-from mmrank.data.findings import Finding, found, whole
+from mmrank.data.findings import TRAINING, Finding, found, whole
 from mmrank.data.tables import SPLITS, as_ids, hash_splits
 from mmrank.schema import COMPUTED, Schema
 
@@ -138,7 +138,7 @@ def _check_splits_and_grades(schema: Schema, lists: pd.DataFrame) -> Iterator[Fi
                 f"no list in the split {name}",
                 f"there is nothing to {use}",
                 fatal=False,
-                training=True,
+                concerns=TRAINING,
             )
     feature = schema.label("grade")
     if feature is None or feature.column not in lists or not len(lists):
@@ -152,7 +152,7 @@ def _check_splits_and_grades(schema: Schema, lists: pd.DataFrame) -> Iterator[Fi
             column,
             "no training list has a relevant item, one graded above 0",
             "grade relevant items above 0, and give the split train to some lists",
-            training=True,
+            concerns=TRAINING,
         )
     if len(np.unique(grades[np.isfinite(grades)])) == 1:
         yield whole(

@@ -17,8 +17,9 @@ from mmrank.data.image_bounds import MAX_PIXELS, image_problem
 from mmrank.data.tables import DataError, Dataset
 
 MAX_BYTES = 64 * 2**20
-# What `tf.io.decode_image` reads. MPO is a JPEG with more pictures behind it, as phones write it.
-DECODABLE = ("JPEG", "MPO", "PNG", "GIF", "BMP")
+# What `tf.io.decode_image` reads; no other decoder is asked, whose mistakes need not be ours. A
+# JPEG with more pictures behind it, as phones write it (MPO), is opened as a JPEG.
+OPENED = ("JPEG", "PNG", "GIF", "BMP")
 
 # What Pillow's plugins raise on damaged files.
 _DAMAGED = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error)
@@ -147,9 +148,10 @@ def probe_image(data: bytes, max_pixels: int = MAX_PIXELS) -> str | None:
         with warnings.catch_warnings():
             # Pillow warns of what it takes for a bomb; the bound below is the stricter one.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(data))
+            image = Image.open(io.BytesIO(data), formats=OPENED)
     except Image.UnidentifiedImageError:
-        return "not an image"
+        other = _other_format(data)
+        return "not an image" if other is None else f"format {other}; convert to JPEG or PNG"
     except Image.DecompressionBombError:
         return f"too large: more than {max_pixels / 1e6:.0f} megapixels"
     except _DAMAGED as error:
@@ -157,12 +159,10 @@ def probe_image(data: bytes, max_pixels: int = MAX_PIXELS) -> str | None:
     pixels = image.width * image.height
     if pixels > max_pixels:
         return f"too large: {pixels / 1e6:.0f} megapixels"
-    if image.format not in DECODABLE:
-        return f"format {image.format}; convert to JPEG or PNG"
-    kind, mode = image.format, image.mode
+    kind, mode = str(image.format), image.mode
     try:
         image.verify()  # the checksums of PNG; leaves the image unusable
-        Image.open(io.BytesIO(data)).load()
+        Image.open(io.BytesIO(data), formats=OPENED).load()
     except _DAMAGED as error:
         return _damage(error)
     return _beyond_pillow(data, kind, mode)
@@ -188,6 +188,15 @@ def as_shown(data: bytes) -> bytes:
             return made.getvalue()
     except (Image.UnidentifiedImageError, Image.DecompressionBombError, *_DAMAGED):
         return data
+
+
+def _other_format(data: bytes) -> str | None:
+    """The name of a format that people send and nothing here reads: no decoder looks at it."""
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "WEBP"
+    if data[:4] in (b"II*\0", b"MM\0*"):
+        return "TIFF"
+    return "HEIF or AVIF" if data[4:8] == b"ftyp" else None
 
 
 def _damage(error: Exception) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from mmrank.data.checks import FAR_SECONDS, as_numbers, known_ids, texts
-from mmrank.data.findings import Finding, found, whole
+from mmrank.data.findings import TRAINING, Finding, found, whole
 from mmrank.data.list_checks import split_column
 from mmrank.data.tables import seconds
 from mmrank.schema import Feature, Schema
@@ -164,5 +164,5 @@ def _grades(schema: Schema, lists: pd.DataFrame) -> Iterator[Finding]:
             "ranker of grades is better than another",
             "grade relevant items above 0, or give the split valid other lists",
             fatal=False,
-            training=True,
+            concerns=TRAINING,
         )

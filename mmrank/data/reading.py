@@ -18,6 +18,7 @@ from mmrank.data.findings import DataError
 from mmrank.data.json_lines import keys_of, read_json_lines
 from mmrank.data.stands import MISSING, arrow_texts, as_numbers_where_all, texts_of
 from mmrank.data.svmlight import COLUMNS, read_svmlight
+from mmrank.outputs import one_line
 from mmrank.schema import Reading
 
 FORMAT_OF = {
@@ -249,23 +250,44 @@ def arrow_frame(
     columns = {}
     for name in table.column_names:
         values = table[name]
-        if name in texts:
-            try:
-                values = arrow_texts(values)
-            except pa.ArrowException as error:
-                raise DataError(f"{file}: column {name!r}: {error}; write it as text") from error
-            columns[name] = values.to_pandas()
-        elif name in numbers:
-            columns[name] = _arrow_numbers(values)
-            if name in nullable and columns[name].dtype.kind in "iu":
-                columns[name] = columns[name].astype("float64")
-        else:
-            # NumPy has no missing whole number, and a float would not hold them all.
-            missing = values.null_count or name in nullable
-            exact = missing and pa.types.is_integer(values.type)
-            columns[name] = values.to_pandas(types_mapper=_NULLABLE.get if exact else None)
+        try:
+            values.validate(full=True)  # pandas would look at a text when somebody asks for it
+            if name in texts:
+                columns[name] = arrow_texts(values).to_pandas()
+            elif name in numbers:
+                columns[name] = _arrow_numbers(values)
+                if name in nullable and columns[name].dtype.kind in "iu":
+                    columns[name] = columns[name].astype("float64")
+            else:
+                # NumPy has no missing whole number, and a float would not hold them all.
+                missing = values.null_count or name in nullable
+                exact = missing and pa.types.is_integer(values.type)
+                columns[name] = values.to_pandas(types_mapper=_NULLABLE.get if exact else None)
+        except (pa.ArrowException, UnicodeDecodeError) as error:
+            # A writer may have called bytes a text without looking at them.
+            row = _first_no_text(values)
+            what = f"{one_line(error)}; write the column anew"
+            if row is not None:
+                what = f"row {row + 1}: bytes that are not UTF-8; write it as UTF-8 text"
+            raise DataError(f"{file}: column {name!r}: {what}") from error
     frame = pd.DataFrame(columns, index=pd.RangeIndex(table.num_rows))
     return _packed(frame, prefixes)
+
+
+def _first_no_text(values: pa.ChunkedArray) -> int | None:
+    """The first row whose bytes are no UTF-8; None if there is none, or these are no bytes."""
+    if pa.types.is_dictionary(values.type):
+        values = pa.chunked_array([chunk.dictionary_decode() for chunk in values.chunks])
+    try:
+        rows = values.cast(pa.large_binary())
+    except pa.ArrowException:
+        return None
+    for row, value in enumerate(rows):
+        try:
+            (value.as_py() or b"").decode()
+        except UnicodeDecodeError:
+            return row
+    return None
 
 
 _NULLABLE = {

@@ -22,7 +22,7 @@ from mmrank.data.checks import (
 )
 from mmrank.data.checks import texts as as_texts
 from mmrank.data.event_checks import check_event_times, count_events
-from mmrank.data.findings import Finding, whole
+from mmrank.data.findings import GRADES, TRAINING, Finding, whole
 from mmrank.data.list_checks import check_lists, split_column
 from mmrank.data.media_checks import check_media
 from mmrank.data.plausible import check_plausible
@@ -101,7 +101,7 @@ def validate_dataset(
     media: str = "sample",
     kinds: Mapping[str, Collection[str]] = KINDS,
     schema: Schema | None = None,
-    training: bool = True,
+    passed_over: Collection[str] = (),
 ) -> ValidationReport:
     """Everything that is wrong with the dataset in a folder, and what it holds.
 
@@ -113,7 +113,7 @@ def validate_dataset(
         are there is always checked.
       kinds: Known kinds of features, each with the sides on which it may stand.
       schema: What is checked in place of the schema.yaml there.
-      training: Whether it is to be trained on; without, what only training wants is passed over.
+      passed_over: What findings may concern that are left out, see `Finding.concerns`.
 
     Raises:
       SchemaError: The schema.yaml is missing or cannot be used.
@@ -152,7 +152,7 @@ def validate_dataset(
     counts = _counts(schema, frames)
     counts["found"] = tuple(what for f in frames.values() for what in f.attrs.get(FOUND, ()))
     findings += check_media(folder, schema, frames, kinds, media, counts["media"])
-    told = tuple(f for f in findings if training or not f.training)
+    told = tuple(f for f in findings if f.concerns not in passed_over)
     return ValidationReport(schema.name, folder, told, counts)
 
 
@@ -166,19 +166,24 @@ def _without_lists() -> Finding:
     )
 
 
-def checked_dataset(folder: str | pathlib.Path, training: bool = True) -> Dataset:
+def checked_dataset(
+    folder: str | pathlib.Path, training: bool = True, graded: bool = True
+) -> Dataset:
     """The dataset in a folder, once nothing fatal is found in it; what was found is told.
 
     Args:
       folder: The folder with the schema.yaml.
       training: Whether it is to be trained on. Without, what only training wants is passed over,
         media are not opened, and warnings alone are told.
+      graded: Whether every candidate has to have a grade.
 
     Raises:
       SchemaError: The schema.yaml is missing or cannot be used.
       DataError: With all that has to be mended.
     """
-    report = validate_dataset(folder, "sample" if training else "none", training=training)
+    passed_over = [*([] if training else [TRAINING]), *([] if graded else [GRADES])]
+    media = "sample" if training else "none"
+    report = validate_dataset(folder, media, passed_over=passed_over)
     if training:
         logger.info("%s", report)
     report.raise_if_errors()

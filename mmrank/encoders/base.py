@@ -145,6 +145,11 @@ class FeatureKind(abc.ABC):
         """A key under which features share one encoder; None for an encoder of its own."""
         return None
 
+    @property
+    def space(self) -> str:
+        """The id of the space of its encoder's vectors, if others give such; else empty."""
+        return ""
+
     def tracked(self) -> list[Any]:
         """What the graph of `preprocess` refers to and a SavedModel has to hold."""
         return [v.lookup_table for v in vars(self).values() if hasattr(v, "lookup_table")]

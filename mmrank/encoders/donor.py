@@ -6,7 +6,6 @@ asks for them, so that nothing else of that run has to be built.
 
 from __future__ import annotations
 
-import json
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -15,6 +14,8 @@ import tensorflow as tf
 from tensorflow.core.protobuf import trackable_object_graph_pb2
 
 from mmrank.config import CONFIG_FILE, FEATURES_FILE, STATE_FILE, ConfigError, load_config
+from mmrank.data.run_state import DAMAGED, read_state
+from mmrank.outputs import read_json
 from mmrank.schema import Feature, load_schema
 
 _NOT_TAKEN = ("weights", "trainable", "handle")
@@ -32,7 +33,7 @@ def best_weights(run: pathlib.Path) -> pathlib.Path:
     Raises:
       ConfigError: There is none yet.
     """
-    state = json.loads((run / STATE_FILE).read_text(encoding="utf-8"))
+    state = read_state(run / STATE_FILE)
     if state.get("best_weights") is None:
         raise ConfigError(f"{run}: no epoch was finished yet, so no weights can be taken from it")
     return run / state["best_weights"]
@@ -53,7 +54,7 @@ def donor_of(feature: Feature, run: pathlib.Path) -> tuple[Feature, dict[str, An
     Raises:
       ConfigError: There is no such feature.
     """
-    config, schema = load_config(run / CONFIG_FILE), load_schema(run)
+    config, schema = load_config(run / CONFIG_FILE), load_schema(run, data=False)
     able = [
         f
         for f in schema.side("item", "query", "user")
@@ -78,7 +79,7 @@ def taken_options(donor: Any, options: Mapping[str, Any]) -> dict[str, Any]:
 
 def fitted_state(run: pathlib.Path, name: str) -> dict[str, Any]:
     """What a feature of a run was fitted to."""
-    return json.loads((run / FEATURES_FILE).read_text(encoding="utf-8"))[name]
+    return read_json(run / FEATURES_FILE, DAMAGED)[name]
 
 
 def take_weights(layer: tf.keras.layers.Layer, run: pathlib.Path, where: str) -> None:

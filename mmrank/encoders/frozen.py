@@ -153,6 +153,10 @@ class Frozen(FeatureKind):
     def sharing(self) -> str | None:
         return self.inner.sharing()
 
+    @property
+    def space(self) -> str:
+        return self.inner.space
+
     def card(self) -> dict[str, Any]:
         return self.inner.card()
 

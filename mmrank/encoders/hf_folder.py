@@ -16,6 +16,7 @@ import numpy as np
 
 from mmrank.encoders.hf_pieces import piece_words
 from mmrank.encoders.piece_tokens import PieceWords
+from mmrank.encoders.shape_bounds import check_sizes
 from mmrank.outputs import InputError
 from mmrank.schema import did_you_mean
 
@@ -215,6 +216,7 @@ def _shape(path: pathlib.Path) -> BertShape:
     if missing:
         raise InputError(f"{file}: no whole number under {', '.join(missing)}")
     sizes = {ours: config[theirs] for theirs, ours in _SHAPE_KEYS.items()}
+    check_sizes(file, sizes, path / "model.safetensors")
     offset = int(config.get("pad_token_id", 1)) + 1 if kind in FAIRSEQ else 0
     return BertShape(
         **(sizes | {"positions": sizes["positions"] - offset}),

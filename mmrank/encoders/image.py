@@ -18,6 +18,8 @@ from tqdm import tqdm
 from mmrank.config import ConfigError
 from mmrank.data.embedding_cache import files_hash
 from mmrank.data.media import MediaStore, as_shown, probe_image
+from mmrank.encoders.aligned.photo_network import ImportedTransformer
+from mmrank.encoders.aligned.space import SPACE_FILE, space_of
 from mmrank.encoders.augment import changes
 from mmrank.encoders.base import texts
 from mmrank.encoders.donor import (
@@ -27,6 +29,7 @@ from mmrank.encoders.donor import (
     is_run,
     taken_options,
 )
+from mmrank.encoders.fitting import FITS, INTERPOLATIONS, PAD, fitted
 from mmrank.encoders.frozen import Freezable
 from mmrank.encoders.image_bounds import bounded
 from mmrank.encoders.image_networks import check_network, make_network
@@ -53,7 +56,7 @@ class ImageOptions:
         most of them wastes the least.
       network: Name of a `tf.keras.applications` EfficientNet, such as EfficientNetB0 or
         EfficientNetV2B0; `EfficientNet` for a member of the family scaled by the next two;
-        EfficientNetLite0 to 4 or ResNet50.
+        EfficientNetLite0 to 4 or ResNet50. VisionTransformer only as a folder of `weights` has it.
       width_coefficient, depth_coefficient: Scale of `EfficientNet` against B0.
       weights: `imagenet`; `none`; the path of a weights file; a folder that
         `mmrank.import_encoder` made, which says the network; or the folder of a run, whose photo
@@ -70,6 +73,9 @@ class ImageOptions:
         no photo is then changed at random.
       group: Photos of one group with equal options share one tower, so that a shopper's photo and
         a product's are seen with the same eyes.
+      fit: How a photo of other proportions is fitted: `pad` leaves it whole and adds white, `crop`
+        takes the middle, `stretch` alters the proportions.
+      interpolation: How it is scaled: bilinear, bicubic or lanczos3.
     """
 
     height: Annotated[int, Range(SMALLEST)] = 64
@@ -86,6 +92,8 @@ class ImageOptions:
     momentum: Dropped = 0.9
     trainable: bool = True
     group: str = "photo"
+    fit: str = PAD
+    interpolation: str = "bilinear"
 
 
 class Image(Freezable):
@@ -116,6 +124,12 @@ class Image(Freezable):
                 "`weights` to imagenet, a weights file or the folder of a run, or trainable to true"
             )
         check_network(f"feature {self.name!r}", self.options.network, self.options.weights)
+        for name, known in (("fit", FITS), ("interpolation", INTERPOLATIONS)):
+            said = getattr(self.options, name)
+            if said not in known:
+                raise ConfigError(
+                    f"feature {self.name!r}: {name} {said!r} is unknown; known: {', '.join(known)}"
+                )
 
     @property
     def frozen(self) -> bool:
@@ -130,12 +144,18 @@ class Image(Freezable):
         """The weights that all began with: those of the option, or of the run that it names."""
         return self.options.weights if self.donor is None else self.donor.origin
 
+    @property
+    def space(self) -> str:
+        imported = self.donor is None and is_imported(self.options.weights)
+        return space_of(pathlib.Path(self.options.weights)) if imported else ""
+
     def weights_hash(self) -> str:
         if self.options.weights == "imagenet":  # Keras knows the hash of its file
             return f"imagenet {self.options.network}"
         file = pathlib.Path(self.options.weights)
         if is_imported(self.options.weights):
-            return files_hash([file / NETWORK_FILE, file / WEIGHTS_FILE], file)
+            files = [file / name for name in (NETWORK_FILE, WEIGHTS_FILE, SPACE_FILE)]
+            return files_hash([f for f in files if f.is_file()], file)
         prefix = best_weights(file) if self.donor is not None else file
         files = [prefix] if prefix.is_file() else checkpoint_files(prefix)
         if not files:
@@ -162,12 +182,13 @@ class Image(Freezable):
 
     def preprocess(self, raw: tf.Tensor) -> tf.Tensor:
         height, width = self.options.height, self.options.width
+        fit, interpolation = self.options.fit, self.options.interpolation
 
         def decode(data: tf.Tensor) -> tf.Tensor:
             return tf.cond(
                 tf.strings.length(data) == 0,
                 lambda: tf.zeros([height, width, 3], tf.uint8),
-                lambda: decode_image(data, height, width),
+                lambda: decode_image(data, height, width, fit, interpolation),
             )
 
         pixels = tf.TensorSpec([height, width, 3], tf.uint8)
@@ -222,27 +243,43 @@ class Image(Freezable):
 def _of_folder(
     feature: Feature, options: Mapping[str, Any], folder: pathlib.Path
 ) -> Mapping[str, Any]:
-    """The options with the network that an imported folder holds.
+    """The options with the network that an imported folder holds, and what it wants of photos.
 
     Raises:
-      ConfigError: They name another one.
+      ConfigError: They name another one, or another size of photos than it sees.
     """
-    held = read_network(folder).network
+    network = read_network(folder)
+    held = network.network
     said = {**feature.options, **options}.get("network", held)
     if said != held:
         raise ConfigError(
             f"feature {feature.name!r}: network {said!r}, but {folder} holds {held!r}; leave "
             "`network` out, or name that one"
         )
-    return {**options, "network": held}
+    if not isinstance(network, ImportedTransformer):
+        return {**options, "network": held}
+    wanted = network.options()
+    for name in ("height", "width"):
+        size = {**feature.options, **options}.get(name, wanted[name])
+        if size != wanted[name]:
+            raise ConfigError(
+                f"feature {feature.name!r}: {name} {size!r}, but the tower in {folder} sees photos "
+                f"of {wanted[name]} pixels each way; leave height and width out"
+            )
+    return {**wanted, **feature.options, **options, "network": held}
 
 
-def decode_image(data: tf.Tensor, height: int, width: int) -> tf.Tensor:
+def decode_image(
+    data: tf.Tensor, height: int, width: int, fit: str = PAD, interpolation: str = "bilinear"
+) -> tf.Tensor:
     """Pixels [height, width, 3] uint8 of an encoded JPEG, PNG, GIF (first frame) or BMP.
 
     They are those that a browser shows on a white page: turned as EXIF data tell, and white where a
-    PNG is transparent. The photo is scaled to fit and the rest padded with white, as shops
-    photograph, so that its proportions stay.
+    PNG is transparent.
+
+    Args:
+      data: The file, a scalar.
+      height, width, fit, interpolation: As `fitted` takes them.
 
     Raises:
       InvalidArgumentError: When run on a file that cannot be decoded, or only at too high a cost.
@@ -254,16 +291,7 @@ def decode_image(data: tf.Tensor, height: int, width: int) -> tf.Tensor:
         lambda: tf.io.decode_image(whole, channels=3, expand_animations=False),
     )
     pixels.set_shape([None, None, 3])
-    pixels = upright(pixels, orientation(data))
-    shape = tf.cast(tf.shape(pixels)[:2], tf.float32)
-    scale = tf.reduce_min(tf.constant([height, width], tf.float32) / shape)
-    scaled = tf.clip_by_value(tf.cast(tf.round(shape * scale), tf.int32), [1, 1], [height, width])
-    resized = tf.image.resize(pixels, scaled, antialias=True)
-    # Padding adds zeros; white is taken for zero meanwhile.
-    padded = tf.image.pad_to_bounding_box(
-        resized - 255.0, (height - scaled[0]) // 2, (width - scaled[1]) // 2, height, width
-    )
-    return tf.cast(tf.clip_by_value(tf.round(padded + 255.0), 0, 255), tf.uint8)
+    return fitted(upright(pixels, orientation(data)), height, width, fit, interpolation)
 
 
 def _over_white(pixels: tf.Tensor) -> tf.Tensor:

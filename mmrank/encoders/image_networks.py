@@ -13,6 +13,7 @@ from typing import Any
 import tensorflow as tf
 
 from mmrank.config import ConfigError
+from mmrank.encoders.aligned.photo_network import TRANSFORMER
 from mmrank.encoders.donor import checkpoint_files, is_run, take_weights
 from mmrank.encoders.imported import folder as imported
 from mmrank.encoders.imported.conventions import IMAGENET_STD, Conventions
@@ -40,7 +41,7 @@ KERAS: dict[str, Callable[..., tf.keras.Model]] = {
 }
 # Those that Keras lacks. Of names that both have, a folder of `import_encoder` means its own.
 OWN = tuple(name for name in imported.NETWORKS if name not in KERAS)
-NETWORKS = (SCALED, *KERAS, *OWN)
+NETWORKS = (SCALED, *KERAS, *OWN, TRANSFORMER)
 
 
 def check_network(where: str, network: str, weights: str) -> None:
@@ -58,6 +59,11 @@ def check_network(where: str, network: str, weights: str) -> None:
         raise ConfigError(
             f"{where}: unknown network {network!r}{did_you_mean(network, NETWORKS)}; "
             f"known: {', '.join(NETWORKS)}"
+        )
+    if network == TRANSFORMER and not (imported.is_imported(weights) or is_run(weights)):
+        raise ConfigError(
+            f"{where}: network {network!r} has no shape of its own; under `weights`, name a folder "
+            "that `python -m mmrank.import_encoder` made of a CLIP or SigLIP, or that of a run"
         )
     if weights == IMAGENET and network not in KERAS:
         lacks = "any scale of it" if network == SCALED else "it"
@@ -117,7 +123,10 @@ def _built(
     depth_coefficient: float,
 ) -> tf.keras.Model:
     if imported.is_imported(origin):
-        return imported.read_network(pathlib.Path(origin)).model(height, width)
+        try:
+            return imported.read_network(pathlib.Path(origin)).model(height, width)
+        except ConfigError as error:
+            raise ConfigError(f"{where}: weights {origin!r}: {error}") from error
     if network in OWN:
         return imported.build(network, height, width, Conventions())
     arguments: dict[str, Any] = {

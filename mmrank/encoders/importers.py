@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 import pathlib
 
+from mmrank.encoders.aligned.importing import import_clip, import_siglip
+from mmrank.encoders.aligned.shapes import CLIP, SIGLIP
 from mmrank.encoders.hf_text import import_hf_text
 from mmrank.encoders.speech_embedding import SUFFIX, import_speech
 from mmrank.encoders.text_import import Choices, Imported, Importer
@@ -18,6 +20,8 @@ from mmrank.schema import did_you_mean
 IMPORTERS: dict[str, Importer] = {
     "bert": import_hf_text,
     "xlm-roberta": import_hf_text,
+    CLIP: import_clip,
+    SIGLIP: import_siglip,
     "use": import_use,
     "speech_embedding": import_speech,
 }

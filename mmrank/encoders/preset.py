@@ -51,8 +51,6 @@ class Preset:
                 f"feature {feature!r}: preset {handle!r} has a {type(self.tokenizer).__name__}, "
                 f"which is none of an encoder that can be used; known: {known}"
             )
-        if max_tokens < 3:
-            raise ConfigError(f"feature {feature!r}: max_tokens is {max_tokens}, but at least 3")
         start, end = FAMILIES[type(self.tokenizer)]
         self.padding = int(self.tokenizer.pad_token_id)
         self._pack = keras_nlp.layers.StartEndPacker(

@@ -64,6 +64,13 @@ def special_ids(pieces: Sequence[Piece], file: pathlib.Path) -> tuple[int, int, 
     return unknown, control["<s>"], control["</s>"]
 
 
+def begins_with_space(model: bytes) -> bool:
+    """Whether a serialized model, which `read_pieces` let pass, puts a space before every text."""
+    proto = _message()
+    proto.ParseFromString(model)
+    return bool(proto.normalizer_spec.add_dummy_prefix)
+
+
 def write_model(pieces: Sequence[Piece], charsmap: bytes) -> bytes:
     """A serialized unigram model.
 
@@ -97,7 +104,15 @@ def _class() -> Any:
             {"name": "type", "number": 3, "type": kinds.TYPE_INT32, "default_value": str(NORMAL)},
         ],
         "TrainerSpec": [{"name": "model_type", "number": 3, "type": kinds.TYPE_INT32}],
-        "NormalizerSpec": [{"name": "precompiled_charsmap", "number": 2, "type": kinds.TYPE_BYTES}],
+        "NormalizerSpec": [
+            {"name": "precompiled_charsmap", "number": 2, "type": kinds.TYPE_BYTES},
+            {
+                "name": "add_dummy_prefix",
+                "number": 3,
+                "type": kinds.TYPE_BOOL,
+                "default_value": "true",
+            },
+        ],
         "ModelProto": [
             {"name": "pieces", "number": 1, "label": many, "type_name": "SentencePiece"},
             {"name": "trainer_spec", "number": 2, "type_name": "TrainerSpec"},

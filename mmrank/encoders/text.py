@@ -20,6 +20,7 @@ import tensorflow_hub
 from mmrank.config import ConfigError
 from mmrank.data.embedding_cache import files_hash
 from mmrank.data.media import MediaStore
+from mmrank.encoders.aligned.space import space_of
 from mmrank.encoders.base import texts
 from mmrank.encoders.donor import (
     best_weights,
@@ -147,6 +148,12 @@ class Text(Freezable):
         if self.options.encoder == "preset":
             return self.preset.hash()
         return hub_hash(self.name, self.options.handle)
+
+    @property
+    def space(self) -> str:
+        if self.options.encoder != "hub":
+            return ""
+        return space_of(hub_folder(self.name, self.options.handle))
 
     @functools.cached_property
     def preset(self) -> Preset:

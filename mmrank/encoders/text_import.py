@@ -55,5 +55,9 @@ class Imported:
     facts: Mapping[str, str]
     entry: str
 
+    def write(self, folder: pathlib.Path) -> None:
+        """Fills the folder, which is empty, with the encoder."""
+        self.model.save(folder, include_optimizer=False, save_format="tf")
+
 
 Importer = Callable[[pathlib.Path, Choices], Imported]

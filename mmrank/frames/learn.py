@@ -22,6 +22,7 @@ from mmrank.frames.writing import write_frames
 from mmrank.job import check_data, check_job, measure_and_export, train
 from mmrank.outputs import log_progress, refuse_filled
 from mmrank.schema import did_you_mean
+from mmrank.training.run_lock import LOCK, locked_run
 
 Names = str | Sequence[str]
 DATA = "data"
@@ -118,17 +119,18 @@ def fit(
     given = from_mapping(Config, plain, "config")  # wrong values are told before anything is done
     if out is not None:
         folder = pathlib.Path(out)
-        refuse_filled(folder)
+        refuse_filled(folder, but=(LOCK,))
     else:
         folder = pathlib.Path(tempfile.mkdtemp(prefix="mmrank-"))
     try:
-        schema = write_frames(columns, judged, catalog, folder / DATA, media)
-        dataset = checked_dataset(folder / DATA)
-        settings = default_config(schema, dataset, plain) if chosen else given
-        check_job(settings, dataset.schema)
-        check_data(settings, dataset)
-        trained = train(settings, dataset, folder)
-        finished = measure_and_export(trained, dataset, started)
+        with locked_run(folder):
+            schema = write_frames(columns, judged, catalog, folder / DATA, media)
+            dataset = checked_dataset(folder / DATA)
+            settings = default_config(schema, dataset, plain) if chosen else given
+            check_job(settings, dataset.schema)
+            check_data(settings, dataset)
+            trained = train(settings, dataset, folder)
+            finished = measure_and_export(trained, dataset, started)
     except BaseException:
         if out is None:
             shutil.rmtree(folder, ignore_errors=True)

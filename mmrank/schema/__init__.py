@@ -25,6 +25,8 @@ SIDES = ("query", "user", "item", "pair", "label")
 PSEUDO = "pseudo"  # marks rows whose grade is that of a ranker
 LABELS = ("grade", "position", "click", "dwell", "cart", "purchase", PSEUDO)
 
+MOST_COMPARED = 100  # characters of a name that may be a misspelt one
+
 FORMATS = ("parquet", "csv", "tsv", "jsonl", "svmlight")
 
 # Kinds that stand in no column: they are computed from the events before a list.
@@ -234,17 +236,23 @@ class Schema:
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """A suffix for an error message: the nearest known name, or all of them."""
     names = sorted(known)
-    near = difflib.get_close_matches(str(name), names, n=1)
+    # Names of strangers may be megabytes long, and a comparison takes time by the square of that.
+    near = difflib.get_close_matches(str(name)[:MOST_COMPARED], names, n=1)
     if near:
         return f"; did you mean {near[0]!r}?"
     return f"; known: {', '.join(names)}" if names else ""
 
 
-def load_schema(path: str | pathlib.Path) -> Schema:
+def load_schema(path: str | pathlib.Path, data: bool = True) -> Schema:
     """The schema in a `schema.yaml`, or in a folder that holds one.
 
+    Args:
+      path: The file or the folder.
+      data: Whether it is that of a dataset, whose files have to lie in its folder, and not the copy
+        that a run or an export keeps.
+
     Raises:
-      SchemaError: The file is missing, is not YAML, or is not a schema.
+      SchemaError: The file is missing, is not YAML, is not a schema, or names files elsewhere.
     """
     file = pathlib.Path(path)
     if file.is_dir():
@@ -256,9 +264,12 @@ def load_schema(path: str | pathlib.Path) -> Schema:
         )
     plain = read_yaml_file(file, SchemaError)
     try:
-        return schema_from_dict(plain)
+        schema = schema_from_dict(plain)
+        if data:
+            _check_places(schema)
     except SchemaError as error:
         raise SchemaError(f"{file}: {error}") from None
+    return schema
 
 
 def save_schema(schema: Schema, folder: str | pathlib.Path) -> pathlib.Path:
@@ -286,7 +297,6 @@ def schema_from_dict(plain: Any) -> Schema:
     media = plain.get("media")
     if media is not None and not isinstance(media, str):
         raise SchemaError(f"media: expected a text, got {shown(media)}")
-    _check_inside(media, "media")
     features = tuple(_feature(entry, i) for i, entry in enumerate(plain["features"]))
     _check_names(features)
     sensitive = plain.get("sensitive", [])
@@ -311,7 +321,6 @@ def _table(kind: type, plain: Any, where: str) -> Any:
     if plain is None:
         return kind()
     if isinstance(plain, str):
-        _check_inside(plain, where)
         return kind(file=plain)
     if not isinstance(plain, Mapping):
         raise SchemaError(f"{where}: expected a file name or a mapping, got {shown(plain)}")
@@ -323,8 +332,6 @@ def _table(kind: type, plain: Any, where: str) -> Any:
             raise SchemaError(f"{where}.{key}: expected a text, got {shown(value)}")
     table = kind(**plain)
     table.check(where)
-    for key in ("file", "groups"):
-        _check_inside(getattr(table, key), f"{where}.{key}")
     for key, word in _TIDYING.items():
         if plain.get(key) not in (None, word):
             raise SchemaError(f"{where}.{key}: expected {word!r}, got {shown(plain[key])}")
@@ -357,21 +364,25 @@ def as_name(text: str, otherwise: str) -> str:
     return name if is_name(name) else f"{otherwise}_{name}"
 
 
-def _check_inside(place: str | None, where: str) -> None:
-    """Nothing, if a path leads to something in the folder of the schema.
+def _check_places(schema: Schema) -> None:
+    """Nothing, if all paths lead to something in the folder of the schema.
 
     Raises:
-      SchemaError: It is that of another folder, or none: who hands a dataset on must not choose
-        which other files of this machine are read.
+      SchemaError: One leads elsewhere: who hands a dataset on must not choose which other files of
+        this machine are read.
     """
-    if place is None:
-        return
-    path = pathlib.PurePosixPath(place.replace("\\", "/"))
-    if "\0" in place or path.is_absolute() or ".." in path.parts:
-        raise SchemaError(
-            f"{where}: {shown(place)} leads out of the dataset's folder; put the files there, or a "
-            "symbolic link to them"
-        )
+    places = {"media": schema.media}
+    for name in ("catalog", "lists", "events"):
+        table = getattr(schema, name)
+        if table is not None:
+            places |= {f"{name}.file": table.file, f"{name}.groups": table.groups}
+    for where, place in places.items():
+        path = pathlib.PurePosixPath((place or "").replace("\\", "/"))
+        if path.is_absolute() or ".." in path.parts or "\0" in str(path):
+            raise SchemaError(
+                f"{where}: {shown(place)} leads out of the dataset's folder; put the files there, "
+                "or a symbolic link to them"
+            )
 
 
 def _feature(plain: Any, index: int) -> Feature:

@@ -19,7 +19,6 @@ class _Open:
 
     def __init__(self, event: yaml.CollectionStartEvent):
         self.anchor, self.mapping = event.anchor, isinstance(event, yaml.MappingStartEvent)
-        self.line = _line(event)
         self.nodes, self.children = 1, 0
         self.keys: dict[str, int] = {}
 
@@ -35,11 +34,6 @@ class _Open:
             self.keys[key.value] = line
         self.children += 1
         self.nodes += nodes
-
-
-def _line(event: yaml.Event) -> int:
-    """The line that an event begins in, from 1 on; 0 where it is not known."""
-    return 0 if event.start_mark is None else event.start_mark.line + 1
 
 
 def read_yaml_file(file: pathlib.Path, error: type[UserError]) -> Any:
@@ -82,6 +76,11 @@ def read_yaml(text: str, error: type[UserError]) -> Any:
             raise
         # A date with a 13th month, a number of 5,000 digits, a tag that does not fit its value.
         raise error(f"not YAML: a value cannot be read: {' '.join(str(wrong).split())}") from wrong
+
+
+def _line(event: yaml.Event) -> int:
+    """The line that an event begins in, from 1 on; 0 where it is not known."""
+    return 0 if event.start_mark is None else event.start_mark.line + 1
 
 
 def _check(text: str, error: type[UserError]) -> None:

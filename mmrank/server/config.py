@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import pathlib
 from collections.abc import Iterable
 
@@ -81,8 +82,12 @@ def load_server_config(
     config = from_mapping(ServerConfig, plain, str(path) if path else "--set")
     listen = config.listen
     for name in ("timeout_seconds", "grace_seconds"):
-        if getattr(listen, name) <= 0:
+        if not 0 < getattr(listen, name) < math.inf:
             raise ConfigError(f"listen.{name} is {getattr(listen, name)}; it has to be above 0")
+    if not 0 <= listen.drain_seconds < math.inf:
+        raise ConfigError(f"listen.drain_seconds is {listen.drain_seconds}; give 0 or more")
+    if not 0 <= config.model.poll_seconds < math.inf:
+        raise ConfigError(f"model.poll_seconds is {config.model.poll_seconds}; give 0 or more")
     for name in ("rest_port", "grpc_port"):
         if not 0 <= getattr(listen, name) < 65536:
             raise ConfigError(f"listen.{name} is {getattr(listen, name)}, which is no port")

@@ -20,6 +20,7 @@ UNIMPLEMENTED = "UNIMPLEMENTED"
 INTERNAL = "INTERNAL"
 UNAVAILABLE = "UNAVAILABLE"
 
+MOST_CHARACTERS = 1_000  # of a message
 TOO_LATE = "the deadline passed before the answer was ready"
 
 # As `ToHTTPStatusCode` of model_servers/http_server.cc in TensorFlow Serving.
@@ -51,6 +52,11 @@ _STEP = re.compile(r"^\(\d+\) [A-Z_ ]+: ")
 _NODE = re.compile(r"\s*\[\[.*|\s*\[Op:.*|\s*\[Condition .*", re.DOTALL)
 
 
+def shortened(text: str) -> str:
+    """The beginning of a text, marked if there was more."""
+    return text if len(text) <= MOST_CHARACTERS else f"{text[:MOST_CHARACTERS]}…"
+
+
 class ServingError(Exception):
     """A request that cannot be answered.
 
@@ -61,7 +67,9 @@ class ServingError(Exception):
 
     def __init__(self, code: str, message: str):
         # In one line, whatever lines the client's own words in it have.
-        self.code, self.message = code, " ".join(message.split())
+        # However much of them there is, which headers of gRPC could not hold.
+        told = " ".join(message[: 2 * MOST_CHARACTERS].split())
+        self.code, self.message = code, shortened(told)
         super().__init__(self.message)
 
     @property

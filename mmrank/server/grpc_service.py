@@ -34,7 +34,7 @@ from mmrank.server.models import ModelService
 from mmrank.server.proto_tensors import elements_of, from_protos, to_proto
 from mmrank.server.reload import requested_model
 from mmrank.server.rest import near_or_far
-from mmrank.server.signature import Signature
+from mmrank.server.signature import Signature, Tensors
 
 logger = logging.getLogger(__name__)
 Options = Sequence[tuple[str, Any]]
@@ -106,16 +106,13 @@ class _Predictions(prediction_service_pb2_grpc.PredictionServiceServicer):
     @_answered("Predict")
     async def Predict(self, request: Any, context: Any) -> tuple[int, Any]:
         async def read(signature: Signature) -> Any:
-            size = max(request.ByteSize(), elements_of(request.inputs, signature))
-            return await near_or_far(size, from_protos, request.inputs)
+            count = elements_of(request.inputs, signature, self.service.request_bytes)
+            return await near_or_far(max(request.ByteSize(), count), from_protos, request.inputs)
 
         signature, version, outputs = await self._run(request, context, read, request.output_filter)
-        reply = predict_pb2.PredictResponse(
-            model_spec=model_spec(self.service.name, version, signature)
-        )
-        for name, value in outputs.items():
-            reply.outputs[name].CopyFrom(to_proto(value))
-        return version, reply
+        size = sum(value.nbytes for value in outputs.values())
+        spec = model_spec(self.service.name, version, signature)
+        return version, await near_or_far(size, _predicted, spec, outputs)
 
     @_answered("Classify")
     async def Classify(self, request: Any, context: Any) -> tuple[int, Any]:
@@ -207,6 +204,13 @@ class _Models(model_service_pb2_grpc.ModelServiceServicer):
     async def HandleReloadConfigRequest(self, request: Any, context: Any) -> tuple[None, Any]:
         await self.service.assign(requested_model(request, self.service.model))
         return None, model_management_pb2.ReloadConfigResponse()
+
+
+def _predicted(spec: Any, outputs: Tensors) -> Any:
+    reply = predict_pb2.PredictResponse(model_spec=spec)
+    for name, value in outputs.items():
+        reply.outputs[name].CopyFrom(to_proto(value))
+    return reply
 
 
 def _choice(spec: Any) -> dict[str, Any]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import logging
 import os
 import pathlib
 import threading
+import time
 from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 from mmrank.server.machine import give_back
 from mmrank.server.servable import Servable
@@ -16,7 +19,39 @@ from mmrank.serving.checksums import CHECKSUMS, verify_checksums
 # Signatures by which an export of this package is known, which always comes with its checksums.
 OURS = frozenset({"rank_items", "lookup_items", "encode_items"})
 Stamp = tuple[int, int, int]
+T = TypeVar("T")
+Run = Callable[..., Any]
 logger = logging.getLogger(__name__)
+
+
+class Haste:
+    """Runs steps in turn: on the calling thread, and once that took too long on another.
+
+    Args:
+      hasty: Where steps go then.
+      patience: Seconds after which that is so.
+      clock: Seconds that never run backward.
+    """
+
+    def __init__(
+        self,
+        hasty: concurrent.futures.Executor,
+        patience: float,
+        clock: Callable[[], float] = time.monotonic,
+    ):
+        self._hasty, self._clock = hasty, clock
+        self._end = clock() + patience
+
+    def __call__(self, step: Callable[..., T], *arguments: Any) -> T:
+        """The step's result."""
+        if self._clock() < self._end:
+            return step(*arguments)
+        return self._hasty.submit(step, *arguments).result()
+
+
+def at_once(step: Callable[..., T], *arguments: Any) -> T:
+    """The step's result, on the calling thread."""
+    return step(*arguments)
 
 
 def load_version(
@@ -26,6 +61,7 @@ def load_version(
     callbacks: Sequence[Callable[[Servable], None]],
     stop: threading.Event,
     stamp: Stamp,
+    run: Run = at_once,
 ) -> Servable:
     """The version in a folder, ready for its first request.
 
@@ -36,6 +72,7 @@ def load_version(
       callbacks: Called with it once it is warm.
       stop: Ends the warm-up early once set.
       stamp: The folder's `stamp_of` before anything of it was read.
+      run: Runs each of its steps.
 
     Raises:
       Exception: Whatever is wrong with the folder, or it is still being written; nothing of it
@@ -43,8 +80,8 @@ def load_version(
     """
     listed = (folder / CHECKSUMS).is_file()
     if model.checksums == REQUIRED or (model.checksums == AUTO and listed):
-        verify_checksums(folder)
-    servable = Servable.load(number, folder)
+        run(verify_checksums, folder)
+    servable = run(Servable.load, number, folder)
     try:
         if model.checksums == AUTO and not listed and set(servable.signatures) >= OURS:
             raise ValueError(
@@ -52,12 +89,12 @@ def load_version(
                 "export the run anew"
             )
         if model.warm_up:
-            count = servable.warm_up(stop)
+            count = servable.warm_up(stop, run)
             logger.info("version %d: %d warm-up requests", number, count)
         if stamp_of(folder) != stamp:
             raise ValueError("its files changed while it was loaded")
         for callback in callbacks:
-            callback(servable)
+            run(callback, servable)
     except BaseException:
         servable.close()
         raise

@@ -11,8 +11,9 @@ import threading
 import time
 from collections.abc import Callable
 
+from mmrank.server.arrivals import Arrivals
 from mmrank.server.errors import FAILED_PRECONDITION, ServingError
-from mmrank.server.loading import Stamp, load_version, stamp_of
+from mmrank.server.loading import Haste, Stamp, at_once, load_version, stamp_of
 from mmrank.server.machine import give_back, stand_back
 from mmrank.server.monitor.metrics import Metrics
 from mmrank.server.servable import Servable, describe
@@ -25,8 +26,10 @@ from mmrank.server.versions import (
     Model,
     VersionStatus,
 )
-from mmrank.serving.versions import versions
+from mmrank.serving.versions import version_folder, versions
 
+# Seconds for which what prepares a version lets requests go first; under full load it would starve.
+PATIENCE = 20.0
 logger = logging.getLogger(__name__)
 Callback = Callable[[Servable], None]
 
@@ -36,7 +39,8 @@ class VersionManager:
 
     A new version is loaded and warmed up before it serves, and only then are others let go, each
     after its last request. One that cannot be loaded is refused and looked at again when its
-    folder changes.
+    folder changes. A folder that is found while watching has to rest for one look first: a plain
+    copy takes its time, and is no version until it is whole.
 
     Args:
       base: Folder of the numbered versions.
@@ -59,8 +63,9 @@ class VersionManager:
         self.on_unload: list[Callback] = []
         self._base, self._metrics = base, metrics
         self._broken: dict[int, Stamp] = {}
+        self._arrivals = Arrivals(model.poll_seconds / 2)  # looks may come a little early
         # Beside what serves a thread stands back; it could not be hurried again, so that the first
-        # version, which all wait for, has another.
+        # version, which all wait for, has another, as have versions that waited too long.
         self._first = concurrent.futures.ThreadPoolExecutor(1, "first-loader")
         self._loader = concurrent.futures.ThreadPoolExecutor(1, "loader", initializer=stand_back)
         self._changing = asyncio.Lock()
@@ -79,10 +84,14 @@ class VersionManager:
         if self.model.poll_seconds > 0:
             self._watching = asyncio.get_running_loop().create_task(self._watch())
 
-    async def refresh(self) -> None:
-        """Looks at the folder once: loads what is new and lets go what is not wanted any more."""
+    async def refresh(self, patient: bool = False) -> None:
+        """Looks at the folder once: loads what is new and lets go what is not wanted any more.
+
+        Args:
+          patient: Whether a new folder has to rest before it is loaded.
+        """
         async with self._changing:
-            await self._follow()
+            await self._follow(patient)
 
     async def assign(self, model: Model) -> None:
         """Serves another choice of versions, or gives labels anew.
@@ -142,13 +151,13 @@ class VersionManager:
         while True:
             await asyncio.sleep(self.model.poll_seconds)
             try:
-                await self.refresh()
+                await self.refresh(patient=True)
             except OSError as error:  # the disk may come back
                 logger.warning("%s: %s", self._base, error)
 
-    async def _follow(self) -> None:
+    async def _follow(self, patient: bool = False) -> None:
         while not self._stop.is_set():
-            wanted = set(self.model.wanted(await asyncio.to_thread(self._look)))
+            wanted = set(self.model.wanted(await asyncio.to_thread(self._look, patient)))
             new = wanted - self.loaded.keys()
             if new:
                 await self._load(max(new))
@@ -161,24 +170,39 @@ class VersionManager:
             if not new:
                 break
 
-    def _look(self) -> list[int]:
-        """The versions in the folder but for those that were refused and are as they were."""
-        return [
+    def _look(self, patient: bool = False) -> list[int]:
+        """The versions in the folder but for those that were refused and are as they were.
+
+        If `patient`, those of the wanted are left out too that have not rested.
+        """
+        there = [
             n
             for n in versions(self._base)
-            if n not in self._broken or stamp_of(self._base / str(n)) != self._broken[n]
+            if n not in self._broken or stamp_of(version_folder(self._base, n)) != self._broken[n]
         ]
+        while patient:
+            new = set(self.model.wanted(there)) - self.loaded.keys()
+            restless = {
+                n
+                for n in new
+                if not self._arrivals.rested(n, stamp_of(version_folder(self._base, n)))
+            }
+            if not restless:
+                break
+            there = [n for n in there if n not in restless]
+        return there
 
     async def _load(self, number: int) -> None:
-        folder = self._base / str(number)
+        folder = version_folder(self._base, number)
         self._say(VersionStatus(number, START))
         stamp = await asyncio.to_thread(stamp_of, folder)
         self._say(VersionStatus(number, LOADING))
         started = time.monotonic()
         servable: Servable | None = None
+        beside = bool(self.loaded)
         try:
             servable = await asyncio.get_running_loop().run_in_executor(
-                self._loader if self.loaded else self._first,
+                self._loader if beside else self._first,
                 load_version,
                 number,
                 folder,
@@ -186,13 +210,20 @@ class VersionManager:
                 list(self.on_load),
                 self._stop,
                 stamp,
+                Haste(self._first, PATIENCE) if beside else at_once,
             )
         except Exception as error:  # noqa: BLE001 - a folder can be broken in any way
-            self._broken[number] = stamp
+            self._broken[number] = await asyncio.to_thread(stamp_of, folder)
+            self._arrivals.refused(number)
+            if self._broken[number] != stamp:  # nobody's fault, and no cause for an alarm
+                self._say(VersionStatus(number, START, "OK", "its files are still written to"))
+                logger.info("version %d is still written to: %s", number, describe(error))
+                return
             self._say(VersionStatus(number, END, "UNKNOWN", describe(error)))
             logger.warning("version %d refused: %s", number, describe(error))
         else:
             self._broken.pop(number, None)
+            self._arrivals.loaded(number)
             self.loaded[number] = servable
             self._say(VersionStatus(number, AVAILABLE))
             logger.info("version %d serves after %.1f s", number, time.monotonic() - started)
@@ -223,4 +254,4 @@ class VersionManager:
 
     def _why(self, number: int) -> str:
         status = self.status.get(number)
-        return status.message if status else f"{self._base / str(number)} is not there"
+        return status.message if status else f"{version_folder(self._base, number)} is not there"

@@ -25,7 +25,7 @@ from mmrank.server.servable import DEFAULT_SIGNATURE, Servable
 from mmrank.server.signature import Tensors
 from mmrank.server.versions import Model, VersionStatus, check_model
 from mmrank.serving.batching import BATCHING
-from mmrank.serving.versions import versions
+from mmrank.serving.versions import version_folder, versions
 
 Check = Callable[[str, Tensors], Awaitable[None]]
 Observe = Callable[[int, Tensors, Tensors], None]
@@ -45,6 +45,7 @@ class ModelService:
       timeout, metrics: See above.
       checks: Called with a signature's name and its inputs before each run; what one raises is
         the answer.
+      request_bytes: Memory that the tensors of one request may take.
       observe: Told the version, inputs and outputs of every request that was answered; None for
         nobody.
 
@@ -62,6 +63,7 @@ class ModelService:
         self.name, self.timeout = model.name, timeout
         self.metrics = metrics or Metrics()
         self.checks: list[Check] = []
+        self.request_bytes = 1 << 29
         self.observe: Observe | None = None
         base = check_model(model)
         self._manager = VersionManager(base, model, self.metrics)
@@ -273,5 +275,5 @@ def _parameters(batching: Batching, base: pathlib.Path) -> Batching:
         return batching
     if batching.file != "auto":
         return read_batching(pathlib.Path(batching.file), batching)
-    file = base / str(max(versions(base), default=0)) / BATCHING
+    file = version_folder(base, max(versions(base), default=0)) / BATCHING
     return read_batching(file, batching) if file.is_file() else batching

@@ -15,18 +15,27 @@ from mmrank.server.signature import Signature
 
 # A message can ask for one value spread over any shape; this is where a request's end together.
 MOST_ELEMENTS, MOST_TEXTS = 1 << 24, 1 << 20
+# Of one element beside its content: a text in TensorFlow, the widest number.
+TEXT_BYTES, NUMBER_BYTES = 24, 8
 
 
-def elements_of(protos: Mapping[str, Any], signature: Signature) -> int:
+def elements_of(protos: Mapping[str, Any], signature: Signature, most_bytes: int) -> int:
     """The elements of a request's tensors together, by what they say of themselves.
+
+    Args:
+      protos: The tensors by name.
+      signature: What takes them.
+      most_bytes: Memory that they may take together. A last text is repeated as often as the
+        shape wants, and TensorFlow holds each by itself.
 
     Raises:
       ServingError: They are not the signature's inputs by name and rank, or there are too many.
     """
     signature.check_names(protos)
-    numbers = texts = 0
+    numbers = texts = size = 0
     for name, proto in protos.items():
         count, shape = math.prod(_sizes(name, proto)), signature.inputs[name].shape
+        size += _bytes_of(proto, count)
         rank = len(proto.tensor_shape.dim)
         if shape is not None and len(shape) != rank:
             raise _wrong(name, f"expected {signature.inputs[name]}, got {rank} dimensions")
@@ -38,6 +47,12 @@ def elements_of(protos: Mapping[str, Any], signature: Signature) -> int:
         if count > most:
             message = f"{count} {what} in one request; send at most {most}"
             raise ServingError(INVALID_ARGUMENT, message)
+    if size > most_bytes:
+        raise ServingError(
+            INVALID_ARGUMENT,
+            f"the tensors would take {size / 2**20:,.0f} MiB of memory; the most is "
+            f"{most_bytes / 2**20:,.0f}; send fewer values at a time",
+        )
     return numbers + texts
 
 
@@ -72,6 +87,15 @@ def _sizes(name: str, proto: Any) -> list[int]:
     if proto.tensor_shape.unknown_rank or any(s < 0 for s in sizes):
         raise _wrong(name, "the shape is not fully known")
     return sizes
+
+
+def _bytes_of(proto: Any, count: int) -> int:
+    """What a tensor of `count` elements takes once it is spread over its shape."""
+    if proto.dtype == types_pb2.DT_STRING:
+        missing = count - len(proto.string_val)
+        last = len(proto.string_val[-1]) if proto.string_val else 0
+        return int(proto.ByteSize()) + max(0, missing) * last + TEXT_BYTES * count
+    return int(proto.ByteSize()) + NUMBER_BYTES * count
 
 
 def to_proto(array: np.ndarray) -> Any:

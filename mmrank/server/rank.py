@@ -7,7 +7,7 @@ import concurrent.futures
 import contextvars
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from starlette.requests import Request
@@ -16,6 +16,7 @@ from starlette.routing import Route
 
 from mmrank.data.blank import BLANK
 from mmrank.schema import load_schema
+from mmrank.server.decoding.pool import DecodingPool, SentFile
 from mmrank.server.errors import (
     FAILED_PRECONDITION,
     INVALID_ARGUMENT,
@@ -23,13 +24,14 @@ from mmrank.server.errors import (
     ServingError,
 )
 from mmrank.server.guard.audit import note
+from mmrank.server.guard.options import Limits
 from mmrank.server.json_tensors import parse_object
 from mmrank.server.models import ModelService
 from mmrank.server.rank_options import RankOptions
 from mmrank.server.rank_request import (
+    RankInputs,
     RankRequest,
-    read_features,
-    read_products,
+    read_inputs,
     read_request,
     write_reply,
 )
@@ -55,7 +57,7 @@ class RankEndpoint:
       service: The model; every version that it loads is taken up.
       embeddings: Where item vectors come from.
       options: See there.
-      most: Candidates, and events of the history, that one request may have.
+      limits: What a request may ask for.
       pseudonym: What the ranker knows a user id as; the id itself unless told otherwise.
       observe: Told the version, and what each request said of its features; None for nobody.
     """
@@ -65,11 +67,12 @@ class RankEndpoint:
         service: ModelService,
         embeddings: EmbeddingOptions,
         options: RankOptions,
-        most: int,
+        limits: Limits,
         pseudonym: Callable[[str], str] = str,
         observe: Callable[[int, Arrays], None] | None = None,
     ):
-        self._service, self._options, self._most = service, options, most
+        self._service, self._options, self._most = service, options, limits.candidates
+        self._decoding = DecodingPool(options, limits)
         self._pseudonym, self._observe = pseudonym, observe
         self._stores = EmbeddingStores(embeddings)
         self._rankers: dict[Servable, StagedRanker] = {}
@@ -87,6 +90,7 @@ class RankEndpoint:
     def close(self) -> None:
         """Ends threads and connections, after the last request."""
         self._pool.shutdown(wait=True)
+        self._decoding.close()
         self._stores.close()
 
     async def handle(self, request: Request) -> Response:
@@ -118,7 +122,12 @@ class RankEndpoint:
             asked = await self._apart(len(body), self._read, body)
             with self._service.hold(asked.version, asked.label) as servable:
                 deadline = started + self._service.timeout
-                reply, ranked = await self._apart(None, self._rank, servable, asked, deadline)
+                ranker = self._ranker(servable)
+                given = await self._apart(len(body), read_inputs, ranker.card, asked)
+                await self._decode(given.files(ranker.card), deadline)
+                reply, ranked = await self._apart(
+                    None, self._rank, servable, asked, given, deadline
+                )
             # The reply does not wait for it, and the next request's finds it done.
             asyncio.get_running_loop().call_soon(self._count, ranked, servable.number)
             return servable.number, reply
@@ -137,10 +146,7 @@ class RankEndpoint:
     def _read(self, body: bytes) -> RankRequest:
         return read_request(parse_object(body), self._most, self._options.explained)
 
-    def _rank(
-        self, servable: Servable, asked: RankRequest, deadline: float
-    ) -> tuple[bytes, StagedList]:
-        """The reply and what it tells of; runs on a thread of the pool."""
+    def _ranker(self, servable: Servable) -> StagedRanker:
         ranker = self._rankers.get(servable)
         if ranker is None:
             raise ServingError(
@@ -148,17 +154,35 @@ class RankEndpoint:
                 f"version {servable.number} lacks what /rank needs: {', '.join(NEEDED)} and a card "
                 "of mmrank's; export the run anew",
             )
-        _deadline.set(deadline)
-        card = ranker.card
-        query, user = (read_features(card, s, getattr(asked, s)) for s in ("query", "user"))
+        return ranker
+
+    async def _decode(
+        self, files: Sequence[tuple[dict[str, Any], str, SentFile]], deadline: float
+    ) -> None:
+        """Puts what the graph takes in place of each file."""
+        if not files:
+            return
+        # Meanwhile others are worked on: here the pool of processes has a bound of its own.
+        self._busy -= 1
         try:
-            user = self._told(servable, asked, query, user)
-            ranked = ranker.rank(
-                query, read_products(card, asked.candidates), user, asked.history, asked.explain
-            )
+            made = await self._decoding.taken([file for _, _, file in files], deadline)
+        finally:
+            self._busy += 1
+        for (row, name, _), data in zip(files, made, strict=True):
+            row[name] = data
+
+    def _rank(
+        self, servable: Servable, asked: RankRequest, given: RankInputs, deadline: float
+    ) -> tuple[bytes, StagedList]:
+        """The reply and what it tells of; runs on a thread of the pool."""
+        ranker = self._rankers[servable]
+        _deadline.set(deadline)
+        try:
+            user = self._told(servable, asked, given.query, given.user)
+            ranked = ranker.rank(given.query, given.candidates, user, asked.history, asked.explain)
         except RankError as error:
             raise ServingError(INVALID_ARGUMENT, str(error)) from error
-        return write_reply(card, self._service.name, servable.number, ranked), ranked
+        return write_reply(ranker.card, self._service.name, servable.number, ranked), ranked
 
     def _told(
         self,
@@ -215,11 +239,13 @@ class RankEndpoint:
             )
             return asyncio.run_coroutine_threadsafe(run, self._loop).result()
 
-        schema = load_schema(servable.folder / CARD.parent)
+        schema = load_schema(servable.folder / CARD.parent, data=False)
         ids = {f.name for f in schema.side("user") if f.column == schema.lists.user}
         # A version that fails here is refused, and nobody lets go of what is kept of it.
         self._rankers[servable] = StagedRanker.over(card, call, self._stores)
         self._ids[servable] = ids
+        if any(column.media for column in card.inputs.columns.values()):
+            self._decoding.prepare()
 
     def _let_go(self, servable: Servable) -> None:
         self._rankers.pop(servable, None)

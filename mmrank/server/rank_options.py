@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 from mmrank.config import ConfigError
 
@@ -16,13 +17,25 @@ class RankOptions:
       waiting: Requests that may wait for a thread; one more is refused with 429.
       explained: Candidates of a request that asks for each modality's share, which takes the time
         of a request for each.
+      decoders: Processes that decode the photos, clips and recordings of requests.
+      decoding_waiting: Requests that may wait for one of them; one more is refused with 429.
+      decoding_seconds: How long decoding a request's files may take before it is ended.
+      decoder_megabytes: Memory (MiB) that decoding one file may take.
     """
 
     threads: int = 8
     waiting: int = 64
     explained: int = 1_000
+    decoders: int = 2
+    decoding_waiting: int = 32
+    decoding_seconds: float = 10.0
+    decoder_megabytes: float = 1_024.0
 
     def __post_init__(self) -> None:
-        for name, least in (("threads", 1), ("waiting", 0), ("explained", 0)):
-            if getattr(self, name) < least:
-                raise ConfigError(f"rank: {name} is {getattr(self, name)}; give at least {least}")
+        least = {"threads": 1, "waiting": 0, "explained": 0, "decoders": 1, "decoding_waiting": 0}
+        for name, value in least.items():
+            if getattr(self, name) < value:
+                raise ConfigError(f"rank: {name} is {getattr(self, name)}; give at least {value}")
+        for name in ("decoding_seconds", "decoder_megabytes"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ConfigError(f"rank: {name} is {getattr(self, name)}; give a number above 0")

@@ -11,6 +11,7 @@ import numpy as np
 import orjson
 
 from mmrank.schema import did_you_mean
+from mmrank.server.decoding.pool import SentFile
 from mmrank.server.errors import INVALID_ARGUMENT, ServingError
 from mmrank.server.json_tensors import decoded
 from mmrank.serving.candidates import ITEM
@@ -81,6 +82,43 @@ def read_request(body: Mapping[str, Any], most: int, explained: int) -> RankRequ
     return RankRequest(**given)
 
 
+@dataclasses.dataclass(frozen=True)
+class RankInputs:
+    """What a request holds, with its files as bytes.
+
+    Attributes:
+      query, user: Features by name.
+      candidates: Item ids and products.
+    """
+
+    query: dict[str, Any]
+    user: dict[str, Any]
+    candidates: list[Any]
+
+    def files(self, card: Card) -> list[tuple[dict[str, Any], str, SentFile]]:
+        """Each file, with the row and the name under which it stands."""
+        found = []
+        wheres = ["query", "user", *(f"candidate {i}" for i in range(len(self.candidates)))]
+        for where, row in zip(wheres, (self.query, self.user, *self.candidates), strict=True):
+            if not isinstance(row, dict):
+                continue
+            for name, value in row.items():
+                if isinstance(value, bytes) and value:
+                    form = card.inputs.columns[name].form
+                    found.append((row, name, SentFile(f"{where}: {name}", value, form)))
+        return found
+
+
+def read_inputs(card: Card, asked: RankRequest) -> RankInputs:
+    """What a request holds for the ranker of a card.
+
+    Raises:
+      ServingError: There is no such feature, or the value is of another form.
+    """
+    query, user = (read_features(card, s, getattr(asked, s)) for s in ("query", "user"))
+    return RankInputs(query, user, read_products(card, asked.candidates))
+
+
 def read_features(card: Card, side: str, value: Any) -> dict[str, Any]:
     """The features of query or shopper: a mapping, or the value of the only one it can mean.
 
@@ -147,6 +185,8 @@ def write_reply(card: Card, model: str, version: int, ranked: StagedList) -> byt
         "absent": {n: round(v, DIGITS) for n, v in ranked.absent.items() if v > 0},
         "store_away": ranked.away,
     }
+    if ranked.unused:
+        reply["features_unused"] = ranked.unused
     if shares is not None:
         reply["shares"] = dict(zip(shares.names, _rounded(shares.overall), strict=True))
         for name, table in (("shares", shares.shares), ("effects", shares.effects)):

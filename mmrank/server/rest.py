@@ -67,11 +67,13 @@ def build_app(
     """
     api = _Api(service)
     own = [
+        # TensorFlow Serving's paths are of any case.
         Route("/v1/{path:path}", api.handle, methods=["GET", "POST"]),
+        Route("/V1/{path:path}", api.handle, methods=["GET", "POST"]),
         Route("/healthz", api.alive, methods=["GET"]),
         Route("/readyz", api.is_ready, methods=["GET"]),
     ]
-    return Starlette(
+    app = Starlette(
         routes=[*routes, *own],
         middleware=list(middleware),
         exception_handlers={
@@ -81,6 +83,9 @@ def build_app(
             Exception: _answer_error,
         },
     )
+    # It would name the host that the client says it asked.
+    app.router.redirect_slashes = False
+    return app
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,14 +18,16 @@ from mmrank.outputs import UserError
 from mmrank.server.config import ServerConfig
 from mmrank.server.grpc_service import build_grpc_server
 from mmrank.server.guard.asgi import GuardMiddleware
+from mmrank.server.guard.budget import MEGABYTE
 from mmrank.server.guard.connections import connection_options
 from mmrank.server.guard.grpc_guard import GuardInterceptor, grpc_options
 from mmrank.server.guard.guard import Guard, check_exposure
 from mmrank.server.guard.tls import Tls
-from mmrank.server.machine import allocator_hint
+from mmrank.server.machine import allocator_hint, room_for_connections
 from mmrank.server.models import ModelService
 from mmrank.server.monitor.logs import RequestLog, RequestLogInterceptor, write_json
 from mmrank.server.monitor.metrics import Metrics
+from mmrank.server.monitor.native import NativeLines
 from mmrank.server.monitor.observer import Observer
 from mmrank.server.monitor.page import metrics_route
 from mmrank.server.rank import RankEndpoint
@@ -58,11 +60,12 @@ class Server:
         observer = Observer(metrics, config.monitoring.drift)
         self.service.observe = observer.reply
         self.service.checks.append(self._guard.check)
+        self.service.request_bytes = int(config.limits.request_megabytes * MEGABYTE)
         self._rank = RankEndpoint(
             self.service,
             config.embeddings,
             config.rank,
-            config.limits.candidates,
+            config.limits,
             self._guard.user,
             observer.features,
         )
@@ -125,6 +128,7 @@ class Server:
 
     async def _open(self) -> None:
         host = self._listen.host
+        room_for_connections(2 * self._config.limits.connections)
         try:
             listening = socket.create_server((host, self._listen.rest_port), backlog=512)
         except OSError as error:
@@ -147,7 +151,7 @@ class Server:
                 proxy_headers=bool(self._listen.proxies),
                 forwarded_allow_ips=list(self._listen.proxies),
                 timeout_graceful_shutdown=max(1, round(self._listen.grace_seconds)),
-                **connection_options(self._config.limits),
+                **connection_options(self._config.limits, self._listen.proxies),
                 **({} if self._tls is None else self._tls.uvicorn_options()),
             )
         )
@@ -179,13 +183,19 @@ class _Rest(uvicorn.Server):
         yield
 
 
-async def serve(config: ServerConfig) -> None:
+async def serve(config: ServerConfig, native: NativeLines | None = None) -> None:
     """Serves until SIGTERM or SIGINT, then shuts down without cutting a request short.
+
+    Args:
+      config: See there.
+      native: What libraries print, to be logged; None to leave the error stream alone.
 
     Raises:
       UserError: No version can be served, or a port is taken.
     """
-    write_json(config.monitoring.log_level)
+    write_json(config.monitoring.log_level, None if native is None else native.stream)
+    if native is not None:
+        native.log()
     server = Server(config)
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()

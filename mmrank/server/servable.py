@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import pathlib
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -19,6 +21,13 @@ from mmrank.server.errors import (
     INVALID_ARGUMENT,
     ServingError,
     from_tensorflow,
+)
+from mmrank.server.examples import (
+    CLASSIFY,
+    REGRESS,
+    check_signature,
+    examples_of,
+    serialized,
 )
 from mmrank.server.proto_tensors import from_protos
 from mmrank.server.signature import Signature, Tensors, signatures_of
@@ -153,11 +162,14 @@ class Servable:
         except (TypeError, ValueError) as error:  # a tensor that the runtime cannot take over
             raise ServingError(INVALID_ARGUMENT, f"signature {key}: {error}") from None
 
-    def warm_up(self, stop: threading.Event | None = None) -> int:
+    def warm_up(
+        self, stop: threading.Event | None = None, run: Callable[..., Any] | None = None
+    ) -> int:
         """Runs the version's own warm-up requests, if it has any, and counts them.
 
         Args:
           stop: Ends it early once set.
+          run: Calls what it is given; None for this thread.
 
         Raises:
           ServingError, ValueError, tf.errors.OpError: A record is broken, fails or is one too
@@ -173,17 +185,32 @@ class Servable:
             if count == MOST_WARM_UPS:
                 raise ValueError(f"{file}: more than {MOST_WARM_UPS} records")
             log = prediction_log_pb2.PredictionLog.FromString(record)
-            if log.WhichOneof("log_type") != "predict_log":
-                raise ValueError(f"{file}: record {count} is no request of Predict")
-            request = log.predict_log.request
-            tensors = from_protos(request.inputs)
-            signature = self.signature(request.model_spec.signature_name)
-            signature.check(tensors)
-            wanted = signature.select(request.output_filter)
-            self._prepared.add((signature.name, frozenset(wanted)))
-            self.run(signature.name, tensors, outputs=wanted)
+            try:
+                name, inputs, wanted = self._logged(log)
+            except KeyError as error:
+                raise ValueError(f"{file}: record {count} is {error.args[0]}") from None
+            signature = self.signature(name)
+            signature.check(inputs)
+            outputs = signature.select(wanted)
+            self._prepared.add((signature.name, frozenset(outputs)))
+            step = functools.partial(self.run, signature.name, inputs, outputs=outputs)
+            step() if run is None else run(step)
             count += 1
         return count
+
+    def _logged(self, log: Any) -> tuple[str, dict[str, np.ndarray], list[str]]:
+        """A logged request: its signature's name, inputs, and outputs wanted, all if none is."""
+        kind = log.WhichOneof("log_type")
+        if kind == "predict_log":
+            request = log.predict_log.request
+            name, outputs = request.model_spec.signature_name, list(request.output_filter)
+            return name, from_protos(request.inputs), outputs
+        if kind not in ("regress_log", "classify_log"):
+            raise KeyError(f"{kind or 'empty'}; requests of Predict, Regress and Classify are run")
+        request = getattr(log, kind).request
+        signature = self.signature(request.model_spec.signature_name)
+        check_signature(REGRESS if kind == "regress_log" else CLASSIFY, signature)
+        return signature.name, serialized(examples_of(request.input), signature), []
 
     def close(self) -> None:
         """Gives the memory back; to be called when nobody runs it any more."""

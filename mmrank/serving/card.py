@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import pathlib
+import zipfile
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmrank.collaborative.served import FILE as COLLABORATIVE
 from mmrank.collaborative.served import ServedScores
+from mmrank.outputs import one_line, shown
 from mmrank.serving.request import Column, Inputs, RankError, read_events
 
 CARD = pathlib.PurePath("assets.extra", "ranker.json")
@@ -70,19 +72,36 @@ def read_card(folder: pathlib.Path) -> Card:
     if not file.is_file():
         raise RankError(f"{folder}: no {CARD}, so mmrank did not write it; {REMEDY}")
     scores = folder / CARD.parent / COLLABORATIVE
-    served = ServedScores.load(scores) if scores.is_file() else None
+    try:
+        served = ServedScores.load(scores) if scores.is_file() else None
+    except (ValueError, LookupError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise RankError(f"{scores}: damaged: {one_line(error)}; {REMEDY}") from error
     try:
         card = json.loads(file.read_text(encoding="utf-8"))
         known = card.get("format")
         if known == FORMAT:
-            columns = {c["name"]: Column(**c) for c in card["features"]}
+            columns = {c["name"]: _column(c) for c in card["features"]}
             history = card["history"]
-            return Card(
-                Inputs(columns, None if history is None else history["name"]),
-                tuple(card.get("tasks", ())),
-                card.get("fingerprint", ""),
-                served,
-            )
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
-        raise RankError(f"{file}: damaged: {error}; {REMEDY}") from error
-    raise RankError(f"{folder}: in format {known}, while this mmrank reads {FORMAT}; {REMEDY}")
+            name = None if history is None else _text(history["name"])
+            tasks = tuple(map(_text, card.get("tasks", ())))
+            return Card(Inputs(columns, name), tasks, _text(card.get("fingerprint", "")), served)
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise RankError(f"{file}: damaged: {one_line(error)}; {REMEDY}") from error
+    raise RankError(
+        f"{folder}: in format {shown(known)}, while this mmrank reads {FORMAT}; {REMEDY}"
+    )
+
+
+def _column(told: Mapping[str, Any]) -> Column:
+    """The feature that the card tells of."""
+    for key in ("name", "kind", "side", "dtype"):
+        _text(told[key])
+    if not isinstance(told["media"], bool):
+        raise TypeError(f"media is {shown(told['media'])}")
+    return Column(**told)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"expected a text, got {shown(value)}")
+    return value

@@ -1,14 +1,23 @@
-"""The SHA-256 of every file of an export, in the form that `sha256sum --check` reads."""
+"""The SHA-256 of every file of an export, as `sha256sum --check` reads it, and a signature of that.
+
+A checksum finds damage. Who alters an export on purpose writes a new list; but no signature of it
+without the key.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import hmac
 import os
 import pathlib
+from collections.abc import Mapping
 
 from mmrank.outputs import UserError
 
 CHECKSUMS = pathlib.PurePath("assets.extra", "checksums.sha256")
+SIGNATURE = pathlib.PurePath("assets.extra", "checksums.hmac")
+KEY = "MMRANK_EXPORT_KEY"  # in the environment
+_LEAST_KEY = 32  # characters
 _BLOCK = 2**20  # bytes read at a time
 
 
@@ -47,14 +56,58 @@ def verify_checksums(folder: pathlib.Path) -> None:
             raise ChecksumError(f"{folder / name}: not the bytes that were exported; {remedy}")
 
 
+def sign_checksums(folder: pathlib.Path, environment: Mapping[str, str] = os.environ) -> None:
+    """Writes an HMAC-SHA-256 of an export's list of checksums, if the environment has a key.
+
+    Raises:
+      ChecksumError: The key is too short to be one.
+    """
+    key = _key(environment)
+    if key is not None:
+        (folder / SIGNATURE).write_text(_signature(folder, key) + "\n", encoding="ascii")
+
+
+def verify_signature(folder: pathlib.Path, environment: Mapping[str, str] = os.environ) -> None:
+    """Nothing, if an export's list of checksums is signed by the key, or there is no key.
+
+    Raises:
+      ChecksumError: It is not signed, or by another key, or the key is too short to be one.
+    """
+    key = _key(environment)
+    if key is None:
+        return
+    remedy = f"export it with this {KEY}, or load it only if you trust who made it"
+    if not (folder / SIGNATURE).is_file():
+        raise ChecksumError(f"{folder}: not signed: no {SIGNATURE}; {remedy}")
+    said = (folder / SIGNATURE).read_bytes().strip()
+    if not hmac.compare_digest(said, _signature(folder, key).encode()):
+        raise ChecksumError(f"{folder / SIGNATURE}: not the signature of this key; {remedy}")
+
+
+def _key(environment: Mapping[str, str]) -> bytes | None:
+    key = environment.get(KEY, "")
+    if not key:
+        return None
+    if len(key) < _LEAST_KEY:
+        raise ChecksumError(
+            f"{KEY} has {len(key)} characters; give at least {_LEAST_KEY} that nobody can guess, "
+            "such as those of `openssl rand -hex 32`"
+        )
+    return key.encode()
+
+
+def _signature(folder: pathlib.Path, key: bytes) -> str:
+    return hmac.new(key, (folder / CHECKSUMS).read_bytes(), hashlib.sha256).hexdigest()
+
+
 def _names(folder: pathlib.Path) -> list[str]:
-    """The files of an export by their paths in it, without the list itself."""
+    """The files of an export by their paths in it, without the list itself and its signature."""
     found = [
         pathlib.Path(parent, name).relative_to(folder).as_posix()
         for parent, _, files in os.walk(folder)
         for name in files
     ]
-    return sorted(name for name in found if name != CHECKSUMS.as_posix())
+    return sorted(set(found) - {CHECKSUMS.as_posix(), SIGNATURE.as_posix()})
 
 
 def _digest(file: pathlib.Path) -> str:

@@ -107,6 +107,18 @@ def serialize_list(
     return message.SerializeToString()
 
 
+def examples_of(message: bytes) -> list[bytes]:
+    """The candidates of a list that `serialize_list` wrote, each as `parse_examples` reads it."""
+    given = input_pb2.ExampleListWithContext.FromString(message)
+    made = []
+    for example in given.examples:
+        merged = tf.train.Example()
+        merged.CopyFrom(given.context)
+        merged.MergeFrom(example)
+        made.append(merged.SerializeToString())
+    return made
+
+
 def _put(example: Any, name: str, values: Iterable[Any]) -> None:
     for value in values:
         feature = example.features.feature[name]

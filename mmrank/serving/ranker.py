@@ -5,18 +5,20 @@ from __future__ import annotations
 import dataclasses
 import os
 import pathlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_text  # noqa: F401 - registers the ops of the tokenizer in the graph
 
+from mmrank.outputs import one_line
 from mmrank.ranking.order import Order, parse_order
 from mmrank.serving.card import REMEDY, Card, read_card
-from mmrank.serving.checksums import verify_checksums
+from mmrank.serving.checksums import verify_checksums, verify_signature
+from mmrank.serving.graph_check import check_graph
 from mmrank.serving.request import Arrays, Inputs, RankError, item_id, refuse_frame
-from mmrank.serving.versions import versions
+from mmrank.serving.versions import version_folder, versions
 
 SCORES = "scores"
 SMALLEST = float(np.finfo(np.float32).tiny)  # of a chance that has a logarithm
@@ -69,26 +71,41 @@ class Ranker:
 
     @classmethod
     def load(
-        cls, path: str | os.PathLike[str], order: str | None = None, verify: bool = False
+        cls,
+        path: str | os.PathLike[str],
+        order: str | None = None,
+        verify: bool = False,
+        allow: Collection[str] = (),
     ) -> Ranker:
         """The ranker in an export such as `RUN/export/1`, or the newest one in `RUN/export`.
+
+        An export is a program: loading one runs what it holds, with your rights. Load what others
+        hand over with `verify`, and see docs/threats.md.
 
         Args:
           path: The export, or the folder of the numbered exports.
           order: A formula over the ranker's tasks, such as `click^0.1 * purchase`, in place of the
             one that it was exported with.
-          verify: Whether to read every file first and compare it with the list of checksums.
+          verify: Whether to look at it before anything of it is run: every file is compared with
+            the list of checksums; the list has to be signed by the key in MMRANK_EXPORT_KEY, if
+            the environment has one; and every op has to be one that only computes.
+          allow: Ops that `verify` lets pass besides, such as those of a TF-Hub model.
 
         Raises:
-          RankError: There is no export of mmrank at `path`, or `order` does not fit its tasks.
-          ChecksumError: With `verify`, a file is not what was exported.
+          RankError: There is no export of mmrank at `path`, it is damaged, or `order` does not fit
+            its tasks.
+          ChecksumError: With `verify`, a file is not what was exported, or the signature not that
+            of the key.
+          UntrustedExport: With `verify`, it holds an op that may do more than compute.
         """
         folder = export_folder(pathlib.Path(path))
         if verify:
             verify_checksums(folder)
+            verify_signature(folder)
+            check_graph(folder, allow)
         card = read_card(folder)
         chosen = None if order is None else _order(order, card.tasks, folder)
-        return cls(folder, card, tf.saved_model.load(str(folder)), chosen)
+        return cls(folder, card, _loaded(folder), chosen)
 
     def rank(
         self,
@@ -205,6 +222,18 @@ class Ranker:
         return self.signatures[signature](**tensors)
 
 
+def _loaded(folder: pathlib.Path) -> Any:
+    """The SavedModel of an export.
+
+    Raises:
+      RankError: It is damaged.
+    """
+    try:
+        return tf.saved_model.load(str(folder))
+    except (OSError, ValueError, LookupError, TypeError, RuntimeError, tf.errors.OpError) as error:
+        raise RankError(f"{folder}: damaged: {one_line(error)}; {REMEDY}") from error
+
+
 def _order(text: str, tasks: Sequence[str], folder: pathlib.Path) -> Order:
     if len(tasks) < 2:
         raise RankError(f"{folder}: order {text!r} combines several tasks, and it has {len(tasks)}")
@@ -237,7 +266,7 @@ def export_folder(path: pathlib.Path) -> pathlib.Path:
     Raises:
       RankError: There is none.
     """
-    numbered = [path / str(n) for n in versions(path)] if path.is_dir() else []
+    numbered = [version_folder(path, n) for n in versions(path)] if path.is_dir() else []
     for folder in (path, *reversed(numbered)):
         if (folder / "saved_model.pb").is_file():
             return folder

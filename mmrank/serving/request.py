@@ -15,13 +15,10 @@ import numpy as np
 import pandas as pd
 
 from mmrank.data.attributes import attribute_lines
-from mmrank.data.audio import SoundError, wav_of
-from mmrank.data.media import as_shown
-from mmrank.data.probes import PROBES
 from mmrank.data.reviews import ReviewKeys, pack, read_reviews
-from mmrank.data.video import ClipError, clip_strip
 from mmrank.outputs import shown
 from mmrank.schema import did_you_mean
+from mmrank.serving.files import FileForm, FileProblem, TakenFile, taken
 
 Arrays = dict[str, np.ndarray]
 EVENT = ("item", "type", "age_days")
@@ -59,6 +56,11 @@ class Column:
     wave: tuple[int, float] | None = None
     attributes: bool = False
 
+    @property
+    def form(self) -> FileForm:
+        """What the graph takes in place of a file."""
+        return FileForm(self.kind, self.strip, self.wave)
+
     def raw(self, value: Any, where: str) -> Any:
         """The value as the graph takes it; None if it is absent.
 
@@ -75,7 +77,7 @@ class Column:
         if value is None or value is pd.NA or (_is_number(value) and math.isnan(value)):
             return None
         if self.media:
-            return self._file(value, what)
+            return bytes(value) if isinstance(value, TakenFile) else self._file(value, what)
         if self.dtype == "string":
             if not isinstance(value, str) and not _is_whole(value):
                 raise RankError(f"{what}: expected a text, got {shown(value)}")
@@ -89,16 +91,9 @@ class Column:
         if not data:
             return None
         try:
-            if self.strip is not None:
-                return clip_strip(data, *self.strip)
-            if self.wave is not None:
-                return wav_of(data, *self.wave)
-            problem = PROBES[self.kind](data)
-        except (ClipError, SoundError) as error:
-            problem = str(error)
-        if problem is not None:
-            raise RankError(f"{what}: {problem}; give another file, or leave it out")
-        return as_shown(data) if self.kind == "image" else data
+            return bytes(taken(data, self.form))
+        except FileProblem as error:
+            raise RankError(f"{what}: {error}; give another file, or leave it out") from None
 
     def arrays(self, values: Sequence[Any]) -> Arrays:
         """Raw values [N] and flags [N] of what `raw` gave, a placeholder for each None."""

@@ -41,6 +41,7 @@ class StagedList:
       away: Whether Redis was needed and did not answer.
       remembered: Whether the query's embedding was remembered; None for a ranker without any.
       shares: What each modality does, if that was asked for.
+      unused: Candidates whose raw features changed nothing, since vectors of their id were there.
     """
 
     order: np.ndarray
@@ -53,6 +54,7 @@ class StagedList:
     away: bool
     remembered: bool | None
     shares: Shares | None = None
+    unused: int = 0
 
 
 class StagedRanker:
@@ -149,6 +151,10 @@ class StagedRanker:
             away=found.away,
             remembered=remembered,
             shares=shares_of(names, scores[0], scores[1:]) if explain else None,
+            unused=sum(
+                bool(product) and source != ENCODED
+                for product, source in zip(read.products, found.sources, strict=False)
+            ),
         )
 
     def _vectors(self, read: Candidates, past: Arrays) -> tuple[Arrays, Found]:

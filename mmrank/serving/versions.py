@@ -10,7 +10,7 @@ import shutil
 import tempfile
 from collections.abc import Callable
 
-from mmrank.serving.checksums import write_checksums
+from mmrank.serving.checksums import sign_checksums, write_checksums
 
 # No number, so that nothing which looks for versions takes it for one.
 _PARTIAL = ".partial-"
@@ -21,19 +21,39 @@ MOST_DIGITS = len(str(LARGEST))
 def versions(out: pathlib.Path) -> list[int]:
     """The numbers of the exports in a folder, in ascending order.
 
-    A folder such as `0008`, or of a number beyond 64 bits, which no request could name, is none.
+    A number may have zeros before it, as TensorFlow Serving takes it. One beyond 64 bits, which no
+    request could name, is none.
     """
+    return sorted(_folders(out))
+
+
+def version_folder(out: pathlib.Path, number: int) -> pathlib.Path:
+    """The folder of a version; of several, such as 1 and 001, the one with the shortest name.
+
+    Args:
+      out: Folder of the numbered exports.
+      number: The version, which need not be there.
+    """
+    return out / (_folders(out) if out.is_dir() else {}).get(number, str(number))
+
+
+def _folders(out: pathlib.Path) -> dict[int, str]:
+    """The names of the numbered folders by their numbers."""
     names = [p.name for p in out.iterdir()]
-    numbers = [int(n) for n in names if n.isascii() and n.isdigit() and len(n) <= MOST_DIGITS]
-    return sorted(n for n in numbers if n <= LARGEST and str(n) in names)
+    numbered = [n for n in names if n.isascii() and n.isdigit() and len(n) <= MOST_DIGITS]
+    found: dict[int, str] = {}
+    for name in sorted(numbered, key=len, reverse=True):
+        if int(name) <= LARGEST:
+            found[int(name)] = name
+    return found
 
 
 def write_version(out: pathlib.Path, fill: Callable[[pathlib.Path], None]) -> pathlib.Path:
     """The folder OUT/N that `fill` has filled, N one above the highest number there.
 
-    It gets its number when everything is in it and on the disk, its list of checksums included. A
-    process that dies before, even by SIGKILL or a power cut, leaves a hidden folder, which the
-    next call removes.
+    It gets its number when everything is in it and on the disk, its list of checksums included,
+    which is signed if MMRANK_EXPORT_KEY is in the environment. A process that dies before, even by
+    SIGKILL or a power cut, leaves a hidden folder, which the next call removes.
 
     Args:
       out: Folder of the numbered exports; made if it is not there.
@@ -46,6 +66,7 @@ def write_version(out: pathlib.Path, fill: Callable[[pathlib.Path], None]) -> pa
         folder = partial / "export"
         fill(folder)
         write_checksums(folder)
+        sign_checksums(folder)
         for parent, _, files in os.walk(folder):
             for name in (*files, "."):
                 _to_disk(pathlib.Path(parent, name))

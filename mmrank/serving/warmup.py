@@ -10,7 +10,7 @@ import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
 from mmrank.features import Features
-from mmrank.serving.elwc import serialize_list
+from mmrank.serving.elwc import examples_of, serialize_list
 from mmrank.serving.samples import SHOWN, Sample
 from mmrank.serving.signatures import (
     DEFAULT,
@@ -22,6 +22,7 @@ from mmrank.serving.signatures import (
     PREDICT,
     RANK_EMBEDDINGS,
     RANK_ITEMS,
+    REGRESS,
     ServedRanker,
 )
 
@@ -80,6 +81,7 @@ def _requests(sample: Sample, served: ServedRanker, features: Features) -> dict[
     return {
         DEFAULT: raw | length,
         PREDICT: {tf.saved_model.PREDICT_INPUTS: np.array([message], object)},
+        REGRESS: {tf.saved_model.REGRESS_INPUTS: np.array(examples_of(message)[:SHOWN], object)},
         RANK_ITEMS: context | sample.pairs | {ITEMS: sample.ids},
         ENCODE_ITEMS: {n: v[0, :SHOWN] for n, v in sample.items.items()},
         ENCODE_QUERIES: sample.contexts,

@@ -8,10 +8,11 @@ import json
 import logging
 import math
 import pathlib
+import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from mmrank.data.batches import ListArrays, bucket_lengths
+from mmrank.data.run_state import read_state
 from mmrank.outputs import UserError, write_whole
 from mmrank.ranking.labels import masked_labels
 from mmrank.ranking.metrics import make_metric
@@ -130,6 +132,7 @@ class State:
       init_from: The run whose weights this one began with.
       start: NDCG@10 of each validation list by the weights that training began with, while these
         are the best ones.
+      tables: What tells the contents of the dataset's tables apart, as `table_hashes` gives it.
     """
 
     data: str
@@ -142,6 +145,7 @@ class State:
     history: list[dict[str, float]] = dataclasses.field(default_factory=list)
     init_from: str | None = None
     start: list[float] = dataclasses.field(default_factory=list)
+    tables: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def save(self, file: pathlib.Path) -> None:
         """Writes the state, whole or not at all."""
@@ -149,8 +153,8 @@ class State:
 
     @classmethod
     def load(cls, file: pathlib.Path) -> State:
-        """The state that `save` wrote."""
-        return cls(**json.loads(file.read_text(encoding="utf-8")))
+        """The state that `save` wrote; raises as `read_state`."""
+        return cls(**read_state(file))
 
 
 class ReseedEpoch(tf.keras.callbacks.Callback):
@@ -288,19 +292,22 @@ class EpochEnd(tf.keras.callbacks.Callback):
         if better:
             state.best, state.best_weights = chosen, f"checkpoints/best-{epoch + 1}"
             state.start = []
-        with self._folder() as folder:
-            self._checkpoint.write(str(folder / state.checkpoint))
-            if better:
-                self._network.save_weights(folder / str(state.best_weights))
+        new = (state.checkpoint, state.best_weights)
+        try:
+            with self._folder() as folder:
+                self._checkpoint.write(str(folder / state.checkpoint))
+                if better:
+                    self._network.save_weights(folder / str(state.best_weights))
+        except (tf.errors.OpError, OSError):
+            self._forget(set(new) - set(old))  # a disk that is full should have room again
+            raise
         stop = state.waited >= self._patience
         if stop:
             # Said in the same file as the epoch, so that a run killed right here stays stopped.
             self.model.stop_training = state.finished = True
         if self._writes:
             state.save(self._run / "state.json")
-            for name, new in zip(old, (state.checkpoint, state.best_weights), strict=True):
-                if name is not None and name != new:
-                    _remove(self._run, name)
+            self._forget({o for o, n in zip(old, new, strict=True) if o != n})
         logger.info(
             "epoch %d  loss %.4f%s%s%s%s",
             epoch + 1,
@@ -313,6 +320,12 @@ class EpochEnd(tf.keras.callbacks.Callback):
         for task, of_task in by_task.items():
             told = "  ".join(f"{name} {value:.4f}" for name, value in of_task.items())
             logger.info("  %s: %s", task, told)
+
+    def _forget(self, names: Iterable[str | None]) -> None:
+        """Deletes the files of checkpoints."""
+        for name in names:
+            if name is not None and self._writes:
+                _remove(self._run, name)
 
     @contextlib.contextmanager
     def _folder(self) -> Iterator[pathlib.Path]:
@@ -372,6 +385,7 @@ def _all_tie(scores: np.ndarray, arrays: ListArrays) -> bool:
 
 
 def _remove(run: pathlib.Path, prefix: str) -> None:
-    """Deletes the files of an outdated checkpoint."""
+    """Deletes the files of an outdated checkpoint, or of one that was not finished."""
     for file in (run / prefix).parent.glob(f"{pathlib.Path(prefix).name}.*"):
         file.unlink()
+    shutil.rmtree(run / f"{prefix}_temp", ignore_errors=True)  # where TensorFlow writes it first

@@ -22,11 +22,12 @@ from mmrank.build import (
 )
 from mmrank.config import TREES, Config, load_run_config, save_config
 from mmrank.data.batches import Batch
+from mmrank.data.run_state import changed_tables, table_hashes
 from mmrank.data.tables import DataError, Dataset
 from mmrank.features import Features
 from mmrank.goals import build_task_losses, build_tasks
 from mmrank.models import RankingModel
-from mmrank.outputs import write_whole
+from mmrank.outputs import one_line, write_whole
 from mmrank.ranking.losses import DRAWING_LOSSES
 from mmrank.ranking.metrics import make_metric
 from mmrank.ranking.tasks import TaskSpec
@@ -150,7 +151,7 @@ def train_run(
         logger.info("weights from %s\n%s", source.folder, moved)
         write_whole(run / INIT_FILE, f"{source.folder.resolve()}\n{moved}\n")
     if state.checkpoint is not None:
-        checkpoint.read(str(run / state.checkpoint)).assert_consumed()
+        _restore(checkpoint, run, state.checkpoint)
         logger.info("resumed after epoch %d", state.epoch)
     _tell_size(model, batches)
 
@@ -200,9 +201,25 @@ def train_run(
         return load_run(run)
     assert state.best_weights is not None
     model.network.load_weights(run / state.best_weights).expect_partial()
-    trained = Run(run, config, dataset.folder.resolve(), features, model)
+    trained = Run(run, config, dataset.folder.resolve(), features, model, state.tables)
     trained.keep(dataset, items, scorer)
     return trained
+
+
+def _restore(checkpoint: tf.train.Checkpoint, run: pathlib.Path, name: str) -> None:
+    """Takes up the checkpoint of the last epoch.
+
+    Raises:
+      TrainingError: It is gone or damaged.
+    """
+    try:
+        checkpoint.read(str(run / name)).assert_consumed()
+    except (tf.errors.OpError, AssertionError, ValueError, LookupError) as error:
+        raise TrainingError(
+            f"{run / name}: damaged, so the run cannot go on: {one_line(error)}; put back a whole "
+            f"copy of the run, or start a new one with another --out and --init-from {run}, which "
+            "begins with the best weights so far"
+        ) from error
 
 
 def _gives_scores(model: RankingModel) -> bool:
@@ -309,6 +326,13 @@ def _prepare(
         state = State.load(run / STATE_FILE)
         if state.data != str(dataset.folder.resolve()):
             raise TrainingError(f"{run} was started on {state.data}; resume it without --data")
+        changed = changed_tables(state.tables, dataset.folder, dataset.schema)
+        if changed:
+            raise TrainingError(
+                f"{dataset.folder}: {', '.join(changed)} changed since {run} was started; put the "
+                "old ones back to resume it, or start a new run on the new ones with another --out "
+                f"(--init-from {run} begins with its weights)"
+            )
         features.load(run / FEATURES_FILE)
         return state
     lists.fit(features)
@@ -316,7 +340,11 @@ def _prepare(
     save_schema(dataset.schema, run)
     features.save(run / FEATURES_FILE)
     began = None if init_from is None else str(init_from.resolve())
-    state = State(data=str(dataset.folder.resolve()), init_from=began)
+    state = State(
+        data=str(dataset.folder.resolve()),
+        init_from=began,
+        tables=table_hashes(dataset.folder, dataset.schema),
+    )
     (run / "checkpoints").mkdir(exist_ok=True)
     state.save(run / STATE_FILE)
     return state

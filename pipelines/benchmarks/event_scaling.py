@@ -177,8 +177,8 @@ def grow(shop: pathlib.Path, out: pathlib.Path, times: int) -> None:
             for copy in range(times)
         ]
         pd.concat(copies, ignore_index=True).to_parquet(out / file, index=False)
-    for name in (schema.catalog.file, str(schema.media)):
-        (out / name).symlink_to((shop / name).resolve())
+    for name in (schema.catalog.file, schema.media):
+        (out / str(name)).symlink_to(shop.resolve() / str(name))
     save_schema(schema, out)
 
 

@@ -30,12 +30,14 @@ EXAMPLE = """example:
   python -m pipelines.benchmarks.hostile_requests --model runs/quickstart-1/export
 
 Starts `python -m mmrank.serve` on the loopback address with API keys, sends it malformed JSON,
-wrong types, NaN, huge and empty lists, wrong shapes, absurd images and bad keys over REST and gRPC,
-and good requests in between. The exit code is 1 unless each is refused with a 4xx, or a gRPC code
+wrong types, NaN, huge and empty lists, wrong shapes, absurd images, bad keys and what is small but
+costly over REST and gRPC, and good requests in between. /healthz is asked beside, to tell how long
+the server stood still. The exit code is 1 unless each is refused with a 4xx, or a gRPC code
 of the client's own fault, and a message; no 5xx is sent; and every good request is answered. Same
 seed, same requests.
 """
 MOST_CANDIDATES, MOST_BYTES = 300, 1 << 20
+MOST_MEGABYTES, MOST_FILES = 24, 50
 CLIENTS = 4
 EVERY = 100  # a good request after so many hostile ones
 _LISTENS = re.compile(r"REST on (http://[^/]+)/v1.*?gRPC on ([0-9.:]+)")
@@ -75,17 +77,23 @@ def _run(args: argparse.Namespace) -> int:
             target_of,
         ),
     ):
+        from pipelines.benchmarks.hostile.probe import Probe, forget_peak, peak_megabytes
         from pipelines.benchmarks.hostile.sending import Sender
 
         target = target_of(folder)
         sender = Sender(target)
         before = _megabytes(process.pid)
-        answers, good, seconds = _send(sender, args)
+        forget_peak(process.pid)
+        with Probe(target.rest) as probe:
+            answers, good, seconds = _send(sender, args)
+        peak = peak_megabytes(process.pid) if process.poll() is None else 0.0
         alive = process.poll() is None
         after = _megabytes(process.pid) if alive else 0.0
         process.send_signal(signal.SIGTERM)
         ended = process.wait(60)
-    return _report(answers, good, seconds, (before, after), alive, ended)
+    code = _report(answers, good, seconds, (before, after), alive, ended)
+    print(f"its memory was {peak:.0f} MB at most; {probe.told()}")
+    return code
 
 
 def _send(sender: Any, args: argparse.Namespace) -> tuple[list[Answer], list[str], float]:
@@ -157,6 +165,8 @@ def _server(model: pathlib.Path, folder: pathlib.Path) -> Iterator[tuple[Any, An
         "security.audit": folder / "audit.jsonl",
         "limits.candidates": MOST_CANDIDATES,
         "limits.request_bytes": MOST_BYTES,
+        "limits.request_megabytes": MOST_MEGABYTES,
+        "limits.request_files": MOST_FILES,
         "limits.failures": "100000/minute",
         "monitoring.log_requests": "false",
     }

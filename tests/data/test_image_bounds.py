@@ -8,7 +8,7 @@ import struct
 import pytest
 from PIL import Image
 
-from mmrank.data.image_bounds import declared_pixels, image_problem
+from mmrank.data.image_bounds import declared_pixels, image_cost, image_problem
 from mmrank.data.media import probe_image
 
 EOI = b"\xff\xd9"
@@ -98,3 +98,16 @@ def test_a_gif_of_many_small_blocks_is_not_looked_through() -> None:
     assert declared_pixels(data) > 50_000_000
     full = b"\x21\xfe" + (b"\xff" + b"a" * 255) * 20_000 + b"\x00"
     assert image_problem(gif((10, 20))[:-1] + full + b"\x3b") is None
+
+
+@pytest.mark.parametrize(("scans", "counts"), [(1, 1), (10, 1), (11, 2), (100, 10)])
+def test_scans_are_work(scans: int, counts: int) -> None:
+    assert image_cost(jpeg(30, 20, scans)) == (600 * counts, None)
+
+
+def test_a_cost_comes_with_its_problem() -> None:
+    assert image_cost(jpeg(30, 20), 599) == (600, "too large: 0 megapixels")
+    assert image_cost(b"no image") == (0, None)
+    pixels, problem = image_cost(b"\xff\xd8" + b"\xff" * 20_000)
+    assert pixels > 10**18
+    assert "too costly" in str(problem)

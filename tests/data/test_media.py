@@ -173,6 +173,8 @@ def test_other_reasons() -> None:
     assert probe_image(b"") == "empty file"
     assert probe_image(b"<html>404</html>") == "not an image"
     assert probe_image(encoded("WEBP")) == "format WEBP; convert to JPEG or PNG"
+    assert probe_image(encoded("TIFF")) == "format TIFF; convert to JPEG or PNG"
+    assert probe_image(encoded("PPM")) == "not an image"  # no other decoder is asked
     assert probe_image(encoded("BMP", "1")) == "BMP with 1 bits a pixel; convert to JPEG or PNG"
 
 

@@ -300,3 +300,29 @@ def test_lone_halves_of_a_character_are_no_text(tmp_path: pathlib.Path) -> None:
     frame = read_table(tmp_path / "t.jsonl", ["a"])
     assert values(frame, "a") == ["x\ufffdy"]
     assert values(frame, "b") == ["😀"]
+
+
+@pytest.mark.parametrize("wanted", ["texts", "numbers", "neither"])
+@pytest.mark.parametrize("form", ["string", "dictionary", "binary"])
+def test_a_parquet_column_of_bytes_that_are_no_text_is_told(
+    tmp_path: pathlib.Path, form: str, wanted: str
+) -> None:
+    """Writers other than Arrow's own call bytes a text without looking at them."""
+    offsets, held = np.array([0, 2, 4], np.int32), b"ok\xff\xfe"
+    column = pa.StringArray.from_buffers(2, pa.py_buffer(offsets), pa.py_buffer(held))
+    if form == "dictionary":
+        column = column.dictionary_encode()
+    if form == "binary":
+        column = pa.array([b"ok", b"\xff\xfe"])
+        if wanted != "texts":
+            return  # it is no text, and nobody asked for one
+    file = tmp_path / "catalog.parquet"
+    pq.write_table(pa.table({"title": column}), file)
+    kinds = {"texts": {"texts": ["title"]}, "numbers": {"numbers": ["title"]}, "neither": {}}
+    with pytest.raises(
+        DataError, match="column 'title': row 2: bytes that are not UTF-8"
+    ) as raised:
+        read_table(file, **kinds[wanted])
+    assert str(raised.value) == (
+        f"{file}: column 'title': row 2: bytes that are not UTF-8; write it as UTF-8 text"
+    )

@@ -177,7 +177,7 @@ ERRORS: list[tuple[str, Change, list[str]]] = [
     (
         "missing grade",
         set_cell("lists", 3, "grade", np.nan),
-        ["column 'grade': missing grades [1: row 3: missing]"],
+        ["column 'grade': grades that are missing [1: row 3: missing]"],
     ),
     (
         "position below one",
@@ -243,6 +243,14 @@ ERRORS: list[tuple[str, Change, list[str]]] = [
         "no grade",
         lambda s, _: s["features"].pop(5),
         ["schema.yaml: no label 'grade'", "add a feature {name: grade"],
+    ),
+    (
+        "a column that loading would overwrite",
+        lambda s, f: (
+            s["features"][3].update(column="_item"),
+            f.update(catalog=f["catalog"].rename(columns={"price": "_item"})),
+        ),
+        ["catalog.parquet, column '_item': a name that loading gives to a column of its own"],
     ),
     (
         "missing column",

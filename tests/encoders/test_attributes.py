@@ -169,7 +169,7 @@ def test_what_was_fitted_survives_a_round_trip():
 
 @pytest.mark.parametrize(
     ("options", "words"),
-    [({"oov_buckets": 0}, "oov_buckets is 0"), ({"max_tokens": 0}, "max_tokens has to be")],
+    [({"oov_buckets": 0}, "oov_buckets: 0"), ({"max_tokens": 0}, "max_tokens: 0")],
 )
 def test_wrong_options_are_refused(options, words):
     with pytest.raises(ConfigError, match=words):

@@ -297,12 +297,13 @@ def test_a_hub_model_without_that_output(handle: str):
     [
         ({"encoder": "yamnet"}, "unknown audio encoder 'yamnet'; known: conv, hub"),
         ({"encoder": "hub"}, "needs `handle`"),
-        ({"rate": 100}, "rate 100 is not between"),
-        ({"seconds": 0.0}, "seconds 0.0 is not above 0"),
+        ({"rate": 100}, "rate: 100; give 4000 to 192000"),
+        ({"seconds": 0.0}, "seconds: 0.0; give above 0 and up to 600"),
         ({"hop_ms": 50.0}, "hop_ms 50.0 may be no longer"),
-        ({"mels": 0}, "mels and filters have to be 1 or more"),
-        ({"filters": [8, 0]}, "mels and filters have to be"),
-        ({"time_mask": 1.5}, r"time_mask 1.5 is not in \[0, 1\]"),
+        ({"mels": 0}, "mels: 0; give 1 or more"),
+        ({"filters": [8, 0]}, r"filters\[1\]: 0; give 1 or more"),
+        ({"filters": []}, "filters: name at least one"),
+        ({"time_mask": 1.5}, "time_mask: 1.5; give 0 to 1"),
     ],
 )
 def test_options_that_cannot_be(options, message):

@@ -96,7 +96,7 @@ def test_dropout_sends_known_words_to_buckets_in_training_only():
 
 
 def test_no_bucket_at_all_is_refused():
-    with pytest.raises(ConfigError, match=r"'brand'.*oov_buckets is 0.*at least 1"):
+    with pytest.raises(ConfigError, match="'brand'.*oov_buckets: 0; give 1 or more"):
         category(oov_buckets=0)
 
 

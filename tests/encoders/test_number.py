@@ -103,7 +103,7 @@ def test_noise_is_for_training_alone():
 
 @pytest.mark.parametrize("options", [{"layers": 1}, {"quantiles": -1}, {"deviations": True}])
 def test_options_that_cannot_be_are_refused(options):
-    with pytest.raises(ConfigError, match="feature 'price': "):
+    with pytest.raises(ConfigError, match="feature 'price'"):
         number(**options)
 
 

@@ -168,8 +168,8 @@ def test_options_of_a_preset(backbone):
         text()
     with pytest.raises(ConfigError, match="max_tokens is 11; preset .* reads at most 10"):
         text(handle=NAME, max_tokens=11, trainable=True).encoder(99)
-    with pytest.raises(ConfigError, match="max_tokens is 2"):
-        text(handle=NAME, max_tokens=2).preprocess(tf.constant(["red"]))
+    with pytest.raises(ConfigError, match="max_tokens: 2; give 3 or more"):
+        text(handle=NAME, max_tokens=2)
 
 
 def test_sentence_pieces_survive_an_export(tmp_path):

@@ -211,7 +211,7 @@ def test_cells_that_cannot_be_read_name_the_row():
 
 
 def test_options_are_checked():
-    with pytest.raises(ConfigError, match="max_reviews is 0"):
+    with pytest.raises(ConfigError, match="max_reviews: 0; give 1 or more"):
         reviews(max_reviews=0)
     with pytest.raises(ConfigError, match="unknown text encoder 'gpt'"):
         reviews(encoder="gpt")

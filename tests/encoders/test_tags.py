@@ -89,5 +89,5 @@ def test_what_was_fitted_survives_a_round_trip():
 
 
 def test_no_bucket_at_all_is_refused():
-    with pytest.raises(ConfigError, match=r"'tags'.*oov_buckets is 0.*at least 1"):
+    with pytest.raises(ConfigError, match="'tags'.*oov_buckets: 0; give 1 or more"):
         tags(oov_buckets=0)

@@ -64,7 +64,7 @@ def test_lengths_that_differ_are_refused():
         fitted(pd.Series([[1.0], [1.0, 2.0]]))
     with pytest.raises(tf.errors.InvalidArgumentError, match="not of 2 numbers"):
         fitted().arrays(pd.Series([[1.0, 2.0, 3.0]]), None)
-    with pytest.raises(ConfigError, match="dropout is 1"):
+    with pytest.raises(ConfigError, match="dropout: 1.0; give 0 to below 1"):
         Vector(FEATURE, {"dropout": 1.0})
 
 
@@ -113,9 +113,9 @@ def test_noise_is_for_training_alone():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"layers": 1}, "layers is 1; give 0 or 2"),
-        ({"quantiles": -1}, "quantiles is -1; give 0 or more"),
-        ({"noise": -0.5}, "noise is -0.5; give 0 or more"),
+        ({"layers": 1}, "layers: 1; give 0 or 2"),
+        ({"quantiles": -1}, "quantiles: -1; give 0 or more"),
+        ({"noise": -0.5}, "noise: -0.5; give 0 or more"),
         ({"deviations": True}, "deviations stands beside quantiles"),
     ],
 )

@@ -282,7 +282,7 @@ def test_a_frozen_hub_model_runs_once_a_clip(handles, files: MediaStore, tmp_pat
         ({"encoder": "hub"}, "encoder hub needs `handle`"),
         ({"network": "EfficientNetB"}, "unknown network 'EfficientNetB'.*did you mean"),
         ({"height": 31}, "31 x 32 pixels are too small"),
-        ({"frames": 0}, "have to be 1 or more"),
+        ({"frames": 0}, "frames: 0; give 1 or more"),
         ({"frame": 3}, "unknown key 'frame'.*did you mean 'frames'"),
     ],
 )

@@ -57,7 +57,8 @@ def test_every_one_is_refused_well(
     assert code == 0, said
     assert "200 hostile requests" in said
     assert " 0 answered badly; 0 good requests failed; the server still answers" in said
-    for kind in ("regress: ", "gRPC: regress", "gRPC: regress by Predict"):
+    assert "/healthz beside: " in said
+    for kind in ("costly: ", "regress: ", "gRPC: regress", "gRPC: regress by Predict"):
         assert kind in said
 
 

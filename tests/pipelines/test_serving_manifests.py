@@ -15,6 +15,7 @@ from tensorflow_serving.config import model_server_config_pb2
 
 from mmrank.server.batching_parameters import Batching, read_batching
 from mmrank.server.config import load_server_config
+from mmrank.server.guard.guard import check_exposure
 from mmrank.server.monitor.config import Drift
 from mmrank.server.monitor.metrics import PATH, Metrics
 from mmrank.server.monitor.watch import DriftWatch
@@ -172,6 +173,15 @@ def test_our_servers_config() -> None:
     assert ends < pod["terminationGracePeriodSeconds"]
     redis = of_kind("Service")["redis"]
     (port,) = redis["spec"]["ports"]
+    # Nobody ranks or governs without a key, and none asks without end; probes need none.
+    assert config.security.keys == "/keys/keys.json"
+    assert config.limits.rate is not None
+    assert config.security.anonymous == ("metrics",)
+    check_exposure(config.listen.host, config.security)
+    (compose,) = documents("compose.yaml")
+    mounts = container(of_kind("Deployment")["mmrank"])["volumeMounts"]
+    assert {"name": "keys", "mountPath": "/keys", "readOnly": True} in mounts
+    assert any(v.endswith(":/keys:ro") for v in compose["services"]["mmrank"]["volumes"])
     assert config.embeddings.redis == f"redis://{redis['metadata']['name']}:{port['port']}/0"
 
 

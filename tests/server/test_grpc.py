@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import grpc
@@ -176,3 +177,29 @@ def test_a_deadline_that_is_over(toy: Any) -> None:
     assert list(
         toy.predictions.Predict(request("root", x=[1.0]), timeout=20).outputs["y"].float_val
     ) == [1]
+
+
+def test_a_text_that_a_shape_repeats_counts_as_often(toy: Any) -> None:
+    sent = request(x=np.ones([2000, 1], np.float32), text=[b"x" * 10**6])
+    sent.inputs["text"].tensor_shape.dim[0].size = 2000  # two gigabytes of a megabyte
+    started = time.monotonic()
+    code, said = refused(toy.predictions.Predict, sent)
+    assert code == INVALID
+    assert "would take 1,90" in said
+    assert "the most is 512" in said
+    assert time.monotonic() - started < 5
+
+
+def test_parts_of_messages_are_counted_before_they_are_parsed(toy: Any) -> None:
+    many = b"\x0a\x00" * 1_000_000  # examples without a feature
+    size = b"\x80\x89\x7a"  # 2,000,000
+    examples = b"\x0a" + size + many
+    body = b"\x12" + b"\x84\x89\x7a" + examples  # 2,000,004
+    wanted = regression_pb2.RegressionRequest.FromString(body)
+    assert len(wanted.input.example_list.examples) == 1_000_000
+    regress = toy.channel.unary_unary("/tensorflow.serving.PredictionService/Regress")
+    code, said = refused(regress, body)
+    assert (code, "more than 20,000 parts" in said) == (INVALID, True), said
+    predict = toy.channel.unary_unary("/tensorflow.serving.PredictionService/Predict")
+    code, said = refused(predict, b"\x12\x00" * 100_000)
+    assert (code, "more than 1,000 parts" in said) == (INVALID, True), said

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import base64
+import concurrent.futures
+import os
 import pathlib
 import shutil
+import signal
+import time
 import types
 from collections.abc import Callable
 from typing import Any
@@ -14,6 +18,7 @@ import numpy as np
 import pytest
 
 from mmrank.data.pseudonyms import VARIABLE, Pseudonyms, new_secret
+from mmrank.server.guard.options import Limits
 from mmrank.server.rank import NEEDED, RankEndpoint
 from mmrank.server.rank_options import RankOptions
 from mmrank.serving.embeddings.base import StoreError
@@ -184,7 +189,7 @@ def test_nothing_is_kept_of_a_version_that_is_refused(
     monkeypatch.setattr(StagedRanker, "over", over)
     loading: list[Callable[[Any], None]] = []
     service: Any = types.SimpleNamespace(on_load=loading.append, on_unload=lambda _: None)
-    endpoint = RankEndpoint(service, EmbeddingOptions(), RankOptions(), 10)
+    endpoint = RankEndpoint(service, EmbeddingOptions(), RankOptions(), Limits(candidates=10))
     with pytest.raises(StoreError):
         loading[0](Loaded(exported))
     assert not endpoint._ids
@@ -202,6 +207,7 @@ def test_user_ids_are_as_the_model_knows_them(
     monkeypatch.setenv(VARIABLE, new_secret("a"))
     served = serve(
         exported.parent,
+        model={"warm_up": False},
         security={"pseudonymise_users": True},
         embeddings={"redis": redis_server.address, "timeout_ms": 500.0, "failures": 1},
         rank={"threads": 1, "waiting": 0},
@@ -232,3 +238,37 @@ def test_user_ids_are_as_the_model_knows_them(
     assert "try again" in refused(served.http.post("/rank", json=asked), 429)
     served.server._rank._busy -= 1
     told(served.http.post("/rank", json=asked))
+
+
+def test_files_that_take_long_do_not_hold_others_up(
+    serve: Callable[..., Any], exported: pathlib.Path, raw_request: Inputs, id_request: Inputs
+) -> None:
+    running = serve(
+        exported.parent,
+        model={"warm_up": False},
+        rank={"decoders": 1, "decoding_waiting": 1, "decoding_seconds": 2.0, "threads": 1},
+    )
+    photo = raw_request["photo"][2][raw_request["photo_present"][2]][0]
+    with_photo = {
+        "query": "red",
+        "candidates": [NEW | {"photo": {"b64": base64.b64encode(photo).decode()}}],
+    }
+    plain = {"query": "red", "candidates": [i for i in id_request["items"][2] if i]}
+    told(running.http.post("/rank", json=plain))
+    told(running.http.post("/rank", json=with_photo))
+    pool = running.server._rank._decoding
+    (process,) = pool._processes
+    os.kill(process._process.pid, signal.SIGSTOP)  # a photo that takes for ever
+    with concurrent.futures.ThreadPoolExecutor(3) as clients:
+        held = [clients.submit(running.http.post, "/rank", json=with_photo) for _ in range(3)]
+        begun = time.monotonic()
+        while len(pool._waiting) < 1 and time.monotonic() - begun < 1:
+            time.sleep(0.01)
+        started = time.monotonic()
+        told(running.http.post("/rank", json=plain))
+        assert time.monotonic() - started < 1.5  # while the files may take two seconds
+        replies = [h.result() for h in held]
+    codes = sorted(reply.status_code for reply in replies)
+    assert codes == [200, 400, 429]
+    slow = next(reply for reply in replies if reply.status_code == 400)
+    assert "candidate 0: photo: the files take more than 2 s to decode" in refused(slow)

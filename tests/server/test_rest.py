@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import base64
+import time
 from typing import Any
 
+import numpy as np
 import pytest
+
+from mmrank.server.json_tensors import write_tensors
 
 URL = "/v1/models/ranker:predict"
 NAN = '{"signature_name": "root", "inputs": [NaN]}'
@@ -175,3 +179,46 @@ def test_a_large_request_is_read_beside_others(toy: Any) -> None:
     x = [[float(i % 7) for i in range(5000)], [0.5] * 5000]
     reply = toy.http.post(URL, json={"inputs": {"x": x, "text": ["", "a"]}}).json()
     assert reply["outputs"]["y"] == [[2 * v for v in x[0]], [2.0] * 5000]
+
+
+@pytest.mark.parametrize(
+    "path", ["/V1/MODELS/ranker:PREDICT", "/v1/Models/ranker/Versions/5:Predict"]
+)
+def test_paths_are_of_any_case_and_names_are_not(toy: Any, path: str) -> None:
+    body = {"signature_name": "root", "inputs": [4]}
+    assert toy.http.post(path, json=body).json() == {"outputs": [2.0]}
+    assert toy.http.post(path.replace("ranker", "Ranker"), json=body).status_code == 404
+
+
+@pytest.mark.parametrize("path", ["/rank/", "/healthz/", "/monitoring/prometheus/metrics/"])
+def test_no_reply_names_a_host_of_the_clients(toy: Any, path: str) -> None:
+    reply = toy.http.get(path, headers={"host": "evil.example"})
+    assert reply.status_code in (404, 405)
+    assert "location" not in reply.headers
+    assert "evil.example" not in reply.text
+
+
+def test_what_is_no_number_is_null_in_json() -> None:
+    # TensorFlow Serving writes NaN, which no reader of JSON has to know.
+    values = np.array([1.5, np.nan, np.inf, -np.inf], np.float32)
+    assert write_tensors("inputs", {"y": values}) == b'{"outputs":[1.5,null,null,null]}'
+
+
+@pytest.mark.parametrize("what", ["signature_name", "inputs", "top", "path"])
+def test_a_name_of_megabytes_is_told_in_short_and_soon(toy: Any, what: str) -> None:
+    long = "x" * (60_000 if what == "path" else 1_000_000)
+    body: dict[str, Any] = {"inputs": {"x": [[1]], "text": ["a"]}}
+    path = URL
+    if what == "signature_name":
+        body["signature_name"] = long
+    elif what == "inputs":
+        body["inputs"] = {"text": ["a"], long: [[1]]}
+    elif what == "top":
+        body, path = {"candidates": ["a"], long: 1}, "/rank"
+    else:
+        path = f"/v1/models/{long}:predict"
+    started = time.monotonic()
+    reply = toy.http.post(path, json=body)
+    assert time.monotonic() - started < 2
+    assert 400 <= reply.status_code < 500
+    assert len(reply.text) < 1500

@@ -22,6 +22,7 @@ from mmrank.outputs import UserError
 from mmrank.server import manager
 from mmrank.server.loading import load_version
 from mmrank.server.machine import NICE
+from mmrank.server.servable import Servable
 from mmrank.server.versions import Model, check_model
 from mmrank.serving.checksums import write_checksums
 
@@ -233,6 +234,27 @@ def test_only_what_is_loaded_beside_another_version_stands_back(
     assert seen == [os.getpriority(os.PRIO_PROCESS, 0), NICE]
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="threads have no priority there")
+def test_a_version_that_waited_too_long_stands_back_no_more(
+    base: pathlib.Path,
+    other_toy_folder: pathlib.Path,
+    serve: Start,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(manager, "PATIENCE", 0.0)
+    running = serve(base)  # the first version is in haste anyway
+    seen = []
+
+    def note(servable: Any) -> None:
+        seen.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+
+    running.server.service.on_load(note)
+    shutil.copytree(other_toy_folder, base / "2")
+    warm_up(base / "2", record([1.0]))
+    assert look(running)[2][0] == "AVAILABLE"
+    assert seen == [os.getpriority(os.PRIO_PROCESS, 0)]
+
+
 def test_what_fails_for_those_who_keep_of_a_version_refuses_it(
     base: pathlib.Path, other_toy_folder: pathlib.Path, serve: Start
 ) -> None:
@@ -325,3 +347,85 @@ def test_which_versions_are_wanted() -> None:
     assert Model(specific=(2, 9)).wanted(there) == [2]
     assert Model(labels={"stable": 1}).wanted(there) == [1, 10]
     assert Model().wanted([]) == []
+
+
+def test_a_slow_copy_is_no_alarm_and_serves_once_it_is_whole(
+    base: pathlib.Path, other_toy_folder: pathlib.Path, serve: Start
+) -> None:
+    running = serve(base, model={"poll_seconds": 0.1})
+    files = [f for f in sorted(other_toy_folder.rglob("*")) if f.is_file()]
+    for file in files:  # the graph comes before its weights
+        copied = base / "2" / file.relative_to(other_toy_folder)
+        copied.parent.mkdir(parents=True, exist_ok=True)
+        data = file.read_bytes()
+        with copied.open("wb", buffering=0) as out:
+            for part in range(12):
+                out.write(data[len(data) * part // 12 : len(data) * (part + 1) // 12])
+                time.sleep(0.02)
+    settled(running, {1: "END", 2: "AVAILABLE"})
+    text = running.http.get("/monitoring/prometheus/metrics").text
+    failed = [line for line in text.splitlines() if "load_attempt" in line and "fail" in line]
+    assert failed == []
+
+
+def test_a_version_that_changes_while_it_fails_is_still_written_to(
+    base: pathlib.Path, serve: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = serve(base)
+    (base / "2").mkdir()
+    (base / "2" / "saved_model.pb").write_bytes(b"half")
+
+    def load(number: int, folder: pathlib.Path, *args: Any) -> Any:
+        if number == 2:
+            (folder / "saved_model.pb").write_bytes(b"a little more")
+        return load_version(number, folder, *args)
+
+    monkeypatch.setattr(manager, "load_version", load)
+    (state, _) = look(running)[2]
+    assert state == "START"
+    status = running.call(states_of(running))
+    assert status == "its files are still written to"
+    assert answer(running) == (1, 2.0)
+
+
+async def states_of(running: Any) -> str:
+    return str(running.server.service._manager.status[2].message)
+
+
+def logged(kind: str) -> bytes:
+    log = prediction_log_pb2.PredictionLog()
+    request = getattr(log, kind).request
+    request.model_spec.signature_name = "root"
+    request.input.example_list.examples.add()
+    return bytes(log.SerializeToString())
+
+
+@pytest.mark.parametrize("kind", ["regress_log", "classify_log"])
+def test_warm_ups_of_examples_are_for_signatures_of_examples(
+    kind: str, base: pathlib.Path, other_toy_folder: pathlib.Path, serve: Start
+) -> None:
+    running = serve(base)
+    shutil.copytree(other_toy_folder, base / "2")
+    warm_up(base / "2", logged(kind))
+    state, error = look(running)[2]
+    assert state == "END"
+    assert "which " + ("regress" if kind == "regress_log" else "classify") in error
+
+
+def test_examples_are_regressed_to_warm_up(tmp_path: pathlib.Path) -> None:
+    class Length(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "inputs")])
+        def regress(self, inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+            return {"outputs": tf.cast(tf.strings.length(inputs), tf.float32)}
+
+    module = Length()
+    tf.saved_model.save(module, str(tmp_path / "1"), signatures={"root": module.regress})
+    warm_up(tmp_path / "1", logged("regress_log"), logged("regress_log"))
+    servable = Servable.load(1, tmp_path / "1")
+    steps = []
+    assert servable.warm_up(run=lambda step: steps.append(step())) == 2
+    assert [step["outputs"].tolist() for step in steps] == [[0.0], [0.0]]
+    warm_up(tmp_path / "1", prediction_log_pb2.PredictionLog().SerializeToString())
+    with pytest.raises(ValueError, match="record 0 is empty; requests of Predict, Regress and"):
+        servable.warm_up()
+    servable.close()

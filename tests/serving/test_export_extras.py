@@ -47,6 +47,9 @@ def words(request: predict_pb2.PredictRequest) -> list[str]:
         examples = [e for one in lists for e in (one.context, *one.examples)]
         features = [f for e in examples for f in e.features.feature.values()]
         found = [value for f in features for value in f.bytes_list.value]
+    if request.model_spec.signature_name == "tensorflow/serving/regress":
+        rows = [tf.train.Example.FromString(m) for m in found]
+        found = [v for r in rows for f in r.features.feature.values() for v in f.bytes_list.value]
     return [value.decode("utf-8", "replace") for value in found]
 
 
@@ -66,9 +69,7 @@ def test_every_bucket_warms_every_signature(
             assert (np.isfinite(scores) & (scores > -1e8)).all()  # no candidate is padding
             widths[name].add(scores.shape[1])
     assert all(seen == set(buckets) for seen in widths.values())
-    # Lists of one candidate are not what a server is warmed up for.
-    warmed = set(signatures) - {"tensorflow/serving/regress"}
-    assert {r.model_spec.signature_name for r in requests} == warmed
+    assert {r.model_spec.signature_name for r in requests} == set(signatures)
 
 
 def test_warm_up_requests_hold_the_shops_values_and_no_shopper(
@@ -90,8 +91,15 @@ def test_warm_up_requests_hold_the_shops_values_and_no_shopper(
     told = Counter(word for request in requests for word in words(request))
     assert len(shoppers) > 1
     assert not shoppers & set(told)
-    # Of each list length in the row, ELWC and id formats, and to `encode_queries`.
-    assert told["warm-up"] == 4 * len(pasts)
+    # Of each list length in the row, ELWC and id formats, to `encode_queries`, and with every
+    # candidate to regress.
+    regressed = [
+        r.inputs["inputs"].tensor_shape.dim[0].size
+        for r in requests
+        if r.model_spec.signature_name == "tensorflow/serving/regress"
+    ]
+    assert len(regressed) == len(pasts)
+    assert told["warm-up"] == 4 * len(pasts) + sum(regressed)
     assert dataset.events is not None
     for _, events in dataset.events.groupby("user_id"):
         own = list(events["item_id"])

@@ -89,7 +89,9 @@ def test_a_known_id_is_looked_up_whatever_else_is_said(
 ) -> None:
     ids = asked["candidates"][:2]
     plain = staged.rank("red", ids).scores
-    same(staged.rank("red", [{"item": ids[0], **NEW}, ids[1]]).scores, plain)
+    got = staged.rank("red", [{"item": ids[0], **NEW}, ids[1]])
+    same(got.scores, plain)
+    assert got.unused == 1  # and it is told
 
 
 def test_a_query_is_encoded_once(ranker: Ranker, asked: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ import signal
 import pytest
 
 from mmrank.serving.checksums import CHECKSUMS, ChecksumError, verify_checksums
-from mmrank.serving.versions import versions, write_version
+from mmrank.serving.versions import version_folder, versions, write_version
 
 
 def fill(folder: pathlib.Path) -> None:
@@ -38,7 +38,18 @@ def test_numbers_count_up(tmp_path: pathlib.Path) -> None:
 def test_what_no_request_can_name_is_no_version(tmp_path: pathlib.Path) -> None:
     for name in ("3", "0004", "9" * 20, "٥", "-1", "5a", str(2**63 - 1), str(2**63)):
         (tmp_path / name).mkdir()
-    assert versions(tmp_path) == [3, 2**63 - 1]
+    assert versions(tmp_path) == [3, 4, 2**63 - 1]
+
+
+def test_a_number_may_have_zeros_before_it(tmp_path: pathlib.Path) -> None:
+    for name in ("001", "02", "2", "0002"):
+        (tmp_path / name).mkdir()
+    assert versions(tmp_path) == [1, 2]
+    assert version_folder(tmp_path, 1) == tmp_path / "001"
+    assert version_folder(tmp_path, 2) == tmp_path / "2"
+    assert version_folder(tmp_path, 3) == tmp_path / "3"  # not there
+    assert version_folder(tmp_path / "nowhere", 3) == tmp_path / "nowhere" / "3"
+    assert write_version(tmp_path, fill) == tmp_path / "3"
 
 
 def test_a_number_taken_meanwhile_is_passed_over(tmp_path: pathlib.Path) -> None:

@@ -11,6 +11,9 @@ from typing import Any
 import tensorflow as tf
 
 from mmrank.config import ConfigError, from_mapping
+from mmrank.encoders.aligned.photo_network import TRANSFORMER, ImportedTransformer
+from mmrank.encoders.aligned.shapes import ACTIVATIONS
+from mmrank.encoders.fitting import FITS, INTERPOLATIONS
 from mmrank.encoders.imported.conventions import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -38,6 +41,7 @@ from mmrank.outputs import InputError, new_folder, shown
 NETWORK_FILE, WEIGHTS_FILE = "network.json", "weights.h5"
 CONFIG_FILE, ARCHITECTURE = "config.json", "architecture"  # of timm
 NETWORKS = (*LITE, *PLAIN, RESNET)
+_ANEW = "import the file anew with `python -m mmrank.import_encoder`"
 SIZE = 64  # pixels of the network that the weights are written of; they fit any size
 
 
@@ -74,7 +78,7 @@ def is_imported(weights: str) -> bool:
     return (pathlib.Path(weights) / NETWORK_FILE).is_file()
 
 
-def read_network(folder: pathlib.Path) -> ImportedNetwork:
+def read_network(folder: pathlib.Path) -> ImportedNetwork | ImportedTransformer:
     """What the folder of an imported network says of it.
 
     Raises:
@@ -85,11 +89,16 @@ def read_network(folder: pathlib.Path) -> ImportedNetwork:
         plain = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ConfigError(f"{file}: not JSON that can be read: {error}") from error
+    if isinstance(plain, dict) and plain.get("network") == TRANSFORMER:
+        transformer = from_mapping(ImportedTransformer, plain, str(file))
+        right = transformer.fit in FITS and transformer.interpolation in INTERPOLATIONS
+        if not right or transformer.shape.stack.activation not in ACTIVATIONS:
+            raise ConfigError(f"{file}: its fit, interpolation or activation is not known; {_ANEW}")
+        return transformer
     network = from_mapping(ImportedNetwork, plain, str(file))
     if network.network not in NETWORKS or network.padding not in PADDINGS:
         raise ConfigError(
-            f"{file}: {network.network!r} with padding {network.padding!r} is not known; import "
-            "the file anew with `python -m mmrank.import_encoder`"
+            f"{file}: {network.network!r} with padding {network.padding!r} is not known; {_ANEW}"
         )
     return network
 

@@ -44,16 +44,16 @@ GRPC = {
 
 
 def rest_action(method: str, path: str) -> Action:
-    """What an HTTP request does."""
+    """What an HTTP request does. TensorFlow Serving's paths are of any case."""
     if path in ("/health", "/healthz", "/livez", "/readyz"):
         return HEALTH
     if path.startswith("/monitoring/"):
         return METRICS
-    if path.rstrip("/") == "/rank":
+    if path == "/rank":
         return RANK
-    if path.startswith("/v1/models"):
+    if path.lower().startswith("/v1/models"):
         if method in ("GET", "HEAD"):
-            return METADATA if path.endswith("/metadata") else STATUS
+            return METADATA if path.lower().endswith("/metadata") else STATUS
         return PREDICT
     return OTHER
 

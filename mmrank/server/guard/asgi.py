@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
+import zlib
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
@@ -12,6 +14,7 @@ import orjson
 from mmrank.server.errors import INVALID_ARGUMENT, UNAUTHENTICATED, ServingError
 from mmrank.server.guard import audit
 from mmrank.server.guard.access import Action, rest_action
+from mmrank.server.guard.budget import Budget, json_costs
 from mmrank.server.guard.guard import Caller, Guard, Rejected
 
 Scope = MutableMapping[str, Any]
@@ -19,7 +22,9 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
-TOO_LARGE, TOO_SLOW, GONE = 413, 408, 499
+BAD, TOO_SLOW, TOO_LARGE, UNKNOWN, GONE = 400, 408, 413, 415, 499
+INLINE_BYTES = 1 << 15  # what is larger is looked through on a thread
+MOST_MEMBERS = 100  # of a gzip'd body, one behind the other
 
 
 class GuardMiddleware:
@@ -46,29 +51,43 @@ class GuardMiddleware:
             await send({"type": "websocket.close"})
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
-        started, status = time.monotonic(), 0
-
-        async def watched(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
-
+        started, recorded = time.monotonic(), False
         action = rest_action(scope["method"], scope["path"])
         peer = scope["client"][0] if scope.get("client") else "local"
-        facts, caller = audit.begin(), None
+        facts = audit.begin()
+        caller: Caller | None = None
+
+        def record(status: int) -> None:
+            nonlocal recorded
+            if not recorded:
+                recorded = True
+                self._record(action, caller, peer, scope, status, started, facts)
+
+        async def watched(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                try:
+                    record(message["status"])  # before it is answered, or not at all
+                except Rejected as error:
+                    raise _Unrecorded(error) from None
+            await send(message)
+
+        status = 500  # unless told: an error that nobody foresaw is answered further out
         try:
-            caller = self._guard.admit(_key(scope), action, peer)
-            body = await self._body(scope, receive)
-            await self._app(scope, _replayed(body, receive), watched)
-        except Rejected as error:
-            await _refuse(watched, error.http_status, error)
-        except _BadBody as error:
-            await _refuse(watched, error.status, error)
-        except _Gone:
-            status = GONE
+            try:
+                _check_host(scope)
+                caller = self._guard.admit(_key(scope), action, peer)
+                with self._guard.memory.request() as hold:
+                    body = await self._body(scope, receive, hold)
+                    await self._app(scope, _replayed(body, receive), watched)
+            except ServingError as error:
+                await _refuse(watched, getattr(error, "status", error.http_status), error)
+            except _Gone:
+                status = GONE
+        except _Unrecorded as error:
+            await _refuse(send, error.reason.http_status, error.reason)
         finally:
-            self._record(action, caller, peer, scope, status or 500, started, facts)
+            with contextlib.suppress(Rejected):  # nothing is answered
+                record(status)
 
     def _record(
         self,
@@ -83,22 +102,36 @@ class GuardMiddleware:
         seconds = time.monotonic() - started
         self._guard.record(action, caller, peer, scope["path"], status, seconds, facts)
 
-    async def _body(self, scope: Scope, receive: Receive) -> bytes:
+    async def _body(self, scope: Scope, receive: Receive, hold: Callable[[int], None]) -> bytes:
+        """The body, unpacked, if it is within the limits."""
         limits = self._guard.limits
         most = limits.request_bytes
         words = f"the body is larger than {most / 2**20:g} MiB; send fewer candidates at a time"
         length = _header(scope, b"content-length")
-        if length is not None and length.isdigit() and int(length) > most:
+        if length is not None and length.isdigit() and (len(length) > 18 or int(length) > most):
             raise _BadBody(TOO_LARGE, words)
+        packing = (_header(scope, b"content-encoding") or "identity").strip().lower()
+        if packing not in ("identity", "gzip", "x-gzip"):
+            raise _BadBody(UNKNOWN, f"Content-Encoding {packing[:60]!r}; send gzip, or none")
         try:
-            return await asyncio.wait_for(_whole(receive, most, words), limits.request_seconds)
+            whole = _whole(receive, most, words, hold)
+            body = await asyncio.wait_for(whole, limits.request_seconds)
         except asyncio.TimeoutError:
             raise _BadBody(
                 TOO_SLOW, f"the body did not arrive within {limits.request_seconds:g} s"
             ) from None
+        if packing != "identity" and body:
+            body = await asyncio.to_thread(_unpacked, body, most, words)
+        if len(body) > INLINE_BYTES:
+            values, size = await asyncio.to_thread(json_costs, body)
+            budget = Budget(limits)
+            budget.take("memory", size)
+            budget.take("values", values)
+            hold(size)
+        return body
 
 
-async def _whole(receive: Receive, most: int, words: str) -> bytes:
+async def _whole(receive: Receive, most: int, words: str, hold: Callable[[int], None]) -> bytes:
     parts: list[bytes] = []
     size = 0
     while True:
@@ -109,14 +142,51 @@ async def _whole(receive: Receive, most: int, words: str) -> bytes:
         size += len(parts[-1])
         if size > most:
             raise _BadBody(TOO_LARGE, words)
+        hold(size)
         if not message.get("more_body"):
             return b"".join(parts)
+
+
+def _unpacked(body: bytes, most: int, words: str) -> bytes:
+    """What a gzip'd body holds, unpacked no further than it may be long."""
+    parts: list[bytes] = []
+    left = most
+    try:
+        while body:
+            unpacking = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+            parts.append(unpacking.decompress(body, left + 1))
+            left -= len(parts[-1])
+            if left < 0:
+                raise _BadBody(TOO_LARGE, f"unpacked, {words}")
+            if not unpacking.eof:
+                raise _BadBody(BAD, "the gzip'd body ends early")
+            body = unpacking.unused_data
+            if len(parts) > MOST_MEMBERS:
+                raise _BadBody(BAD, f"the gzip'd body has more than {MOST_MEMBERS} members")
+    except zlib.error as error:
+        raise _BadBody(BAD, f"the body is no gzip: {error}") from None
+    return b"".join(parts)
+
+
+def _check_host(scope: Scope) -> None:
+    """Nothing, if a request of HTTP/1.1 says once whom it is for, as it has to (RFC 9112, 3.2)."""
+    hosts = sum(name == b"host" for name, _ in scope["headers"])
+    if hosts > 1 or (hosts == 0 and scope.get("http_version") == "1.1"):
+        raise _BadBody(BAD, f"a request of HTTP/1.1 needs one Host header; there are {hosts}")
 
 
 class _BadBody(ServingError):
     def __init__(self, status: int, message: str):
         super().__init__(INVALID_ARGUMENT, message)
         self.status = status
+
+
+class _Unrecorded(Exception):
+    """A reply that the audit log could not take down, and that is not sent."""
+
+    def __init__(self, reason: Rejected):
+        super().__init__(reason.message)
+        self.reason = reason
 
 
 class _Gone(Exception):
@@ -163,7 +233,7 @@ async def _refuse(send: Send, status: int, error: ServingError) -> None:
         headers.append((b"www-authenticate", b"Bearer"))
     if isinstance(error, Rejected) and error.retry_seconds is not None:
         headers.append((b"retry-after", str(error.retry_seconds).encode()))
-    if status in (TOO_LARGE, TOO_SLOW):
+    if status in (TOO_LARGE, TOO_SLOW, UNKNOWN):
         headers.append((b"connection", b"close"))  # what is still on its way is not read
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import datetime
+import errno
 import fcntl
 import hashlib
 import json
@@ -17,6 +19,8 @@ from typing import Any
 from mmrank.outputs import UserError
 
 START = "0" * 64
+BEGINS = b'{"time": "'  # every line
+TAIL = 1 << 20  # bytes in which the last whole line is looked for
 logger = logging.getLogger(__name__)
 # What the request at hand adds to its line, wherever in the server that is known.
 _facts: contextvars.ContextVar[dict[str, Any] | None] = contextvars.ContextVar(
@@ -54,6 +58,9 @@ class AuditLog:
     (`chattr +a`). If the file is moved away, a new one goes on with the same chain; while that one
     cannot be opened, the moved one is added to. May be used by several threads.
 
+    Half a line, left by a full disk or a process that was killed, is ended by the next line, which
+    holds its hash (`torn`); lines that could not be written are counted in the next (`lost`).
+
     Raises:
       AuditError: Another process writes to the file, or it does not end as such a file does.
     """
@@ -63,23 +70,71 @@ class AuditLog:
         self._lock = threading.Lock()
         self._stream, self._inode = self._open()
         self._stuck = False
-        self._chain = _last_chain(file)
-        self.add({"action": "opened"})
+        self._lost = 0
+        try:
+            self._chain, self._torn = _ending(file)
+            self.add({"action": "opened"})
+        except AuditError:
+            os.close(self._stream)
+            raise
+        except OSError as error:
+            os.close(self._stream)
+            raise AuditError(
+                f"{file}: cannot be written: {error.strerror}; make room, or name another audit log"
+            ) from error
+
+    @property
+    def failing(self) -> bool:
+        """Whether the last line could not be written."""
+        return self._lost > 0
 
     def add(self, entry: Mapping[str, Any]) -> None:
-        """Adds a line with the time and an entry's plain values."""
+        """Adds a line with the time and an entry's plain values.
+
+        Raises:
+          OSError: It could not be written, as on a full disk. Nothing of it counts.
+        """
         when = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="milliseconds")
         with self._lock:
             line = {"time": when, **entry}
             if self._moved() and self._renewed():
                 line["after"] = self._chain
+                self._torn = None
+            if self._torn:
+                line["torn"] = hashlib.sha256(self._torn).hexdigest()
+            if self._lost:
+                line["lost"] = self._lost
             text = json.dumps(line, ensure_ascii=False, default=str)
             chain = _link(self._chain, text)
-            # One write of a file opened for appending: never half a line among others.
-            os.write(
-                self._stream, f'{text[:-1]}, "chain": "{chain}"}}\n'.encode("utf-8", "replace")
-            )
-            self._chain = chain
+            whole = f'{text[:-1]}, "chain": "{chain}"}}\n'.encode("utf-8", "replace")
+            # What stands there unended is ended first.
+            data = (b"" if self._torn is None else b"\n") + whole
+            written, error = self._write(data)
+            if error is not None and written != data[:-1]:
+                self._lost += 1
+                if self._torn == b"" and written:
+                    self._torn = written[1:] or None
+                elif written:
+                    self._torn = (self._torn or b"") + written
+                raise error
+            self._chain, self._lost = chain, 0
+            self._torn = None if error is None else b""  # all of the line but its end
+
+    def _write(self, data: bytes) -> tuple[bytes, OSError | None]:
+        """What stands of some bytes now, and why not all of them; half of them are taken back."""
+        size, done = os.fstat(self._stream).st_size, 0
+        while done < len(data):
+            try:
+                count = os.write(self._stream, data[done:])
+                if not count:
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                done += count
+            except OSError as error:
+                with contextlib.suppress(OSError):  # a file that may only be added to
+                    os.ftruncate(self._stream, size)
+                    done = 0
+                return data[:done], error
+        return data, None
 
     def close(self) -> None:
         """Ends the writing."""
@@ -126,21 +181,31 @@ def verify_audit(file: pathlib.Path) -> tuple[int, str]:
     Raises:
       AuditError: A line does not follow from the one before it; the message says which.
     """
-    chain, count = START, 0
-    with file.open(encoding="utf-8", newline="\n") as stream:
+    chain, count, torn, begun = START, 0, b"", 0
+    with file.open("rb") as stream:
         for number, raw in enumerate(stream, 1):
-            text, mark, tail = raw.rpartition(', "chain": "')
-            if not mark or not raw.endswith('"}\n'):
-                raise AuditError(f"{file}: line {number} is not a whole line of an audit log")
-            if number == 1:
-                chain = json.loads(text + "}").get("after", START)
+            text, mark, tail = raw.decode("utf-8", "replace").rpartition(', "chain": "')
+            count = number
+            if not mark or not raw.endswith(b'"}\n'):
+                torn, begun = torn + raw, begun or number
+                continue
+            try:
+                line = json.loads(text + "}")
+            except ValueError:
+                line = {}
+            if torn and line.get("torn") != hashlib.sha256(torn[:-1]).hexdigest():
+                break
+            if number == 1 or (torn and begun == 1):
+                chain = line.get("after", START)
+            torn, begun = b"", 0
             chain = _link(chain, text + "}")
             if chain != tail[:64]:
                 raise AuditError(
                     f"{file}: line {number} does not follow from the one before it: one of them "
                     "was changed, or lines between them were taken out"
                 )
-            count = number
+    if torn:
+        raise AuditError(f"{file}: line {begun} is not a whole line of an audit log")
     return count, chain
 
 
@@ -148,17 +213,33 @@ def _link(chain: str, text: str) -> str:
     return hashlib.sha256(chain.encode() + text.encode("utf-8", "replace")).hexdigest()
 
 
-def _last_chain(file: pathlib.Path) -> str:
+def _ending(file: pathlib.Path) -> tuple[str, bytes | None]:
+    """The chain of a log's last whole line, and what stands behind it; None if nothing does.
+
+    Raises:
+      AuditError: It is no audit log.
+    """
     with file.open("rb") as stream:
         stream.seek(0, os.SEEK_END)
         if stream.tell() == 0:
-            return START
-        stream.seek(-min(stream.tell(), 1 << 20), os.SEEK_END)
-        last = stream.read().splitlines()[-1]
-    try:
-        chain = json.loads(last)["chain"]
-    except (ValueError, KeyError, TypeError):
-        raise AuditError(
-            f"{file}: its last line is not one of an audit log; move the file away"
-        ) from None
-    return str(chain)
+            return START, None
+        whole = stream.tell() <= TAIL
+        stream.seek(-min(stream.tell(), TAIL), os.SEEK_END)
+        lines = stream.read().split(b"\n")
+    torn: list[bytes] = []
+    while lines:
+        try:
+            chain = str(json.loads(lines[-1])["chain"])
+        except (ValueError, KeyError, TypeError):
+            torn.insert(0, lines.pop())
+            continue
+        if torn == [b""]:
+            return chain, None
+        break
+    else:
+        chain = START if whole else ""
+    # A whole line without its end has nothing behind it.
+    begun = b"\n".join(torn)
+    if chain and (begun.startswith(BEGINS) or BEGINS.startswith(begun)):
+        return chain, begun
+    raise AuditError(f"{file}: its last line is not one of an audit log; move the file away")

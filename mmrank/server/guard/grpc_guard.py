@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import grpc
 from google.protobuf.message import DecodeError
 
-from mmrank.server.errors import INVALID_ARGUMENT, RESOURCE_EXHAUSTED
+from mmrank.server.errors import INVALID_ARGUMENT, RESOURCE_EXHAUSTED, ServingError
 from mmrank.server.guard import audit
 from mmrank.server.guard.access import grpc_action
 from mmrank.server.guard.guard import Guard, Rejected
 from mmrank.server.guard.options import Limits
+from mmrank.server.guard.wire import TooManyParts, check_parts
 
 RETRY = "retry-after"
+INLINE_BYTES = 1 << 15  # what is larger is parsed on a thread
+MOST_NAMES = 1_000  # inputs, outputs or tasks that one request names
+# What there can be many of in a message of each method, by the numbers of fields: names, and the
+# examples of a list with or without a context.
+_EXAMPLES = ((2, 1, 1), (2, 2, 1))
+PARTS: Mapping[str, Sequence[tuple[int, ...]]] = {
+    "Predict": ((2,), (3,)),
+    "Classify": _EXAMPLES,
+    "Regress": _EXAMPLES,
+    "MultiInference": ((1,), *_EXAMPLES),
+    "GetModelMetadata": ((2,),),
+}
 
 
 class GuardInterceptor(grpc.aio.ServerInterceptor):
@@ -27,6 +42,26 @@ class GuardInterceptor(grpc.aio.ServerInterceptor):
 
     def __init__(self, guard: Guard):
         self._guard, self._calls = guard, 0
+
+    async def _parsed(self, method: str, parse: Callable[[bytes], Any], message: bytes) -> Any:
+        """The request in a message.
+
+        Raises:
+          ServingError: It is none, or has more parts than its method needs.
+        """
+        most = self._guard.limits.request_candidates
+
+        def read() -> Any:
+            try:
+                for path in PARTS.get(method.rpartition("/")[2], ()):
+                    check_parts(message, path, most if len(path) > 1 else MOST_NAMES)
+                return parse(message)
+            except (DecodeError, TooManyParts) as error:
+                raise Rejected(INVALID_ARGUMENT, f"no request of this method: {error}") from None
+
+        if len(message) <= INLINE_BYTES:
+            return read()
+        return await asyncio.to_thread(read)
 
     async def intercept_service(
         self,
@@ -47,36 +82,38 @@ class GuardInterceptor(grpc.aio.ServerInterceptor):
         async def guarded(message: bytes, context: grpc.aio.ServicerContext) -> Any:
             started, peer = time.monotonic(), _address(context.peer())
             facts, caller = audit.begin(), None
-            status = grpc.StatusCode.OK.name
+
+            def record(status: str) -> None:
+                seconds = time.monotonic() - started
+                self._guard.record(action, caller, peer, method, status, seconds, facts)
+
             self._calls += 1
             try:
                 if self._calls > self._guard.limits.connections:
                     raise Rejected(RESOURCE_EXHAUSTED, "too many calls at once; try again later", 1)
                 caller = self._guard.admit(key, action, peer)
-                return await inner(_parsed(handler.request_deserializer, message), context)
-            except Rejected as error:
-                status = error.code
-                wait = error.retry_seconds
+                with self._guard.memory.request() as hold:
+                    hold(len(message))
+                    request = await self._parsed(method, handler.request_deserializer, message)
+                    reply = await inner(request, context)
+                record(grpc.StatusCode.OK.name)  # before it is answered, or not at all
+                return reply
+            except ServingError as error:  # of this guard: of the handler's own it tells itself
+                with contextlib.suppress(Rejected):
+                    record(error.code)
+                wait = error.retry_seconds if isinstance(error, Rejected) else None
                 trailing = () if wait is None else ((RETRY, str(wait)),)
                 await context.abort(error.grpc_code, error.message, trailing)
             except BaseException:
                 code = context.code()
-                status = code.name if isinstance(code, grpc.StatusCode) else "INTERNAL"
+                with contextlib.suppress(Rejected):
+                    record(code.name if isinstance(code, grpc.StatusCode) else "INTERNAL")
                 raise
             finally:
                 self._calls -= 1
-                seconds = time.monotonic() - started
-                self._guard.record(action, caller, peer, method, status, seconds, facts)
 
         # Without a function to parse by: nothing of a stranger's message is read.
         return grpc.unary_unary_rpc_method_handler(guarded, None, handler.response_serializer)
-
-
-def _parsed(parse: Callable[[bytes], Any], message: bytes) -> Any:
-    try:
-        return parse(message)
-    except DecodeError as error:
-        raise Rejected(INVALID_ARGUMENT, f"no request of this method: {error}") from None
 
 
 def grpc_options(limits: Limits) -> list[tuple[str, int]]:
@@ -85,6 +122,13 @@ def grpc_options(limits: Limits) -> list[tuple[str, int]]:
         ("grpc.max_receive_message_length", limits.request_bytes),
         ("grpc.max_send_message_length", -1),
         ("grpc.max_metadata_size", 16 * 1024),
+        # Calls of one connection that wait; those beyond are not sent.
+        ("grpc.max_concurrent_streams", limits.address_connections),
+        ("grpc.server_handshake_timeout_ms", int(1000 * limits.request_seconds)),
+        # A client that answers no ping, or has been there long, is parted from; it connects anew.
+        ("grpc.keepalive_time_ms", 60_000),
+        ("grpc.keepalive_timeout_ms", 20_000),
+        ("grpc.max_connection_idle_ms", 300_000),
         # Otherwise a second server on the port would take a share of its calls.
         ("grpc.so_reuseport", 0),
     ]

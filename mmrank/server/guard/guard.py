@@ -19,15 +19,18 @@ from mmrank.server.errors import (
     PERMISSION_DENIED,
     RESOURCE_EXHAUSTED,
     UNAUTHENTICATED,
+    UNAVAILABLE,
     ServingError,
 )
 from mmrank.server.guard.access import Action
 from mmrank.server.guard.audit import AuditLog
+from mmrank.server.guard.budget import MEGABYTE, Memory
 from mmrank.server.guard.keys import ROLES, KeyRing
-from mmrank.server.guard.options import Limits, Security
+from mmrank.server.guard.options import REFUSE, Limits, Security
 from mmrank.server.guard.payload import PayloadCheck
 from mmrank.server.guard.rates import Rates, parse_rate
 
+RETRY_SECONDS = 5  # until a full disk may be looked at again
 SHOWN = 200  # characters of what a client sent, in the audit log
 logger = logging.getLogger(__name__)
 
@@ -70,6 +73,7 @@ class Guard:
 
     Attributes:
       limits, security: As given.
+      memory: What all requests at work hold.
       check: The check of a request's tensors.
       pseudonyms: Of user ids, or None without keys for them.
 
@@ -89,6 +93,7 @@ class Guard:
                 )
         self.limits, self.security = limits, security
         self.check = PayloadCheck(limits)
+        self.memory = Memory(int(limits.memory_megabytes * MEGABYTE))
         self._keys = None if security.keys is None else KeyRing(pathlib.Path(security.keys))
         # Without keys, other machines may rank and read metrics, but not change what is served.
         open_to = [r for r in ROLES if r != "admin"] if security.exposed else ROLES
@@ -117,13 +122,17 @@ class Guard:
           peer: The client's address.
 
         Raises:
-          Rejected: The key is wrong, lacks the role, or asks too often.
+          Rejected: The key is wrong, lacks the role, or asks too often; or nobody is let in since
+            the audit log cannot be written.
         """
         if action.roles is None:
             return Caller(None, None, frozenset(), peer, None)
+        if self._audit is not None and self._audit.failing:
+            self._write({"action": "tried"})
         caller = self._caller(key, peer)
         if not action.roles & caller.roles:
             if caller.id is None:
+                self._count(self.limits.failures, f"failures of {peer}", "too many without a key")
                 raise Rejected(
                     UNAUTHENTICATED,
                     "an API key is needed: send it as `Authorization: Bearer KEY`",
@@ -159,6 +168,9 @@ class Guard:
           seconds: How long it took.
           facts: What `audit.note` was told: a `user` is written as a pseudonym or not at all, and
             of a `query` its length, unless the configuration wants its text.
+
+        Raises:
+          Rejected: It cannot be written, and must not be answered then.
         """
         if self._audit is None or action.roles is None:
             return
@@ -170,7 +182,7 @@ class Guard:
             told["query_characters"] = len(text)
             if self.security.audit_queries:
                 told["query"] = text[:SHOWN]
-        self._audit.add(
+        self._write(
             {
                 "action": action.name,
                 "request": structlog.contextvars.get_contextvars().get("request_id"),
@@ -188,6 +200,23 @@ class Guard:
         """Ends the audit log."""
         if self._audit is not None:
             self._audit.close()
+
+    def _write(self, entry: Mapping[str, Any]) -> None:
+        """Adds a line to the audit log; errors as of `record`."""
+        assert self._audit is not None
+        before = self._audit.failing
+        try:
+            self._audit.add(entry)
+        except OSError as error:
+            if not before:
+                logger.error("%s: no line can be added: %s", self._audit.file, error.strerror)
+            if self.security.audit_failure == REFUSE:
+                raise Rejected(
+                    UNAVAILABLE, "the audit log cannot be written; try again later", RETRY_SECONDS
+                ) from None
+        else:
+            if before:
+                logger.warning("%s: lines can be added again", self._audit.file)
 
     def _caller(self, key: str | None, peer: str) -> Caller:
         if self._keys is None or key is None:
@@ -210,13 +239,21 @@ def check_exposure(host: str, security: Security) -> None:
     """Nothing, if a server may listen on an address.
 
     Raises:
-      ConfigError: Other machines could reach it, and it asks for no key or does not encrypt.
+      ConfigError: Other machines could reach it, and it asks for no key or does not encrypt, or
+        lets them govern it without a key.
     """
     try:
         local = ipaddress.ip_address(host).is_loopback
     except ValueError:
         local = host == "localhost"
-    if local or security.exposed or host.startswith("unix:"):
+    if local or host.startswith("unix:"):
+        return
+    if "admin" in (security.anonymous or ()):
+        raise ConfigError(
+            f"{host} can be reached by other machines: take admin out of security.anonymous, and "
+            "make a key for it with mmrank.keys"
+        )
+    if security.exposed:
         return
     lacking = [
         what

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 
 from mmrank.config import ConfigError
@@ -31,9 +32,14 @@ class Drift:
 
     def __post_init__(self) -> None:
         for name in ("window_minutes", "per_second", "min_requests", "threshold"):
-            if getattr(self, name) <= 0:
+            if not 0 < getattr(self, name) < math.inf:
                 raise ConfigError(
                     f"monitoring.drift: {name} is {getattr(self, name)}; give more than 0"
+                )
+        for feature, threshold in self.features.items():
+            if not 0 < threshold < math.inf:
+                raise ConfigError(
+                    f"monitoring.drift.features: {feature} is {threshold}; give more than 0"
                 )
 
     def limit(self, feature: str) -> float:

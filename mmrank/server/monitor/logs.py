@@ -9,12 +9,14 @@ from __future__ import annotations
 import logging
 import re
 import sys
+import threading
 import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, TextIO
 
 import grpc
+import orjson
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -59,10 +61,14 @@ def write_json(level: str = "info", stream: TextIO | None = None) -> None:
             foreign_pre_chain=shared,
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.JSONRenderer(ensure_ascii=False),
+                _json_line,
             ],
         )
     )
+    logging.captureWarnings(True)
+    sys.excepthook = _told_of
+    threading.excepthook = _told_of_thread
+    sys.unraisablehook = _told_of_unraisable
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
@@ -73,6 +79,33 @@ def write_json(level: str = "info", stream: TextIO | None = None) -> None:
         logger.setLevel(logging.NOTSET)
     for name in _REPLACED:
         logging.getLogger(name).disabled = True
+
+
+def _json_line(logger: Any, method: str, event: MutableMapping[str, Any]) -> str:
+    """One line of JSON, whatever it holds: halves of characters, or what is no number, too."""
+    return orjson.dumps(_plain(event), default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    return [_plain(v) for v in value] if isinstance(value, (list, tuple)) else value
+
+
+def _told_of(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+    _log.critical("ended by an error", exc_info=(kind, error, trace))
+
+
+def _told_of_thread(failed: threading.ExceptHookArgs) -> None:
+    error = failed.exc_value or failed.exc_type()
+    _log.error("a thread failed", exc_info=(failed.exc_type, error, failed.exc_traceback))
+
+
+def _told_of_unraisable(failed: Any) -> None:
+    error = failed.exc_value or failed.exc_type()
+    _log.error("an error went by", exc_info=(failed.exc_type, error, failed.exc_traceback))
 
 
 def request_id(given: str | None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import urllib.parse
 
 from mmrank.config import ConfigError
@@ -41,9 +42,9 @@ class EmbeddingOptions:
     def __post_init__(self) -> None:
         above = ("timeout_ms", "failures", "pause_s", "cached_items", "cached_seconds")
         for name in (*above, "cached_queries"):
-            if getattr(self, name) <= 0:
+            if not 0 < getattr(self, name) < math.inf:
                 raise ConfigError(f"embeddings: {name} is {getattr(self, name)}; give more than 0")
-        if self.longest_pause_s < self.pause_s:
+        if not self.pause_s <= self.longest_pause_s < math.inf:
             raise ConfigError(
                 f"embeddings: longest_pause_s is {self.longest_pause_s}; give pause_s "
                 f"({self.pause_s}) or more"
@@ -56,10 +57,12 @@ def _check_address(address: str) -> None:
     parts = urllib.parse.urlsplit(address)
     if parts.scheme not in SCHEMES:
         raise ConfigError(
-            f"embeddings: redis is {address.partition('@')[2] or address!r}; write it as "
-            "redis://HOST:PORT/NUMBER"
+            f"embeddings: redis is {(address.partition('@')[2] or address).partition('?')[0]!r}; "
+            "write it as redis://HOST:PORT/NUMBER"
         )
-    if parts.password is not None:
+    # redis-py takes it from either place.
+    asked = {name.lower() for name in urllib.parse.parse_qs(parts.query, keep_blank_values=True)}
+    if parts.password is not None or "password" in asked:
         raise ConfigError(
             f"embeddings: redis holds a password; put it into the environment as "
             f"{PASSWORD_VARIABLE} and leave it out of the address"

@@ -13,13 +13,13 @@ from typing import Any
 import grpc
 import httpx
 
-from pipelines.benchmarks.hostile import examples, grpc_calls, rank, rest
+from pipelines.benchmarks.hostile import costly, examples, grpc_calls, rank, rest
 from pipelines.benchmarks.hostile.grpc_calls import GrpcCall
 from pipelines.benchmarks.hostile.rest import RestRequest
 from pipelines.benchmarks.hostile.target import Target
 
-REST_MAKERS = (*rest.MAKERS, *examples.REST_MAKERS)
-GRPC_MAKERS = (*grpc_calls.MAKERS, *examples.GRPC_MAKERS)
+REST_MAKERS = (*rest.MAKERS, *examples.REST_MAKERS, *costly.REST_MAKERS)
+GRPC_MAKERS = (*grpc_calls.MAKERS, *examples.GRPC_MAKERS, *costly.GRPC_MAKERS)
 RAW = "hardly HTTP"
 SHORTEST = 12  # characters of a message that can be of use
 PREPARATIONS = 5
@@ -73,7 +73,7 @@ class Sender:
         share = rng.random()
         made: Request
         if share < RAW_SHARE:
-            made = rank.raw(rng, self._target)
+            made = rng.choice([rank.raw, rank.raw, costly.raw])(rng, self._target)
         elif share < RAW_SHARE + GRPC_SHARE:
             made = rng.choice(GRPC_MAKERS)(rng, self._target)
         elif share < RAW_SHARE + GRPC_SHARE + RANK_SHARE:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import gzip
 import json
 import pathlib
 from collections.abc import AsyncIterator
@@ -15,7 +17,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from mmrank.server.guard.asgi import GuardMiddleware
-from mmrank.server.guard.audit import note
+from mmrank.server.guard.audit import note, verify_audit
 from mmrank.server.guard.guard import Guard
 from mmrank.server.guard.keys import make_key
 from mmrank.server.guard.options import Limits, Security
@@ -118,3 +120,96 @@ def test_every_request_is_recorded(file: pathlib.Path, tmp_path: pathlib.Path) -
     ]
     assert read[0]["key"] == key.split("_")[1]
     assert key not in log.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("policy", ["refuse", "report"])
+def test_a_full_disk_refuses_or_reports(
+    policy: str,
+    tmp_path: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    log = tmp_path / "audit"
+    guard = Guard(Limits(), Security(audit=str(log), audit_failure=policy))
+    assert ask(guard).status_code == 200
+
+    def full(stream: int, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("mmrank.server.guard.audit.os.write", full)
+        for _ in range(2):
+            reply = ask(guard)
+            assert reply.status_code == (503 if policy == "refuse" else 200)
+            if policy == "refuse":
+                assert "the audit log cannot be written" in reply.json()["error"]
+                assert int(reply.headers["retry-after"]) >= 1
+        assert ask(guard, "GET", "/healthz").status_code == 200
+        told = [r for r in caplog.records if "No space left" in r.getMessage()]
+        assert len(told) == 1
+    assert ask(guard).status_code == 200
+    guard.close()
+    verify_audit(log)
+    assert any("lost" in json.loads(line) for line in log.read_text("utf-8").splitlines())
+
+
+def test_packed_bodies_are_unpacked_within_the_bound() -> None:
+    guard = Guard(Limits(request_bytes=1000), Security())
+    headers = {"content-encoding": "gzip"}
+    whole = gzip.compress(b"x" * 1000)
+    assert ask(guard, content=whole, headers=headers).json() == {"bytes": 1000}
+    two = gzip.compress(b"x" * 500) + gzip.compress(b"y" * 499)
+    assert ask(guard, content=two, headers=headers).json() == {"bytes": 999}
+    assert ask(guard, content=b"", headers=headers).json() == {"bytes": 0}
+    for bomb in (gzip.compress(b"x" * 10**6)[:1000], two + gzip.compress(b"yy")):
+        assert ask(guard, content=bomb, headers=headers).status_code == 413
+    for bad in (whole[:-9], whole + b"junk", b"no gzip"):
+        reply = ask(guard, content=bad, headers=headers)
+        assert reply.status_code == 400
+        assert "gzip" in reply.json()["error"]
+    reply = ask(guard, content=b"x", headers={"content-encoding": "br"})
+    assert reply.status_code == 415
+    assert "send gzip, or none" in reply.json()["error"]
+
+
+def test_what_json_would_take_in_memory_is_bounded() -> None:
+    guard = Guard(Limits(request_megabytes=10), Security())
+    assert ask(guard, content=b"[" + b"1," * 50_000 + b"1]").status_code == 200
+    reply = ask(guard, content=b"[" + b"[]," * 200_000 + b"1]")
+    assert reply.status_code == 400
+    assert "would take 23 MiB of memory; the most is 10" in reply.json()["error"]
+    few = Guard(Limits(request_values=50_000), Security())
+    assert ask(few, content=b"[" + b"1," * 49_000 + b"1]").status_code == 200
+    reply = ask(few, content=b"[" + b"1," * 50_001 + b"1]")
+    assert reply.status_code == 400
+    assert "50,002 values in the JSON of one request; the most is 50,000" in reply.json()["error"]
+    crowded = Guard(Limits(memory_megabytes=1), Security())
+    with crowded.memory.request() as hold:
+        hold(2**20 - 10)
+        assert ask(crowded, content=b"x" * 20).status_code == 429
+    assert ask(crowded, content=b"x" * 20).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("version", "hosts", "wanted"),
+    [("1.1", 1, 200), ("1.1", 0, 400), ("1.1", 2, 400), ("1.0", 0, 200), ("1.0", 2, 400)],
+)
+def test_a_request_says_once_whom_it_is_for(version: str, hosts: int, wanted: int) -> None:
+    scope = {
+        "type": "http",
+        "http_version": version,
+        "method": "GET",
+        "path": "/healthz",
+        "query_string": b"",
+        "headers": [(b"host", b"x")] * hosts,
+    }
+    sent: list[dict[str, object]] = []
+
+    async def receive() -> dict[str, object]:
+        return {"type": "http.request", "body": b""}
+
+    async def send(message: object) -> None:
+        sent.append(dict(message))  # type: ignore[call-overload]
+
+    asyncio.run(GuardMiddleware(APP, Guard(Limits(), Security()))(scope, receive, send))  # type: ignore[arg-type]
+    assert sent[0]["status"] == wanted

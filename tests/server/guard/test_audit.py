@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import os
 import pathlib
 
 import pytest
@@ -112,6 +114,108 @@ def test_one_writer_at_a_time(file: pathlib.Path) -> None:
         AuditLog(file)
     with pytest.raises(AuditError, match="No such file"):
         AuditLog(file.parent / "none" / "audit")
+
+
+@pytest.mark.parametrize("left", [1, 9, 40, -2, -1])
+def test_half_a_line_does_not_stop_a_start(file: pathlib.Path, left: int) -> None:
+    write(file, "a")
+    held = file.read_bytes().splitlines(keepends=True)
+    last = held[-1]
+    file.write_bytes(b"".join(held[:-1]) + last[:left])
+    write(file, "b")
+    count, chain = verify_audit(file)
+    torn = left != -1  # without its line break alone it is whole
+    read = [line for line in file.read_bytes().splitlines() if line.endswith(b'"}')]
+    assert json.loads(read[-1])["chain"] == chain
+    assert ("torn" in json.loads(read[-2])) == torn
+    assert count == len(file.read_bytes().splitlines())
+    write(file, "c")
+    verify_audit(file)
+    # What was torn is bound as well.
+    file.write_bytes(file.read_bytes().replace(last[:left] + b"\n", last[:left][:-1] + b"?\n"))
+    with pytest.raises(AuditError, match="line"):
+        verify_audit(file)
+
+
+@pytest.mark.parametrize("left", [3, 12])
+def test_half_a_first_line_does_not_either(file: pathlib.Path, left: int) -> None:
+    file.write_bytes(b'{"time": "2026-11-30'[:left])
+    write(file, "a")
+    assert verify_audit(file)[0] == 3
+    file.write_bytes(file.read_bytes() + b"something else")
+    with pytest.raises(AuditError, match="its last line is not one of an audit log"):
+        AuditLog(file)
+
+
+class Disk:
+    """`os.write` onto a disk with so many bytes of room; it may refuse to take bytes back."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, append_only: bool):
+        self.room = 10**9
+        write, truncate = os.write, os.ftruncate
+
+        def short(stream: int, data: bytes) -> int:
+            if self.room == 0:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            count = write(stream, data[: self.room])
+            self.room -= count
+            return count
+
+        def take_back(stream: int, size: int) -> None:
+            if append_only:
+                raise PermissionError(errno.EPERM, "Operation not permitted")
+            self.room += os.fstat(stream).st_size - size
+            truncate(stream, size)
+
+        monkeypatch.setattr("mmrank.server.guard.audit.os.write", short)
+        monkeypatch.setattr("mmrank.server.guard.audit.os.ftruncate", take_back)
+
+
+@pytest.mark.parametrize("append_only", [False, True])
+@pytest.mark.parametrize("room", [0, 1, 7, 150])
+def test_a_full_disk_does_not_break_the_chain(
+    file: pathlib.Path, room: int, append_only: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = Disk(monkeypatch, append_only)
+    log = AuditLog(file)
+    log.add({"action": "a", "filling": "x" * 200})
+    disk.room = room
+    for _ in range(3):
+        with pytest.raises(OSError, match="No space left"):
+            log.add({"action": "lost", "filling": "x" * 200})
+        assert log.failing
+        disk.room += 3 if append_only else 0
+    disk.room = 10**9
+    log.add({"action": "b"})
+    log.add({"action": "c"})
+    assert not log.failing
+    log.close()
+    verify_audit(file)
+    read = [json.loads(x) for x in file.read_bytes().splitlines() if x.endswith(b'"}')]
+    assert [(line["action"], line.get("lost")) for line in read] == [
+        ("opened", None),
+        ("a", None),
+        ("b", 3),
+        ("c", None),
+    ]
+
+
+@pytest.mark.parametrize("short", [1, 2, 5])
+def test_a_write_may_be_short(
+    file: pathlib.Path, short: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = os.write
+    monkeypatch.setattr(
+        "mmrank.server.guard.audit.os.write", lambda stream, data: whole(stream, data[: 1 << short])
+    )
+    write(file, "a", "b")
+    assert verify_audit(file)[0] == 3
+
+
+def test_a_start_on_a_full_disk_is_told_in_one_line(file: pathlib.Path) -> None:
+    file.symlink_to("/dev/full")
+    with pytest.raises(AuditError, match="cannot be written: No space left on device"):
+        AuditLog(file)
 
 
 def test_facts_belong_to_the_request_at_hand() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import pathlib
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import grpc
 import pytest
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
+from mmrank.server.guard.audit import verify_audit
 from mmrank.server.guard.grpc_guard import GuardInterceptor, grpc_options
 from mmrank.server.guard.guard import Guard
 from mmrank.server.guard.keys import make_key
@@ -123,3 +125,45 @@ def test_calls_at_once_are_bounded() -> None:
 def test_an_unknown_method_needs_no_guard() -> None:
     (reply,) = ask(Guard(Limits(), Security()), {"method": "GetModelMetadata"})
     assert reply.code() == grpc.StatusCode.UNIMPLEMENTED
+
+
+@pytest.mark.parametrize("policy", ["refuse", "report"])
+def test_a_full_disk_refuses_or_reports(
+    policy: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = tmp_path / "audit"
+    guard = Guard(Limits(), Security(audit=str(log), audit_failure=policy))
+
+    def full(stream: int, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("mmrank.server.guard.audit.os.write", full)
+        replies = ask(guard, {}, {})
+    if policy == "refuse":
+        assert [r.code().name for r in replies] == ["UNAVAILABLE"] * 2
+        assert "the audit log cannot be written" in replies[0].details()
+    else:
+        assert [r.model_spec.name for r in replies] == ["m", "m"]
+    (reply,) = ask(guard, {})
+    assert reply.model_spec.name == "m"
+    guard.close()
+    verify_audit(log)
+    assert any("lost" in json.loads(line) for line in log.read_text("utf-8").splitlines())
+
+
+def test_all_calls_share_their_memory() -> None:
+    guard = Guard(Limits(memory_megabytes=1), Security())
+    with guard.memory.request() as hold:
+        hold(2**20)
+        (reply,) = ask(guard, {})
+    assert reply.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert "fill the 1 MiB" in reply.details()
+    assert ask(guard, {})[0].model_spec.name == "m"
+
+
+@pytest.mark.parametrize("raw", [b"\x12\x00" * 2000, b"\x1a\x01a" * 2000])
+def test_names_of_a_request_are_counted_before_it_is_parsed(raw: bytes) -> None:
+    (reply,) = ask(Guard(Limits(), Security()), {"raw": raw})
+    assert reply.code() == grpc.StatusCode.INVALID_ARGUMENT
+    assert "more than 1,000 parts in one message" in reply.details()

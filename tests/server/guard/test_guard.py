@@ -197,3 +197,35 @@ def test_other_machines_are_served_with_keys_and_tls_only(host: str) -> None:
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost"])
 def test_the_loopback_address_needs_neither(host: str) -> None:
     check_exposure(host, Security())
+
+
+def test_nobody_without_a_key_is_admin_of_an_exposed_address() -> None:
+    told = Security(exposed=True, anonymous=("rank", "admin"))
+    with pytest.raises(ConfigError, match=r"take admin out of security\.anonymous"):
+        check_exposure("0.0.0.0", told)
+    check_exposure("127.0.0.1", told)
+    keyed = Security(keys="k", certificate="c", private_key="p", anonymous=("admin",))
+    with pytest.raises(ConfigError, match="take admin out"):
+        check_exposure("10.0.0.1", keyed)
+
+
+def test_missing_keys_are_told_so_often_only(security: Security, keys: dict[str, str]) -> None:
+    guard = Guard(Limits(failures="3/hour"), security)
+    tries = [code(guard, None, "/rank") for _ in range(5)]
+    assert tries == ["UNAUTHENTICATED"] * 3 + ["RESOURCE_EXHAUSTED"] * 2
+    assert code(guard, None, "/rank", "10.0.0.2") == "UNAUTHENTICATED"
+    assert code(guard, keys["rank"], "/rank") == "OK"
+
+
+@pytest.mark.parametrize("path", ["/v1/models/m:predict", "/V1/Models/m:PREDICT"])
+def test_a_path_of_any_case_needs_the_same_role(
+    path: str, security: Security, keys: dict[str, str]
+) -> None:
+    guard = Guard(Limits(), security)
+    assert code(guard, keys["rank"], path) == "OK"
+    assert code(guard, keys["metrics"], path) == "PERMISSION_DENIED"
+
+
+def test_a_policy_of_the_audit_log_is_one_of_two() -> None:
+    with pytest.raises(ConfigError, match="audit_failure 'ignore': choose of refuse, report"):
+        Security(audit_failure="ignore")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import struct
 from typing import Any
 
@@ -138,3 +139,56 @@ def test_embeddings_have_to_be_finite(value: float) -> None:
     tokens[0, 1, 2, 3] = value
     assert check(tokens=tokens) == "input tokens: holds numbers that are not finite"
     assert check(price=np.array([[value]], np.float32)) is None
+
+
+def test_files_and_memory_of_a_request_are_bounded() -> None:
+    limits = Limits(request_files=2, request_megabytes=1)
+
+    def said(**tensors: Any) -> str | None:
+        arrays = {n: np.array(t, object) for n, t in tensors.items()}
+        try:
+            asyncio.run(PayloadCheck(limits)("rank_items", arrays))
+        except ServingError as error:
+            return error.message
+        return None
+
+    assert said(photo=[png(1, 1)] * 2) is None
+    assert said(photo=[png(1, 1)] * 3) == "3 files in one request; the most is 2"
+    # One text of which there are many is as many for TensorFlow.
+    assert said(items=[b"x" * 1000] * 900) is None
+    assert "would take 1 MiB of memory; the most is 1" in str(said(items=[b"x" * 1000] * 1100))
+
+
+def test_parts_of_messages_are_counted_before_they_are_parsed() -> None:
+    examples = b"\x0a\x00" * 2_000_000
+    assert "more than 8 parts" in str(check("tensorflow/serving/predict", inputs=[examples]))
+    features = field(1, b"")[:1] + b"\x80\x80\x80\x01" + b"\x0a\x00" * (1 << 20)
+    assert len(features) == 5 + 2**21
+    said = check("tensorflow/serving/regress", inputs=[features])
+    assert "more than 10,000 parts in one message" in str(said)
+
+
+def test_what_is_large_is_looked_through_off_the_event_loop() -> None:
+    """A loop goes on while megabytes of headers are walked."""
+    # A GIF of as many small blocks as may be, and texts by the million.
+    gif = b"GIF89a" + struct.pack("<HHBBB", 1, 1, 0, 0, 0) + b"\x21\xfe" + b"\x01a" * (1 << 23)
+
+    async def longest(tensors: dict[str, np.ndarray]) -> float:
+        loop, done, worst = asyncio.get_running_loop(), False, 0.0
+
+        async def probe() -> None:
+            nonlocal worst
+            while not done:
+                before = loop.time()
+                await asyncio.sleep(0.001)
+                worst = max(worst, loop.time() - before)
+
+        probing = asyncio.create_task(probe())
+        with contextlib.suppress(ServingError):
+            await PayloadCheck(Limits())("any", tensors)
+        done = True
+        await probing
+        return worst
+
+    for value in (np.array([gif], object), np.full([20_000, 40], b"text", object)):
+        assert asyncio.run(longest({"photo": value})) < 0.1

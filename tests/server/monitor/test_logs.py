@@ -6,6 +6,9 @@ import asyncio
 import io
 import json
 import logging
+import sys
+import threading
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -34,6 +37,7 @@ from mmrank.server.monitor.page import metrics_route
 def stream() -> Iterator[io.StringIO]:
     """Where the logs go, with the process's own logging put back afterwards."""
     root = logging.getLogger()
+    hooks = sys.excepthook, threading.excepthook, sys.unraisablehook
     names = ("mmrank", "uvicorn", "uvicorn.error", "uvicorn.access")
     loggers = [root, *map(logging.getLogger, names)]
     kept = [(g, g.handlers[:], g.level, g.propagate, g.disabled) for g in loggers]
@@ -41,6 +45,8 @@ def stream() -> Iterator[io.StringIO]:
     write_json("info", written)
     yield written
     structlog.reset_defaults()
+    logging.captureWarnings(False)
+    sys.excepthook, threading.excepthook, sys.unraisablehook = hooks
     for logger, handlers, level, propagate, disabled in kept:
         logger.handlers[:], logger.propagate, logger.disabled = handlers, propagate, disabled
         logger.setLevel(level)
@@ -137,3 +143,31 @@ def test_grpc_requests(stream: io.StringIO) -> None:
     assert (good["method"], good["status"], good["request_id"]) == ("/x/Say", "OK", "abc-2")
     assert bad["status"] == "INVALID_ARGUMENT"
     assert bad["request_id"] not in ("", "abc-2")
+
+
+def test_every_line_is_json_whatever_it_holds(stream: io.StringIO) -> None:
+    logging.getLogger("somewhere").warning("half a character \ud800, and %s", "two\nlines\u2028")
+    structlog.get_logger("mmrank").info("numbers", nan=float("nan"), key={1: {2, 3}})
+    warnings.warn("old ways", DeprecationWarning, stacklevel=1)
+    warnings.warn("other ways", UserWarning, stacklevel=1)
+
+    def fail() -> None:
+        raise ValueError("nobody foresaw it")
+
+    thread = threading.Thread(target=fail)
+    thread.start()
+    thread.join()
+    try:
+        fail()
+    except ValueError as error:
+        sys.excepthook(ValueError, error, error.__traceback__)
+    texts = stream.getvalue().split("\n")
+    assert texts.pop() == ""
+    read = [json.loads(text, parse_constant=pytest.fail) for text in texts]
+    events = [line["event"] for line in read]
+    assert events[0] == "half a character ?, and two\nlines\u2028"
+    assert read[1]["nan"] is None
+    assert any("other ways" in event for event in events)
+    assert "a thread failed" in events
+    assert "ended by an error" in events
+    assert all("nobody foresaw it" in json.dumps(line) for line in read[-2:])

@@ -121,8 +121,23 @@ def test_a_password_comes_from_the_environment_alone(
     assert fresh.get(["a"]).away
     monkeypatch.setenv(PASSWORD_VARIABLE, "secret")
     assert not stores(redis_server.address).of_model(MODEL, lookup).get(["a"]).away
-    with pytest.raises(ConfigError, match=PASSWORD_VARIABLE):
-        EmbeddingOptions(redis="redis://:secret@127.0.0.1:6379/0")
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "redis://:secret@127.0.0.1:6379/0",
+        "redis://127.0.0.1:6379/0?password=secret",
+        "unix:///run/redis.sock?db=1&PassWord=secret",
+        "unix:///run/redis.sock?password=",
+        "http://127.0.0.1/?password=secret",
+    ],
+)
+def test_an_address_holds_no_password(address: str) -> None:
+    with pytest.raises(ConfigError) as told:
+        EmbeddingOptions(redis=address)
+    assert "secret" not in str(told.value)
+    assert PASSWORD_VARIABLE in str(told.value) or "redis://HOST" in str(told.value)
 
 
 def test_vectors_that_are_replaced_show_after_a_while(redis_server: Any) -> None:

@@ -1,0 +1,120 @@
+"""One decoding process as the server sees it: asked, ended when it takes too long, begun anew."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import pathlib
+import subprocess
+import sys
+import threading
+import time
+
+import mmrank
+from mmrank.server.decoding.frames import Ended, Late, receive, send
+from mmrank.server.decoding.headers import MediaLimits
+from mmrank.serving.files import FileForm, FileProblem, TakenFile
+
+START_SECONDS = 120.0  # on a machine that is busy
+# A strip of pixels may be larger than its clip.
+MOST_RESULT = 1 << 28
+
+
+class DecodingProcess:
+    """A process that decodes, started when it is first needed. For one thread at a time.
+
+    Args:
+      limits: Bounds of each file.
+      most: Bytes of the largest file.
+      megabytes: Memory (MiB) that decoding may take.
+    """
+
+    def __init__(self, limits: MediaLimits, most: int, megabytes: float):
+        self._limits = dataclasses.asdict(limits)
+        self._arguments = (str(most), str(megabytes))
+        self._process: subprocess.Popen[bytes] | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def running(self) -> bool:
+        """Whether it is there."""
+        return self._process is not None and self._process.poll() is None
+
+    def start(self) -> None:
+        """Starts it, unless it runs; it is ready when this returns.
+
+        Raises:
+          Ended, Late: It cannot be started.
+        """
+        with self._lock:
+            if not self.running:
+                self.stop()
+                self._start()
+
+    def _start(self) -> None:
+        root = str(pathlib.Path(mmrank.__file__).resolve().parents[1])
+        paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "mmrank.server.decoding.worker", *self._arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            bufsize=0,
+            start_new_session=True,  # Ctrl-C is for the server
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), **ONE_THREAD},
+        )
+        try:
+            receive(self._stream(1), 0, time.monotonic() + START_SECONDS)
+        except (Ended, Late):
+            self.stop()
+            raise
+
+    def taken(self, data: bytes, form: FileForm, end: float) -> TakenFile:
+        """The file as the graph takes it.
+
+        Args:
+          data: Its bytes.
+          form: What is wanted of it.
+          end: When the work is ended, by `time.monotonic()`.
+
+        Raises:
+          FileProblem: It cannot be used, or ended the process.
+          Late: The time was over. The process is gone.
+        """
+        try:
+            self.start()
+            told = {"form": dataclasses.asdict(form), "limits": self._limits}
+            send(self._stream(0), told, data, end)
+            answer, result = receive(self._stream(1), MOST_RESULT, end)
+        except Late:
+            self.stop()
+            raise
+        except Ended:
+            self.stop()
+            raise FileProblem("its decoder failed") from None
+        if answer.get("problem") is not None:
+            raise FileProblem(str(answer["problem"])[:500])
+        return TakenFile(result)
+
+    def stop(self) -> None:
+        """Ends it at once."""
+        if self._process is None:
+            return
+        self._process.kill()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                with contextlib.suppress(OSError):
+                    pipe.close()
+        self._process = None
+
+    def _stream(self, number: int) -> int:
+        assert self._process is not None
+        pipe = (self._process.stdin, self._process.stdout)[number]
+        assert pipe is not None
+        return pipe.fileno()
+
+
+# A process decodes one file at a time; threads would take cores from those who rank.
+ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}

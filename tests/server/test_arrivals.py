@@ -1,0 +1,61 @@
+"""When a new folder has rested, and where the steps of loading run once they took too long."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import threading
+
+from mmrank.server.arrivals import LONGEST, Arrivals
+from mmrank.server.loading import Haste
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_folder_that_changes_does_not_rest() -> None:
+    clock = Clock()
+    arrivals = Arrivals(1.0, clock)
+    for size in range(5):  # a copy at work
+        assert not arrivals.rested(7, (1, size, 0))
+        clock.now += 5
+    assert not arrivals.rested(7, (2, 9, 0))
+    clock.now += 0.5
+    assert not arrivals.rested(7, (2, 9, 0))
+    clock.now += 0.5
+    assert arrivals.rested(7, (2, 9, 0))
+    assert not arrivals.rested(8, (2, 9, 0))  # another version
+
+
+def test_each_refusal_doubles_the_rest() -> None:
+    clock = Clock()
+    arrivals = Arrivals(1.0, clock)
+    for number in range(9):
+        arrivals.rested(7, (1, number, 0))
+        wait = min(LONGEST, 2.0**number)
+        clock.now += wait - 0.1
+        assert not arrivals.rested(7, (1, number, 0))
+        clock.now += 0.1
+        assert arrivals.rested(7, (1, number, 0))
+        arrivals.refused(7)
+    arrivals.loaded(7)
+    arrivals.rested(7, (1, 0, 0))
+    clock.now += 1
+    assert arrivals.rested(7, (1, 0, 0))
+
+
+def test_steps_that_waited_too_long_run_elsewhere() -> None:
+    clock = Clock()
+    with concurrent.futures.ThreadPoolExecutor(1, "hasty") as hasty:
+        run = Haste(hasty, 20.0, clock)
+        where = [run(lambda: threading.current_thread().name)]
+        clock.now += 19.9
+        where.append(run(lambda: threading.current_thread().name))
+        clock.now += 0.2
+        where.append(run(lambda: threading.current_thread().name))
+    assert where[:2] == [threading.current_thread().name] * 2
+    assert where[2].startswith("hasty")
