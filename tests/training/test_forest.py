@@ -243,7 +243,7 @@ def test_damaged_trees_are_told(trees: Run, tmp_path: pathlib.Path) -> None:
         ({"name": "trees", "trees": {"losses": []}}, "at least one of losses"),
         ({"name": "trees", "trees": {"depths": [17]}}, "give 1 to 10"),
         ({"name": "trees", "trees": {"rounds": 0}}, "rounds: 0; give 1 or more"),
-        ({"name": "hybrid", "trees": {"learning_rate": 0}}, "0 < rate <= 1"),
+        ({"name": "hybrid", "trees": {"learning_rate": 0}}, "above 0 and up to 1"),
     ],
 )
 def test_options_that_cannot_be_are_told(model: dict[str, Any], told: str) -> None:

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mmrank.build import build_loss
 from mmrank.config import ConfigError, Loss
 from mmrank.data.batches import Batches
 from mmrank.data.tables import DataError
 from mmrank.features import make_features
+from mmrank.goals import build_loss
 from mmrank.ranking.tasks import TaskSpec
 from mmrank.schema import Feature
 from mmrank.training.callbacks import State
