@@ -109,11 +109,9 @@ def numbers_shop(folder: pathlib.Path, kinds: list[str], low: float = 0.0) -> Da
 def test_plain_numbers_have_a_recipe(tmp_path: pathlib.Path) -> None:
     few = numbers_shop(tmp_path / "few", ["vector", "category"])
     config = default_config(few.schema, few)
-    assert (config.model.width, config.model.head.members, config.model.head.linear) == (
-        64,
-        8,
-        True,
-    )
+    head = config.model.head
+    assert (config.model.width, head.members, head.linear) == (64, 8, True)
+    assert config.model.name == "network"
     assert config.model.encoders["vector"]["quantiles"] == 200
     assert "number" not in config.model.encoders
     assert config.training.loss.lambda_weight is None
