@@ -186,8 +186,6 @@ def test_alone(shop: Dataset, tiny_config: Config, tmp_path: pathlib.Path) -> No
 @pytest.mark.parametrize(
     ("cross", "training", "message"),
     [
-        ({"sub_batch": 0}, {}, "model.cross.sub_batch: 0; give 1 or more"),
-        ({"rescore": 0}, {}, "model.cross.rescore: 0; give 1 or more"),
         ({"heads": 3}, {}, "128 hidden units are not a multiple of 3 heads"),
         ({"alone": True, "rescore": 9}, {}, "rescore needs a first score"),
         ({"alone": True}, {"tasks": {"click": Task()}}, "alone: works on grades"),
