@@ -13,6 +13,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from mmrank.collaborative.matrix import read_interactions
+from mmrank.data.checks import ADDED
 from mmrank.data.content import content_bags
 from mmrank.data.tables import DataError, Dataset
 from mmrank.data.validation import checked_dataset
@@ -136,7 +137,7 @@ def _of_users(args: argparse.Namespace, dataset: Dataset) -> np.ndarray:
     vectors[np.asarray(rows.sum(0)).ravel() == 0] = np.nan
     if args.lists is not None:
         histories, list_of = lists_rows(dataset, interactions)
-        lists = dataset.lists.drop(columns=["_item", "_split", "_time"], errors="ignore")
+        lists = dataset.lists.drop(columns=list(ADDED), errors="ignore")
         codes = encode_rows(model, histories)[list_of]
         _write(lists, codes, f"user_{args.column}", args.lists)
     return vectors

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from mmrank.data.checks import as_numbers
+from mmrank.data.checks import ADDED, as_numbers
 from mmrank.data.probes import PROBES
 from mmrank.data.tables import DataError, Dataset
 from mmrank.data.validation import checked_dataset
@@ -22,7 +22,6 @@ from mmrank.schema import PSEUDO, Feature, Reading, Schema, save_schema
 
 LISTS_FILE = "lists.parquet"
 OTHER = "judged"  # the link to the dataset that the lists are from
-ADDED = ("_item", "_split", "_time")
 EXAMPLE = """\
 example:
   python -m mmrank.pseudo_label --run runs/shop --out data/shop-more --confidence 0.9 --add 20

@@ -12,9 +12,8 @@ from mmrank.config import ConfigError
 from mmrank.encoders.quantiles import QuantilePlaces
 from mmrank.ranges import OneOf, Weight, Whole
 
-LIMIT = (
-    5.0  # deviations beyond which a value says no more: one absurd price must not drown the rest
-)
+# Deviations beyond which a value says no more: one absurd price must not drown the rest.
+LIMIT = 5.0
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from mmrank.encoders.portable.unicode import normalize_utf8
+from mmrank.encoders.portable.unicode import SPACES, normalize_utf8
 
 _MOST_BYTES = 4  # of a word for each token of a text; so few become one in no word that long
-_SPACE = r"[\s\p{Z}\x{1c}-\x{1f}\x{85}\v]+"
 # Python's `[^\s\p{L}\p{N}]+`, white space being a space by then.
 _WORD = r"'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^ \p{L}\p{N}]+"
 _NEVER = np.iinfo(np.int64).max
@@ -69,7 +68,7 @@ class BytePairTokens(tf.keras.layers.Layer):
 
     def call(self, inputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         texts = normalize_utf8(tf.strings.unicode_transcode(inputs, "UTF-8", "UTF-8"), "NFC")
-        texts = tf.strings.regex_replace(texts, _SPACE, " ")
+        texts = tf.strings.regex_replace(texts, SPACES, " ")
         if self.words.lowercase:
             texts = tf.strings.lower(texts, encoding="utf-8")
         spaced = tf.strings.regex_replace(texts, _WORD, r" \0 ")

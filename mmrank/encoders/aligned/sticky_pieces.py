@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 import tensorflow_text
 
+from mmrank.encoders.portable.unicode import SPACES
+
 _PUNCTUATION = r"[!-/:-@\[-`{-~]"  # of ASCII
-_SPACE = r"[\s\p{Z}\x{1c}-\x{1f}\x{85}\v]+"
 
 
 class StickyPieces(NamedTuple):
@@ -52,7 +53,7 @@ class StickyPieceTokens(tf.keras.layers.Layer):
         if self.words.lowercase:
             texts = tf.strings.lower(texts, encoding="utf-8")
         texts = tf.strings.regex_replace(texts, _PUNCTUATION, "")
-        texts = tf.strings.strip(tf.strings.regex_replace(texts, _SPACE, " "))
+        texts = tf.strings.strip(tf.strings.regex_replace(texts, SPACES, " "))
         cut = self.pieces.tokenize(texts)[:, : self.tokens - 1]
         end = tf.fill([tf.size(inputs), 1], self.words.end)
         ids = tf.concat([cut, end], 1).to_tensor(self.words.padding, shape=[None, self.tokens])

@@ -47,35 +47,34 @@ def photo_places(shape: PhotoShape) -> list[Place]:
     patch = (hidden, 3, shape.patch, shape.patch)
     embeddings = f"{at}.embeddings"
 
-    def layer(name: str) -> _Found:
-        return lambda model: model.get_layer(name)
-
     places = [
         Place(
             f"{embeddings}.patch_embedding.weight",
             patch,
-            lambda m: layer("patches")(m).kernel,
+            lambda m: _layer("patches")(m).kernel,
             (2, 3, 1, 0),
         ),
         Place(
             f"{embeddings}.position_embedding.weight",
             (shape.patches + int(clip), hidden),
-            lambda m: layer("patch_tokens")(m).positions,
+            lambda m: _layer("patch_tokens")(m).positions,
         ),
         *_blocks(stack, at),
-        *_norm(hidden, f"{at}.post_layernorm", layer("last_norm")),
+        *_norm(hidden, f"{at}.post_layernorm", _layer("last_norm")),
     ]
     if clip:
         return [
             *places,
             Place(
-                f"{embeddings}.class_embedding", (hidden,), lambda m: layer("patch_tokens")(m).first
+                f"{embeddings}.class_embedding",
+                (hidden,),
+                lambda m: _layer("patch_tokens")(m).first,
             ),
             # Misspelt so in every file.
-            *_norm(hidden, f"{at}.pre_layrnorm", layer("first_norm")),
-            *_dense("visual_projection", hidden, shape.width, layer("projection"), bias=False),
+            *_norm(hidden, f"{at}.pre_layrnorm", _layer("first_norm")),
+            *_dense("visual_projection", hidden, shape.width, _layer("projection"), bias=False),
         ]
-    pool, attention = layer("pooling"), f"{at}.head.attention"
+    pool, attention = _layer("pooling"), f"{at}.head.attention"
     for part, name in enumerate(("_query_dense", "_key_dense", "_value_dense")):
         places += [
             Place(
@@ -94,7 +93,7 @@ def photo_places(shape: PhotoShape) -> list[Place]:
         ]
     return [
         *places,
-        Place(f"{embeddings}.patch_embedding.bias", (hidden,), lambda m: layer("patches")(m).bias),
+        Place(f"{embeddings}.patch_embedding.bias", (hidden,), lambda m: _layer("patches")(m).bias),
         Place(f"{at}.head.probe", (1, 1, hidden), lambda m: pool(m).query),
         *_dense(f"{attention}.out_proj", hidden, hidden, lambda m: pool(m).attention._output_dense),
         *_norm(hidden, f"{at}.head.layernorm", lambda m: pool(m).norm),
@@ -120,8 +119,8 @@ def text_places(shape: TextShape) -> list[Place]:
             lambda m: m.get_layer("embeddings").position_embedding.position_embeddings,
         ),
         *_blocks(stack, at),
-        *_norm(hidden, f"{at}.final_layer_norm", lambda m: m.get_layer("last_norm")),
-        *_dense(head, hidden, shape.width, lambda m: m.get_layer("projection"), bias=not clip),
+        *_norm(hidden, f"{at}.final_layer_norm", _layer("last_norm")),
+        *_dense(head, hidden, shape.width, _layer("projection"), bias=not clip),
     ]
 
 
@@ -174,6 +173,11 @@ def copy_weights(
         variable.assign(values.reshape(variable.shape))
 
 
+def _layer(name: str) -> _Found:
+    """Finds a layer by its name."""
+    return lambda model: model.get_layer(name)
+
+
 def _part(start: _Found, *names: str) -> _Found:
     """Finds what is reached from what `start` finds, attribute by attribute."""
     return lambda model: functools.reduce(getattr, names, start(model))
@@ -187,17 +191,14 @@ def _blocks(stack: Stack, at: str) -> list[Place]:
     hidden, places = stack.hidden, []
     for i in range(stack.layers):
         own = f"{at}.encoder.layers.{i}"
-
-        def part(*names: str, block: str = block_name(i)) -> _Found:
-            return lambda model: functools.reduce(getattr, names, model.get_layer(block))
-
+        block = _layer(block_name(i))
         for theirs, ours in (("q", "query"), ("k", "key"), ("v", "value"), ("out", "output")):
-            dense = part("attention", f"_{ours}_dense")
+            dense = _part(block, "attention", f"_{ours}_dense")
             places += _dense(f"{own}.self_attn.{theirs}_proj", hidden, hidden, dense)
-        places += _norm(hidden, f"{own}.layer_norm1", part("attention_norm"))
-        places += _norm(hidden, f"{own}.layer_norm2", part("dense_norm"))
-        places += _dense(f"{own}.mlp.fc1", hidden, stack.intermediate, part("between"))
-        places += _dense(f"{own}.mlp.fc2", stack.intermediate, hidden, part("last"))
+        places += _norm(hidden, f"{own}.layer_norm1", _part(block, "attention_norm"))
+        places += _norm(hidden, f"{own}.layer_norm2", _part(block, "dense_norm"))
+        places += _dense(f"{own}.mlp.fc1", hidden, stack.intermediate, _part(block, "between"))
+        places += _dense(f"{own}.mlp.fc2", stack.intermediate, hidden, _part(block, "last"))
     return places
 
 

@@ -9,6 +9,8 @@ from mmrank.encoders.portable.tables import SHIFT, Spelling, composition, foldin
 # Marks on one character beyond which they are left as they stand (30 is Unicode's own limit for
 # streams), so that nothing a client sends takes long.
 MOST_MARKS = 32
+# Runs of what Python's `\s` takes for white space, as RE2 writes it.
+SPACES = r"[\s\p{Z}\x{1c}-\x{1f}\x{85}\v]+"
 _ASCII = r"[\x00-\x7f]*"
 
 
