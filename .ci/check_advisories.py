@@ -141,7 +141,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--installed", action="store_true", help="also what is installed here")
     args = parser.parse_args(argv)
     date, advisories = read_advisories(CI / "advisories.yaml")
-    # Told, and no failure: what passed yesterday does not fail today without a change.
+    # A warning, not a failure: what passed yesterday does not fail today without a change.
     for line in outdated(date, datetime.date.today()):
         print(f"warning: {line}")
     found = admitted(requirements(CI.parent / "setup.cfg"), advisories)

@@ -28,13 +28,12 @@ EXAMPLE = """\
 example:
   python -m mmrank.codes --data data/shop --of items --method vae --out data/shop-codes.parquet
 
-Learns an autoencoder without labels and writes the catalogue with one column more: item vectors.
-  --of items  over the words of each item (texts, tags, categories, numbers): an item's own code.
-              New items have one too.
-  --of users  over the items that each shopper met in training: what shoppers say of an item. Items
-              without an event have none.
-With --lists (of users alone) the lists are written too, each with the code of its shopper from the
-events strictly before the list's time. What to write into schema.yaml is printed at the end.
+Trains an autoencoder without labels and writes the catalogue with one more column: item vectors.
+  --of items  reads the words of each item (texts, tags, categories, numbers). New items get a
+              code too.
+  --of users  reads the items of each user's training events. Items without an event get no code.
+With --lists (only for --of users) the lists are written too, each with the code of its user from
+the events strictly before the list's time. At the end the lines for schema.yaml are printed.
 """
 
 
@@ -53,24 +52,47 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     path = pathlib.Path
-    parser.add_argument("--data", required=True, type=path, metavar="DIR")
-    parser.add_argument("--of", required=True, choices=("items", "users"))
-    parser.add_argument("--method", default="vae", choices=METHODS, help="(default: %(default)s)")
-    parser.add_argument("--out", required=True, type=path, metavar="FILE", help="a .parquet file")
-    parser.add_argument("--lists", type=path, metavar="FILE", help="also the lists, a .parquet")
-    parser.add_argument("--column", default="code", help="the new column (default: %(default)s)")
     parser.add_argument(
-        "--width", type=_positive, default=32, help="numbers of a code (default: 32)"
+        "--data", required=True, type=path, metavar="DIR", help="folder of a prepared dataset"
     )
-    parser.add_argument("--hidden", type=_positive, default=256, help="hidden layer (default: 256)")
-    parser.add_argument("--epochs", type=_positive, default=50, help="passes (default: 50)")
+    parser.add_argument(
+        "--of", required=True, choices=("items", "users"), help="what codes are learned from"
+    )
+    parser.add_argument(
+        "--method",
+        default="vae",
+        choices=METHODS,
+        help="the autoencoder: plain or variational (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--out",
+        required=True,
+        type=path,
+        metavar="FILE",
+        help="the catalogue with codes, a .parquet file",
+    )
+    parser.add_argument(
+        "--lists", type=path, metavar="FILE", help="also write the lists, a .parquet file"
+    )
+    parser.add_argument(
+        "--column", default="code", help="name of the new column (default: %(default)s)"
+    )
+    parser.add_argument("--width", type=_positive, default=32, help="width of a code (default: 32)")
+    parser.add_argument(
+        "--hidden", type=_positive, default=256, help="width of the hidden layer (default: 256)"
+    )
+    parser.add_argument(
+        "--epochs", type=_positive, default=50, help="passes over the rows (default: 50)"
+    )
     parser.add_argument(
         "--beta",
         type=float,
         default=0.2,
         help="weight of the prior in a vae (default: %(default)s)",
     )
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--seed", type=int, default=0, help="seed of weights and order (default: %(default)s)"
+    )
     parser.add_argument("--force", action="store_true", help="replace existing files")
     return parser
 
@@ -89,12 +111,12 @@ def _run(args: argparse.Namespace) -> None:
             raise DataError(f"{flag} {file}: name a file that ends with .parquet")
         check_target(flag, file, args.force)
     if args.lists is not None and args.of != "users":
-        raise DataError("--lists are written with --of users alone")
+        raise DataError("--lists needs --of users")
     if not 0 <= args.beta < np.inf:
-        raise DataError(f"--beta {args.beta:g}: name a number of 0 or more")
+        raise DataError(f"--beta {args.beta:g}: must be at least 0")
     dataset = checked_dataset(args.data, training=False, graded=False)
     if args.column in dataset.catalog or f"user_{args.column}" in dataset.lists:
-        raise DataError(f"--column {args.column}: there is such a column; name another one")
+        raise DataError(f"--column {args.column}: this column exists; name another one")
     if args.of == "items":
         rows, _ = content_bags(dataset)
         vectors = _codes(args, rows)
@@ -122,12 +144,12 @@ def _codes(args: argparse.Namespace, rows: sp.csr_matrix) -> np.ndarray:
 
 
 def _of_users(args: argparse.Namespace, dataset: Dataset) -> np.ndarray:
-    """Vectors of items [items, D], NaN for one that no shopper met; the lists are written here."""
+    """Vectors of items [items, D], NaN for an item that no user met; also writes the lists."""
     from mmrank.pretrain.fit import column_vectors, encode_rows
-    from mmrank.pretrain.shoppers import lists_rows, training_rows
+    from mmrank.pretrain.users import lists_rows, training_rows
 
     if dataset.events is None:
-        raise DataError(f"{args.data}: no events table, so shoppers met nothing; use --of items")
+        raise DataError(f"{args.data}: no events table, which --of users needs; use --of items")
     interactions = read_interactions(dataset, {})
     rows = training_rows(dataset, interactions)
     if rows.nnz == 0:
@@ -144,7 +166,7 @@ def _of_users(args: argparse.Namespace, dataset: Dataset) -> np.ndarray:
 
 
 def _trained(args: argparse.Namespace, rows: sp.csr_matrix) -> Model:
-    # TensorFlow takes seconds to import, so wrong input is told before.
+    # TensorFlow takes seconds to import, so wrong input is reported before.
     import tensorflow as tf
 
     from mmrank.pretrain.autoencoder import Autoencoder

@@ -5,22 +5,28 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import logging
 import pathlib
 import tempfile
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from mmrank.config import NETWORK, TEACHER_FILE, Config, ConfigError, Loss, load_config
-from mmrank.data.tables import DataError, Dataset
+from mmrank.config import (
+    METRICS_FILE,
+    NETWORK,
+    TEACHER_FILE,
+    Config,
+    ConfigError,
+    Loss,
+    load_config,
+)
+from mmrank.data.run_state import check_run_folder
+from mmrank.data.tables import Dataset
 from mmrank.data.validation import checked_dataset
 from mmrank.outputs import exit_code, log_progress, refuse_filled, write_whole
 
 if TYPE_CHECKING:
-    from mmrank.build import Run
+    from mmrank.trained_run import Run
 
-METRICS_FILE = "metrics.json"
-logger = logging.getLogger("mmrank.distill")
 
 EXAMPLE = """\
 example:
@@ -28,10 +34,11 @@ example:
   python -m mmrank.distill --run runs/shop --config runs/shop/config.yaml --out runs/small \\
       --set model.width=16 --set 'model.head.hidden=[32]' --temperature 2 --share 0.8
 
-The teacher, a trained run, scores the training lists; a ranker of the config learns to give their
-candidates the same chances, by cross entropy over each list, in place of the config's loss. RUN is
-what `mmrank.train` makes. The table compares both; a student that loses more than --max-loss of the
-teacher's NDCG@10 on the validation lists is not exported.
+The teacher, a trained run, scores the training lists. The student, a ranker that the config
+describes, learns to give the candidates the same probabilities, by cross-entropy over each list
+instead of the config's loss. RUN has the same files as a run of `mmrank.train`. The table compares
+both. The student is not exported if it loses more than --max-loss of the teacher's NDCG@10 on the
+validation lists.
 """
 
 
@@ -40,7 +47,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     log_progress()
     return exit_code(
-        lambda: _run(args), "a finished epoch is kept: the same command with --resume goes on"
+        lambda: _run(args),
+        "finished epochs are kept; run the command with --resume to continue",
     )
 
 
@@ -56,114 +64,117 @@ def _parser() -> argparse.ArgumentParser:
         "--run", required=True, type=path, metavar="TEACHER", help="folder of a trained run"
     )
     parser.add_argument(
-        "--config", required=True, type=path, metavar="FILE", help="the small ranker"
+        "--config", required=True, type=path, metavar="FILE", help="config of the small ranker"
     )
     parser.add_argument(
-        "--out", required=True, type=path, metavar="RUN", help="new folder of the small run"
+        "--out", required=True, type=path, metavar="RUN", help="new folder for the small run"
     )
     parser.add_argument(
-        "--set", action="append", default=[], metavar="A.B=C", help="override a value of the config"
+        "--set", action="append", default=[], metavar="A.B=C", help="override a config value"
     )
     parser.add_argument("--data", type=path, metavar="DIR", help="dataset (default: the teacher's)")
     parser.add_argument(
         "--temperature",
         type=float,
         default=1.0,
-        help="what the teacher's scores are divided by; above 1 its opinion spreads over more "
-        "candidates (default: %(default)s)",
+        help="the teacher's scores are divided by it; values above 1 spread its probabilities "
+        "over more candidates (default: %(default)s)",
     )
     parser.add_argument(
         "--share",
         type=float,
         default=1.0,
-        help="of the teacher in the labels, the rest is the grades' (default: %(default)s)",
+        help="share of the teacher in the labels; the grades have the rest (default: %(default)s)",
     )
     parser.add_argument(
         "--max-loss",
         type=float,
         default=0.01,
         metavar="SHARE",
-        help="of the teacher's NDCG@10 on the validation lists that may be lost (default: "
+        help="share of the teacher's NDCG@10 on the validation lists that may be lost (default: "
         "%(default)s)",
     )
-    parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    parser.add_argument("--resume", action="store_true", help="continue the run in --out")
     return parser
 
 
 def _run(args: argparse.Namespace) -> None:
     config = _config(args)
-    if not args.run.is_dir():
-        raise DataError(f"{args.run}: no such folder; train a run with `python -m mmrank.train`")
+    check_run_folder(args.run)
     _check_out(args)
 
-    from mmrank.build import load_run
-    from mmrank.config_checks import check_config
+    from mmrank.job import check_data, check_job
+    from mmrank.trained_run import load_run
     from mmrank.training.loop import train_run
-    from mmrank.training.taught import TaughtLists
+    from mmrank.training.taught import taught
 
-    check_config(config)
     teacher = load_run(args.run)
     folder = teacher.data if args.data is None else args.data
-    dataset = checked_dataset(folder)
-    train = dataset.rows("train")
-    logger.info("the teacher scores %s training candidates", f"{len(train):,}")
-    lists = TaughtLists(dataset, teacher.score(dataset, train), args.temperature, args.share)
+    dataset = checked_dataset(folder, read=teacher.fitted.read)
+    # The table compares the student with its teacher only, so nothing else has to be installed.
+    compared = dataclasses.replace(config.evaluation, baselines=(), without=())
+    check_job(dataclasses.replace(config, evaluation=compared), dataset.schema)
+    check_data(config, dataset)
+    lists = taught(teacher, dataset, args.temperature, args.share)
     lists.check(config)
     args.out.mkdir(parents=True, exist_ok=True)
-    write_whole(args.out / TEACHER_FILE, json.dumps(_told(args), indent=1) + "\n")
+    write_whole(args.out / TEACHER_FILE, json.dumps(_origin(args), indent=1) + "\n")
     student = train_run(config, dataset, args.out, args.resume, lists=lists)
     _evaluate(student, teacher, dataset)
     _export(student, teacher, dataset, args.max_loss)
 
 
 def _config(args: argparse.Namespace) -> Config:
-    """The student's config, which learns a teacher's opinion and nothing else."""
+    """The student's config; its loss is the default, since it only learns the teacher's scores."""
     if not 0 < args.temperature < float("inf"):
-        raise ConfigError(f"--temperature {args.temperature:g}: give a number above 0")
+        raise ConfigError(f"--temperature {args.temperature:g}: must be above 0")
     if not 0 < args.share <= 1:
-        raise ConfigError(f"--share {args.share:g}: give a share above 0 and up to 1")
+        raise ConfigError(f"--share {args.share:g}: must be above 0 and at most 1")
     if not 0 <= args.max_loss < 1:
-        raise ConfigError(f"--max-loss {args.max_loss:g}: give a share from 0 to below 1")
+        raise ConfigError(f"--max-loss {args.max_loss:g}: must be at least 0 and below 1")
     config = load_config(args.config, args.set)
     if config.data.records is not None:
-        raise ConfigError(f"{args.config}: data.records: a teacher scores tables; leave it out")
+        raise ConfigError(f"{args.config}: data.records: a teacher scores tables; remove it")
     if config.training.strategy == "multi_worker":
         raise ConfigError(f"{args.config}: training.strategy: a student is trained on one host")
     if config.model.name != NETWORK:
         raise ConfigError(
-            f"{args.config}: model.name: a student is a network; trees would learn the grades"
+            f"{args.config}: model.name: a student must be a network; trees would learn the grades"
         )
     return dataclasses.replace(config, training=dataclasses.replace(config.training, loss=Loss()))
 
 
-def _told(args: argparse.Namespace) -> dict[str, str | float]:
-    """What the run learns from, as it is kept with it."""
+def _origin(args: argparse.Namespace) -> dict[str, str | float]:
+    """The origin of the labels, as it is stored with the run."""
     return {"run": str(args.run.resolve()), "temperature": args.temperature, "share": args.share}
 
 
 def _check_out(args: argparse.Namespace) -> None:
-    """Nothing, if the run is new or was begun with the same teacher."""
+    """Raises an error unless the run is new or was begun with the same teacher."""
     if not args.resume:
         refuse_filled(args.out)
         return
     file = args.out / TEACHER_FILE
     if not file.is_file():
-        raise ConfigError(f"{args.out}: no run of mmrank.distill; leave --resume out")
+        raise ConfigError(f"{args.out}: is not a run of mmrank.distill; omit --resume")
     begun = json.loads(file.read_text(encoding="utf-8"))
-    if begun != _told(args):
+    if begun != _origin(args):
         was = ", ".join(f"{n} {v}" for n, v in begun.items())
-        raise ConfigError(f"{args.out}: was begun with {was}; resume it with the same")
+        raise ConfigError(f"{args.out}: was started with {was}; resume it with the same values")
 
 
 def _evaluate(student: Run, teacher: Run, dataset: Dataset) -> None:
-    """Prints how both rank the lists that the config reports, and keeps it with the run."""
+    """Prints the metrics of both on the lists that the config reports; stores them with the run.
+
+    Without such lists there is no table; `check_data` has warned of it.
+    """
     from mmrank.evaluation.offline import evaluate_scores
     from mmrank.evaluation.tasks import ranking_label
 
     chosen = student.config.evaluation
     rows = dataset.rows(chosen.split)
     if rows.empty:
-        raise DataError(f"{dataset.folder}: the split {chosen.split!r} has no list")
+        return
     table = evaluate_scores(
         dataset,
         rows,
@@ -179,7 +190,7 @@ def _evaluate(student: Run, teacher: Run, dataset: Dataset) -> None:
 
 
 def _export(student: Run, teacher: Run, dataset: Dataset, max_loss: float) -> None:
-    """Prints what both take and how they rank the validation lists; exports the student."""
+    """Prints cost and validation quality of both; exports the student if it is good enough."""
     from mmrank.compression.report import CompressionRefused, as_table, check_loss, qualities
     from mmrank.evaluation.tasks import ranking_label
     from mmrank.serving.export import export_run

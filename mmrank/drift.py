@@ -1,4 +1,4 @@
-"""Command line: whether lists or a server's requests look like an export's training data."""
+"""Command line: compares lists or a server's requests with an export's training data."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ EXAMPLE = f"""examples:
   python -m mmrank.drift --model runs/quickstart-1/export --data data/this-week --split all
   python -m mmrank.drift --model runs/quickstart-1/export --server http://127.0.0.1:8501
 
-Prints the population stability index of every feature, the largest first, and ends with 1 if one
-is above its limit. --server reads the counts of all requests since the server started; the key of
-a server that asks for one is read from {KEY}.
+Prints the population stability index of every feature, the largest first. The exit code is 1 if
+one is above its limit. --server reads the counts of all requests since the server started; if the
+server needs an API key, it is read from {KEY}.
 """
 
 
@@ -55,13 +55,13 @@ def _run(args: argparse.Namespace) -> int:
         counts = _of_server(reference, args.server)
     shifts = compare(reference, counts, limits.limit, args.least)
     if not shifts:
-        raise InputError("there is nothing to compare: not one value of a watched feature")
+        raise InputError("nothing to compare: no watched feature has a value")
     print(table(shifts))
     return DRIFTED if any(s.drifted for s in shifts) else 0
 
 
 def _reference(model: pathlib.Path) -> Reference:
-    """The training data's spread in an export, or in the newest of a folder of them."""
+    """The training data's distribution in an export, or in the newest export of a folder."""
     if not model.is_dir():
         raise InputError(f"--model: {model}: no such folder")
     numbered = [version_folder(model, n) for n in versions(model)[-1:]]
@@ -70,13 +70,13 @@ def _reference(model: pathlib.Path) -> Reference:
         if found is not None:
             return found
     raise InputError(
-        f"--model: {model}: no {FILE} in an export there; export the run anew with "
-        "`python -m mmrank.export --run RUN`"
+        f"--model: {model}: no {FILE} in an export there; export the run again with `python -m "
+        "mmrank.export --run RUN`"
     )
 
 
 def _limits(given: Sequence[str], reference: Reference) -> Drift:
-    """The limits, from texts such as 0.2 and price=0.4."""
+    """The limits, parsed from texts such as 0.2 and price=0.4."""
     known = {b.feature for b in reference.bins}
     threshold, features = Drift().threshold, {}
     for text in given:
@@ -90,7 +90,7 @@ def _limits(given: Sequence[str], reference: Reference) -> Drift:
         elif name in known:
             features[name] = value
         else:
-            raise ConfigError(f"--limit: no feature {name!r}{did_you_mean(name, known)}")
+            raise ConfigError(f"--limit: unknown feature {name!r}{did_you_mean(name, known)}")
     return Drift(threshold=threshold, features=features)
 
 
@@ -172,7 +172,7 @@ def _parser() -> argparse.ArgumentParser:
         type=pathlib.Path,
         required=True,
         metavar="DIR",
-        help="an export, or the folder of the numbered ones",
+        help="an export, or the folder of the numbered exports",
     )
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument(
@@ -180,18 +180,24 @@ def _parser() -> argparse.ArgumentParser:
     )
     source.add_argument("--server", metavar="URL", help="address of a running mmrank.serve")
     parser.add_argument(
-        "--split", default="all", choices=("train", "valid", "test", "all"), help="lists of --data"
+        "--split",
+        default="all",
+        choices=("train", "valid", "test", "all"),
+        help="the lists of --data to read (default: %(default)s)",
     )
     parser.add_argument(
         "--limit",
         action="append",
         default=[],
         metavar="[FEATURE=]PSI",
-        help=f"index above which a feature drifted, for all (default {Drift().threshold}) or for "
-        "one; repeatable",
+        help="index above which a feature has drifted, for all features (default: "
+        f"{Drift().threshold}) or for one; may be repeated",
     )
     parser.add_argument(
-        "--least", type=int, default=300, help="values below which none is judged (default 300)"
+        "--least",
+        type=int,
+        default=300,
+        help="fewest values for which a feature is judged (default: %(default)s)",
     )
     return parser
 

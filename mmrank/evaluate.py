@@ -14,14 +14,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mmrank.data.run_state import changed_tables
-from mmrank.data.tables import SPLITS, DataError, Dataset, load_dataset
+from mmrank.data.run_state import changed_tables, check_run_folder
+from mmrank.data.splits import SPLITS
+from mmrank.data.tables import DataError, Dataset, load_dataset
 from mmrank.data.validation import checked_dataset
 from mmrank.evaluation.baselines import BASELINES
 from mmrank.evaluation.classify import Classification, classify
 from mmrank.evaluation.compared import (
-    LEARNING,
+    DENSE,
     PEERS,
+    any_learns,
     check_compared,
     compared_scores,
     known_names,
@@ -44,7 +46,7 @@ from mmrank.outputs import (
 if TYPE_CHECKING:
     import pandas as pd
 
-    from mmrank.build import Run
+    from mmrank.trained_run import Run
 
 BEST = "best"
 EXAMPLE = """example:
@@ -54,10 +56,10 @@ EXAMPLE = """example:
   python -m mmrank.evaluate --run runs/fashion --metrics ndcg@10,f1@3 --threshold best --plot a.png
 
 Prints NDCG, MRR, MAP, accuracy, precision, recall, F1 and ROC-AUC with bootstrap intervals, a
-paired test against every baseline (also corrected by Holm for their number), what each costs, the
-slices that the data knows and what each feature weighs; of a run with tasks also ROC-AUC, log-loss
-and calibration error of each. All candidates together make ROC and precision-recall curves. --data
-may be a catalogue the model never saw.
+paired test against every baseline (also with Holm's correction for their number), the cost of each,
+the slices that the data allows and the weight of each feature. For a run with tasks it also prints
+the ROC-AUC, log-loss and calibration error of each task. ROC and precision-recall curves are drawn
+over all candidates. --data may be a catalogue that the model never saw.
 """
 
 
@@ -74,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 @dataclasses.dataclass(frozen=True)
 class _Job:
-    """What the arguments name, loaded."""
+    """The run, the dataset and the options that the arguments name, loaded."""
 
     run: Run
     folder: pathlib.Path
@@ -91,7 +93,7 @@ class _Job:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m mmrank.evaluate",
-        description="Measures a trained run against baselines.",
+        description="Compares a trained run with baselines.",
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -103,22 +105,22 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--baselines",
         default=",".join(BASELINES),
-        help="names joined by commas, or '' for none (default: %(default)s), of "
+        help="comma-separated names, or '' for none (default: %(default)s); known: "
         f"{', '.join(known_names())}; {', '.join(PEERS)} are trained on the train lists and tuned "
-        "on the valid ones",
+        "on the valid lists",
     )
     parser.add_argument(
         "--trials",
         type=int,
         metavar="N",
-        help="settings of each peer that are tried (default: as in the run's config)",
+        help="number of settings to try for each peer (default: as in the run's config)",
     )
     parser.add_argument(
         "--dense",
         type=pathlib.Path,
         metavar="FOLDER",
-        help="TF-Hub text encoder of the baseline dense (default: as in the run's config, else "
-        "the run's own)",
+        help="TF-Hub text encoder for the baseline dense (default: as in the run's config, or "
+        "else the run's own)",
     )
     parser.add_argument(
         "--drop",
@@ -139,34 +141,34 @@ def _parser() -> argparse.ArgumentParser:
         "--no-relevant",
         default="skip",
         choices=CONVENTIONS,
-        help="how lists without a relevant item count (default: %(default)s)",
+        help="how to count lists without a relevant item (default: %(default)s)",
     )
     parser.add_argument(
         "--relevant-grade",
         type=float,
         metavar="GRADE",
-        help="the lowest grade that is relevant to all metrics but NDCG (default: as in the run's "
-        "config)",
+        help="lowest grade that counts as relevant in all metrics but NDCG (default: as in the "
+        "run's config)",
     )
     parser.add_argument(
         "--metrics",
         default=",".join(DEFAULT_METRICS),
-        help=f"of {', '.join(METRICS)}, each with @k or without, joined by commas (default: "
+        help=f"comma-separated, of {', '.join(METRICS)}, each with or without @k (default: "
         "%(default)s)",
     )
     parser.add_argument(
         "--threshold",
         metavar="SCORE",
-        help="also take candidates from this score of the model on as relevant, and tell accuracy, "
-        "precision, recall and F1; 'best' for the highest F1 on the valid lists",
+        help="also report accuracy, precision, recall and F1 with candidates of at least this "
+        "score taken as relevant; 'best' is the score with the highest F1 on the valid lists",
     )
     parser.add_argument(
         "--order",
         metavar="FORMULA",
-        help="how the run's tasks make one score, such as 'click^0.3 * purchase^0.7' (default: the "
-        "config's model.order)",
+        help="formula that combines the tasks into one score, such as "
+        "'click^0.3 * purchase^0.7' (default: model.order of the config)",
     )
-    parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="also write the figures")
+    parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="write figures as JSON")
     parser.add_argument(
         "--plot",
         type=pathlib.Path,
@@ -180,16 +182,16 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _prepare(args: argparse.Namespace) -> _Job:
-    # What is quick to check is checked before TensorFlow is loaded, which takes seconds.
+    # Cheap checks come before TensorFlow is loaded, which takes seconds.
     baselines = [name.strip() for name in args.baselines.split(",") if name.strip()]
     try:
         check_compared(baselines)
     except ValueError as error:
         raise DataError(f"--baselines: {error}") from error
     if args.trials is not None and args.trials < 1:
-        raise DataError(f"--trials {args.trials}: a peer is tuned by 1 or more")
+        raise DataError(f"--trials {args.trials}: must be at least 1")
     if args.relevant_grade is not None and not 0 < args.relevant_grade < math.inf:
-        raise DataError(f"--relevant-grade {args.relevant_grade:g}: name a grade above 0")
+        raise DataError(f"--relevant-grade {args.relevant_grade:g}: must be above 0")
     if args.json is not None:
         check_target("--json", args.json, args.force)
     if args.plot is not None:
@@ -204,10 +206,9 @@ def _prepare(args: argparse.Namespace) -> _Job:
         raise DataError(f"--metrics: {error}") from error
     threshold = _threshold(args.threshold)
     for folder in (args.run, *args.against):
-        if not folder.is_dir():
-            raise DataError(f"{folder}: no such folder; train a run with `python -m mmrank.train`")
+        check_run_folder(folder)
 
-    from mmrank.build import load_run
+    from mmrank.trained_run import load_run
 
     run = load_run(args.run)
     if args.order is not None:
@@ -215,24 +216,25 @@ def _prepare(args: argparse.Namespace) -> _Job:
     for name in args.drop:
         if name not in run.features:
             known = ", ".join(run.features)
-            raise DataError(f"--drop: the run has no feature {name!r}; known: {known}")
+            raise DataError(f"--drop: unknown feature {name!r}; known: {known}")
     folder = run.data if args.data is None else args.data
     if args.data is None and not folder.is_dir():
-        raise DataError(f"{folder}: the run's dataset is gone; name one with --data")
-    dataset = checked_dataset(folder, training=False)
+        raise DataError(f"{folder}: the run's dataset does not exist; give one with --data")
+    others = {f"run {other.name}": load_run(other) for other in args.against}
+    read = {f.name: f for r in (run, *others.values()) for f in r.fitted.read}
+    dataset = checked_dataset(folder, training=False, read=[*read.values()])
     changed: tuple[str, ...] = ()
     if args.data is None:
         changed = changed_tables(run.tables, folder, dataset.schema)
     if changed:
-        _say(
+        _print_step(
             f"warning: {folder}: {', '.join(changed)} changed since {args.run} was trained; these "
-            "are figures of what stands there now. Put the old ones back for those of its training"
+            "figures are for the changed data. Restore the old files for figures on the old data"
         )
     rows = dataset.rows(args.split)
     if len(rows) == 0:
-        raise DataError(f"{folder}: the split {args.split!r} has no rows; choose another --split")
+        raise DataError(f"{folder}: the split {args.split!r} has no rows; use another --split")
 
-    others = {f"run {other.name}": load_run(other) for other in args.against}
     drop = list(dict.fromkeys(args.drop))
     return _Job(run, folder, dataset, rows, baselines, drop, others, metrics, threshold, changed)
 
@@ -241,7 +243,7 @@ def _threshold(given: str | None) -> float | str | None:
     """A score, `BEST` or None.
 
     Raises:
-      DataError: It is neither a finite number nor `BEST`.
+      DataError: The text is neither a finite number nor `BEST`.
     """
     if given in (None, BEST):
         return given
@@ -250,11 +252,12 @@ def _threshold(given: str | None) -> float | str | None:
     except ValueError:
         score = math.nan
     if not math.isfinite(score):
-        raise DataError(f"--threshold {given}: name a score or {BEST!r}")
+        raise DataError(f"--threshold {given}: must be a score or {BEST!r}")
     return score
 
 
 def _run(args: argparse.Namespace, job: _Job) -> int:
+    from mmrank.evaluation.dense import check_dense
     from mmrank.evaluation.tasks import classify_tasks, ranking_label, report_tasks
 
     relevant = args.relevant_grade
@@ -262,32 +265,33 @@ def _run(args: argparse.Namespace, job: _Job) -> int:
         relevant = job.run.config.evaluation.relevant_grade
     label = ranking_label(job.dataset, job.run.config)
     thresholds = _thresholds(job, label, relevant)
+    settings = job.run.config.evaluation
+    dense = args.dense or (settings.dense and pathlib.Path(settings.dense)) or None
+    if DENSE in job.baselines:
+        check_dense(job.run.fitted, dense)
     began = time.monotonic()
     scores = {"model": _model_scores(job)}
     costs = {"model": run_cost(job.run, time.monotonic() - began)}
     if job.drop:
         name = f"without {', '.join(job.drop)}"
-        _say(f"scoring {name}")
+        _print_step(f"scoring {name}")
         scores[name] = job.run.score(job.dataset, job.rows, drop=job.drop)
     for name, other in job.against.items():
-        _say(f"scoring {name}")
+        _print_step(f"scoring {name}")
         scores[name] = other.score(job.dataset, job.rows)
-    _say(f"scoring with baselines: {', '.join(job.baselines) or 'none'}")
-    settings = job.run.config.evaluation
-    dense = args.dense or (settings.dense and pathlib.Path(settings.dense)) or None
+    _print_step(f"scoring with baselines: {', '.join(job.baselines) or 'none'}")
     compared = compared_scores(
         job.run,
         job.dataset,
         job.rows,
         job.baselines,
-        label=label,
         trials=args.trials or settings.peer_trials,
         seed=job.run.config.seed,
         dense=dense,
         learned=_learned(job),
     )
     scores |= compared.scores
-    _say("metrics, intervals and slices")
+    _print_step("metrics, intervals and slices")
     report = evaluate_scores(
         job.dataset,
         job.rows,
@@ -311,8 +315,8 @@ def _run(args: argparse.Namespace, job: _Job) -> int:
     if args.plot is not None:
         with whole_file(args.plot) as partial:
             plot_curves(partial, classes)
-        _say(f"wrote {args.plot}")
-    _say("what each feature weighs")
+        _print_step(f"wrote {args.plot}")
+    _print_step("weight of each feature")
     weights = modality_weights(job.run, job.dataset, job.rows)
     print(weights_table(weights))
     if args.json is not None:
@@ -328,57 +332,57 @@ def _run(args: argparse.Namespace, job: _Job) -> int:
         }
         text = json.dumps(about | report.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
         write_whole(args.json, text + "\n")
-        _say(f"wrote {args.json}")
+        _print_step(f"wrote {args.json}")
     return 0
 
 
 def _thresholds(job: _Job, label: str, relevant: float) -> dict[str, float]:
-    """The threshold of the model's score; nothing without one.
+    """The threshold of the model's score; empty if none is requested.
 
     Raises:
-      DataError: The best one is asked for, and no valid list has a relevant item.
+      DataError: The best threshold is requested, and no valid list has a relevant item.
     """
     if job.threshold is None:
         return {}
     if job.threshold != BEST:
         return {"model": float(job.threshold)}
     rows = job.dataset.rows("valid")
-    _say(f"scoring {len(rows):,} candidates of the valid lists for the threshold")
+    _print_step(f"scoring {len(rows):,} candidates of the valid lists for the threshold")
     best = None
     if len(rows):
         above = label_grades(job.dataset, rows, label) >= relevant
         best = best_threshold(above, job.run.score(job.dataset, rows))
     if best is None:
         raise DataError(
-            f"--threshold {BEST}: {job.folder} has no valid list with a relevant item; name a score"
+            f"--threshold {BEST}: {job.folder} has no valid list with a relevant item; give a score"
         )
     return {"model": best}
 
 
 def _model_scores(job: _Job) -> np.ndarray:
     """The model's scores, [rows]."""
-    _say(f"scoring {len(job.rows):,} candidates with the model")
+    _print_step(f"scoring {len(job.rows):,} candidates with the model")
     return job.run.score(job.dataset, job.rows)
 
 
 def _learned(job: _Job) -> Dataset | None:
-    """What peers learn from where that is not the dataset at hand: the run's own.
+    """The run's own dataset, from which peers learn; None if it is the dataset being evaluated.
 
     Raises:
-      DataError: It is gone.
+      DataError: The run's dataset no longer exists.
     """
-    if job.folder == job.run.data or not set(job.baselines) & set(LEARNING):
+    if job.folder == job.run.data or not any_learns(job.baselines):
         return None
     if not job.run.data.is_dir():
         raise DataError(
-            f"{job.run.data}: the run's dataset is gone, from which {', '.join(LEARNING)} learn; "
-            "leave them out"
+            f"{job.run.data}: the run's dataset, from which {', '.join((*PEERS, DENSE))} learn, "
+            "does not exist; remove them from --baselines"
         )
     return load_dataset(job.run.data)
 
 
-def _say(text: str) -> None:
-    """Progress goes to the error stream, so that the table alone can be piped on."""
+def _print_step(text: str) -> None:
+    """Prints progress to the error stream, so that only the table is on the output stream."""
     print(text, file=sys.stderr, flush=True)
 
 

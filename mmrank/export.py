@@ -1,4 +1,4 @@
-"""Command line: a trained run as a SavedModel that needs none of this package."""
+"""Command line: exports a trained run as a SavedModel that does not need this package."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 
 from mmrank.compression.options import Compression, parse_compression
 from mmrank.config import ConfigError
+from mmrank.data.run_state import check_run_folder
 from mmrank.data.tables import DataError, Dataset, load_dataset
 from mmrank.outputs import exit_code, log_progress
 
 if TYPE_CHECKING:
-    from mmrank.build import Run
+    from mmrank.trained_run import Run
 
 EXAMPLE = """example:
   python -m mmrank.export --run runs/fashion
@@ -25,7 +26,7 @@ EXAMPLE = """example:
 
 Writes the next free number, such as runs/fashion/export/2, which TensorFlow Serving and
 mmrank.Ranker.load read. --data names the catalogue whose items can be ranked by id; it may be one
-that the model never saw.
+that the model was not trained on.
 """
 
 
@@ -69,7 +70,7 @@ def _run(args: argparse.Namespace) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m mmrank.export",
-        description="Exports a trained run as a SavedModel, its catalogue encoded inside.",
+        description="Exports a trained run as a SavedModel that contains the encoded catalogue.",
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -83,8 +84,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--order",
         metavar="FORMULA",
-        help="how the run's tasks make one score, such as 'click^0.3 * purchase^0.7' (default: the "
-        "config's model.order)",
+        help="formula that makes one score of the run's tasks, such as 'click^0.3 * "
+        "purchase^0.7' (default: the config's model.order)",
     )
     parser.add_argument(
         "--embeddings",
@@ -98,33 +99,33 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="KIND[=N],…",
-        help="make it smaller: float16 or int8 (the stored items), prune=SHARE or cluster=NUMBER "
-        "(the weights), dynamic_range (files for TensorFlow Lite besides); may be repeated",
+        help="compress the export: float16 or int8 (the stored items), prune=SHARE or "
+        "cluster=NUMBER (the weights), dynamic_range (adds files for TensorFlow Lite); may "
+        "be repeated",
     )
     parser.add_argument(
         "--max-loss",
         type=float,
         default=0.01,
         metavar="SHARE",
-        help="of the NDCG@10 on the validation lists that --compress may lose, else nothing is "
-        "exported (default: %(default)s)",
+        help="share of the NDCG@10 on the validation lists that --compress may lose; if it loses "
+        "more, nothing is exported (default: %(default)s)",
     )
     return parser
 
 
 def _load(run_folder: pathlib.Path, data: pathlib.Path | None) -> tuple[Run, Dataset]:
-    # What is quick to check is checked before TensorFlow is loaded, which takes seconds.
-    if not run_folder.is_dir():
-        raise DataError(f"{run_folder}: no such folder; train a run with `python -m mmrank.train`")
+    # Cheap checks come before TensorFlow is loaded, which takes seconds.
+    check_run_folder(run_folder)
     if data is not None and not data.is_dir():
         raise DataError(f"--data: {data}: no such folder")
 
-    from mmrank.build import load_run
+    from mmrank.trained_run import load_run
 
     run = load_run(run_folder)
     folder = run.data if data is None else data
     if not folder.is_dir():
-        raise DataError(f"{folder}: the run's dataset is gone; name one with --data")
+        raise DataError(f"{folder}: the run's dataset does not exist; give one with --data")
     return run, load_dataset(folder)
 
 

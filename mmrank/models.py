@@ -1,13 +1,13 @@
 """RankingModel: encode → fuse → score, as Keras functional graphs.
 
-Three graphs do the work, and a fourth joins them for training:
+Three graphs make up a ranker, and a fourth joins them for training:
 
     item tower    raw features of unique items [U, ...]      → tokens [U, M, D], present [U, M]
-    context tower features of query and shopper [B, ...]     → contexts [B, C, D], present [B, C]
+    context tower features of query and user [B, ...]        → contexts [B, C, D], present [B, C]
     scorer        tokens of candidates and history, contexts → scores [B, L]
-    network       items once a batch, gathered by slot       → scores [B, L]
+    network       items once per batch, gathered by slot     → scores [B, L]
 
-Serving keeps the first three apart, so that items can be encoded ahead of the request.
+Serving keeps the first three separate, so that items can be encoded before a request arrives.
 """
 
 from __future__ import annotations
@@ -18,20 +18,22 @@ from collections.abc import Mapping, Sequence
 
 import tensorflow as tf
 
+from mmrank.config import PLAIN
 from mmrank.data.batches import label_name
 from mmrank.encoders.behavior import BehaviorAttention
 from mmrank.fusion.base import Fusion
 from mmrank.matching.cross_encoder import CrossEncoder
-from mmrank.matching.matcher import Matcher, MatchRows, VectorPair, match_rows
+from mmrank.matching.matcher import Matcher
 from mmrank.matching.pieces import PiecePlan
 from mmrank.matching.plan import MatchPlan, terms_name
+from mmrank.matching.rows import MatchRows, VectorPair, match_rows
 from mmrank.ranking.entire_space import EntireSpace
 from mmrank.ranking.heads import ListwiseHead
 from mmrank.ranking.member_tower import MemberMean
 from mmrank.ranking.position_tower import PositionTower
 from mmrank.ranking.task_outputs import TaskOutputs
 from mmrank.ranking.uncertainty import TaskUncertainty
-from mmrank.scorer_graph import QUERY_MATCH, scorer_graph
+from mmrank.scorer_graph import FIXED, QUERY_MATCH, TREE_SCORE, scorer_graph
 from mmrank.towers import (
     MASK,
     MATCH,
@@ -47,6 +49,7 @@ from mmrank.towers import (
 )
 from mmrank.training_graph import SLOTS, history_names, training_graph
 from mmrank.trees.blend import Blend
+from mmrank.trees.stack import Stack
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,23 +57,26 @@ class RankingModel:
     """The graphs of one ranker, sharing their weights.
 
     Attributes:
-      item_tower, context_tower, scorer, network: Keras functional models, see the module.
+      item_tower, context_tower, scorer, network: Keras functional models; see the module docstring.
       modalities: Names of the item tokens, in their order.
       width: D.
-      encoders: The features it reads.
+      encoders: The features that the ranker reads.
       history: Name of the history feature, or None.
       outputs: What the outputs of its tasks mean; None for scores [B, L] on grades. With several
-        tasks scorer and network give a mapping from task to [B, L].
+        tasks scorer and network return a mapping from task to [B, L].
       uncertainty: The layer with the learned weights of the tasks, or None.
-      matcher: The layer that compares queries and candidates, or None. Both towers then give rows
-        for it, and the scorer takes them as `match` [B, L, W] and `query_match` [B, V].
-      residual: By which the features of the matcher reach the score without a detour.
-      rows: Where everything stands in `match` and `query_match`; None without these.
+      matcher: The layer that compares queries and candidates, or None. Both towers then return rows
+        for it, and the scorer takes the rows as `match` [B, L, W] and `query_match` [B, V].
+      residual: Adds the matcher's features to the score directly; None without a matcher.
+      rows: The layout of `match` and `query_match`; None without these inputs.
       cross: The layer that reads query and candidate together, or None.
       plain: The scorer's inputs → numbers [B, L, F] float32 that trees read; None without any.
-      plain_names: Of these numbers, [F].
-      blend: Trees in the scorer, beside the network or in its place; `network` is without. None
-        for a network alone.
+      plain_names: Names of these numbers, [F].
+      blend: Trees in the scorer, added to the network or in place of it; `network` does not
+        contain them. None for a network alone.
+      stack: Trees whose score the network reads: the scorer computes the score, and `network` takes
+        it as the input `tree_score` [B, L]. None without such trees.
+      tree_residual: Adds the score of `stack` to the network's score directly; None without.
     """
 
     item_tower: tf.keras.Model
@@ -90,15 +96,17 @@ class RankingModel:
     plain: tf.keras.Model | None = None
     plain_names: tuple[str, ...] = ()
     blend: Blend | None = None
+    stack: Stack | None = None
+    tree_residual: tf.keras.layers.Dense | None = None
 
     def history_input(self, role: str) -> str:
-        """The name of a history input by its role: slots, types, ages or mask.
+        """The name of a history input, given its role: slots, types, ages or mask.
 
         Raises:
           ValueError: The ranker has no history.
         """
         if self.history is None:
-            raise ValueError("this ranker has no history")
+            raise ValueError("the ranker has no history feature")
         return history_names(self.history)[role]
 
 
@@ -118,37 +126,43 @@ def ranking_model(
     plan: MatchPlan | None = None,
     pieces: PiecePlan | None = None,
     cross: CrossEncoder | None = None,
-    numbers: bool = False,
+    reads: Sequence[str] = (),
+    stack: Stack | None = None,
 ) -> RankingModel:
-    """The ranker over some features.
+    """Returns the ranker over some features.
 
     Args:
-      features: In the order of the tokens. At least one of side item.
+      features: In the order of the tokens; at least one of side item.
       width: D, the width of every token.
-      fusion: Tokens and contexts → one vector a candidate.
+      fusion: Tokens and contexts → one vector for each candidate.
       head: Vectors of a list → scores.
-      history: Name of the history feature, with `behavior`; None for a ranker without.
+      history: Name of the history feature, with `behavior`; None for a ranker without history.
       behavior: The layer over history and candidates.
       outputs: What the outputs of its tasks mean; None for scores on grades.
-      given: By task, the one without which it cannot happen, as `EntireSpace` takes it.
+      given: For each task, the task that must happen before it, as `EntireSpace` takes it.
       learn_task_weights: Whether the network holds the tasks' uncertainties.
-      position_towers: By task, what positions add to its logits in the network, and there alone.
+      position_towers: For each task, what positions add to its logits, in the network only.
       matching: Whether queries and candidates are compared directly: by `plan`, and by the vectors
         of encoders that a query feature and an item feature share, or that are aligned.
-      plan: How their words are compared; None for vectors alone.
-      pieces: What `cross` reads.
-      cross: The layer that reads query and candidate together; None for none.
-      numbers: Whether numbers of items, query and shopper reach the scorer as they are, for trees.
+      plan: How their words are compared; None to compare vectors alone.
+      pieces: The texts that `cross` reads.
+      cross: The layer that reads query and candidate together; None without one.
+      reads: What trees can read: `plain`, match features and unchanged numbers; or `fixed`, those
+        of them that training does not change; and `vectors`, the candidates' vectors before the
+        head.
+      stack: Trees that read the `fixed` numbers, and whose score the network reads.
 
     Raises:
-      ValueError: No feature is of side item, or two inputs would bear one name.
+      ValueError: No feature is of side item, two inputs would have the same name, aligned encoders
+        give vectors of different widths, or `stack` reads other numbers than there are.
     """
     by_side = {
         side: [f for f in features if f.side == side] for side in ("item", "query", "user", "pair")
     }
     if not by_side["item"]:
         raise ValueError("a ranker needs a feature of side item")
-    check_input_names([f.name for f in features], history)
+    check_input_names([f.name for f in features], history, FIXED in reads)
+    numbers = PLAIN in reads or FIXED in reads
     encoders = Encoders()
     matcher, residual, rows = None, None, None
     pairs = comparable(by_side["query"], by_side["item"]) if matching else []
@@ -159,6 +173,9 @@ def ranking_model(
     if numbers:
         others["query_numbers"] = plain_widths(asking)
         others["item_numbers"] = plain_widths(by_side["item"])
+    elif plan is not None and plan.numbers:
+        compared = [f for f in by_side["item"] if f.name in plan.numbers]
+        others["item_numbers"] = plain_widths(compared)
     of_items, of_queries = match_parts(plan, pairs, others)
     item = ItemTower(by_side["item"], width, of_items)
     sides = {side: by_side[side] for side in ("query", "user")}
@@ -171,21 +188,21 @@ def ranking_model(
         if context.widths[pair.query] != pair.width:
             raise ValueError(
                 f"features {pair.query!r} and {pair.item!r}: their encoders are marked as aligned, "
-                f"yet give vectors of {context.widths[pair.query]} and of {pair.width} numbers; "
-                "import both anew"
+                f"but their vectors have {context.widths[pair.query]} and {pair.width} numbers; "
+                "import both again"
             )
-    if plan is not None or pairs or cross is not None or numbers:
+    if plan is not None or pairs or cross is not None or reads:
         rows = match_rows(plan, vectors, others)
     if plan is not None or pairs:
         matcher = Matcher(plan, vectors, [f.name for f in by_side["item"]], others, name="matcher")
-        # The tasks of the head; nothing is added to their scores until it is trained or fitted.
-        residual = tf.keras.layers.Dense(
-            max(len(head.tasks), 1),
-            use_bias=False,
-            kernel_initializer="zeros",
-            dtype=tf.float32,
-            name="match_residual",
-        )
+        residual = _way_to_the_score(head, "match_residual")
+    by_name = {f.name: f.encoder for f in features}
+    learned = [
+        f"{pair.query}/{pair.item}/cosine"
+        for pair in vectors
+        if by_name[pair.query].trainable_variables or by_name[pair.item].trainable_variables
+    ]
+    tree_residual = None if stack is None else _way_to_the_score(head, "tree_residual")
     graph = scorer_graph(
         item_tower,
         context_tower,
@@ -200,14 +217,19 @@ def ranking_model(
         [f.name for f in by_side["item"]],
         rows,
         cross,
+        reads,
+        learned,
+        stack,
+        tree_residual,
     )
-    own = graph.model
+    own, scorer = graph.model, graph.served
     finish = EntireSpace(given, dtype=tf.float32, name="entire_space") if given else None
-    scorer = own
     if head.members > 1:  # training sees each of them
-        scorer = tf.keras.Model(own.input, MemberMean(name="member_mean")(own.output), name="mean")
+        mean = MemberMean(name="member_mean")
+        scorer = tf.keras.Model(scorer.input, mean(scorer.output), name="mean")
     if finish is not None:
-        scorer = tf.keras.Model(own.input, finish((own.output, own.input[MASK])), name="chained")
+        chained = finish((scorer.output, scorer.input[MASK]))
+        scorer = tf.keras.Model(scorer.input, chained, name="chained")
     uncertainty = None
     if learn_task_weights:
         uncertainty = TaskUncertainty(tuple(own.output), dtype=tf.float32, name="task_uncertainty")
@@ -240,37 +262,51 @@ def ranking_model(
         cross,
         graph.plain,
         graph.names,
+        stack=stack,
+        tree_residual=tree_residual,
+    )
+
+
+def _way_to_the_score(head: ListwiseHead, name: str) -> tf.keras.layers.Dense:
+    """A layer from a candidate's numbers to what they add to its scores; its weights start at 0."""
+    return tf.keras.layers.Dense(
+        max(len(head.tasks), 1),
+        use_bias=False,
+        kernel_initializer="zeros",
+        dtype=tf.float32,
+        name=name,
     )
 
 
 def with_trees(model: RankingModel, blend: Blend) -> RankingModel:
-    """The ranker with trees in its scorer.
+    """Returns the ranker with trees added to its scorer.
 
     Args:
       model: A ranker of one score, without trees.
       blend: The trees.
 
     Raises:
-      ValueError: The trees read other numbers than the ranker has, or it gives several scores.
+      ValueError: The trees read numbers that the ranker does not have, or it has several scores.
     """
     absent = [name for name in blend.names if name not in model.plain_names]
     if model.plain is None or absent or isinstance(model.scorer.output, dict):
-        raise ValueError("trees stand beside one score, and read the numbers that the ranker has")
+        raise ValueError("trees need a ranker of a single score that has the numbers they read")
     scorer = blend.model(model.scorer, model.plain, model.plain_names)
     return dataclasses.replace(model, scorer=scorer, blend=blend)
 
 
 def plain_widths(features: Sequence[FeatureEncoder]) -> dict[str, int]:
-    """How many numbers each feature has that trees can read as they are, by name."""
+    """How many numbers each feature has that trees can read unchanged, by name."""
     return {f.name: math.prod(f.spec.shape[1:]) for f in features if f.plain is not None}
 
 
 def comparable(
     query: Sequence[FeatureEncoder], item: Sequence[FeatureEncoder]
 ) -> list[tuple[str, str]]:
-    """The names of each query feature and item feature whose vectors lie in one space.
+    """The names of each pair of query feature and item feature whose vectors lie in one space.
 
-    One encoder makes both, or two that are marked as aligned, such as those of photos and texts.
+    One encoder makes both vectors, or two encoders that are marked as aligned, such as an encoder
+    of photos and one of texts.
     """
     pairs = [(one, other) for one in query for other in item]
     shared = [(one, other) for one, other in pairs if one.encoder is other.encoder]
@@ -279,7 +315,7 @@ def comparable(
         for one, other in pairs
         if one.encoder is not other.encoder and one.space and one.space == other.space
     ]
-    # Shared ones last: a query's projection begins as the map of its last pair.
+    # Shared pairs last: a query's projection begins as the map of its last pair.
     return [(one.name, other.name) for one, other in (*aligned, *shared)]
 
 
@@ -288,7 +324,7 @@ def match_parts(
     pairs: Sequence[tuple[str, str]],
     others: Mapping[str, Mapping[str, int]],
 ) -> tuple[MatchParts, MatchParts]:
-    """What the item tower, and what the context tower, gives to be matched and read."""
+    """What the item tower and the context tower provide for matching and for trees."""
     rows = match_rows(plan, (), others)
     of_queries, of_items = (
         {name: sum(width for _, width in parts) for name, parts in texts.items()}
@@ -301,18 +337,19 @@ def match_parts(
     )
 
 
-def check_input_names(features: Sequence[str], history: str | None) -> None:
-    """Checks that every input of the graphs has a name of its own; one shared would feed both.
+def check_input_names(features: Sequence[str], history: str | None, stacked: bool = False) -> None:
+    """Checks that every input of the graphs has its own name; a shared one would feed both inputs.
 
     Args:
       features: The names of the features.
       history: The name of the history feature; None without one.
+      stacked: Whether the network reads the score of trees.
 
     Raises:
-      ValueError: Two inputs would bear one name.
+      ValueError: Two inputs would have the same name.
     """
     taken = {SLOTS, MASK, "grades", "tokens", "present", "contexts", "contexts_present"}
-    taken |= {MATCH, QUERY_MATCH}
+    taken |= {MATCH, QUERY_MATCH, *([TREE_SCORE] if stacked else [])}
     taken |= set(history_names("history").values()) | {"history_tokens", label_name("position")}
     if history is not None:
         taken |= set(history_names(history).values())
@@ -321,6 +358,6 @@ def check_input_names(features: Sequence[str], history: str | None) -> None:
         if names & taken:
             raise ValueError(
                 f"feature {feature!r}: the input {sorted(names & taken)[0]!r} is in use; "
-                "give the feature another name"
+                "rename the feature"
             )
         taken |= names

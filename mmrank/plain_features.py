@@ -1,8 +1,8 @@
-"""What trees can read of a ranker's features: a table of plain numbers by candidate."""
+"""The features of a ranker that trees can read, as a table of plain numbers by candidate."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,14 +10,12 @@ import pandas as pd
 
 from mmrank.data.batches import ListArrays
 from mmrank.encoders.base import FeatureKind
-from mmrank.encoders.collaborative import Collaborative
-from mmrank.encoders.vector import Vector
 from mmrank.models import present_name
 
 if TYPE_CHECKING:
-    from mmrank.build import Run
     from mmrank.data.tables import Dataset
     from mmrank.features import Features
+    from mmrank.trained_run import Run
 
 
 def plain_features(
@@ -25,13 +23,13 @@ def plain_features(
 ) -> tuple[tuple[str, ...], np.ndarray]:
     """The names of all plain features, and their values [rows, F] float32, NaN where absent.
 
-    First `plain_columns`, then the match features of the ranker, if it has any; the cosines of
-    encoders that query and item share are among these.
+    First come `plain_columns`, then the match features of the ranker, if it has any; these include
+    the cosines of encoders that query and item share.
 
     Args:
-      run: A ranker whose features are fitted; its weights matter only to cosines.
+      run: A ranker whose features are fitted; its weights affect only the cosines.
       dataset: Any dataset of the run's schema.
-      rows: Rows of `dataset.lists`, a list's rows together.
+      rows: Rows of `dataset.lists`; each list's rows are adjacent.
     """
     arrays = run.arrays(dataset, rows)
     names, values = plain_names(run.fitted), plain_columns(run.fitted, arrays)
@@ -45,21 +43,21 @@ def plain_features(
 
 def plain_names(fitted: Features) -> tuple[str, ...]:
     """The names of the columns of `plain_columns`, such as `price` or `codes/3`."""
-    return tuple(name for kind in _plain(fitted) for name in _names(kind))
+    return tuple(name for kind in _plain(fitted) for name in kind.number_names())
 
 
 def plain_columns(fitted: Features, arrays: ListArrays) -> np.ndarray:
-    """The plain features [rows, F] float32 that stand in a column, NaN where absent.
+    """The plain features [rows, F] float32 that come from columns, NaN where absent.
 
-    Numbers are as in the data, of item, query, shopper and pair alike, and so are vectors number by
-    number and collaborative scores. A category is its place among the words of training, the most
-    frequent 0; words that training did not know share the place after the last. Texts, photos, tags
-    and the like are no plain numbers: what a ranker makes of them by comparing query and candidate
-    are its match features.
+    Numbers of item, query, user and pair are as in the data, and so are vectors, number by number,
+    and collaborative scores. A category is its index in the vocabulary of training, where the most
+    frequent value has index 0; all values unknown to training share the index after the last.
+    Texts, photos, tags and similar kinds are not plain numbers: the ranker's match features
+    represent them, where it compares query and candidate.
 
     Args:
       fitted: The features.
-      arrays: As `fitted.arrays` gives them.
+      arrays: As `fitted.arrays` returns them.
     """
     numbers = np.repeat(np.arange(len(arrays.lengths)), arrays.lengths)
     sides: dict[str, tuple[Mapping[str, np.ndarray], np.ndarray | slice]] = {
@@ -79,14 +77,5 @@ def plain_columns(fitted: Features, arrays: ListArrays) -> np.ndarray:
 
 
 def _plain(fitted: Features) -> list[FeatureKind]:
-    """The features that are plain, in the schema's order."""
+    """The plain features, in the schema's order."""
     return [k for k in fitted.columns.values() if k.plain]
-
-
-def _names(kind: FeatureKind) -> Sequence[str]:
-    if isinstance(kind, Collaborative):
-        parts = (*kind.options.scorers, "shopper_events", "item_events")
-        return [f"{kind.name}/{part}" for part in parts]
-    if isinstance(kind, Vector):
-        return [f"{kind.name}/{place + 1}" for place in range(kind.length)]
-    return [kind.name]

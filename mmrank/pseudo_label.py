@@ -13,7 +13,8 @@ import pandas as pd
 from tqdm import tqdm
 
 from mmrank.data.checks import ADDED, as_numbers
-from mmrank.data.probes import PROBES
+from mmrank.data.kinds import kind_of
+from mmrank.data.run_state import check_run_folder
 from mmrank.data.tables import DataError, Dataset
 from mmrank.data.validation import checked_dataset
 from mmrank.evaluation.confidence import Threshold, find_thresholds, given_grades
@@ -26,12 +27,13 @@ EXAMPLE = """\
 example:
   python -m mmrank.pseudo_label --run runs/shop --out data/shop-more --confidence 0.9 --add 20
 
-Writes a dataset with more grades in its training lists. Unjudged are candidates whose grade is
-missing, and with --add as many items of the catalogue that a list does not hold, drawn by chance.
-One gets a grade if the precision of its score, as judged on the validation lists, is at least
---confidence by its lower bound (Clopper and Pearson, 95% for all thresholds together); the others
-are left out. The label `pseudo` marks the new rows; training.pseudo_weight says what they weigh.
-The bound holds for candidates like those that were judged: items by chance are rarely so relevant.
+Writes a dataset with more grades in its training lists. Unjudged candidates are those without a
+grade and, with --add N, N random items of the catalogue for each list that does not hold them. An
+unjudged candidate gets a grade if scores as high as its own have a precision of at least
+--confidence on the validation lists, by the lower bound of Clopper and Pearson (95% for all
+thresholds together). The other unjudged candidates are dropped. The label `pseudo` marks the new
+rows, and training.pseudo_weight sets their weight. The bound holds for candidates like the judged
+ones: random items are less often relevant.
 """
 
 
@@ -45,56 +47,62 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m mmrank.pseudo_label",
-        description="Gives grades to unjudged candidates where a trained ranker is sure enough.",
+        description="Grades the unjudged candidates that a trained ranker is confident about.",
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     path = pathlib.Path
     parser.add_argument("--run", required=True, type=path, help="folder of a trained run")
     parser.add_argument("--data", type=path, metavar="DIR", help="dataset (default: the run's own)")
-    parser.add_argument("--out", required=True, type=path, metavar="DIR", help="new folder")
-    parser.add_argument("--confidence", type=float, default=0.9, help="(default: %(default)s)")
+    parser.add_argument("--out", required=True, type=path, metavar="DIR", help="new dataset")
+    parser.add_argument(
+        "--confidence", type=float, default=0.9, help="least precision (default: %(default)s)"
+    )
     parser.add_argument(
         "--add",
         type=int,
         default=0,
         metavar="N",
-        help="items a list gets to be graded (default: 0)",
+        help="random items to add to each list for grading (default: 0)",
     )
-    parser.add_argument("--seed", type=int, default=0, help="which items (default: %(default)s)")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="seed of the random items (default: %(default)s)"
+    )
     return parser
 
 
 def _run(args: argparse.Namespace) -> None:
     if not 0 < args.confidence < 1:
-        raise DataError(f"--confidence {args.confidence:g}: name a share above 0 and below 1")
+        raise DataError(f"--confidence {args.confidence:g}: must be above 0 and below 1")
     if args.add < 0:
-        raise DataError(f"--add {args.add}: name a number of 0 or more")
+        raise DataError(f"--add {args.add}: must be at least 0")
     refuse_filled(args.out)
-    if not args.run.is_dir():
-        raise DataError(f"{args.run}: no such folder; train a run with `python -m mmrank.train`")
+    check_run_folder(args.run)
 
-    from mmrank.build import load_run
+    from mmrank.trained_run import load_run
 
     run = load_run(args.run)
     dataset = checked_dataset(
-        run.data if args.data is None else args.data, training=False, graded=False
+        run.data if args.data is None else args.data,
+        training=False,
+        graded=False,
+        read=run.fitted.read,
     )
     column = dataset.schema.feature("grade").column
     if PSEUDO in dataset.lists:
-        raise DataError(f"{dataset.schema.lists.file}: has grades of a ranker already ({PSEUDO!r})")
+        raise DataError(f"{dataset.schema.lists.file}: already has grades of a ranker ({PSEUDO!r})")
 
     judged = dataset.lists[np.isfinite(as_numbers(dataset.lists[column]))]
     valid = judged[judged["_split"] == "valid"]
     if valid.empty:
-        raise DataError(f"{dataset.folder}: no validation list to calibrate by")
+        raise DataError(f"{dataset.folder}: no validation lists to calibrate on")
     thresholds = find_thresholds(
         run.score(dataset, valid), as_numbers(valid[column]), args.confidence
     )
     if not thresholds:
         raise DataError(
             f"no score of the {len(valid):,} validation rows reaches a precision of "
-            f"{args.confidence:g}; lower --confidence, or judge more"
+            f"{args.confidence:g}; lower --confidence, or judge more candidates"
         )
     asked = with_unjudged(dataset, args.add, args.seed)
     unjudged = ~np.isfinite(as_numbers(asked[column]))
@@ -107,15 +115,16 @@ def _run(args: argparse.Namespace) -> None:
 
 
 def with_unjudged(dataset: Dataset, add: int, seed: int) -> pd.DataFrame:
-    """The training lists with `add` further items each, a list's rows together.
+    """The training lists with `add` further items each; each list's rows are adjacent.
 
-    What belongs to a list (its query, shopper, time and split) stands in the further rows too; what
-    belongs to a candidate is missing there.
+    The further rows have the values that belong to a list (its query, user, time and split); values
+    that belong to a candidate are missing.
 
     Args:
       dataset: The dataset.
-      add: Items for each list that it does not hold, fewer where the catalogue has not as many.
-      seed: Of the choice.
+      add: How many items to add to each list, none of which it holds; fewer if the catalogue does
+        not have enough.
+      seed: Seed of the random choice.
     """
     rows, schema = dataset.rows("train"), dataset.schema
     if not add or rows.empty:
@@ -125,7 +134,7 @@ def with_unjudged(dataset: Dataset, add: int, seed: int) -> pd.DataFrame:
     held = rows["_item"].groupby(number).agg(set)
     drawn = []
     for members in tqdm(held, desc="items to grade", unit="list", disable=None, leave=False):
-        # Of so many different items at least `add` are not in the list, if there are as many.
+        # Of this many distinct items at least `add` are not in the list, if enough exist.
         some = (
             rng.permutation(items)
             if items < 4 * (add + len(members))
@@ -146,7 +155,7 @@ def with_unjudged(dataset: Dataset, add: int, seed: int) -> pd.DataFrame:
 
 
 def _write(dataset: Dataset, lists: pd.DataFrame, out: pathlib.Path) -> None:
-    """A dataset of these lists with a link to the other, whose tables and media it names."""
+    """Writes a dataset of these lists, with a link to the original for its tables and media."""
     schema = dataset.schema
     number, _ = pd.factorize(lists[schema.lists.list])
     lists = lists.iloc[np.argsort(number, kind="stable")].drop(columns=list(ADDED), errors="ignore")
@@ -158,7 +167,7 @@ def _write(dataset: Dataset, lists: pd.DataFrame, out: pathlib.Path) -> None:
 
 def _elsewhere(schema: Schema) -> Schema:
     folder, media = pathlib.PurePath(OTHER), schema.media
-    if media is not None or any(f.kind in PROBES for f in schema.features):
+    if media is not None or any(kind_of(f.kind).media for f in schema.features):
         media = str(folder / (media or "."))
     events = schema.events
     as_parquet: dict[str, Any] = dict.fromkeys(f.name for f in dataclasses.fields(Reading))

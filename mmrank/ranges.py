@@ -1,4 +1,4 @@
-"""What the numbers of a config may be: types that name a range, checked where it is read."""
+"""The valid ranges of numbers in a config, as types; checked when the config is read."""
 
 from __future__ import annotations
 
@@ -13,7 +13,13 @@ class Range:
 
     Attributes:
       low, high: The bounds.
-      above, below: Whether the low bound, and the high one, are left out.
+      above, below: Whether the low bound, and the high bound, are excluded.
+
+    Example:
+      >>> 0.5 in Range(0, 1), 0 in Range(0, above=True), float("inf") in Range(0)
+      (True, False, False)
+      >>> str(Range(0, 1, below=True))
+      '0 to below 1'
     """
 
     low: float = -math.inf
@@ -37,19 +43,23 @@ class Range:
 
 @dataclasses.dataclass(frozen=True)
 class OneOf:
-    """Some numbers alone.
+    """A set of allowed values.
 
     Attributes:
-      numbers: They.
+      values: The allowed numbers or texts.
+
+    Example:
+      >>> 2 in OneOf((0, 2)), 1 in OneOf((0, 2))
+      (True, False)
     """
 
-    numbers: tuple[int, ...]
+    values: tuple[int | str, ...]
 
-    def __contains__(self, value: float) -> bool:
-        return value in self.numbers
+    def __contains__(self, value: float | str) -> bool:
+        return value in self.values
 
     def __str__(self) -> str:
-        return " or ".join(map(str, self.numbers))
+        return " or ".join(map(str, self.values))
 
 
 Count = Annotated[int, Range(1)]
@@ -58,6 +68,6 @@ Seed = Annotated[int, Range(0, 2**32 - 1)]  # as NumPy takes it
 Positive = Annotated[float, Range(0, above=True)]
 Weight = Annotated[float, Range(0)]
 Share = Annotated[float, Range(0, 1)]
-# Of what is dropped, of which something has to stay; and of what is kept, likewise.
+# The share of something that is dropped, never all of it; and the share that is kept, never none.
 Dropped = Annotated[float, Range(0, 1, below=True)]
 Kept = Annotated[float, Range(0, 1, above=True)]

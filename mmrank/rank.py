@@ -22,10 +22,10 @@ example:
   python -m mmrank.rank --model runs/shop/export --lists new.jsonl.gz --out best.csv --raw \\
       --query-column q --top 10
 
-FILE has a row per candidate, the rows of a list together: the query's columns, called as in the
-schema that the ranker was trained by, and either item ids of the exported catalogue or (--raw)
-the products' own columns. --out gets the columns that tell lists and items, `score` and `rank`.
-A job that was stopped or killed goes on when the same command is given again.
+FILE has a row per candidate, and the rows of each list are together. It has the query's columns,
+named as in the schema that the ranker was trained with, and either item ids of the exported
+catalogue or (--raw) the products' own columns. --out gets the columns that identify lists and
+items, `score` and `rank`. To continue a job that was stopped or killed, run the same command again.
 """
 
 
@@ -33,7 +33,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The exit code: 0 done, 2 wrong input, 130 interrupted."""
     args = _parser().parse_args(argv)
     log_progress()
-    return exit_code(lambda: _run(args), "finished parts are kept: the same command goes on")
+    return exit_code(
+        lambda: _run(args), "finished parts are kept; run the command again to continue"
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -44,30 +46,45 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "--model", required=True, type=pathlib.Path, metavar="EXPORT", help="as of mmrank.serve"
+        "--model",
+        required=True,
+        type=pathlib.Path,
+        metavar="EXPORT",
+        help="an export, or the folder of the numbered exports",
     )
     parser.add_argument(
-        "--lists", required=True, type=pathlib.Path, metavar="FILE", help=".parquet, or .csv, .tsv "
-        "or .jsonl, also gzipped"
-    )  # fmt: skip
-    parser.add_argument(
-        "--out", required=True, type=pathlib.Path, metavar="FILE", help="of the same types"
+        "--lists",
+        required=True,
+        type=pathlib.Path,
+        metavar="FILE",
+        help="the lists: .parquet, .csv, .tsv or .jsonl, also gzipped",
     )
-    parser.add_argument("--query-column", metavar="COLUMN", help="the query's text")
-    parser.add_argument("--item-column", metavar="COLUMN", help="item ids")
+    parser.add_argument(
+        "--out",
+        required=True,
+        type=pathlib.Path,
+        metavar="FILE",
+        help="the scores, of the same file types",
+    )
+    parser.add_argument("--query-column", metavar="COLUMN", help="the column with the query's text")
+    parser.add_argument("--item-column", metavar="COLUMN", help="the column with item ids")
     parser.add_argument(
         "--list-column",
         metavar="COLUMN",
-        help="what tells lists apart (default: the schema's, or else the query's columns)",
+        help="the column that identifies a list (default: that of the schema, else the query's "
+        "columns)",
     )
     parser.add_argument(
-        "--raw", action="store_true", help="read the products' own columns even beside item ids"
+        "--raw",
+        action="store_true",
+        help="read the products' own columns even if there are item ids",
     )
     parser.add_argument(
         "--media",
         type=pathlib.Path,
         metavar="DIR",
-        help="folder or zip that paths of photos and recordings lead from (default: FILE's folder)",
+        help="folder or zip that paths of photos and recordings are relative to (default: FILE's "
+        "folder)",
     )
     parser.add_argument("--top", type=int, metavar="N", help="write only the best N of each list")
     parser.add_argument(
@@ -75,13 +92,15 @@ def _parser() -> argparse.ArgumentParser:
         "FILE; may be repeated"
     )  # fmt: skip
     parser.add_argument(
-        "--order", metavar="FORMULA", help="how the tasks make one score, as of mmrank.evaluate"
+        "--order",
+        metavar="FORMULA",
+        help="formula that makes one score of several tasks, as in mmrank.evaluate",
     )
     parser.add_argument(
         "--chunk",
         type=int,
         metavar="ROWS",
-        help=f"rows of a part (default: {ROWS}, with media {ROWS_WITH_MEDIA})",
+        help=f"rows per part (default: {ROWS}, with media {ROWS_WITH_MEDIA})",
     )
     return parser
 
@@ -104,12 +123,12 @@ def _run(args: argparse.Namespace) -> None:
         if column is not None and column not in columns:
             raise DataError(f"{args.lists}: no column {column!r}; has {', '.join(columns)}")
 
-    # ---- reading the export, once TensorFlow is there, which takes seconds
+    # ---- reading the export, after TensorFlow is loaded, which takes seconds
     from mmrank.schema import load_schema
     from mmrank.serving.card import CARD
     from mmrank.serving.ranker import Ranker
     from mmrank.serving.request import RankError
-    from mmrank.serving.scored_file import ScoredFile, told
+    from mmrank.serving.scored_file import ScoredFile, job_warnings
     from mmrank.serving.table_columns import ColumnReader
     from mmrank.serving.table_layout import Named, find_layout, list_columns
 
@@ -127,9 +146,9 @@ def _run(args: argparse.Namespace) -> None:
             lists = list_columns(ranker.card, schema, columns, where, layout)
     except RankError as error:
         raise DataError(str(error)) from error
-    logger.info("lists are told apart by %s", ", ".join(lists))
+    logger.info("a list is identified by %s", ", ".join(lists))
     if ranker.inputs.history is not None:
-        logger.warning("a file tells no events: every shopper counts as one without any")
+        logger.warning("a file has no events: every user is ranked for as a user without events")
 
     # ---- scoring
     held = any(ranker.inputs.columns[n].media for n in layout.features)
@@ -139,7 +158,7 @@ def _run(args: argparse.Namespace) -> None:
         written = job.run()
     except RankError as error:
         raise DataError(f"{args.lists}: {error}") from error
-    for line in told(job.counts, reader, layout.absent):
+    for line in job_warnings(job.counts, reader, layout.absent):
         logger.warning("%s", line)
     took = max(time.monotonic() - started, 1e-9)
     print(f"wrote     {written}")

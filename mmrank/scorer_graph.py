@@ -8,12 +8,14 @@ from typing import Any
 
 import tensorflow as tf
 
+from mmrank.config import PLAIN, VECTORS
 from mmrank.encoders.behavior import BehaviorAttention
 from mmrank.encoders.norm import layer_norm
 from mmrank.encoders.tokens import ModalityTokens
 from mmrank.fusion.base import Fusion
 from mmrank.matching.cross_encoder import CrossEncoder
-from mmrank.matching.matcher import Matcher, MatchRows, numbers_part, split_parts
+from mmrank.matching.matcher import LIMIT, Matcher
+from mmrank.matching.rows import MatchRows, numbers_part, split_parts
 from mmrank.ranking.heads import ListwiseHead
 from mmrank.towers import (
     MASK,
@@ -26,21 +28,28 @@ from mmrank.towers import (
     present_name,
     unnormed_names,
 )
+from mmrank.trees.layer import ForestScores
+from mmrank.trees.stack import Stack
 
-QUERY_MATCH = "query_match"
+QUERY_MATCH, TREE_SCORE = "query_match", "tree_score"
+# In place of `PLAIN`, for trees whose score the network reads: only what training cannot change.
+FIXED = "fixed"
 
 
 @dataclasses.dataclass(frozen=True)
 class ScorerGraph:
-    """A scorer, and what it has of plain numbers.
+    """A scorer, and the numbers that it provides for trees.
 
     Attributes:
-      model: Tokens, contexts and pair features → scores [B, L], or these by task.
+      model: Tokens, contexts and pair features → scores [B, L], or these by task. If the network
+        reads the score of trees, `model` takes it as the input `tree_score` [B, L].
+      served: As `model`, but computes the trees' score itself; `model` itself without trees.
       plain: The same inputs → numbers [B, L, F] float32 that trees read; None without any.
-      names: Of these numbers, [F].
+      names: Names of these numbers, [F].
     """
 
     model: tf.keras.Model
+    served: tf.keras.Model
     plain: tf.keras.Model | None
     names: tuple[str, ...]
 
@@ -59,16 +68,25 @@ def scorer_graph(
     modalities: Sequence[str],
     rows: MatchRows | None,
     cross: CrossEncoder | None,
+    reads: Sequence[str] = (),
+    learned: Sequence[str] = (),
+    stack: Stack | None = None,
+    tree_residual: tf.keras.layers.Dense | None = None,
 ) -> ScorerGraph:
     """The scorer over the towers of a ranker.
 
     Args:
-      item_tower, context_tower: The towers; their outputs are its inputs.
+      item_tower, context_tower: The towers; their outputs are the scorer's inputs.
       pair: Features of query and candidate together.
       width, fusion, head, behavior, cross: As of `ranking_model`.
-      encoders: The layers that encode.
-      matcher, residual, rows: As of `RankingModel`.
+      encoders: The encoders of the ranker.
+      matcher, residual, rows, tree_residual: As of `RankingModel`.
       modalities: Names of the item tokens, in their order.
+      reads, stack: As of `ranking_model`.
+      learned: Names of match features that training changes.
+
+    Raises:
+      ValueError: The trees of `stack` read other numbers than there are.
     """
     count = item_tower.output["tokens"].shape[1]
     kinds = context_tower.output["contexts"].shape[1]
@@ -104,7 +122,7 @@ def scorer_graph(
         inputs |= history
         summary = ItemSummary(width, name="item_summary")
         candidates = summary(tokens)
-        said, shopper, affinity = behavior(
+        interests, user, affinity = behavior(
             (
                 candidates,
                 summary(history["history_tokens"]),
@@ -114,12 +132,14 @@ def scorer_graph(
             )
         )
         known = tf.reduce_any(history["history_mask"], -1)
-        embeddings.append(tf.concat([said, said * candidates, shopper[:, None] * candidates], -1))
+        embeddings.append(
+            tf.concat([interests, interests * candidates, user[:, None] * candidates], -1)
+        )
         embeddings.append(tf.keras.layers.Dense(width, "relu", name="affinity")(affinity))
         here += 2 * [known[:, None] & tf.ones_like(inputs[MASK])]
         names += ["behavior", "affinity"]
-        shopper_token = ModalityTokens(("shopper",), width, name="shopper_token")
-        contexts = tf.concat([contexts, shopper_token(([shopper], [known]))], 1)
+        user_token = ModalityTokens(("shopper",), width, name="shopper_token")
+        contexts = tf.concat([contexts, user_token(([user], [known]))], 1)
         contexts_present = tf.concat([contexts_present, known[:, None]], 1)
     if names:
         more = ModalityTokens(tuple(names), width, unnormed_names(pair), name="pair_tokens")
@@ -132,44 +152,84 @@ def scorer_graph(
         inputs[QUERY_MATCH] = tf.keras.Input(
             (rows.query_width,), dtype=tf.float32, name=QUERY_MATCH
         )
-    matched = None
+    fused, matched = vectors, None
     if matcher is not None:
         matched = matcher((inputs[QUERY_MATCH], inputs[MATCH], inputs["present"], inputs[MASK]))
         vectors = tf.concat([vectors, tf.cast(matched, vectors.dtype)], -1)
-    scores = head((vectors, inputs[MASK]))
-    if matched is not None and residual is not None:
-        scores = _added(scores, residual(matched))
-    if rows is not None and cross is not None:
+
+    def scored(tree_scores: tf.Tensor | None) -> tf.Tensor | dict[str, tf.Tensor]:
+        """Scores, given the trees' score [B, L] that the network reads, or None without trees."""
+        entered = vectors
+        if tree_scores is not None:
+            tree_scores = tf.where(inputs[MASK], tf.clip_by_value(tree_scores, -LIMIT, LIMIT), 0.0)[
+                ..., None
+            ]
+            entered = tf.concat([vectors, tf.cast(tree_scores, vectors.dtype)], -1)
+        scores = head((entered, inputs[MASK]))
+        if matched is not None and residual is not None:
+            scores = _added(scores, residual(matched))
+        if tree_scores is not None and tree_residual is not None:
+            scores = _added(scores, tree_residual(tree_scores))
+        if rows is None or cross is None:
+            return scores
         shown = dict(zip(modalities, tf.unstack(inputs["present"], axis=-1), strict=True))
         offered = rows.offered(inputs[MATCH], shown)
         first = _stacked(scores)
         asked = rows.asked(inputs[QUERY_MATCH])
-        scores = _like(scores, cross((asked, offered, inputs[MASK], first)))
-    plain = None if rows is None else _plain(inputs, matched, matcher, rows, pair, modalities)
-    return ScorerGraph(tf.keras.Model(inputs, scores, name="scorer"), *(plain or (None, ())))
+        return _like(scores, cross((asked, offered, inputs[MASK], first)))
+
+    plain, known = None, ()
+    if rows is not None and reads:
+        columns, known = _numbers(inputs, matched, matcher, rows, pair, modalities, reads, learned)
+        if VECTORS in reads:
+            columns.append(tf.where(inputs[MASK][..., None], tf.cast(fused, tf.float32), 0.0))
+            known += tuple(f"{VECTORS}/{i}" for i in range(fused.shape[-1]))
+        if columns:
+            plain = tf.keras.Model(inputs, tf.concat(columns, -1), name="plain_numbers")
+    if stack is None:
+        model = tf.keras.Model(inputs, scored(None), name="scorer")
+        return ScorerGraph(model, model, plain, known)
+    if plain is None or stack.names != known:
+        raise ValueError("the stacked trees read numbers that differ from those of the ranker")
+    tree_inputs = {TREE_SCORE: tf.keras.Input((None,), dtype=tf.float32, name=TREE_SCORE)}
+    model = tf.keras.Model(inputs | tree_inputs, scored(tree_inputs[TREE_SCORE]), name="scorer")
+    computed = ForestScores(stack.forest, name="forest")(plain.output)
+    served = tf.keras.Model(inputs, scored(computed), name="stacked")
+    return ScorerGraph(model, served, plain, known)
 
 
-def _plain(
+def _numbers(
     inputs: Tensors,
     matched: tf.Tensor | None,
     matcher: Matcher | None,
     rows: MatchRows,
     pair: Sequence[FeatureEncoder],
     modalities: Sequence[str],
-) -> tuple[tf.keras.Model, tuple[str, ...]] | None:
-    """The graph to the numbers that trees read, and their names; None without any.
+    reads: Sequence[str],
+    learned: Sequence[str],
+) -> tuple[list[tf.Tensor], tuple[str, ...]]:
+    """Match features and plain numbers [B, L, ...] that trees read, and the names of all.
 
-    Masking: a number is 0 where its feature is absent, and one more tells that it is.
+    Masking: a number is 0 where its feature is absent; one more number says whether it is present.
     """
     columns: list[tf.Tensor] = []
     names: list[str] = []
+    if PLAIN not in reads and FIXED not in reads:
+        return columns, ()
 
     def add(feature: str, values: tf.Tensor) -> None:
         columns.append(values)
         names.extend(f"{feature}/{i}" for i in range(values.shape[-1] - 1))
         names.append(f"{feature}/there")
 
-    if matcher is not None and matched is not None:
+    if matcher is not None and FIXED in reads:
+        # Not normalised: mean and deviation may come with the weights of another run.
+        asked_of = (inputs[QUERY_MATCH], inputs[MATCH], inputs["present"], inputs[MASK])
+        kept = [i for i, name in enumerate(matcher.names) if name not in learned]
+        if kept:
+            columns.append(tf.gather(matcher(asked_of, as_they_are=True), kept, axis=-1))
+            names += [matcher.names[i] for i in kept]
+    elif matched is not None and matcher is not None:
         columns.append(matched)
         names += matcher.names
     mask = inputs[MASK]
@@ -186,13 +246,11 @@ def _plain(
         if feature.plain is not None:
             numbers = feature.plain(inputs[feature.name])
             add(feature.name, flagged(numbers, inputs[present_name(feature.name)]))
-    if not columns:
-        return None
-    return tf.keras.Model(inputs, tf.concat(columns, -1), name="plain_numbers"), tuple(names)
+    return columns, tuple(names)
 
 
 def _stacked(scores: tf.Tensor | dict[str, tf.Tensor]) -> tf.Tensor:
-    """Scores [B, L, tasks] of scores [B, L], or of those by task."""
+    """Scores [B, L, tasks], stacked from scores [B, L] or from scores by task."""
     several = scores.values() if isinstance(scores, dict) else [scores]
     return tf.stack([tf.cast(s, tf.float32) for s in several], -1)
 
@@ -200,7 +258,7 @@ def _stacked(scores: tf.Tensor | dict[str, tf.Tensor]) -> tf.Tensor:
 def _like(
     scores: tf.Tensor | dict[str, tf.Tensor], stacked: tf.Tensor
 ) -> tf.Tensor | dict[str, tf.Tensor]:
-    """What was stacked, apart again as the scores are."""
+    """What was stacked, separated again into the form of `scores`."""
     if not isinstance(scores, dict):
         return stacked[..., 0]
     return {n: tf.cast(stacked[..., i], s.dtype) for i, (n, s) in enumerate(scores.items())}
@@ -209,7 +267,7 @@ def _like(
 def _added(
     scores: tf.Tensor | dict[str, tf.Tensor], more: tf.Tensor
 ) -> tf.Tensor | dict[str, tf.Tensor]:
-    """Scores [B, L], [B, L, K] of members, or by task, with the numbers [B, L, tasks] added."""
+    """Scores [B, L], [B, L, K] of members, or by task, plus the numbers [B, L, tasks]."""
     if not isinstance(scores, dict):
         return scores + (more if scores.shape.rank == 3 else more[..., 0])
     return {
@@ -219,7 +277,7 @@ def _added(
 
 
 class ItemSummary(tf.keras.layers.Layer):
-    """One vector [..., D] of an item's tokens [..., M, D], absent ones' learned vectors included.
+    """One vector [..., D] of an item's tokens [..., M, D], including the learned absent tokens.
 
     Args:
       width: D.

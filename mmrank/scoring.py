@@ -1,4 +1,4 @@
-"""Scores of many lists: every item is encoded once, then lists are scored batch by batch."""
+"""Scores of many lists: each item is encoded once, then lists are scored batch by batch."""
 
 from __future__ import annotations
 
@@ -10,8 +10,17 @@ import numpy as np
 import tensorflow as tf
 
 from mmrank.data.batches import Batches, ListArrays, label_name
-from mmrank.models import MASK, QUERY_MATCH, SLOTS, RankingModel, history_names, present_name
+from mmrank.models import (
+    MASK,
+    QUERY_MATCH,
+    SLOTS,
+    TREE_SCORE,
+    RankingModel,
+    history_names,
+    present_name,
+)
 from mmrank.towers import MATCH
+from mmrank.training_graph import context_inputs, gathered_inputs
 
 ITEM_CHUNK = 256
 SCORES = "scores"
@@ -23,11 +32,11 @@ class ListScorer:
 
     Args:
       model: The ranker.
-      batch_lists: Lists scored at a time.
+      batch_lists: How many lists are scored at a time.
       buckets: Padded list lengths.
-      encode: In place of the item tower: its inputs → tokens [N, M, D] and present [N, M].
-      score: In place of `score_with_table`: a table and a batch → scores [B, L], by task if there
-        are several.
+      encode: Replaces the item tower: its inputs → tokens [N, M, D] and present [N, M].
+      score: Replaces `score_with_table`: a table and a batch → scores [B, L], by task if there are
+        several.
     """
 
     def __init__(
@@ -39,25 +48,25 @@ class ListScorer:
         score: Callable[[Tensors, Tensors], tf.Tensor | Tensors] | None = None,
     ):
         self._model, self._batch_lists, self._buckets = model, batch_lists, buckets
-        # Traced right here: Keras runs callbacks in the scope of the strategy, and a hub model that
-        # is traced there reads placeholders for its variables.
+        # Traced here: Keras runs callbacks in the scope of the strategy, and a hub model that is
+        # traced in that scope reads placeholders instead of its variables.
         self._encode = encode or traced_tower(model)
         self._score = score or _traced_scores(model)
         self._fed = tuple(scored_inputs(model))
 
     def __call__(self, arrays: ListArrays) -> np.ndarray:
-        """Scores [rows] float32 in the order of the rows, by the order of the tasks if several."""
+        """Scores [rows] float32 in the order of the rows; several tasks are combined into one."""
         return self.scores(self.raw(arrays))
 
     def scores(self, raw: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Scores [rows] float32 of what `raw` gave."""
+        """Scores [rows] float32, given what `raw` returned."""
         outputs = self._model.outputs
         if outputs is None:
             return raw[SCORES]
         return outputs.scores({n: tf.constant(v) for n, v in raw.items()}).numpy()
 
     def raw(self, arrays: ListArrays) -> dict[str, np.ndarray]:
-        """What the network gives for every row, [rows] float32 by task, `scores` without tasks."""
+        """The network's outputs for every row, [rows] float32 by task; `scores` without tasks."""
         if not len(arrays.candidates):
             return {n: np.zeros(0, np.float32) for n in raw_names(self._model)}
         return self.by_row(
@@ -67,23 +76,23 @@ class ListScorer:
     def by_row(
         self, arrays: ListArrays, give: Callable[[Tensors, Tensors], Tensors]
     ) -> dict[str, np.ndarray]:
-        """What a function gives for every candidate, [rows, ...] by name.
+        """What a function returns for every candidate, [rows, ...] by name.
 
         Args:
           arrays: The lists, with at least one candidate.
-          give: A table of items and a batch, both as for `score_with_table`, → [B, L, ...] by name.
+          give: A table and a batch, as for `score_with_table` → tensors [B, L, ...] by name.
         """
         used = self._used(arrays)
         table = {n: tf.constant(v) for n, v in self.encode(arrays, used).items()}
-        place = np.zeros(max(int(used.max()) + 1, 1), np.int32)
-        place[used] = np.arange(len(used), dtype=np.int32)
+        index_of = np.zeros(max(int(used.max()) + 1, 1), np.int32)
+        index_of[used] = np.arange(len(used), dtype=np.int32)
         history = arrays.history
         if history is not None:
-            history = dataclasses.replace(history, items=place[history.items])
+            history = dataclasses.replace(history, items=index_of[history.items])
         lists = dataclasses.replace(
             arrays,
             items={"number": np.arange(len(used), dtype=np.int32)},
-            candidates=place[arrays.candidates],
+            candidates=index_of[arrays.candidates],
             history=history,
         )
         rows: dict[str, np.ndarray] = {}
@@ -102,7 +111,7 @@ class ListScorer:
         return rows
 
     def encode(self, arrays: ListArrays, numbers: np.ndarray) -> dict[str, np.ndarray]:
-        """The table of items, of these item numbers.
+        """The table of the items with these item numbers.
 
         Returns:
           tokens [N, M, D], present [N, M] and perhaps match [N, W].
@@ -143,14 +152,14 @@ def traced_by_table(
 
 
 def raw_names(model: RankingModel) -> tuple[str, ...]:
-    """The names of a ranker's outputs: its tasks, or `scores` without any."""
+    """The names of a ranker's outputs: its tasks, or `scores` if it has none."""
     return (SCORES,) if model.outputs is None else model.outputs.names
 
 
 def by_name(
     model: RankingModel, given: tf.Tensor | Mapping[str, tf.Tensor]
 ) -> dict[str, tf.Tensor]:
-    """What a scorer gave, by task, or as `scores` without tasks."""
+    """A scorer's outputs by task, or as `scores` without tasks."""
     if isinstance(given, Mapping):
         return dict(given)
     return {raw_names(model)[0]: given}
@@ -158,7 +167,7 @@ def by_name(
 
 def scored_inputs(model: RankingModel) -> dict[str, tf.TensorSpec]:
     """The inputs that `score_with_table` takes, for any number of lists, candidates and events."""
-    left_out = {*model.item_tower.input, label_name("position")}
+    left_out = {*model.item_tower.input, label_name("position"), TREE_SCORE}
     inputs = {n: t for n, t in model.network.input.items() if n not in left_out}
     return _specs(inputs)
 
@@ -170,11 +179,11 @@ def _specs(tensors: Mapping[str, tf.Tensor]) -> dict[str, tf.TensorSpec]:
 def score_with_table(
     model: RankingModel, table: Tensors, batch: Tensors
 ) -> tf.Tensor | dict[str, tf.Tensor]:
-    """Scores [B, L] of candidates whose tokens stand in a table, by task if there are several.
+    """Scores [B, L] of candidates whose tokens are in a table, by task if there are several.
 
     Args:
       model: The ranker.
-      table: What the item tower gives: tokens [N, M, D], present [N, M], perhaps match [N, W].
+      table: The item tower's outputs: tokens [N, M, D], present [N, M] and possibly match [N, W].
       batch: As `Batches` makes it, without item features; its slots are rows of the table.
     """
     contexts = encoded_contexts(model, batch)
@@ -184,44 +193,28 @@ def score_with_table(
 def scorer_inputs(
     model: RankingModel, table: Tensors, batch: Tensors, contexts: Tensors
 ) -> dict[str, tf.Tensor]:
-    """What the scorer takes, of a table of items, a batch and its contexts.
+    """The scorer's inputs, from a table of items, a batch and its contexts.
 
     Args:
       model: The ranker.
       table, batch: As for `score_with_table`.
-      contexts: As `encoded_contexts` gives them.
+      contexts: As `encoded_contexts` returns them.
     """
-    fed = dict(contexts) | {
-        "tokens": tf.gather(table["tokens"], batch[SLOTS]),
-        "present": tf.gather(table["present"], batch[SLOTS]),
-    }
-    if MATCH in table:
-        fed[MATCH] = tf.gather(table[MATCH], batch[SLOTS])
-    for name in model.scorer.input:
-        if name in fed:
-            continue
-        if name == "history_tokens":
-            fed[name] = tf.gather(table["tokens"], batch[model.history_input("slots")])
-        elif name.startswith("history_"):
-            fed[name] = batch[model.history_input(name.removeprefix("history_"))]
-        else:
-            fed[name] = batch[name]
-    return fed
+    return gathered_inputs(model.scorer, table, contexts, batch, model.history)
 
 
 def encoded_contexts(model: RankingModel, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-    """The scorer's inputs of query and shopper.
+    """The scorer's inputs of query and user.
 
     Returns:
-      contexts [B, C, D], contexts_present [B, C] and perhaps query_match [B, V].
+      contexts [B, C, D], contexts_present [B, C] and possibly query_match [B, V].
 
     Args:
       model: The ranker.
-      batch: The inputs of its context tower, among others.
+      batch: The inputs of its context tower; others are ignored.
     """
     context = model.context_tower({n: batch[n] for n in model.context_tower.input}, training=False)
-    encoded = {"contexts": context["contexts"], "contexts_present": context["present"]}
-    return encoded | ({QUERY_MATCH: context[MATCH]} if MATCH in context else {})
+    return context_inputs(context)
 
 
 def hide(arrays: ListArrays, hidden: Mapping[str, np.ndarray]) -> ListArrays:
@@ -229,7 +222,7 @@ def hide(arrays: ListArrays, hidden: Mapping[str, np.ndarray]) -> ListArrays:
 
     Args:
       arrays: The lists.
-      hidden: By item feature, the items to hide it on, [items] bool.
+      hidden: For each item feature, the items on which to hide it, [items] bool.
     """
     items = dict(arrays.items)
     for name, where in hidden.items():
@@ -242,15 +235,15 @@ def without(arrays: ListArrays, drop: Sequence[str]) -> ListArrays:
 
     Args:
       arrays: The lists.
-      drop: Names of features; the history's may be among them.
+      drop: Names of features; the history may be among them.
     """
     history = arrays.history
     if history is not None and history.name in drop:
         arrays = dataclasses.replace(arrays, users=np.full_like(arrays.users, -1))
-    gone = {present_name(name) for name in drop}
+    hidden = {present_name(name) for name in drop}
 
     def emptied(table: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        return {n: np.zeros_like(a) if n in gone else a for n, a in table.items()}
+        return {n: np.zeros_like(a) if n in hidden else a for n, a in table.items()}
 
     return dataclasses.replace(
         arrays,
@@ -260,8 +253,22 @@ def without(arrays: ListArrays, drop: Sequence[str]) -> ListArrays:
     )
 
 
+def traced_numbers(model: RankingModel) -> Callable[[Tensors], Tensors]:
+    """As `traced_tower`, with zeros in place of tokens; what only tokens need is not computed."""
+
+    def give(inputs: Tensors) -> dict[str, tf.Tensor]:
+        made = model.item_tower(inputs, training=False)
+        tokens = made["tokens"]
+        shape = [tf.shape(made["present"])[0], *tokens.shape[1:]]
+        return made | {"tokens": tf.zeros(shape, tokens.dtype)}
+
+    return tf.function(
+        give, input_signature=[_specs(model.item_tower.input)]
+    ).get_concrete_function()
+
+
 def plain_numbers(model: RankingModel, scorer: ListScorer, arrays: ListArrays) -> np.ndarray:
-    """The numbers [rows, F] float32 of all candidates that trees read.
+    """The numbers [rows, F] float32 that trees read of all candidates.
 
     Args:
       model: A ranker that has such numbers.
@@ -286,20 +293,20 @@ def match_features(
     arrays: ListArrays,
     give: Callable[[Tensors, Tensors], Tensors] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The match features [rows, F] of all candidates, and where there are any, [rows, F] bool.
+    """The match features [rows, F] of all candidates, and where they are present, [rows, F] bool.
 
     Args:
       model: A ranker with a matcher.
       scorer: A scorer of it.
       arrays: The lists.
-      give: What `traced_matches` gave for the model, to save tracing it again.
+      give: What `traced_matches` returned for the model, to save tracing it again.
     """
     rows = scorer.by_row(arrays, give or traced_matches(model))
     return rows["features"], rows["there"]
 
 
 def traced_matches(model: RankingModel) -> Callable[[Tensors, Tensors], Tensors]:
-    """The match features of a table and a batch as one graph, for a ranker with a matcher."""
+    """One graph from a table and a batch to match features, for a ranker with a matcher."""
     matcher = model.matcher
     assert matcher is not None
 

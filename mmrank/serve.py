@@ -17,9 +17,9 @@ example:
   python -m mmrank.serve --model runs/quickstart-1/export --config serve.yaml \\
       --set listen.rest_port=9000 --set batching.max_batch_size=16
 
-DIR holds numbered exports; the highest is served, and a new one is taken up without a stop. The
-API is TensorFlow Serving's. It listens on the loopback address alone unless listen.host says
-otherwise. SIGTERM ends it when the requests that run are answered.
+DIR holds numbered exports. The server serves the highest number and loads new ones without a
+restart. The API is that of TensorFlow Serving. It listens on the loopback address only, unless
+listen.host is set. After SIGTERM it answers the requests in progress and ends.
 """
 
 
@@ -46,10 +46,12 @@ def _run(args: argparse.Namespace) -> None:
 
     config = load_server_config(args.config, args.set, args.model)
     check_model(config.model)
+    from mmrank.server.machine import free_tensors_at_once
     from mmrank.server.monitor.native import diverted
 
+    free_tensors_at_once()
     with diverted() as native:
-        # TensorFlow takes seconds to import, so wrong input is told before.
+        # TensorFlow takes seconds to import, so wrong input is reported before.
         from mmrank.server.run import serve
 
         asyncio.run(serve(config, native))
@@ -65,7 +67,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--model", type=pathlib.Path, metavar="DIR", help="folder of the numbered exports"
     )
-    parser.add_argument("--config", type=pathlib.Path, metavar="FILE", help="YAML of the server")
+    parser.add_argument(
+        "--config", type=pathlib.Path, metavar="FILE", help="config of the server, in YAML"
+    )
     parser.add_argument(
         "--set",
         action="append",

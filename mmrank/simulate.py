@@ -21,11 +21,11 @@ example:
 def main(argv: Sequence[str] | None = None) -> int:
     """The exit code: 0 done, 2 a wrong argument, 130 interrupted."""
     arguments = _parser().parse_args(argv)
-    return exit_code(lambda: _run(arguments), "nothing was finished; run the same command again")
+    return exit_code(lambda: _run(arguments), "no dataset was written; run the same command again")
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    # The delay keeps a wrong argument's one line free of an empty bar.
+    # The delay keeps an empty bar out of the output if an argument is wrong.
     files = 1 + (arguments.clips > 0) + (arguments.sounds > 0)
     total = max(arguments.queries, 0) + files * max(arguments.items, 0)
     with tqdm(total=total, unit="step", desc="pages and media", delay=0.5) as bar:
@@ -51,14 +51,12 @@ def _run(arguments: argparse.Namespace) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m mmrank.simulate",
-        description="Write a simulated shop as a prepared dataset: texts in Chinese and English, "
-        "drawn photos, shoppers with tastes, logged result pages with position bias.",
+        description="Writes a simulated shop as a prepared dataset: texts in Chinese and English, "
+        "drawn photos, users with preferences, logged result pages with position bias.",
         epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "--out", type=pathlib.Path, required=True, metavar="DIR", help="folder to make"
-    )
+    parser.add_argument("--out", type=pathlib.Path, required=True, metavar="DIR", help="new folder")
     parser.add_argument(
         "--items", type=int, default=2000, metavar="N", help="products (at least 60; default 2000)"
     )
@@ -71,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
         "(at least 10; default 3000)",
     )
     parser.add_argument(
-        "--users", type=int, default=500, metavar="N", help="shoppers (at least 1; default 500)"
+        "--users", type=int, default=500, metavar="N", help="users (at least 1; default 500)"
     )
     parser.add_argument(
         "--seed", type=int, default=0, metavar="S", help="same seed, same shop (default 0)"
@@ -90,41 +88,41 @@ def _parser() -> argparse.ArgumentParser:
         default=0.0,
         metavar="SHARE",
         help="share of the items with a recording; queries then ask for sounds that only "
-        "recordings tell (0 to 1; default 0: no sounds)",
+        "recordings have (0 to 1; default 0: no sounds)",
     )
     parser.add_argument(
         "--eta",
         type=float,
         default=0.8,
         metavar="E",
-        help="position k of a page is looked at with a chance of k^-E (default 0.8)",
+        help="position k of a page is examined with probability k^-E (default 0.8)",
     )
     parser.add_argument(
         "--sales-weight",
         type=float,
         default=0.2,
         metavar="W",
-        help="how much sales weigh in the order of the logged pages; 1 and more shows bestsellers "
-        "first, whatever was asked for (default 0.2)",
+        help="weight of sales in the order of the logged pages; from 1 on, bestsellers come first "
+        "for every query (default 0.2)",
     )
     parser.add_argument(
         "--randomised",
         type=float,
         default=0.0,
         metavar="SHARE",
-        help="share of the pages in random order, told by a column `randomised` (default 0)",
+        help="share of the pages in random order, marked in a column `randomised` (default 0)",
     )
     parser.add_argument(
         "--match",
         action="store_true",
-        help="log what the ranker counted of the query's words as a feature of the pair",
+        help="log the number of query words that the ranker counted, as a pair feature",
     )
     parser.add_argument(
         "--kind",
         default="overlapping",
         metavar="KIND",
-        help="overlapping, or complementary: text, photo, numbers and history each tell what the "
-        "others do not (default overlapping)",
+        help="overlapping, or complementary: text, photo, numbers and history each hold "
+        "information that the others lack (default overlapping)",
     )
     return parser
 

@@ -1,4 +1,4 @@
-"""A config for a dataset, with what it will take: `python -m mmrank.suggest --data DIR`."""
+"""Writes a config for a dataset, with a run's time and memory: `python -m mmrank.suggest`."""
 
 from __future__ import annotations
 
@@ -15,18 +15,16 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 import yaml
 
 from mmrank.config import NETWORK, TREES, Config, apply_override, from_mapping
 from mmrank.data.tables import Dataset
 from mmrank.data.validation import checked_dataset
 from mmrank.defaults import Choice, completed
-from mmrank.job import check_job, train
 from mmrank.outputs import check_target, exit_code, log_progress, write_whole
 
 logger = logging.getLogger("mmrank.suggest")
-STEPS = 12  # of the trial; the first of every length of list are traced, and take longer
+STEPS = 12  # of the trial; the first step of each list length is traced, and takes longer
 
 EXAMPLE = """\
 example:
@@ -35,9 +33,9 @@ example:
       --set 'model.encoders.text={encoder: hub, handle: models/minilm-hub}'
   python -m mmrank.train --config myshop.yaml --data myshop
 
-Chooses what `mmrank.train` would choose for the dataset, says why, and trains some steps in a
-temporary folder to tell the time and the memory that a run will take. Embeddings of frozen encoders
-are computed for it, and kept for the run.
+Chooses what `mmrank.train` would choose for the dataset, gives the reasons, and trains some steps
+in a temporary folder to estimate the time and memory that a run needs. It also computes the
+embeddings of frozen encoders, and keeps them for the run.
 """
 
 
@@ -45,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The exit code: 0 done, 2 wrong input, 130 interrupted."""
     parser = argparse.ArgumentParser(
         prog="python -m mmrank.suggest",
-        description="Writes a config that fits a dataset, and tells what a run will take.",
+        description="Writes a config for a dataset, and estimates the time and memory of a run.",
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -53,14 +51,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--data", type=pathlib.Path, required=True, metavar="DIR", help="prepared dataset"
     )
     parser.add_argument(
-        "--out", type=pathlib.Path, required=True, metavar="FILE", help="the config to write"
+        "--out", type=pathlib.Path, required=True, metavar="FILE", help="config to write"
     )
     parser.add_argument(
         "--set",
         action="append",
         default=[],
         metavar="A.B=C",
-        help="a value that is settled; may be repeated",
+        help="a config value that must not be chosen; may be repeated",
     )
     args = parser.parse_args(argv)
     log_progress()
@@ -73,11 +71,11 @@ def suggest(data: pathlib.Path, out: pathlib.Path, settled: Sequence[str] = ()) 
     Args:
       data: The prepared dataset.
       out: The file.
-      settled: Values that are not chosen, as `A.B=C`.
+      settled: Values that the user has set, as `A.B=C`.
 
     Raises:
       OutputError: `out` exists, or its folder does not.
-      ConfigError: A settled value cannot be used.
+      ConfigError: A value that the user has set cannot be used.
       DataError: The dataset cannot be used.
     """
     check_target("--out", out)
@@ -85,6 +83,9 @@ def suggest(data: pathlib.Path, out: pathlib.Path, settled: Sequence[str] = ()) 
     for override in settled:
         apply_override(given, override)
     dataset = checked_dataset(data)
+
+    from mmrank.job import check_job  # TensorFlow takes seconds to import
+
     plain, made = completed(dataset.schema, dataset, given)
     config = from_mapping(Config, plain, "config")
     check_job(config, dataset.schema)
@@ -97,14 +98,14 @@ def suggest(data: pathlib.Path, out: pathlib.Path, settled: Sequence[str] = ()) 
 
 @dataclasses.dataclass(frozen=True)
 class Need:
-    """What a run takes on this machine, evaluation and export left out.
+    """The time and memory of a run on this machine, without evaluation and export.
 
     Attributes:
       prepare: Seconds before the first step: reading, decoding, embedding, tracing.
-      epoch: Seconds of an epoch, validation included.
-      epochs: How many there are at most.
-      memory: Most bytes in use at a time.
-      trees: Seconds for the growing of trees; 0 without any.
+      epoch: Seconds of an epoch, including validation.
+      epochs: Maximum number of epochs.
+      memory: Peak memory in bytes.
+      trees: Seconds to grow trees; 0 without trees.
     """
 
     prepare: float
@@ -127,12 +128,15 @@ class Need:
 
 
 def trial(config: Config, dataset: Dataset) -> Need:
-    """What a run will take, by training some steps, and growing all trees, in a temporary folder.
+    """Estimates a run's needs by training some steps, and growing all trees, in a temporary folder.
 
     Args:
       config: The config of the run.
       dataset: Its dataset.
     """
+    from mmrank.job import train
+    from mmrank.training.clock import Clock
+
     training = config.training
     lists = dataset.rows("train")[dataset.schema.lists.list].nunique()
     steps = training.steps_per_epoch or math.ceil(lists / training.batch_lists)
@@ -141,7 +145,7 @@ def trial(config: Config, dataset: Dataset) -> Need:
     clock = Clock()
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="mmrank-") as folder:
-        logger.info("a trial of %d steps", few)
+        logger.info("measuring %d training steps", few)
         train(
             dataclasses.replace(config, training=short),
             dataset,
@@ -154,35 +158,12 @@ def trial(config: Config, dataset: Dataset) -> Need:
     if clock.steps:
         ends = np.array(clock.steps)
         step = float(np.median(np.diff(ends))) if len(ends) > 1 else ends[0] - clock.started
-        # Tracing is over with the first step, and is not met again in later epochs.
+        # Tracing is over after the first step, and does not happen again in later epochs.
         prepare = ends[0] - began
         epoch = steps * step + max(clock.ended - ends[-1], 0.0)
     unit = 1 if sys.platform == "darwin" else 1024
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
     return Need(float(prepare), float(epoch), epochs, memory, after)
-
-
-class Clock(tf.keras.callbacks.Callback):
-    """When training began, when each step ended, and when the epoch did.
-
-    Attributes:
-      started, ended: By `time.monotonic`.
-      steps: The same of each step.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.started = self.ended = 0.0
-        self.steps: list[float] = []
-
-    def on_train_begin(self, logs: Any = None) -> None:
-        self.started = self.ended = time.monotonic()
-
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        self.steps.append(time.monotonic())
-
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        self.ended = time.monotonic()
 
 
 def as_text(
@@ -192,11 +173,11 @@ def as_text(
     data: pathlib.Path,
     out: pathlib.Path,
 ) -> str:
-    """The config as YAML under comments that say what it takes and why it is so.
+    """The config as YAML below comments that give a run's needs and the reasons of the choices.
 
     Args:
       plain: The config.
-      made: What in it was chosen.
+      made: The choices in it.
       need: What a run takes.
       data, out: The dataset and the file, for the command.
     """

@@ -1,7 +1,7 @@
-"""The towers of a ranker: raw features of items, and of query and shopper, → tokens.
+"""The towers of a ranker: raw features of items, and of query and user, → tokens.
 
-Both come apart, so that a photo asked for and the photos it is compared with can be encoded in
-one batch while the network is trained.
+Encoding is a separate step of both, so that query photos and the item photos they are compared with
+can be encoded in one batch while the network is trained.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 import tensorflow as tf
 
 from mmrank.encoders.tokens import InOneBatch, ModalityDropout, ModalityTokens, PresentOnly
-from mmrank.matching.matcher import UnitVectors
 from mmrank.matching.plan import terms_name
+from mmrank.matching.rows import UnitVectors
 
 MASK, MATCH = "mask", "match"
 Tensors = dict[str, tf.Tensor]
@@ -21,18 +21,18 @@ Tensors = dict[str, tf.Tensor]
 
 @dataclasses.dataclass(frozen=True)
 class FeatureEncoder:
-    """One feature as the model sees it.
+    """One feature as the model reads it.
 
     Attributes:
-      name: Of the feature and its input; `NAME_present` is the presence input.
+      name: Name of the feature and of its input; `NAME_present` is the presence input.
       side: item, query, user or pair.
       spec: Shape (first dimension None) and dtype of its input.
       encoder: Layer [N, ...] → [N, D']; features may share one.
-      hide: Chance that training hides an item's present value.
-      plain: Inputs [...] → numbers [...] or [..., K] that trees read; None if they cannot.
+      hide: Probability that training hides an item's present value.
+      plain: Inputs [...] → numbers [...] or [..., K] that trees read; None if trees cannot read it.
       unnormed: Whether its token keeps the length that the encoder gave it.
-      space: The id of the space of the encoder's vectors: those of two encoders with one id can be
-        compared. Empty for an encoder that stands alone.
+      space: The id of the vector space of the encoder: the vectors of two encoders with the same id
+        can be compared. Empty for an encoder whose vectors are compared with no other encoder's.
     """
 
     name: str
@@ -56,7 +56,7 @@ def unnormed_names(features: Sequence[FeatureEncoder]) -> tuple[str, ...]:
 
 
 def inputs_of(feature: FeatureEncoder, lead: tuple[None, ...] = ()) -> Tensors:
-    """The inputs of one feature by name: its value, and its presence."""
+    """The inputs of one feature by name: its value and its presence."""
     shape = (*lead, *feature.spec.shape[1:])
     flag = present_name(feature.name)
     return {
@@ -66,13 +66,13 @@ def inputs_of(feature: FeatureEncoder, lead: tuple[None, ...] = ()) -> Tensors:
 
 
 class Encoders:
-    """The encoders of a ranker over present rows alone, one layer wherever it is shared."""
+    """The encoders of a ranker, each applied to present rows only; a shared one is one layer."""
 
     def __init__(self) -> None:
         self._wrapped: dict[int, PresentOnly] = {}
 
     def of(self, feature: FeatureEncoder) -> PresentOnly:
-        """The layer (values [N, ...], present [N]) → embeddings [N, D'] of a feature."""
+        """The layer of a feature: (values [N, ...], present [N]) → embeddings [N, D']."""
         key = id(feature.encoder)
         if key not in self._wrapped:
             name = f"{feature.encoder.name}_present"
@@ -82,7 +82,7 @@ class Encoders:
     def apart(
         self, features: Sequence[FeatureEncoder], inputs: Tensors, presence: Tensors
     ) -> Tensors:
-        """Embeddings by feature, each encoded by itself."""
+        """Embeddings by feature, each feature encoded separately."""
         return {f.name: self.of(f)((inputs[f.name], presence[f.name])) for f in features}
 
     def together(
@@ -122,12 +122,12 @@ def _takes_batch_statistics(encoder: tf.keras.layers.Layer) -> bool:
 
 @dataclasses.dataclass(frozen=True)
 class MatchParts:
-    """What a tower gives beside tokens, for the matching of queries and candidates.
+    """What a tower provides in addition to tokens, for matching queries and candidates.
 
     Attributes:
       terms: Width of the rows of terms by feature, in their order in a row.
       vectors: Features whose encoders' own vectors follow.
-      numbers: Features that trees read: their numbers, and whether they are there, come last.
+      numbers: Features that trees read: their numbers, and whether these are present, come last.
     """
 
     terms: Mapping[str, int] = dataclasses.field(default_factory=dict)
@@ -148,7 +148,7 @@ class MatchParts:
         embeddings: Tensors,
         presence: Tensors,
     ) -> Tensors:
-        """By name `match`, rows [N, W] float32 with zeros for what is absent; nothing if W is 0."""
+        """`match`: rows [N, W] float32, zeros for what is absent; an empty mapping if W is 0."""
         plain = {f.name: f.plain(inputs[f.name]) for f in features if f.plain is not None}
         parts = [tf.where(presence[n][:, None], inputs[terms_name(n)], 0.0) for n in self.terms]
         parts += [UnitVectors()((embeddings[n], presence[n])) for n in self.vectors]
@@ -171,15 +171,15 @@ def flagged(values: tf.Tensor, present: tf.Tensor) -> tf.Tensor:
 
 
 class ItemTower:
-    """Item features [U, ...] → tokens [U, M, D] and present [U, M], perhaps match [U, W].
+    """Item features [U, ...] → tokens [U, M, D] and present [U, M], possibly match [U, W].
 
     Args:
       features: Those of side item, in the order of the tokens.
       width: D.
-      match: What matching reads.
+      match: The inputs of matching.
 
     Attributes:
-      widths: Of the encoders' vectors by feature, known once the tower was made.
+      widths: Widths of the encoders' vectors by feature, known once the tower has been built.
     """
 
     def __init__(
@@ -194,7 +194,7 @@ class ItemTower:
             self._dropout = ModalityDropout([f.hide for f in features], name="modality_dropout")
 
     def shown(self, inputs: Tensors) -> tuple[tf.Tensor, Tensors]:
-        """Presence [U, M], and by feature [U], of what training leaves to be seen."""
+        """Presence [U, M], and by feature [U], after training has hidden some values."""
         names = [f.name for f in self.features]
         presence = [inputs[present_name(name)] for name in names]
         present = tf.stack(presence, axis=-1)
@@ -206,7 +206,7 @@ class ItemTower:
     def outputs(
         self, inputs: Tensors, embeddings: Tensors, present: tf.Tensor, presence: Tensors
     ) -> Tensors:
-        """By name tokens, present and perhaps match, of what `shown` left, encoded."""
+        """Tokens, present and possibly match by name, given embeddings and presence."""
         names = [f.name for f in self.features]
         self.widths = {n: int(embeddings[n].shape[-1]) for n in names}
         tokens = self._tokens(([embeddings[n] for n in names], [presence[n] for n in names]))
@@ -225,15 +225,15 @@ class ItemTower:
 
 
 class ContextTower:
-    """Features of query and shopper [B, ...] → contexts [B, C, D] and present [B, C].
+    """Features of query and user [B, ...] → contexts [B, C, D] and present [B, C].
 
-    There is one context for the query and one for the shopper, as far as these have features;
-    with neither, one of zeros that is absent. Perhaps match [B, V] comes beside them.
+    The query and the user have one context each if they have features; without any features there
+    is one context of zeros that is absent. Possibly a further output is match [B, V].
 
     Args:
-      sides: By side, its features.
+      sides: The features of each side.
       width: D.
-      match: What matching reads.
+      match: The inputs of matching.
 
     Attributes:
       widths: As of `ItemTower`.
@@ -266,7 +266,7 @@ class ContextTower:
         return {f.name: inputs[present_name(f.name)] for f in self.features}
 
     def outputs(self, inputs: Tensors, embeddings: Tensors, presence: Tensors) -> Tensors:
-        """By name contexts, present and perhaps match, of encoded features."""
+        """Contexts, present and possibly match by name, given the features' embeddings."""
         mask = inputs[MASK]  # [B, L], which every batch of lists has
         self.widths = {f.name: int(embeddings[f.name].shape[-1]) for f in self.features}
         contexts, present = [], []
@@ -276,7 +276,7 @@ class ContextTower:
             contexts.append(self._means[side]((tokens, tf.stack(here, -1))))
             present.append(tf.reduce_any(tf.stack(here, -1), -1))
         if not contexts:
-            # Broadcast rather than tiled: the width has to stay known.
+            # Broadcast rather than tiled, since the width must stay known.
             contexts.append(tf.zeros_like(mask[:, :1], tf.float32) + tf.zeros([1, self._width]))
             present.append(tf.zeros_like(mask[:, 0]))
         match = self._match.rows(self.features, inputs, embeddings, presence)
@@ -295,7 +295,7 @@ class ContextTower:
 
 
 class PresentMean(tf.keras.layers.Layer):
-    """Means [B, D] over the present ones of tokens [B, M, D]; over all where none is present."""
+    """Means [B, D] over the present ones of tokens [B, M, D]; over all if none is present."""
 
     def call(self, inputs: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
         tokens, present = inputs
@@ -307,11 +307,11 @@ class PresentMean(tf.keras.layers.Layer):
 def tower_outputs(
     item: ItemTower, context: ContextTower, encoders: Encoders, inputs: Tensors
 ) -> tuple[Tensors, Tensors]:
-    """What both towers give of one set of inputs, encoders with batch statistics run once.
+    """The outputs of both towers for one set of inputs; shared BatchNormalization runs once.
 
-    BatchNormalization takes its statistics over a batch while it is trained, and its moving
-    averages elsewhere. Were the photos of queries and those of items two batches, each would be
-    normalised by its own statistics in training and by a mixture that fits neither in use.
+    BatchNormalization normalises by the statistics of a batch in training, and by their moving
+    averages otherwise. If the photos of queries and those of items were two batches, training would
+    normalise each by its own statistics, and serving by a mixture that fits neither.
     """
     present, presence = item.shown(inputs)
     asked = context.shown(inputs)

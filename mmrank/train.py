@@ -4,34 +4,31 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import dataclasses
 import logging
 import os
 import pathlib
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from mmrank.config import (
-    CONFIG_FILE,
-    STATE_FILE,
-    TEACHER_FOLDER,
-    Config,
-    ConfigError,
-    apply_override,
-    from_mapping,
-    read_plain,
-)
-from mmrank.data.run_state import read_state
-from mmrank.data.simulator import simulate
+from mmrank.config import ConfigError
 from mmrank.data.tables import Dataset
 from mmrank.data.validation import checked_dataset
-from mmrank.defaults import default_config
 from mmrank.evaluation.compared import check_compared
-from mmrank.outputs import exit_code, log_progress, refuse_filled
-from mmrank.training.run_lock import LOCK, locked_run
-from mmrank.training.workers import Worker, WorkerLost, this_worker, wait_for
+from mmrank.launch import (
+    GivenConfig,
+    check_init,
+    data_folder,
+    refuse_other_run,
+    run_folder,
+)
+from mmrank.outputs import exit_code, log_progress
+from mmrank.training.run_lock import locked_run
+from mmrank.training.workers import Worker, WorkerLost, this_worker
+
+if TYPE_CHECKING:
+    from mmrank.job import Finished
 
 logger = logging.getLogger("mmrank.train")
 
@@ -44,11 +41,11 @@ example:
   python -m mmrank.train --config configs/quickstart.yaml --out runs/shop --resume
   python -m mmrank.train --config configs/quickstart.yaml --data data/new --init-from runs/shop
 
-Over several hosts the same command runs on each, with training.strategy multi_worker, TF_CONFIG in
-the environment and --resume, which begins a run that has not begun; see docs/scaling.md.
+To train on several hosts, run the same command on each, with training.strategy multi_worker,
+TF_CONFIG in the environment and --resume, which also starts a new run; see docs/scaling.md.
 
 RUN holds config.yaml, schema.yaml, features.json, checkpoints/, logs/ (TensorBoard), metrics.json
-and export/1/ (SavedModel). A run that was stopped or killed goes on with --resume.
+and export/1/ (SavedModel). A run that was stopped or killed continues with --resume.
 """
 
 
@@ -61,21 +58,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             _run(args)
         except WorkerLost as error:
-            if argv is not None:  # called from Python, whose process is not ours to replace
+            if argv is not None:  # called from Python: this process must not be replaced
                 raise
-            logger.warning("%s; this one starts again and waits for the others", error)
-            _start_again()
+            logger.warning("%s; this worker starts again and waits for the others", error)
+            _restart()
 
-    return exit_code(job, "a finished epoch is kept: the same command with --resume goes on")
+    return exit_code(job, "finished epochs are kept; run the command with --resume to continue")
 
 
-def _start_again() -> None:
-    """Becomes a new process of this command, which goes on with the run; never returns.
+def _restart() -> None:
+    """Replaces this process by a new one of this command, which resumes the run; never returns.
 
-    TensorFlow cannot leave a cluster and join it once more in one process.
+    In one process, TensorFlow cannot leave a cluster and join it again.
     """
-    again = [*sys.argv[1:], *([] if "--resume" in sys.argv else ["--resume"])]
-    os.execv(sys.executable, [sys.executable, "-m", "mmrank.train", *again])
+    arguments = [*sys.argv[1:], *([] if "--resume" in sys.argv else ["--resume"])]
+    os.execv(sys.executable, [sys.executable, "-m", "mmrank.train", *arguments])
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -89,8 +86,8 @@ def _parser() -> argparse.ArgumentParser:
         "--config",
         type=pathlib.Path,
         metavar="FILE",
-        help="what the run is like (default: chosen by what --data has, told, and kept in RUN; "
-        "likewise for a file without a section `model`)",
+        help="config of the run (default: chosen for --data, logged, and saved in RUN; the same "
+        "holds for a file without a section `model`)",
     )
     parser.add_argument(
         "--data",
@@ -103,20 +100,20 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="A.B=C",
-        help="override a value of the config; may be repeated",
+        help="override a config value; may be repeated",
     )
     parser.add_argument(
         "--out",
         type=pathlib.Path,
         metavar="RUN",
-        help="folder of the run (default: runs/CONFIG-N, N counting up)",
+        help="folder of the run (default: runs/CONFIG-N with the next free N)",
     )
-    parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    parser.add_argument("--resume", action="store_true", help="continue the run in --out")
     parser.add_argument(
         "--init-from",
         type=pathlib.Path,
         metavar="RUN",
-        help="begin with the weights of another run, as far as features and words are the same",
+        help="start from the weights of another run where features and vocabularies match",
     )
     return parser
 
@@ -124,59 +121,67 @@ def _parser() -> argparse.ArgumentParser:
 def _run(args: argparse.Namespace) -> None:
     started = time.monotonic()
     if args.config is None and args.data is None and not args.resume:
-        raise ConfigError("name what to learn from: --data DIR, --config FILE or both")
-    given = _Given.read(args)
-    config = given.config
+        raise ConfigError("no dataset; give --data DIR, --config FILE or both")
+    given = GivenConfig.read(args.config, args.set, args.out if args.resume else None)
     try:
-        check_compared(config.evaluation.baselines)
+        check_compared(given.config.evaluation.baselines)
     except ValueError as error:
         raise ConfigError(f"{given.name}: evaluation.baselines: {error}") from error
-    worker = this_worker(config.training.strategy)
+    worker = this_worker(given.config.training.strategy)
     if args.init_from is not None:
-        _check_init(args, worker)
-    run = _run_folder(args, worker)
-    if not worker.is_chief:  # only the first writes the run
+        check_init(args.init_from, args.resume, worker)
+    name = args.config.stem if args.config is not None else ""
+    if args.config is None and args.data is not None:
+        name = args.data.absolute().name
+    run = run_folder(args.out, args.resume, worker, name)
+    if not worker.is_chief:  # only the chief writes the run
         _train(args, given, worker, run, started)
         return
     try:
         with locked_run(run, claimed=args.out is None):
             if args.out is not None and not args.resume:
-                _refuse_filled(run)  # by another training, since it was looked at
+                refuse_other_run(run)  # another training may have filled it since the first check
             _train(args, given, worker, run, started)
     finally:
         if args.out is None:
             with contextlib.suppress(OSError):
-                run.parent.rmdir()  # if nothing came into it
+                run.parent.rmdir()  # only if it is empty
 
 
 def _train(
-    args: argparse.Namespace, given: _Given, worker: Worker, run: pathlib.Path, started: float
+    args: argparse.Namespace, given: GivenConfig, worker: Worker, run: pathlib.Path, started: float
 ) -> None:
-    config = given.config
-
     # ---- data
-    dataset = checked_dataset(_data_folder(args, config, run, worker))
+    dataset = checked_dataset(args.data or data_folder(given, run, worker))
     config = given.for_dataset(dataset)
 
-    # ---- training. TensorFlow takes seconds to import, so wrong input is told before.
-    from mmrank.job import check_data, check_job, measure_and_export, train
+    # ---- training, evaluation and export. Importing TensorFlow takes seconds, so it comes last.
+    from mmrank.job import run_experiment
     from mmrank.training.strategy import make_strategy
 
-    strategy = make_strategy(config.training.strategy)  # TensorFlow joins workers before all else
-    check_job(config, dataset.schema)
-    check_data(config, dataset)
-    trained = train(config, dataset, run, args.resume, args.init_from, strategy)
-    if not worker.is_chief:
+    strategy = make_strategy(config.training.strategy)  # TensorFlow must join workers first
+    finished = run_experiment(
+        config,
+        dataset,
+        run,
+        resume=args.resume,
+        init_from=args.init_from,
+        strategy=strategy,
+        started=started,
+    )
+    if finished is None:
         logger.info("trained; the first worker evaluates and exports")
-        return
+    else:
+        _print(finished, dataset)
 
-    # ---- evaluation and export
-    finished = measure_and_export(trained, dataset, started)
+
+def _print(finished: Finished, dataset: Dataset) -> None:
+    """Prints the figures of a run, where it is, how long it took and what comes next."""
     if finished.report is not None:
         print(finished.report.to_text())
     if finished.tasks.figures:
         print(finished.tasks.to_text())
-    seconds = finished.seconds
+    seconds, run = finished.seconds, finished.run.folder
     print(f"run       {run}")
     print(f"export    {finished.export}")
     print(
@@ -186,123 +191,11 @@ def _train(
     print(f"next      {_next_command(dataset, run)}")
 
 
-@dataclasses.dataclass(frozen=True)
-class _Given:
-    """What the user's config says.
-
-    Attributes:
-      name: The file, for messages.
-      config: It, with plain defaults where it says nothing.
-      plain: What it says, if the rest is to be chosen by the dataset, or None.
-    """
-
-    name: str
-    config: Config
-    plain: Mapping[str, Any] | None
-
-    @classmethod
-    def read(cls, args: argparse.Namespace) -> _Given:
-        """What `--config` and `--set` say; a run that goes on has its own choices already."""
-        kept = None if args.out is None or not args.resume else args.out / CONFIG_FILE
-        file = args.config
-        if file is None and kept is not None and kept.is_file():
-            file = kept
-        name = "config" if file is None else str(file)
-        plain: dict[str, Any] = {} if file is None else read_plain(file)
-        chosen = plain.get("model") is None
-        if chosen and kept is not None and kept.is_file():
-            plain, chosen = read_plain(kept), False
-        for override in args.set:
-            apply_override(plain, override)
-        return cls(name, from_mapping(Config, plain, name), plain if chosen else None)
-
-    def for_dataset(self, dataset: Dataset) -> Config:
-        """The config, what nobody gave chosen by what the dataset has."""
-        if self.plain is None:
-            return self.config
-        return default_config(dataset.schema, dataset, self.plain)
-
-
-def _run_folder(args: argparse.Namespace, worker: Worker) -> pathlib.Path:
-    if worker.count > 1:
-        if args.out is None:
-            raise ConfigError(
-                "several workers train one run: name its folder, a shared one, with --out"
-            )
-        if args.resume or not worker.is_chief:
-            return args.out
-    if args.resume:
-        if args.out is None or _state_file(args.out) is None:
-            raise ConfigError(
-                "--resume goes on with a run: name its folder, which holds a state.json, with --out"
-            )
-        return args.out
-    if args.out is not None:
-        _refuse_filled(args.out)
-        return args.out
-    number = 1
-    source = args.data.absolute().name if args.config is None else args.config.stem
-    while True:
-        folder = pathlib.Path("runs") / f"{source}-{number}"
-        try:
-            folder.mkdir(parents=True)  # in one step, so that no other training takes it too
-        except FileExistsError:
-            number += 1
-        else:
-            return folder
-
-
-def _refuse_filled(out: pathlib.Path) -> None:
-    try:
-        refuse_filled(out, but=(LOCK,))
-    except ValueError as error:
-        raise ConfigError(f"{error}; or go on with it by --resume") from error
-
-
-def _state_file(run: pathlib.Path) -> pathlib.Path | None:
-    """That of a run or, where it had not begun yet, of its teacher; None where neither has."""
-    files = (run / STATE_FILE, run / TEACHER_FOLDER / STATE_FILE)
-    return next((file for file in files if file.is_file()), None)
-
-
-def _check_init(args: argparse.Namespace, worker: Worker) -> None:
-    if args.resume and worker.count == 1:
-        raise ConfigError("--resume knows what the run began with; leave --init-from out")
-    if not (args.init_from / STATE_FILE).is_file():
-        raise ConfigError(
-            f"--init-from {args.init_from}: no {STATE_FILE}, so this is not the folder of a run"
-        )
-
-
-def _data_folder(
-    args: argparse.Namespace, config: Config, run: pathlib.Path, worker: Worker
-) -> pathlib.Path:
-    """The dataset's folder; the simulated shop is made if the config asks for it."""
-    if args.data is not None:
-        return args.data
-    if not worker.is_chief and config.data.path is None:
-        wait_for(run / STATE_FILE)  # the first worker makes the shop
-    if (state := _state_file(run)) is not None:
-        return pathlib.Path(read_state(state)["data"])
-    if config.data.path is not None:
-        return pathlib.Path(config.data.path)
-    if config.data.simulate is None:
-        raise ConfigError(
-            f"{args.config}: names no data; add --data DIR, a folder with a schema.yaml"
-        )
-    folder = run / "data"
-    if not folder.is_dir():
-        shop = config.data.simulate
-        logger.info("simulating a shop of %d items in %s", shop.items, folder)
-        run.mkdir(parents=True, exist_ok=True)
-        simulate(folder, **dataclasses.asdict(shop))
-    return folder
-
-
 def _next_command(dataset: Dataset, run: pathlib.Path) -> str:
     image = next((f.name for f in dataset.schema.features if f.kind == "image"), None)
     drop = f" --drop {image}" if image else ""
-    return f"python -m mmrank.evaluate --run {run}{drop}"
+    split = "" if len(dataset.rows("test")) else " --split valid"
+    return f"python -m mmrank.evaluate --run {run}{split}{drop}"
 
 
 if __name__ == "__main__":

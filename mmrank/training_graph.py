@@ -31,13 +31,13 @@ def training_graph(
     uncertainty: TaskUncertainty | None,
     position_towers: Mapping[str, PositionTower],
 ) -> tf.keras.Model:
-    """The training graph: every unique item is encoded once and gathered where it is shown.
+    """The training graph: every unique item is encoded once and gathered wherever it is shown.
 
     Args:
       item_tower, context_tower, scorer: As of `RankingModel`; the scorer before `finish`.
-      towers: What both towers give of the inputs of this graph.
+      towers: This graph's inputs → the outputs of both towers.
       history, position_towers: As of `ranking_model`.
-      finish: What chains the tasks, or None.
+      finish: The layer that multiplies the probabilities of chained tasks, or None.
       uncertainty: The layer with the learned weights of the tasks, or None.
     """
     inputs = _renewed(item_tower.input) | _renewed(context_tower.input)
@@ -52,25 +52,7 @@ def training_graph(
         inputs |= {n: tf.keras.Input((None,), dtype=dtypes[r], name=n) for r, n in roles.items()}
 
     items, context = towers(inputs)
-    fed = {
-        "tokens": tf.gather(items["tokens"], inputs[SLOTS]),
-        "present": tf.gather(items["present"], inputs[SLOTS]),
-        "contexts": context["contexts"],
-        "contexts_present": context["present"],
-    }
-    if MATCH in items:
-        fed[MATCH] = tf.gather(items[MATCH], inputs[SLOTS])
-    if MATCH in context:
-        fed[QUERY_MATCH] = context[MATCH]
-    if history is not None:
-        fed |= {
-            "history_tokens": tf.gather(items["tokens"], inputs[roles["slots"]]),
-            "history_types": inputs[roles["types"]],
-            "history_ages": inputs[roles["ages"]],
-            "history_mask": inputs[roles["mask"]],
-        }
-    fed |= {n: inputs[n] for n in scorer.input if n not in fed}
-    scores = scorer(fed)
+    scores = scorer(gathered_inputs(scorer, items, context_inputs(context), inputs, history))
     if position_towers:
         name = label_name("position")
         inputs[name] = tf.keras.Input((None,), dtype=tf.float32, name=name)
@@ -85,7 +67,7 @@ def training_graph(
     if uncertainty is not None:
         scores = uncertainty(scores)
     if isinstance(scores, dict):
-        # Keras names the figures of an output by its last layer.
+        # Keras names the metrics of an output after its last layer.
         keep = tf.keras.layers.Activation
         scores = {
             n: keep("linear", dtype=tf.float32, name=f"task_{n}")(s) for n, s in scores.items()
@@ -93,6 +75,48 @@ def training_graph(
     return tf.keras.Model(inputs, scores, name="ranker")
 
 
+def context_inputs(context: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """The scorer's inputs of query and user.
+
+    Args:
+      context: The outputs of the context tower.
+
+    Returns:
+      contexts [B, C, D], contexts_present [B, C] and possibly query_match [B, V].
+    """
+    named = {"contexts": context["contexts"], "contexts_present": context["present"]}
+    return named | ({QUERY_MATCH: context[MATCH]} if MATCH in context else {})
+
+
+def gathered_inputs(
+    scorer: tf.keras.Model,
+    items: Mapping[str, tf.Tensor],
+    contexts: Mapping[str, tf.Tensor],
+    batch: Mapping[str, tf.Tensor],
+    history: str | None,
+) -> dict[str, tf.Tensor]:
+    """The scorer's inputs, with items gathered from a table wherever a list shows them.
+
+    Args:
+      scorer: The scorer, whose inputs are named.
+      items: The item tower's outputs: tokens [U, M, D], present [U, M] and possibly match [U, W].
+      contexts: As `context_inputs` returns them.
+      batch: Inputs of the network; slots are indices into `items`.
+      history: Name of the history feature, or None.
+    """
+    fed = dict(contexts) | {
+        "tokens": tf.gather(items["tokens"], batch[SLOTS]),
+        "present": tf.gather(items["present"], batch[SLOTS]),
+    }
+    if MATCH in items:
+        fed[MATCH] = tf.gather(items[MATCH], batch[SLOTS])
+    if history is not None:
+        roles = history_names(history)
+        fed["history_tokens"] = tf.gather(items["tokens"], batch[roles["slots"]])
+        fed |= {f"history_{role}": batch[roles[role]] for role in ("types", "ages", "mask")}
+    return fed | {n: batch[n] for n in scorer.input if n not in fed}
+
+
 def _renewed(inputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-    """Fresh inputs of the same names, shapes and dtypes."""
+    """New inputs with the same names, shapes and dtypes."""
     return {n: tf.keras.Input(t.shape[1:], dtype=t.dtype, name=n) for n, t in inputs.items()}

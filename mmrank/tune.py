@@ -15,9 +15,9 @@ from typing import Any
 
 from mmrank.config import Config, ConfigError, apply_override, from_mapping, read_plain
 from mmrank.data.validation import checked_dataset
-from mmrank.evaluation.peers import PEERS, check_installed
+from mmrank.evaluation.peers import PEERS
 from mmrank.outputs import exit_code, log_progress, refuse_filled, require_extra
-from mmrank.schema import did_you_mean, load_schema
+from mmrank.schema import load_schema
 from mmrank.tuning.reading import read_space
 from mmrank.tuning.space import STUDY_FILE, Space
 
@@ -34,12 +34,13 @@ The space names keys of the config, each with a range or a list of choices:
   model.width: {low: 16, high: 64, step: 16}
   training.loss: [{name: softmax_loss}, {name: approx_ndcg_loss}]
 
-Trial 0 is the config as it stands, as far as it lies in the space. Each trial trains in a process
-of its own, on the training lists, and counts by the best figure of `training.select_metric` on the
-validation lists; test lists are not looked at. A trial below the median of the others at the same
-epoch is pruned. The same command again goes on, also after kill -9; more --trials add to those that
-there are. --peers puts what a shop may have already beside it. OUT holds best.yaml, trials.csv,
-importance.png, study.db, and trials/N/ with the log of each trial; the best one's weights stay.
+Trial 0 uses the values of the config, as far as the space contains them. Each trial trains on the
+training lists in its own process. Trials are compared by their best `training.select_metric` on
+the validation lists; test lists are not read. A trial below the median of the others at the same
+epoch is pruned. Run the same command again to continue, also after kill -9; a higher --trials adds
+trials. --peers also tunes rankers of other libraries. OUT gets best.yaml, trials.csv,
+importance.png, study.db, and trials/N/ with the log of each trial. The weights of the best trial
+are kept.
 """
 
 
@@ -49,32 +50,44 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = shlex.join(["python", "-m", "mmrank.tune", *(sys.argv[1:] if argv is None else argv)])
     log_progress()
     return exit_code(
-        lambda: _run(args, command), "what has ended is kept: the same command goes on"
+        lambda: _run(args, command),
+        "finished trials are kept; run the command again to continue",
     )
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m mmrank.tune",
-        description="Searches the settings of a ranker by trials on the validation lists.",
+        description="Searches for the best settings of a ranker by trials on the validation lists.",
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     path = pathlib.Path
-    parser.add_argument("--config", type=path, required=True, metavar="FILE", help="the ranker")
     parser.add_argument(
-        "--space", type=path, required=True, metavar="FILE", help="what is searched, in YAML"
+        "--config", type=path, required=True, metavar="FILE", help="config of the ranker, in YAML"
+    )
+    parser.add_argument(
+        "--space", type=path, required=True, metavar="FILE", help="the space to search, in YAML"
     )
     parser.add_argument(
         "--trials",
         type=int,
         required=True,
         metavar="N",
-        help="how many, those of before among them",
+        help="number of trials, including those of earlier runs of the command",
     )
-    parser.add_argument("--hours", type=float, metavar="H", help="after which this command ends")
     parser.add_argument(
-        "--jobs", type=int, default=1, metavar="J", help="trials at a time (default: 1)"
+        "--hours",
+        type=float,
+        metavar="H",
+        help="hours after which this command ends (default: no limit)",
+    )
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        default=1,
+        metavar="J",
+        help="trials that run at the same time (default: 1)",
     )
     parser.add_argument(
         "--data",
@@ -93,8 +106,8 @@ def _parser() -> argparse.ArgumentParser:
         "--peers",
         default="",
         metavar="NAMES",
-        help="also tune these, joined by commas, with N trials each on the same validation lists: "
-        f"{', '.join(PEERS)}",
+        help="also tune these peers, separated by commas, with N trials each on the same "
+        f"validation lists: {', '.join(PEERS)}",
     )
     parser.add_argument(
         "--out", type=path, required=True, metavar="OUT", help="folder of the search"
@@ -112,19 +125,18 @@ def _run(args: argparse.Namespace, command: str) -> None:
         raise ConfigError(f"--hours {args.hours:g}: give a number above 0")
     peers = [name for name in args.peers.split(",") if name]
     for name in peers:
-        if name not in PEERS:
-            raise ConfigError(f"--peers {name}: no such peer{did_you_mean(name, PEERS)}")
-        check_installed(name)
+        PEERS.entry(name, "--peers")
+        PEERS.check_installed(name)
     base, data = _base(args)
     space = read_space(args.space, base)
     schema = load_schema(data)
     if not (args.out / STUDY_FILE).is_file():
         refuse_filled(args.out)
 
-    # This process and the trials share a GPU, whose memory TensorFlow would take whole.
+    # This process and the trials share a GPU; by default TensorFlow would take all its memory.
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
 
-    # ---- every value tried on the config. TensorFlow takes seconds to import.
+    # ---- checks of every value of the space. TensorFlow takes seconds to import.
     from mmrank.tuning.checks import check_space
 
     check_space(space, schema)
@@ -134,15 +146,15 @@ def _run(args: argparse.Namespace, command: str) -> None:
 
 
 def _base(args: argparse.Namespace) -> tuple[dict[str, Any], pathlib.Path]:
-    """The config that trials begin with, and the dataset, which it names."""
+    """The config that trials begin with, and the path of the dataset that the config names."""
     plain = read_plain(args.config)
     for override in args.set:
         apply_override(plain, override)
     config = from_mapping(Config, plain, str(args.config))
     if plain.get("model") is None:
         raise ConfigError(
-            f"{args.config}: says nothing of the model; `python -m mmrank.suggest` writes a config "
-            "that does"
+            f"{args.config}: has no section model; `python -m mmrank.suggest` writes a config "
+            "with one"
         )
     if config.training.strategy == "multi_worker":
         raise ConfigError(f"{args.config}: training.strategy: a trial is trained on one host")
@@ -150,8 +162,8 @@ def _base(args: argparse.Namespace) -> tuple[dict[str, Any], pathlib.Path]:
     if data is None:
         if config.data.path is None:
             raise ConfigError(
-                f"{args.config}: names no data; add --data DIR, a folder with a schema.yaml, as "
-                "`python -m mmrank.simulate` makes one"
+                f"{args.config}: names no dataset; add --data DIR, a folder with a schema.yaml, "
+                "such as `python -m mmrank.simulate` makes"
             )
         data = pathlib.Path(config.data.path)
     plain["data"] = {**(plain.get("data") or {}), "path": str(data.resolve()), "simulate": None}
@@ -166,7 +178,7 @@ def _search(
     end: float | None,
     peers: Sequence[str],
 ) -> None:
-    """Runs the trials, tells and draws what came of them; `end` is by `time.monotonic`."""
+    """Runs the trials, prints and draws the results; `end` is a time of `time.monotonic`."""
     from mmrank.tuning.checks import check_plain
     from mmrank.tuning.results import summary, write_importances, write_results
     from mmrank.tuning.search import Search
@@ -185,7 +197,7 @@ def _search(
             args.trials,
             args.jobs,
             check=lambda plain: check_plain(plain, schema, space.name),
-            told=lambda: write_results(study, args.out, metric, command),
+            report=lambda: write_results(study, args.out, metric, command),
             end=end,
         )
         search.run()

@@ -13,25 +13,27 @@
 # %% [markdown]
 # # mmrank in ten minutes
 #
-# A small simulated shop, a ranker trained on it, and its use from Python. In Colab, choose a
-# runtime with Python 3.10 or 3.11 (*Runtime → Change runtime type → Runtime version*), then run
-# from top to bottom.
+# A small simulated shop, a ranker trained on it, and its use from Python. Run it from top to
+# bottom, in Colab or on your own machine.
 
 # %%
 import importlib.util
 import subprocess
 import sys
 
-SOURCE = "mmrank[notebooks]"  # or the path or git address of a checkout
+SOURCE = "..[notebooks]"  # the checkout that this notebook lies in; its git address in Colab
 if importlib.util.find_spec("mmrank") is None:
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", SOURCE], check=True)
+    pip = [sys.executable, "-m", "pip", "install", "-q"]
+    subprocess.run([*pip, SOURCE], check=True)
+    # It requires an older TensorFlow than it needs, so it is installed separately.
+    subprocess.run([*pip, "--no-deps", "tensorflow-ranking==0.5.5"], check=True)
 
 # %% [markdown]
 # ## A shop
 #
 # Titles, descriptions and queries in Chinese and English, drawn photos that show what the text
-# leaves out, shoppers whose past tells what they do not type, and logged result pages whose true
-# grades are known.
+# omits, users whose past shows what they do not type, and logged result pages whose true grades
+# are known.
 
 # %%
 import os
@@ -40,7 +42,7 @@ import tempfile
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 work = pathlib.Path(os.environ.get("MMRANK_NOTEBOOK_DIR", tempfile.mkdtemp()))
-size = {"items": 300, "queries": 400, "users": 60}
+size = {"items": 200, "queries": 200, "users": 40}
 
 from mmrank.data.simulator import simulate
 
@@ -73,8 +75,8 @@ plt.show()
 # %% [markdown]
 # ## Train
 #
-# The same command as on a terminal. Every value of a config can be overridden by `--set`; here
-# the model is made small enough for a minute or two.
+# The same command as in a terminal. `--set` overrides any value of a config; here it makes the
+# model small enough to train in a minute or two.
 
 # %%
 from mmrank.train import main as train
@@ -88,7 +90,7 @@ model:
   encoders:
     text: {layers: 1, hidden: 48, heads: 2, intermediate: 96, vocabulary_size: 1500}
     photo: {height: 32, width: 32, network: EfficientNet,
-            width_coefficient: 0.25, depth_coefficient: 0.25}
+            width_coefficient: 0.1, depth_coefficient: 0.1}
   head: {hidden: [48]}
 training:
   batch_lists: 16
@@ -104,7 +106,7 @@ assert code == 0
 # %% [markdown]
 # ## Rank
 #
-# The export holds tokenizer, normalisation, weights and the embeddings of the whole catalogue.
+# The export has the tokenizer, normalisation, weights and the embeddings of the whole catalogue.
 
 # %%
 import mmrank
@@ -117,15 +119,15 @@ one = (
     .get_group(lists.loc[lists["split"] == "test", "list_id"].iloc[0])
 )
 query = one["query"].iloc[0]
-places = ranker.rank(query=query, candidates=one["item_id"].tolist())
+ranked = ranker.rank(query=query, candidates=one["item_id"].tolist())
 titles = catalog.set_index("item_id")["title"]
 grades = one.set_index("item_id")["grade"]
 print("query:", query)
 pd.DataFrame(
     {
-        "title": [titles[p.item] for p in places],
-        "grade": [grades[p.item] for p in places],
-        "score": [p.score for p in places],
+        "title": [titles[p.item] for p in ranked],
+        "grade": [grades[p.item] for p in ranked],
+        "score": [p.score for p in ranked],
     }
 ).head(10)
 

@@ -1,1 +1,1 @@
-"""Short jobs around the package: prepare a dataset, measure throughput. Run with `python -m`."""
+"""Commands that prepare datasets, compare models and run benchmarks: `python -m pipelines.NAME`."""

@@ -3,9 +3,10 @@
     python -m pipelines.build_examples --data DIR --out OUT
     python -m pipelines.build_examples --log FILE --catalog FILE --out OUT --feature title:text ...
 
-The first takes a prepared dataset, the second a shop's own log as `pipelines.prepare_logs` does:
-the same grades, events and checks. A log's test lists are its latest tenth, those of validation the
-tenth before, cut at a whole minute. docs/beam.md tells of the records and of clusters.
+The first form reads a prepared dataset. The second reads a shop's own log, with the same grades,
+events and checks as `pipelines.prepare_logs`. The test lists are the latest tenth of the log, the
+validation lists the tenth before, divided at a full minute. docs/beam.md describes the records and
+how to run on clusters.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mmrank.config import Config, load_config
+from mmrank.data.columns import TABLES
 from mmrank.data.shards import read_manifest
-from mmrank.data.tables import TABLES, DataError
+from mmrank.data.tables import DataError
 from mmrank.outputs import exit_code, log_progress, new_folder, require_extra
 from mmrank.schema import Feature, Schema, load_schema, save_schema
 from pipelines.beam.arguments import add_job_arguments
@@ -43,15 +45,15 @@ EXAMPLE = """example:
       --list search_id --item sku --query terms --position rank --click clicked --time at \\
       --feature title:text --feature price:number --shards 64 --workers 4
 
-A table is a file, or for --log and --catalog a folder of .parquet parts. --config gives options of
-features that alter a raw value, such as the frames of a clip. Beam's own flags stand behind `--`:
+A table is a file, or for --log and --catalog a folder of .parquet parts. --config gives feature
+options that change raw values, such as the frames of a clip. Put Beam's own flags after `--`:
   ... -- --runner=FlinkRunner --flink_master=HOST:8081
 """
 
 
 @dataclasses.dataclass(frozen=True)
 class Log:
-    """A shop's own log and catalogue; the fields as `prepare_logs.prepare` takes them."""
+    """A shop's own log and catalogue; the fields are arguments of `prepare_logs.prepare`."""
 
     log: pathlib.Path
     catalog: pathlib.Path
@@ -67,7 +69,7 @@ class Log:
 
     @property
     def schema(self) -> Schema:
-        """The schema of what is made of it."""
+        """The schema of the records made from the log."""
         roles = self.columns.named()
         return log_schema(roles, self.features, self.catalog_item)
 
@@ -83,19 +85,19 @@ def build(
     workers: int = 1,
     running: str | None = None,
 ) -> dict[str, Any]:
-    """The manifest of the records written to the new folder `out`.
+    """Writes records to the new folder `out` and returns their manifest.
 
     Args:
       source: The folder of a prepared dataset, or a log.
-      out: Folder to make.
-      encoders: Options of features and kinds, as `model.encoders` of a config.
+      out: Folder to create.
+      encoders: Options of features and kinds, as in `model.encoders` of a config.
       drop: Features to leave out.
-      shards: Files a split.
-      flags, workers, running: As of `run_job`.
+      shards: Files per split.
+      flags, workers, running: As for `run_job`.
 
     Raises:
-      DataError: Something cannot be read, is not in the catalogue, or stands twice.
-      OutputError: `out` holds something.
+      DataError: A value cannot be read, is not in the catalogue, or is repeated.
+      OutputError: `out` is not empty.
     """
     from pipelines.beam.examples import build_records
     from pipelines.beam.jobs import run_job
@@ -141,7 +143,7 @@ def build(
         save_schema(schema, folder)
         manifest = read_manifest(folder, "examples", "run the job again")
         if "train" not in manifest["splits"]:
-            raise DataError(f"{out}: no list is left for training; give the job more lists")
+            raise DataError(f"{out}: no lists are left for training; give the job more lists")
     for what, count in sorted(counts.items()):
         if count:
             print(f"{count:,} {what}")
@@ -152,15 +154,15 @@ def main(argv: list[str] | None = None) -> int:
     """The exit code of the command line: 0, 2 for wrong input, 130 after Ctrl-C."""
     parser = argparse.ArgumentParser(
         prog="python -m pipelines.build_examples",
-        description="Joins lists, catalogue and events to shards of records for training.",
+        description="Joins lists, catalogue and events into shards of training records.",
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--data", type=pathlib.Path, metavar="DIR", help="a prepared dataset")
+    parser.add_argument("--data", type=pathlib.Path, metavar="DIR", help="prepared dataset")
     parser.add_argument("--out", type=pathlib.Path, required=True, metavar="DIR")
-    parser.add_argument("--config", type=pathlib.Path, metavar="FILE", help="of the training")
+    parser.add_argument("--config", type=pathlib.Path, metavar="FILE", help="training config")
     parser.add_argument(
-        "--drop", action="append", default=[], metavar="FEATURE", help="leave a feature out"
+        "--drop", action="append", default=[], metavar="FEATURE", help="omit a feature"
     )
     add_job_arguments(parser)
     add_log_arguments(parser, required=False)
@@ -189,8 +191,8 @@ def _run(args: argparse.Namespace) -> None:
         flags=args.flags,
         workers=args.workers,
     )
-    for split, told in manifest["splits"].items():
-        print(f"{split}: {told['lists']:,} lists, {told['candidates']:,} candidates")
+    for split, spec in manifest["splits"].items():
+        print(f"{split}: {spec['lists']:,} lists, {spec['candidates']:,} candidates")
     print(f"written to {args.out}")
 
 

@@ -1,14 +1,14 @@
-"""One ranker a fold, and NDCG over the lists of all folds under the three conventions.
+"""Trains one ranker per fold and reports NDCG over all folds under three conventions.
 
     python -m pipelines.compare_letor --config configs/letor.yaml --data data/mq2008 --out runs/mq
 
-A list without a relevant document has no NDCG. `skip` leaves it out, `zero` (LETOR's own script)
-and `one` (LightGBM, XGBoost) count it so, which moves the mean with no change in any ranking. All
-three stand in one table: the mean of the folds' means, as it is published, and the mean over all
-lists with its interval. The baselines of the config are scored on the same lists.
+A list without a relevant document has no NDCG. `skip` excludes it; `zero` (LETOR's own script)
+and `one` (LightGBM, XGBoost) count it as 0 and 1, which changes the mean although no ranking
+changes. One table shows all three: the mean of the folds' means, as it is published, and the mean
+over all lists with its interval. The baselines of the config are scored on the same lists.
 
-With `--split valid` the folds' validation lists are reported and no test list is scored: for
-choosing a config.
+With `--split valid` the folds' validation lists are reported and no test list is scored; use it to
+choose a config.
 """
 
 from __future__ import annotations
@@ -53,18 +53,18 @@ example:
       --out runs/peers --set model.name=hybrid \\
       --set 'evaluation.baselines=[random, lambdamart, yetirank, xgboost]'
 """
-Values = dict[str, dict[str, np.ndarray]]  # by scorer and metric, of each list
+Values = dict[str, dict[str, np.ndarray]]  # by scorer and metric, a value per list
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The exit code of the command line: 0, 2 for wrong input, 130 after Ctrl-C.
 
     Args:
-      argv: The arguments, those of the process unless given.
+      argv: The arguments; those of the process by default.
     """
     args = _parser().parse_args(argv)
     log_progress()
-    return exit_code(lambda: _run(args), "the runs of finished folds stay in --out")
+    return exit_code(lambda: _run(args), "the runs of finished folds are kept in --out")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -78,8 +78,8 @@ def _parser() -> argparse.ArgumentParser:
         "--config",
         type=pathlib.Path,
         metavar="FILE",
-        help="what the rankers are like (default: chosen by what the data has, as `mmrank.train` "
-        "does; likewise for a file without a section `model`)",
+        help="config of the rankers (default: chosen for the data, as by `mmrank.train`; the same "
+        "holds for a file without a section `model`)",
     )
     parser.add_argument(
         "--data",
@@ -88,28 +88,28 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="folder of prepared folds, or one prepared dataset",
     )
-    parser.add_argument("--out", required=True, type=pathlib.Path, help="new folder for all of it")
+    parser.add_argument("--out", required=True, type=pathlib.Path, help="new folder for all runs")
     parser.add_argument(
         "--split", default="test", choices=("valid", "test"), help="default: %(default)s"
     )
     parser.add_argument(
-        "--set", action="append", default=[], metavar="A.B=C", help="override a value of the config"
+        "--set", action="append", default=[], metavar="A.B=C", help="override a config value"
     )
     return parser
 
 
 def folds_in(data: pathlib.Path) -> dict[str, pathlib.Path]:
-    """The prepared folds of a folder by name; itself under the name `lists` if it is one.
+    """The prepared folds in a folder by name; a folder that is one dataset has the name `lists`.
 
     Raises:
-      InputError: It holds no prepared dataset.
+      InputError: The folder has no prepared dataset.
     """
     if (data / "schema.yaml").is_file():
         return {"lists": data}
     found = {f.name: f for f in data.glob("fold*") if (f / "schema.yaml").is_file()}
     if not found:
         raise InputError(
-            f"{data}: no fold with a schema.yaml; `python -m pipelines.prepare_letor` makes them"
+            f"{data}: no fold with a schema.yaml; `python -m pipelines.prepare_letor` makes folds"
         )
     return dict(sorted(found.items(), key=lambda f: int(re.sub(r"\D", "", f[0]) or 0)))
 
@@ -119,7 +119,7 @@ def list_values(dataset: Dataset, rows: pd.DataFrame, scores: Mapping[str, np.nd
 
     Args:
       dataset: The dataset.
-      rows: Rows of it, whole lists.
+      rows: Rows of its lists, whole lists.
       scores: By scorer, [rows].
     """
     grades = label_grades(dataset, rows, "grade")
@@ -142,7 +142,7 @@ def summary(folds: Sequence[Values]) -> dict[str, dict[str, dict[str, float]]]:
     """By scorer and metric: `folds`, the mean of the folds' means, and `lists` with its interval.
 
     Args:
-      folds: Of each fold, as `list_values` gives them.
+      folds: The result of `list_values` for each fold.
     """
     pooled = together(folds)
     names = [(scorer, metric) for scorer, of in pooled.items() for metric in of]
@@ -198,13 +198,13 @@ def _cell(figure: Mapping[str, float]) -> str:
 def _run(args: argparse.Namespace) -> None:
     refuse_filled(args.out)
     given = _given(args)
-    places = folds_in(args.data)
+    folders = folds_in(args.data)
 
     from mmrank.job import check_data, check_job
 
     folds, seconds = [], {}
-    for name, place in places.items():
-        dataset = checked_dataset(place)
+    for name, folder in folders.items():
+        dataset = checked_dataset(folder)
         config = given(dataset)
         check_job(config, dataset.schema)
         check_data(config, dataset)
@@ -230,7 +230,7 @@ def _run(args: argparse.Namespace) -> None:
 
 
 def _given(args: argparse.Namespace) -> Callable[[Dataset], Config]:
-    """The config of a dataset: that of the file, or what its data speaks for."""
+    """The config for a dataset: that of the file, or one chosen for the data."""
     plain = {} if args.config is None else read_plain(args.config)
     for override in args.set:
         apply_override(plain, override)
@@ -246,7 +246,7 @@ def _fold(config: Config, dataset: Dataset, run: pathlib.Path, split: str) -> Va
     trained = train(config, dataset, run)
     rows = dataset.rows(split)
     if rows.empty:
-        raise InputError(f"{dataset.folder}: no list in the split {split}")
+        raise InputError(f"{dataset.folder}: the split {split} has no lists")
     settings = config.evaluation
     compared = compared_scores(
         trained,

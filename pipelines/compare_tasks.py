@@ -1,7 +1,8 @@
-"""Several tasks against one: the purchase AUC of both on the same pages of a simulated shop.
+"""Compares a model of several tasks with one of a single task on pages of a simulated shop.
 
-The single-task model is the same config with the compared task alone. The shop's pages are divided
-anew by time, so that the test lists hold enough purchases to tell the models apart.
+The single-task model has the same config with only the compared task. The shop's pages are divided
+again by time, so that the test lists have enough purchases to distinguish the models. The figure is
+the ROC-AUC of the task, such as purchase.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ TRAIN, VALID = 0.6, 0.1
 EXAMPLE = """example:
   python -m pipelines.compare_tasks --config configs/shop_tasks.yaml --out runs/compare_tasks
 
-Two cores: two minutes a model, two models a seed.
+On two cores: two minutes per model, two models per seed.
 """
 
 
@@ -45,11 +46,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The exit status: 0, 2 for wrong input, 130 when interrupted.
 
     Args:
-      argv: The arguments, those of the process unless given.
+      argv: The arguments; those of the process by default.
     """
     args = _parser().parse_args(argv)
     log_progress()
-    return exit_code(lambda: _run(args), "what is finished stays in --out")
+    return exit_code(lambda: _run(args), "finished results are kept in --out")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -60,29 +61,27 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--config", required=True, type=pathlib.Path, metavar="FILE")
-    parser.add_argument("--out", required=True, type=pathlib.Path, help="new folder for all of it")
+    parser.add_argument("--out", required=True, type=pathlib.Path, help="new folder for all runs")
+    parser.add_argument("--task", default="purchase", help="task to compare (default: %(default)s)")
     parser.add_argument(
-        "--task", default="purchase", help="what is compared (default: %(default)s)"
+        "--seeds", type=int, default=1, help="models of each kind (default: %(default)s)"
     )
     parser.add_argument(
-        "--seeds", type=int, default=1, help="models of each sort (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="A.B=C", help="override a value of the config"
+        "--set", action="append", default=[], metavar="A.B=C", help="override a config value"
     )
     return parser
 
 
 def single(config: Config, task: str) -> Config:
-    """The same config with one task alone, which follows no other.
+    """The same config with only one task, which depends on no other.
 
     Raises:
-      ConfigError: The config lacks the task, or has no other.
+      ConfigError: The config does not have the task, or has only that one.
     """
     tasks = config.training.tasks
     if task not in tasks or len(tasks) < 2:
         raise ConfigError(
-            f"--task {task}: the config needs this task among several, and training.tasks has "
+            f"--task {task}: the config must have this task and others, but training.tasks has "
             f"{', '.join(tasks) or 'none'}"
         )
     alone = dataclasses.replace(tasks[task], given=None, weight=1.0)
@@ -108,20 +107,20 @@ def make_shop(config: Config, folder: pathlib.Path) -> Dataset:
     """The config's simulated shop in a new folder, its lists divided by `split_by_time`.
 
     Candidates get a pair feature `text_score`, the BM25 of query and product, as a shop's search
-    engine would hand it on: clicks are too few to learn two languages from nothing.
+    engine would pass it on: there are too few clicks to learn two languages from random weights.
 
     Raises:
       ConfigError: The config simulates no shop.
     """
     if config.data.simulate is None:
-        raise ConfigError("data.simulate: the comparison wants a simulated shop; give its size")
+        raise ConfigError("data.simulate: the comparison needs a simulated shop; give its size")
     with new_folder(folder) as partial:
         shop = partial / "shop"
         simulate(shop, **dataclasses.asdict(config.data.simulate))
         lists = pd.read_parquet(shop / "lists.parquet")
         lists["split"] = split_by_time(lists)
         dataset = load_dataset(shop)
-        # Loading puts the rows of a list together, as they stand in the file already.
+        # Loading makes the rows of a list adjacent, as they already are in the file.
         lists[TEXT_SCORE] = baseline_scores(dataset, dataset.lists, ["bm25"])["bm25"]
         lists.to_parquet(shop / "lists.parquet", index=False)
         feature = Feature(TEXT_SCORE, "number", "pair", TEXT_SCORE)
@@ -131,11 +130,11 @@ def make_shop(config: Config, folder: pathlib.Path) -> Dataset:
 
 
 def summary(reports: Sequence[dict[str, Any]], task: str) -> list[dict[str, Any]]:
-    """By part of the candidates, the mean ROC-AUC of both models and of their differences.
+    """The mean ROC-AUC of both models and of their differences, for each part of the candidates.
 
     Args:
-      reports: Of every seed, as `TaskReport.to_dict` gives it, with scorers `tasks` and `alone`.
-      task: What is compared.
+      reports: `TaskReport.to_dict` of every seed, with the scorers `tasks` and `alone`.
+      task: The compared task.
     """
     found: dict[str, dict[str, list[float]]] = {}
     counts: dict[str, dict[str, int]] = {}
@@ -159,7 +158,7 @@ def summary(reports: Sequence[dict[str, Any]], task: str) -> list[dict[str, Any]
 
 def _run(args: argparse.Namespace) -> None:
     if args.seeds < 1:
-        raise UserError(f"--seeds {args.seeds}: at least one model of each sort")
+        raise UserError(f"--seeds {args.seeds}: must be at least 1")
     refuse_filled(args.out)
     config = load_config(args.config, args.set)
     configs = {"tasks": config, "alone": single(config, args.task)}

@@ -1,4 +1,4 @@
-"""What the debiasing experiment found: propensities against the truth, and the gap recovered."""
+"""The report of the debiasing experiment: propensities against the truth, and the recovered gap."""
 
 from __future__ import annotations
 
@@ -58,11 +58,11 @@ class DebiasReport:
         truth: np.ndarray,
         about: Mapping[str, float],
     ) -> DebiasReport:
-        """The report on some models' scores of the test rows.
+        """The report on the scores of several models for the test rows.
 
         Args:
           dataset: The shop.
-          scores: By model, [rows]; raw clicks and true grades among them.
+          scores: By model, [rows]; they include raw clicks and true grades.
           found: The estimated propensities.
           truth: The true ones [K], relative to position 1.
           about: How the shop was simulated.
@@ -98,7 +98,7 @@ class DebiasReport:
 
     @property
     def reached(self) -> bool:
-        """Whether both figures are: the propensities of `harvest`, and the share of its model."""
+        """Whether both figures are reached: the error of `harvest`, and the share of its model."""
         return self.errors[METHOD] <= WITHIN and self.shares[DEBIASED].mean >= SHARE
 
     def to_json(self) -> str:
@@ -108,8 +108,8 @@ class DebiasReport:
 
     def to_text(self) -> str:
         """The figures as Markdown."""
-        told = ", ".join(f"{name} {value:g}" for name, value in self.about.items())
-        lines = ["# Debiasing on a simulated shop", "", told, "", *self._propensity_table(), ""]
+        settings = ", ".join(f"{name} {value:g}" for name, value in self.about.items())
+        lines = ["# Debiasing on a simulated shop", "", settings, "", *self._propensity_table(), ""]
         lines += ["| trained on | NDCG@10 | against raw clicks | gap recovered |"]
         lines += ["| --- | --- | --- | --- |"]
         tests = {c.a: c for c in self.against_raw}
@@ -120,11 +120,11 @@ class DebiasReport:
             lines.append(f"| {name} | {_cell(mean)} | {change} | {share} |")
         lines += [
             "",
-            f"- {self._verdict(self.errors[METHOD] <= WITHIN)}: the propensities by {METHOD} lie "
+            f"- {self._verdict(self.errors[METHOD] <= WITHIN)}: the propensities by {METHOD} are "
             f"within {self.errors[METHOD]:.1%} of the truth at positions 1 to {TOP} "
-            f"(wanted: {WITHIN:.0%}).",
+            f"(required: {WITHIN:.0%}).",
             f"- {self._verdict(self.shares[DEBIASED].mean >= SHARE)}: {DEBIASED} recovers "
-            f"{self.shares[DEBIASED].mean:.0%} of the gap (wanted: {SHARE:.0%}).",
+            f"{self.shares[DEBIASED].mean:.0%} of the gap (required: {SHARE:.0%}).",
         ]
         return "\n".join(lines) + "\n"
 

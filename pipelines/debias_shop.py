@@ -1,15 +1,15 @@
-"""Debiasing where the truth is known: what position bias costs, and how much of it comes back.
+"""Debiasing with a known truth: what position bias costs, and how much of it is recovered.
 
 Simulates a shop that shows its bestsellers first, estimates examination propensities from its
 log, trains one small ranker on raw clicks, on debiased clicks and on true grades, and ranks the
-same test lists with each. Wanted, and the exit code 0:
+same test lists with each. The exit code is 0 if both hold:
 
-- the propensities by `harvest` lie within 10% of the simulator's at positions 1 to 10;
+- the propensities by `harvest` are within 10% of the simulator's at positions 1 to 10;
 - the ranker whose clicks are weighted by the inverse of these propensities recovers at least half
   of the gap in NDCG@10 between raw clicks and true grades.
 
-Models that learn from clicks are chosen by clicks too: only the last one, and the evaluation, see a
-true grade.
+Models that learn from clicks also select their epoch by clicks: only the model of true grades and
+the evaluation read true grades.
 """
 
 from __future__ import annotations
@@ -46,15 +46,15 @@ from pipelines.debias_report import DebiasReport
 logger = logging.getLogger("mmrank.debias_shop")
 CONFIG = pathlib.Path(__file__).parent.parent / "configs" / "shop_clicks.yaml"
 ITEMS, USERS, SEED = 600, 400, 7
-# Position k is looked at with a chance of 1 / k. Sales weigh as much as the words of a query, and
-# one page in ten is in random order. The simulator's milder defaults leave little bias to mend.
+# Position k is examined with probability 1 / k. Sales weigh as much as the words of a query, and
+# one page in ten is in random order. The simulator's milder defaults leave little bias to correct.
 ETA, SALES_WEIGHT, RANDOMISED = 1.0, 1.0, 0.1
 POSITIONS = 15
 CLIP = 0.03
 EXAMPLE = """example:
   python -m pipelines.debias_shop --out runs/debias
 
-Two cores: about six minutes. OUT holds the shop, propensities-METHOD.csv, propensities.png, a run
+On two cores: about six minutes. OUT has the shop, propensities-METHOD.csv, propensities.png, a run
 for each model, report.md and report.json.
 """
 
@@ -63,11 +63,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The exit status: 0 if both figures are reached, else 1; 2 for wrong input, 130 interrupted.
 
     Args:
-      argv: The arguments, those of the process unless given.
+      argv: The arguments; those of the process by default.
     """
     args = _parser().parse_args(argv)
     log_progress()
-    return exit_code(lambda: _run(args), "what is finished stays in --out")
+    return exit_code(lambda: _run(args), "finished results are kept in --out")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -77,25 +77,29 @@ def _parser() -> argparse.ArgumentParser:
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--out", required=True, type=pathlib.Path, help="new folder for all of it")
+    parser.add_argument("--out", required=True, type=pathlib.Path, help="new folder for results")
     parser.add_argument(
         "--queries", type=int, default=40_000, metavar="N", help="logged pages (default 40000)"
     )
     parser.add_argument(
-        "--resamples", type=int, default=20, metavar="N", help="for the intervals of propensities"
+        "--resamples",
+        type=int,
+        default=20,
+        metavar="N",
+        help="bootstrap resamples for the intervals of propensities (default 20)",
     )
     parser.add_argument(
-        "--set", action="append", default=[], metavar="A.B=C", help="override a value of the config"
+        "--set", action="append", default=[], metavar="A.B=C", help="override a config value"
     )
     return parser
 
 
 def variants(config: Config, table: pathlib.Path) -> dict[str, Config]:
-    """The configs to compare, by name, alike but for what they learn from.
+    """The configs to compare by name, which differ only in what they learn from.
 
     Args:
-      config: The config of all of them.
-      table: Propensities for the weights.
+      config: The common config.
+      table: File of the propensities for the weights.
     """
     softmax, tower = Loss("softmax_loss"), PositionBias("tower")
     tasks: dict[str, Mapping[str, Task]] = {

@@ -10,13 +10,13 @@ from sklearn.metrics import ndcg_score
 def random_ndcg(lists: pd.DataFrame, k: int = 10) -> float:
     """The exact expectation of NDCG@k under a random order, averaged over the lists.
 
-    A candidate stands at each rank with equal probability, so a list's expected DCG@k is its mean
-    gain times the sum of the discounts. Gain 2^grade − 1; lists without a relevant item are left
-    out; NaN if no list remains.
+    A candidate has each rank with equal probability, so a list's expected DCG@k is its mean
+    gain times the sum of the discounts. The gain is 2^grade − 1. Lists without a relevant item are
+    excluded; the result is NaN if no list remains.
 
     Args:
       lists: One row per candidate with the columns `list_id` and `grade`.
-      k: Ranks that count.
+      k: Number of ranks that count.
     """
     values = []
     for gains in _gains(lists).values():
@@ -34,7 +34,7 @@ def scored_ndcg(lists: pd.DataFrame, scores: np.ndarray, k: int = 10) -> float:
     Args:
       lists: One row per candidate with the columns `list_id` and `grade`.
       scores: [rows] one score per row of `lists`.
-      k: Ranks that count.
+      k: Number of ranks that count.
     """
     by_list = pd.Series(scores).groupby(lists["list_id"].to_numpy(dtype=object), sort=False)
     score_of = {str(name): group.to_numpy() for name, group in by_list}

@@ -1,10 +1,10 @@
-"""The vectors of a catalogue's items, computed ahead by an export and kept by item id.
+"""The vectors of a catalogue's items, computed in advance by an export and stored by item id.
 
     python -m pipelines.embed_catalog --export RUN/export --data DIR --out OUT
 
-Runs `encode_items` in batches over a catalogue of any size, by Apache Beam. A job that was stopped,
-even by SIGKILL, goes on with the shards that are not there yet; the manifest comes last, and
-without it nothing reads the folder. docs/beam.md tells of the files and of clusters.
+Runs `encode_items` in batches over a catalogue of any size, with Apache Beam. A job that was
+stopped, even by SIGKILL, continues with the missing shards. The manifest is written last, and
+without it the folder is not read. docs/beam.md describes the files and how to run on clusters.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from mmrank.data.columns import column_types
 from mmrank.data.shards import MANIFEST, PARTIAL
-from mmrank.data.tables import DataError, column_types
+from mmrank.data.tables import DataError
 from mmrank.outputs import exit_code, log_progress, refuse_filled, require_extra, write_whole
 from mmrank.schema import load_schema
 from pipelines.beam.arguments import add_job_arguments, positive
@@ -42,7 +43,7 @@ EXAMPLE = """example:
   python -m mmrank.export --run runs/shop --data data/shop --embeddings data/vectors
 
 --data is a folder with a schema.yaml that names the catalogue, which may be a folder of .parquet
-parts. Beam's own flags stand behind `--`: ... -- --runner=FlinkRunner --flink_master=HOST:8081
+parts. Put Beam's own flags after `--`: ... -- --runner=FlinkRunner --flink_master=HOST:8081
 """
 
 
@@ -57,20 +58,20 @@ def embed(
     workers: int = 1,
     running: str | None = None,
 ) -> Computed:
-    """The vectors of a catalogue, written to `out`; shards that are there already are kept.
+    """Writes the vectors of a catalogue to `out` and returns them; existing shards are kept.
 
     Args:
-      export: An export, or the folder of the numbered ones.
+      export: An export, or the folder of numbered exports.
       data: Folder of a prepared dataset; its schema and catalogue are read.
-      out: Folder to make, or to go on with.
-      shards: Files to write; at most one a batch.
-      batch: Most items, on the average, that are encoded at once.
-      flags, workers, running: As of `run_job`.
+      out: Folder to create or to continue.
+      shards: Files to write; at most one per batch.
+      batch: Maximum number of items, on average, that are encoded at once.
+      flags, workers, running: As for `run_job`.
 
     Raises:
-      DataError: There is no such export, the catalogue cannot be read, or `out` was begun by
-        another job.
-      OutputError: `out` holds something else.
+      DataError: The export does not exist, the catalogue cannot be read, or `out` was started
+        by another job.
+      OutputError: `out` has other files.
     """
     from mmrank.serving.card import CARD, read_card
     from mmrank.serving.computed import Computed, described_shard, widths_of
@@ -79,7 +80,7 @@ def embed(
     from pipelines.beam.jobs import run_job
     from pipelines.beam.pieces import row_count, table_pieces
     from pipelines.beam.readers import reader_of_card
-    from pipelines.beam.vectors import Places, cell_count, embed_items
+    from pipelines.beam.vectors import Partition, cell_count, embed_items
 
     try:
         export = export_folder(export)
@@ -87,7 +88,7 @@ def embed(
     except RankError as error:
         raise DataError(str(error)) from None
     if not card.fingerprint:
-        raise DataError(f"{export}: older than fingerprints of item vectors; export the run anew")
+        raise DataError(f"{export}: has no fingerprint of item vectors; export the run again")
     own = load_schema(data)
     media = data / (own.media or ".")
     schema = load_schema(export / CARD.parent)
@@ -95,23 +96,25 @@ def embed(
     reader.check()
     item = own.catalog.item
     columns = [item, *(kind.feature.column for kind in reader.of_side("item"))]
-    place = own.catalog
-    single, texts, numbers = column_types(dataclasses.replace(schema, catalog=place), "catalog")
-    pieces = table_pieces(data / place.file, columns, single | texts, numbers, place)
+    spec = own.catalog
+    single, texts, numbers = column_types(dataclasses.replace(schema, catalog=spec), "catalog")
+    pieces = table_pieces(data / spec.file, columns, single | texts, numbers, spec)
     cells = cell_count(row_count(pieces), batch)
-    places = Places(cells, min(shards, cells))
+    partition = Partition(cells, min(shards, cells))
     plan = {
         "fingerprint": card.fingerprint,
-        "shards": places.shards,
+        "shards": partition.shards,
         "cells": cells,
         "catalog": _stamps({p.file for p in pieces} | ({media} if media.is_file() else set())),
     }
     with _claimed(out, plan):
-        files = [out / places.file(shard) for shard in range(places.shards)]
+        files = [out / partition.file(shard) for shard in range(partition.shards)]
         pending = [shard for shard, file in enumerate(files) if not file.is_file()]
 
         def add(job: Job) -> None:
-            embed_items(job, reader, job.table("catalogue", pieces), places, pending, export, out)
+            embed_items(
+                job, reader, job.table("catalogue", pieces), partition, pending, export, out
+            )
 
         if pending:
             counts = run_job(add, out, flags, workers, running)
@@ -122,30 +125,30 @@ def embed(
             done = [described_shard(file) for file in files]
             width, match = widths_of(files[0], len(card.modalities))
             items = sum(shard.records for shard in done)
-            told = tuple(dataclasses.asdict(shard) for shard in done)
-            Computed(out, card.fingerprint, card.modalities, width, items, told, match).save()
+            written = tuple(dataclasses.asdict(shard) for shard in done)
+            Computed(out, card.fingerprint, card.modalities, width, items, written, match).save()
     return Computed.open(out)
 
 
 def _stamps(files: Iterable[pathlib.Path]) -> dict[str, list[int]]:
-    """Size in bytes and time of the last change of some files, by name."""
-    told = {file.name: file.stat() for file in files}
-    return {name: [told[name].st_size, told[name].st_mtime_ns] for name in sorted(told)}
+    """Size in bytes and modification time of some files, by name."""
+    stats = {file.name: file.stat() for file in files}
+    return {name: [stats[name].st_size, stats[name].st_mtime_ns] for name in sorted(stats)}
 
 
 @contextlib.contextmanager
 def _claimed(out: pathlib.Path, plan: Mapping[str, Any]) -> Iterator[None]:
-    """Keeps `out` for this job; it is new, or was begun by a job of the same plan.
+    """Locks `out` for this job; it is new, or was started by a job of the same plan.
 
     Raises:
-      DataError: It is in use, or was begun by a job of another plan.
-      OutputError: It holds something else.
+      DataError: It is in use, or was started by a job of another plan.
+      OutputError: It has other files.
     """
     out.mkdir(parents=True, exist_ok=True)
     file = out / PLAN
     if not file.is_file():
         refuse_filled(out)
-    # The lock ends with this process, however that ends.
+    # The lock ends with this process, even if it is killed.
     claim = os.open(out, os.O_RDONLY)
     try:
         fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -156,14 +159,14 @@ def _claimed(out: pathlib.Path, plan: Mapping[str, Any]) -> Iterator[None]:
         for key, value in json.loads(text).items():
             if begun.get(key) != value:
                 raise DataError(
-                    f"{out}: begun with another {NAMES[key]}; name a new folder with --out, or go "
-                    "on as it was begun"
+                    f"{out}: started with another {NAMES[key]}; give a new folder with --out, or "
+                    "use the same values as before"
                 )
         for left in out.glob(f".*{PARTIAL}"):
             left.unlink()
         yield
     except BlockingIOError:
-        raise DataError(f"{out}: another job is writing to it; wait for its end") from None
+        raise DataError(f"{out}: another job is writing to it; wait until it ends") from None
     finally:
         os.close(claim)
 
@@ -172,12 +175,12 @@ def main(argv: list[str] | None = None) -> int:
     """The exit code of the command line: 0, 2 for wrong input, 130 after Ctrl-C."""
     parser = argparse.ArgumentParser(
         prog="python -m pipelines.embed_catalog",
-        description="Computes the vectors of a catalogue's items ahead; goes on where it stopped.",
+        description="Computes the vectors of a catalogue's items; continues where it stopped.",
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "--export", type=pathlib.Path, required=True, metavar="DIR", help="an export, or RUN/export"
+        "--export", type=pathlib.Path, required=True, metavar="DIR", help="export, or RUN/export"
     )
     parser.add_argument("--data", type=pathlib.Path, required=True, metavar="DIR")
     parser.add_argument("--out", type=pathlib.Path, required=True, metavar="DIR")
@@ -187,7 +190,7 @@ def main(argv: list[str] | None = None) -> int:
     add_job_arguments(parser)
     args = parser.parse_args(argv)
     log_progress()
-    return exit_code(lambda: _run(args), interrupted="the same command goes on from here")
+    return exit_code(lambda: _run(args), interrupted="run the same command again to continue")
 
 
 def _run(args: argparse.Namespace) -> None:
@@ -203,7 +206,7 @@ def _run(args: argparse.Namespace) -> None:
         flags=args.flags,
         workers=args.workers,
     )
-    print(f"{done.items:,} items in {len(done.shards)} shards, of the model {done.fingerprint}")
+    print(f"{done.items:,} items in {len(done.shards)} shards, for the model {done.fingerprint}")
     print(f"written to {args.out}. Next:")
     print(f"  python -m mmrank.export --run RUN --data {args.data} --embeddings {args.out}")
 

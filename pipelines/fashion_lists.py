@@ -1,4 +1,4 @@
-"""Lists of products for attribute phrases: some right, half near misses, the rest random."""
+"""Lists of products for attribute phrases: a few matches, half near misses, the rest random."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pipelines.fashion_queries import Phrase, phrases
 CANDIDATES = 60
 MOST_PERFECT = 5
 SHELF_LISTS = 64
-# Of the near misses, those of grade 2; the rest are of grade 1.
+# Share of the near misses with grade 2; the rest have grade 1.
 OF_TYPE = 0.4
 # How often each kind of phrase is drawn.
 KINDS = {"colour": 0.7, "usage": 0.15, "both": 0.15}
@@ -26,11 +26,11 @@ def make_lists(
 ) -> pd.DataFrame:
     """The lists of one split over one pool of products.
 
-    With shelves, every 64 lists in a row draw their candidates from one random part of the pool,
-    as the pages of a real log keep showing the same products: a batch of them holds few products
-    that many lists show.
+    With shelves, each group of 64 consecutive lists draws its candidates from one random part of
+    the pool, because the pages of a real log show the same products repeatedly: a batch then has
+    few products that many lists show.
 
-    A pool or shelf of fewer than 120 products makes shorter lists, of half of it.
+    If a pool or shelf has fewer than 120 products, its lists are shorter and have half of them.
 
     Args:
       items: The products of the pool.
@@ -40,7 +40,7 @@ def make_lists(
       shelf: Products of a shelf; None to draw from the whole pool.
 
     Returns:
-      `list_id`, `query`, `item_id`, `grade`, `split`; empty if no phrase has near misses enough.
+      `list_id`, `query`, `item_id`, `grade`, `split`; empty if no phrase has enough near misses.
     """
     frames = [pd.DataFrame(columns=["list_id", "query", "item_id", "grade", "split"])]
     step = number if shelf is None else SHELF_LISTS
@@ -58,7 +58,7 @@ def make_lists(
 def _lists_over(
     items: pd.DataFrame, split: str, numbers: range, rng: np.random.Generator
 ) -> list[pd.DataFrame]:
-    """Lists of these numbers over some products; none if no phrase has near misses enough."""
+    """Lists of these numbers over some products; none if no phrase has enough near misses."""
     ids = items["product_id"].to_numpy(dtype=object)
     size = min(CANDIDATES, len(items) // 2)
     by_grade = {
@@ -96,7 +96,7 @@ def _lists_over(
 def _usable_phrases(
     items: pd.DataFrame, size: int
 ) -> dict[str, list[tuple[Phrase, int, np.ndarray]]]:
-    """The phrases with near misses enough for such lists: (phrase, perfect ones, grades)."""
+    """The phrases with enough near misses for such lists: (phrase, perfect matches, grades)."""
     usable: dict[str, list[tuple[Phrase, int, np.ndarray]]] = {}
     for kind, counts in phrases(items).items():
         graded = ((phrase, n, phrase.grades(items)) for phrase, n in counts.items())
@@ -113,7 +113,7 @@ def draw_candidates(graded: list[np.ndarray], size: int, rng: np.random.Generato
 
     Args:
       graded: The products of grade 0, 1, 2 and 3; together the whole pool.
-      size: How many; at most half of the pool.
+      size: Number of products; at most half of the pool.
       rng: The source of randomness.
     """
     near = size // 2
@@ -123,7 +123,7 @@ def draw_candidates(graded: list[np.ndarray], size: int, rng: np.random.Generato
     twos = rng.choice(graded[2], of_type, replace=False)
     ones = rng.choice(graded[1], near - of_type, replace=False)
     picked = np.concatenate([perfect, twos, ones])
-    # Of `size` distinct draws at most `len(picked)` are picked already, so enough remain.
+    # At most `len(picked)` of `size` distinct draws are already picked, so enough remain.
     drawn = rng.choice(sum(map(len, graded)), size, replace=False)
     others = drawn[~np.isin(drawn, picked)][: size - len(picked)]
     return rng.permutation(np.concatenate([picked, others]))

@@ -39,9 +39,9 @@ _SINGULAR: dict[str, str | None] = {
     "watches": "watch",
 }
 _FURTHER = {"tshirts": ("t-shirt", "t-shirts")}
-# Words of the type column that no shopper would type.
+# Words of the type column that no user would type.
 NOT_ASKED_FOR = frozenset({"Free Gifts", "Accessory Gift Set", "Travel Accessory"})
-# The usage of four products in five: asking for it would tell a ranker nothing.
+# The usage of four in five products: a query for it would not distinguish candidates.
 COMMON_USAGE = "Casual"
 
 
@@ -54,12 +54,12 @@ class Phrase:
     usage: str | None = None
 
     def wordings(self) -> list[str]:
-        """The ways to say it, lower-cased."""
+        """The wordings of the phrase, lower-cased."""
         before = [part.lower() for part in (self.colour, self.usage) if part is not None]
         return [" ".join([*before, word]) for word in type_wordings(self.type)]
 
     def grades(self, items: pd.DataFrame) -> np.ndarray:
-        """[items] int grade 0–3 of every product: how much of the phrase holds.
+        """[items] int grade 0–3 of every product: how much of the phrase it fulfils.
 
         | phrase            | 3   | 2                     | 1                         | 0    |
         |-------------------|-----|-----------------------|---------------------------|------|
@@ -79,7 +79,7 @@ class Phrase:
 
 
 def type_wordings(article_type: str) -> tuple[str, ...]:
-    """The ways to write a type in a query: as it stands, in the singular, in other spellings."""
+    """The wordings of a type in a query: unchanged, in the singular, in other spellings."""
     plural = article_type.lower()
     if plural in _SINGULAR:
         singular = _SINGULAR[plural]
@@ -89,19 +89,19 @@ def type_wordings(article_type: str) -> tuple[str, ...]:
 
 
 def phrases(items: pd.DataFrame) -> dict[str, dict[Phrase, int]]:
-    """The phrases some product fulfils, with how many do, by kind.
+    """The phrases that products fulfil, with the number of products, by kind.
 
-    A usage that the type already names ("sports sports shoes") and the common one are left out.
+    A usage that the type already names ("sports sports shoes") and the common one are excluded.
 
     Returns:
       The kinds "colour", "usage" and "both", each in order of first appearance.
     """
     asked = items[~items["article_type"].isin(NOT_ASKED_FOR)]
-    told = [
+    usage_named = [
         usage == COMMON_USAGE or usage.lower() in article_type.lower()
         for usage, article_type in zip(asked["usage"], asked["article_type"], strict=True)
     ]
-    with_usage = asked[~np.array(told, dtype=bool)]
+    with_usage = asked[~np.array(usage_named, dtype=bool)]
     return {
         "colour": _counted(Phrase(t, c) for t, c in _rows(asked, "article_type", "colour")),
         "usage": _counted(

@@ -1,4 +1,4 @@
-"""Product titles without the words that give colour, type and usage away."""
+"""Product titles without the words that reveal colour, type and usage."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from types import MappingProxyType
 
 import pandas as pd
 
-# When a word tells a value: of how many titles, in what share of them, how far above chance.
-LEAST_BEARING = 5
-TOLD_SHARE = 0.5
-TOLD_LIFT = 3.0
+# A word reveals a value: least number of titles, least share of them, least ratio to the base rate.
+LEAST_TITLES = 5
+INDICATIVE_SHARE = 0.5
+INDICATIVE_LIFT = 3.0
 
 # Colours that titles name and the colour column does not.
 OTHER_COLOURS = (
@@ -79,54 +79,54 @@ def strip_title(
     title: str,
     attributes: Iterable[str],
     colours: frozenset[str],
-    telling: Mapping[str, frozenset[str]] = MappingProxyType({}),
+    indicative: Mapping[str, frozenset[str]] = MappingProxyType({}),
 ) -> str:
-    """The title without any word that names or tells its attributes, or a colour; perhaps empty.
+    """The title without the words that name or reveal its attributes, or a colour; may be empty.
 
-    Words match whatever their case and whether singular or plural; a T-shirt in any spelling goes
-    whenever the product is some kind of shirt or top.
+    Words match in any case, singular or plural. A T-shirt in any spelling is removed if the product
+    is a kind of shirt or top.
 
     Args:
       title: The title as the seller wrote it.
       attributes: The product's own attribute values: colour, article type, sub-category, usage.
       colours: The words of every colour of the catalogue (`colour_words`).
-      telling: The words that tell a value without naming it (`telling_words`).
+      indicative: The words that reveal a value without naming it (`indicative_words`).
     """
     own = tuple(attributes)
     stripped = _pattern(own, colours).sub(" ", title)
     stripped = re.sub(
         r"\w+(?:['’]s)?",
-        lambda found: "" if telling.get(_bare(found[0]), frozenset()) & set(own) else found[0],
+        lambda found: "" if indicative.get(_bare(found[0]), frozenset()) & set(own) else found[0],
         stripped,
     )
     words = [w for w in stripped.split() if any(character.isalnum() for character in w)]
     return " ".join(words)
 
 
-def telling_words(titles: pd.Series, attributes: pd.DataFrame) -> dict[str, frozenset[str]]:
-    """Words that tell an attribute without naming it: by word, the values that it tells.
+def indicative_words(titles: pd.Series, attributes: pd.DataFrame) -> dict[str, frozenset[str]]:
+    """Words that reveal an attribute without naming it: the values that each word reveals.
 
-    "Dial" tells watches, and so do brands that sell nothing else. A word tells a value if at
-    least half of the products whose titles bear it have that value, three times the value's share
-    among all products or more, and five products or more bear it.
+    "Dial" reveals watches, and so do brands that sell nothing else. A word reveals a value if at
+    least half of the products with the word in their titles have that value, at least three times
+    the value's share among all products, and at least five products have the word.
 
     Args:
-      titles: [products] as the sellers wrote them.
+      titles: [products] as written by the sellers.
       attributes: [products] rows of the attribute columns.
     """
     words = titles.str.lower().str.findall(r"\w+").map(set).map(sorted).explode().dropna()
-    bearing = words.value_counts()
-    common = words[words.map(bearing).to_numpy() >= LEAST_BEARING]
-    told: dict[str, set[str]] = {}
+    title_counts = words.value_counts()
+    common = words[words.map(title_counts).to_numpy() >= LEAST_TITLES]
+    values_of: dict[str, set[str]] = {}
     for column in attributes:
         base = attributes[column].value_counts(normalize=True)
         values = attributes[column].loc[common.index]
         pairs = pd.DataFrame({"word": common.to_numpy(), "value": values.to_numpy()})
         for (word, value), count in pairs.value_counts().items():
-            share = count / bearing[word]
-            if share >= TOLD_SHARE and share >= TOLD_LIFT * base[value]:
-                told.setdefault(word, set()).add(value)
-    return {word: frozenset(values) for word, values in told.items()}
+            share = count / title_counts[word]
+            if share >= INDICATIVE_SHARE and share >= INDICATIVE_LIFT * base[value]:
+                values_of.setdefault(word, set()).add(value)
+    return {word: frozenset(values) for word, values in values_of.items()}
 
 
 def colour_words(colours: Iterable[str]) -> frozenset[str]:

@@ -1,10 +1,10 @@
-"""What colour alone says of a grocery: histograms with logistic regression, for comparison.
+"""A baseline that reads only colours of groceries: histograms with logistic regression.
 
     python -m pipelines.grocery_histograms --data DIR
 
-DIR is a dataset of `pipelines.prepare_grocery --task photo`. The classifier learns from the
-training photos which product each shows; its log-probabilities rank the products for every test
-photo, measured as `mmrank.evaluate` measures a ranker.
+DIR is a dataset of `pipelines.prepare_grocery --task photo`. The classifier learns the product of
+each training photo. Its log-probabilities rank the products for every test photo, and are measured
+as `mmrank.evaluate` measures a ranker.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from mmrank.data.tables import Dataset, load_dataset
 from mmrank.evaluation.offline import evaluate_scores
 from mmrank.outputs import InputError, exit_code
 
-BINS = 8  # of each colour
+BINS = 8  # per colour channel
 METRICS = ("precision@1", "mrr", "ndcg@10")
 
 
@@ -58,11 +58,13 @@ def classifier_scores(dataset: Dataset, split: str) -> np.ndarray:
     model = LogisticRegression(C=100.0, max_iter=300)
     model.fit(histograms(shown["photo"], media), shown["_item"])
     photos, names = pd.factorize(rows["photo"])
-    chances = np.full([len(names), len(dataset.catalog)], -np.inf)
-    chances[:, model.classes_] = model.predict_log_proba(histograms(pd.Series(names), media))
+    log_probabilities = np.full([len(names), len(dataset.catalog)], -np.inf)
+    log_probabilities[:, model.classes_] = model.predict_log_proba(
+        histograms(pd.Series(names), media)
+    )
     media.close()
     # A product without a training photo comes last.
-    return np.maximum(chances[photos, rows["_item"].to_numpy()], -1e9)
+    return np.maximum(log_probabilities[photos, rows["_item"].to_numpy()], -1e9)
 
 
 def report(data: pathlib.Path, split: str) -> None:
@@ -74,7 +76,7 @@ def report(data: pathlib.Path, split: str) -> None:
     dataset = load_dataset(data)
     if dataset.schema.name != "grocery_photo":
         raise InputError(
-            f"{data}: holds {dataset.schema.name!r}; name a dataset made by "
+            f"{data}: holds {dataset.schema.name!r}; give a dataset made by "
             "`python -m pipelines.prepare_grocery --task photo`"
         )
     scores = {"histograms": classifier_scores(dataset, split)}

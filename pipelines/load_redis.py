@@ -1,4 +1,4 @@
-"""Fill Redis with item vectors: `python -m pipelines.load_redis`."""
+"""Loads item vectors into Redis: `python -m pipelines.load_redis`."""
 
 from __future__ import annotations
 
@@ -32,26 +32,26 @@ EXAMPLE = """examples:
   python -m pipelines.load_redis --redis redis://127.0.0.1:6379/0 --export runs/a/export --data shop
   python -m pipelines.load_redis --redis redis://127.0.0.1:6379/0 --drop 0123456789abcdef
 
---vectors is what `python -m pipelines.embed_catalog` wrote. Every key names the model that the
-vectors are of, so that a new model is loaded beside the old one, which is dropped once no server
-uses it. Stopped, it goes on where it was when started again. The password comes from the
-environment, as MMRANK_REDIS_PASSWORD.
+--vectors is a folder that `python -m pipelines.embed_catalog` wrote. Every key has the fingerprint
+of the model, so a new model can be loaded alongside the old one; drop the old one when no server
+uses it. If the command is stopped, run it again to continue. The password is read from the
+environment variable MMRANK_REDIS_PASSWORD.
 """
 Part = tuple[Sequence[str], np.ndarray, np.ndarray, np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """Vectors to be loaded, in parts that are the same each time they are read.
+    """Vectors to load, in parts that are the same on every read.
 
     Attributes:
       fingerprint: The `item_fingerprint` of their model.
       modalities: Names of the item tokens, M of them.
       shape: Of an item's vectors.
-      digest: Of what is in them; another catalogue of the same model has another.
-      parts: How many there are.
-      items: How many they hold together.
-      read: From the part of a number on: ids [n], tokens [n, M, D], presence
+      digest: Hash of their contents; it differs between catalogues of the same model.
+      parts: Number of parts.
+      items: Number of items in all parts.
+      read: Yields the parts from a given number on: ids [n], tokens [n, M, D], presence
         [n, M] and match [n, W].
     """
 
@@ -68,15 +68,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The exit status: 0, 2 for wrong input, 130 when interrupted.
 
     Args:
-      argv: The arguments, those of the process unless given.
+      argv: The arguments; those of the process by default.
     """
     args = _parser().parse_args(argv)
     log_progress()
-    return exit_code(lambda: _run(args), "what was loaded stays; start again to go on")
+    return exit_code(lambda: _run(args), "loaded vectors are kept; run it again to continue")
 
 
 def _run(args: argparse.Namespace) -> None:
-    EmbeddingOptions(redis=args.redis)  # tells what is wrong with the address
+    EmbeddingOptions(redis=args.redis)  # raises if the address is not valid
     client = connect(args.redis, TIMEOUT_MS)
     import redis
 
@@ -91,7 +91,7 @@ def _run(args: argparse.Namespace) -> None:
             fill(client, args.prefix, source, args.dtype, args.again)
             print(f"{source.items:,} items of the model {source.fingerprint} are in Redis")
     except redis.RedisError as error:
-        raise UserError(f"--redis {args.redis}: {error}; start again to go on") from error
+        raise UserError(f"--redis {args.redis}: {error}; run it again to continue") from error
     finally:
         client.close()
 
@@ -99,30 +99,28 @@ def _run(args: argparse.Namespace) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m pipelines.load_redis",
-        description="Puts the vectors of a catalogue's items into Redis, for mmrank.serve.",
+        description="Loads the vectors of a catalogue's items into Redis, for mmrank.serve.",
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--vectors", type=pathlib.Path, help="folder of embed_catalog")
+    what.add_argument("--vectors", type=pathlib.Path, help="folder written by embed_catalog")
     what.add_argument(
-        "--export", type=pathlib.Path, help="an export whose stored items are loaded; needs --data"
+        "--export", type=pathlib.Path, help="export whose stored items are loaded; needs --data"
     )
-    what.add_argument("--list", action="store_true", help="tell which models' vectors are there")
+    what.add_argument("--list", action="store_true", help="list the models in Redis")
     what.add_argument("--drop", metavar="FINGERPRINT", help="remove all vectors of a model")
     parser.add_argument(
         "--data", type=pathlib.Path, help="dataset with the ids of --export's items"
     )
     parser.add_argument("--redis", required=True, help="address such as redis://127.0.0.1:6379/0")
     parser.add_argument(
-        "--prefix", default=EmbeddingOptions().prefix, help="start of every key (%(default)s)"
+        "--prefix", default=EmbeddingOptions().prefix, help="prefix of every key (%(default)s)"
     )
     parser.add_argument(
-        "--dtype", choices=tuple(CODES), default="float32", help="of the numbers (%(default)s)"
+        "--dtype", choices=tuple(CODES), default="float32", help="type of the numbers (%(default)s)"
     )
-    parser.add_argument(
-        "--again", action="store_true", help="load everything, whatever was loaded before"
-    )
+    parser.add_argument("--again", action="store_true", help="load everything again")
     return parser
 
 
@@ -130,25 +128,25 @@ def _source(args: argparse.Namespace) -> Source:
     if args.vectors is not None:
         return computed_source(args.vectors)
     if args.data is None:
-        raise InputError("--export: name the dataset with its items' ids by --data")
+        raise InputError("--export: give the dataset with its items' ids by --data")
     return export_source(args.export, args.data)
 
 
 def computed_source(folder: pathlib.Path) -> Source:
-    """The vectors in a folder of `pipelines.embed_catalog`, a part a shard.
+    """The vectors in a folder of `pipelines.embed_catalog`, one part per shard.
 
     Raises:
-      DataError: The folder holds no finished vectors.
+      DataError: The folder has no finished vectors.
     """
     from mmrank.serving.computed import Computed
 
     made = Computed.open(folder)
-    told = json.dumps([dict(shard) for shard in made.shards], sort_keys=True, default=str)
+    text = json.dumps([dict(shard) for shard in made.shards], sort_keys=True, default=str)
     return Source(
         made.fingerprint,
         made.modalities,
         VectorShape(len(made.modalities), made.width, made.match),
-        _digest([told]),
+        _digest([text]),
         len(made.shards),
         made.items,
         lambda first: dataclasses.replace(made, shards=made.shards[first:]).read(),
@@ -156,16 +154,16 @@ def computed_source(folder: pathlib.Path) -> Source:
 
 
 def export_source(export: pathlib.Path, data: pathlib.Path) -> Source:
-    """The vectors that an export stores of a dataset's items.
+    """The vectors that an export stores for a dataset's items.
 
     Raises:
-      DataError: The export stores none of them, or is older than fingerprints.
+      DataError: The export stores none of the items, or has no fingerprint.
     """
     from mmrank.serving.ranker import Ranker
 
     ranker, ids = Ranker.load(export), list(load_dataset(data).item_ids)
     if not ranker.card.fingerprint:
-        raise DataError(f"{ranker.folder}: has no fingerprint; export the run anew")
+        raise DataError(f"{ranker.folder}: has no fingerprint; export the run again")
 
     def lookup(some: Sequence[str]) -> dict[str, np.ndarray]:
         return ranker.run("lookup_items", {"items": np.array(some, object)})
@@ -187,7 +185,7 @@ def export_source(export: pathlib.Path, data: pathlib.Path) -> Source:
     items = sum(int(lookup(ids[start : start + PART])["known"].sum()) for start in starts)
     if not items:
         raise DataError(
-            f"{ranker.folder}: stores no item of {data}; name the dataset it was made of"
+            f"{ranker.folder}: stores no item of {data}; give the dataset that was exported"
         )
     shape = ExportedItems(lambda some: lookup(list(some))).shape
     modalities = ranker.card.modalities
@@ -201,11 +199,11 @@ def fill(
     """Loads the parts that an earlier call did not finish.
 
     Args:
-      client: Of the Redis.
-      prefix: Start of every key.
+      client: Client of Redis.
+      prefix: Prefix of every key.
       source: The vectors.
       dtype: float32, or float16 for half the memory.
-      again: Whether to load all parts anew.
+      again: Whether to load all parts again.
 
     Raises:
       DataError: A vector cannot be stored as `dtype`.
@@ -238,25 +236,25 @@ def fill(
 
 
 def models(client: redis.Redis, prefix: str) -> list[str]:
-    """A line about each model whose vectors are wholly there."""
+    """A line for each model whose vectors are all in Redis."""
     lines = []
     for fingerprint in sorted(map(_text, client.smembers(models_key(prefix)))):
-        told = json.loads(_text(client.get(about_key(prefix, fingerprint))) or "{}")
+        about = json.loads(_text(client.get(about_key(prefix, fingerprint))) or "{}")
         lines.append(
-            f"{fingerprint}  {told.get('items', 0):,} items, width {told.get('width', 0)}: "
-            f"{', '.join(told.get('modalities', ()))}"
+            f"{fingerprint}  {about.get('items', 0):,} items, width {about.get('width', 0)}: "
+            f"{', '.join(about.get('modalities', ()))}"
         )
     return lines
 
 
 def drop(client: redis.Redis, prefix: str, fingerprint: str) -> int:
-    """The number of keys removed: all those of one model.
+    """Removes all keys of one model and returns their number.
 
     Raises:
-      InputError: The fingerprint is none.
+      InputError: The fingerprint is not valid.
     """
     if not fingerprint.isalnum():
-        raise InputError(f"--drop {fingerprint!r}: name the fingerprint of a model, see --list")
+        raise InputError(f"--drop {fingerprint!r}: give the fingerprint of a model, see --list")
     client.srem(models_key(prefix), fingerprint)
     count, some = 0, []
     for key in client.scan_iter(match=f"{_literal(prefix)}:{fingerprint}:*", count=SCANNED):
@@ -268,12 +266,12 @@ def drop(client: redis.Redis, prefix: str, fingerprint: str) -> int:
 
 
 def _text(value: Any) -> str:
-    """What Redis gave as a text, empty if there was nothing."""
+    """A reply of Redis as text; empty if there was none."""
     return value.decode() if isinstance(value, bytes) else value or ""
 
 
 def _literal(text: str) -> str:
-    """A text as a pattern of SCAN that matches it alone."""
+    """A SCAN pattern that matches only this text."""
     return "".join(f"\\{c}" if c in "*?[]\\^" else c for c in text)
 
 

@@ -1,4 +1,4 @@
-"""Lists of candidates out of ratings and of tags."""
+"""Lists of candidates made from ratings and from tags."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ WINDOW = 10
 
 @dataclasses.dataclass(frozen=True)
 class Negatives:
-    """How many candidates without a label a list gets: more in training, to draw from."""
+    """Number of candidates without a label per list: more in training, to draw from."""
 
     train: int = 200
     other: int = 100
@@ -31,15 +31,15 @@ class Negatives:
 def rating_lists(
     ratings: pd.DataFrame, n_items: int, negatives: Negatives, rng: np.random.Generator
 ) -> pd.DataFrame:
-    """Lists of what a user rated in a stretch of time among movies the user never rated.
+    """Lists of the movies that a user rated in a period, among movies the user never rated.
 
-    A list's time is that of its first rating. Lists without a relevant movie are left out.
+    A list's time is that of its first rating. Lists without a relevant movie are excluded.
 
     Args:
       ratings: `user_id`, `_item`, `rating`, `time`, `held_out` (True: of the test file), one row
         per rating. Without any held-out row the last fifth of each user is the test list.
       n_items: Number of movies in the catalogue.
-      negatives: How many unrated movies to add.
+      negatives: Number of unrated movies to add.
       rng: The source of randomness.
 
     Returns:
@@ -72,17 +72,18 @@ def rating_lists(
 def user_windows(
     times: np.ndarray, held_out: np.ndarray, own_test: bool, cold_start: bool
 ) -> list[tuple[str, np.ndarray]]:
-    """The stretches of one user's ratings that become lists: (split, positions).
+    """The periods of one user's ratings that become lists: (split, indices).
 
-    The held-out ratings, or else the last fifth, are the test stretch; the tenth before it is the
-    valid stretch; the rest is cut into train stretches of about ten. Ratings of the training file
-    that are later than the first held-out one make no list, or its history would hold test ratings.
+    The held-out ratings, or else the last fifth, are the test period; the tenth before it is the
+    valid period; the rest is divided into train periods of about ten ratings. Ratings of the
+    training file that are later than the first held-out one are in no list, because the history of
+    that list would have test ratings.
 
     Args:
       times: [ratings] int seconds, ascending.
       held_out: [ratings] bool, True for a rating of the test file.
-      own_test: Whether to take the test stretch from the end of the ratings.
-      cold_start: Whether the stretch that starts with the user's first rating, and so has no
+      own_test: Whether to take the test period from the end of the ratings.
+      cold_start: Whether the period that starts with the user's first rating, and so has no
         history, is kept in training.
     """
     known, test = np.flatnonzero(~held_out), np.flatnonzero(held_out)
@@ -107,7 +108,7 @@ def tag_lists(
     negatives: Negatives,
     rng: np.random.Generator,
 ) -> pd.DataFrame:
-    """Lists of the movies that bear a tag among movies that do not, with the tag as query.
+    """Lists of the movies that have a tag among movies that do not, with the tag as query.
 
     Grade 3 if two users or more gave the tag, else 2.
 
@@ -116,7 +117,7 @@ def tag_lists(
         valid if the test tags are given.
       test_tags: The same for the test lists; None to take them from `tags`.
       n_items: Number of movies in the catalogue.
-      negatives: How many movies without the tag to add.
+      negatives: Number of movies without the tag to add.
       rng: The source of randomness.
 
     Returns:
@@ -160,7 +161,7 @@ def _frame(
     of_list: dict[str, Any],
     rng: np.random.Generator,
 ) -> pd.DataFrame:
-    """One list in random order, with its own values in every row; unlabelled means grade 0."""
+    """One list in random order, with the list's values in every row; unlabelled means grade 0."""
     items = np.concatenate([labelled, unlabelled])
     all_grades = np.concatenate([grades, np.zeros(len(unlabelled), dtype=grades.dtype)])
     order = rng.permutation(len(items))

@@ -1,4 +1,4 @@
-"""The MovieLens files with posters, read and put into plain tables."""
+"""Reads the MovieLens files with posters into plain tables."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import zipfile
 import numpy as np
 import pandas as pd
 
-from mmrank.outputs import InputError
+from mmrank.outputs import InputError, shown
 
 # Rating classes 0–3: below 3, 3 to 3.5, 4, 4.5 and 5. They are grades and event types alike.
 CLASS_FLOORS = (3.0, 4.0, 4.5)
@@ -36,8 +36,8 @@ def read_movies(source: pathlib.Path) -> pd.DataFrame:
     if twice.any():
         row = int(np.flatnonzero(twice)[0])
         raise InputError(
-            f"{file}, column 'movieId', row {row + 2}: {movies['movieId'].iloc[row]!r} "
-            "stands twice; keep one row per movie"
+            f"{file}, column 'movieId', row {row + 2}: {shown(movies['movieId'].iloc[row])} "
+            "is repeated; keep one row per movie"
         )
     pictures = {path.stem for path in (source / "posters").glob("*.jpg")}
     genres = movies["genres"]
@@ -53,7 +53,7 @@ def read_movies(source: pathlib.Path) -> pd.DataFrame:
 
 
 def clean_title(title: str) -> str:
-    """The title as one says it: "Real McCoy, The (1993)" becomes "The Real McCoy"."""
+    """The title in reading order: "Real McCoy, The (1993)" becomes "The Real McCoy"."""
     return _TRAILING_ARTICLE.sub(_article_first, _YEAR.sub("", title)).strip()
 
 
@@ -72,7 +72,7 @@ def read_ratings(file: pathlib.Path, movies: pd.DataFrame) -> pd.DataFrame:
     """The ratings of a file: `user_id`, `item_id`, `_item` (row of `movies`), `rating`, `time`.
 
     Raises:
-      InputError: The file is missing, lacks a column or holds something that is not a number.
+      InputError: The file is missing, lacks a column or has a value that is not a number.
     """
     types = {"userId": "str", "movieId": "str", "rating": "float64", "timestamp": "int64"}
     rows = _read(file, types)
@@ -81,9 +81,9 @@ def read_ratings(file: pathlib.Path, movies: pd.DataFrame) -> pd.DataFrame:
 
 
 def read_tags(file: pathlib.Path, movies: pd.DataFrame) -> pd.DataFrame:
-    """How many users gave a tag: `tag` (lower-cased), `_item` (row of `movies`), `users`.
+    """The number of users per tag: `tag` (lower-cased), `_item` (row of `movies`), `users`.
 
-    Who gave it is dropped: a tag has no time, so its user must not become an interaction.
+    User ids are dropped: a tag has no time, so it must not become an interaction of the user.
 
     Raises:
       InputError: The file is missing or lacks a column.
@@ -102,20 +102,20 @@ def rating_class(ratings: pd.Series) -> np.ndarray:
 
 
 def archive_posters(source: pathlib.Path, movies: pd.DataFrame, archive: pathlib.Path) -> None:
-    """Writes the movies' posters into one archive, uncompressed as JPEG is already."""
+    """Writes the movies' posters into one archive, uncompressed because JPEG is compressed."""
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as opened:
         for name in movies["poster"].dropna():
             opened.write(source / "posters" / name, name)
 
 
 def _known(file: pathlib.Path, rows: pd.DataFrame, movies: pd.DataFrame) -> pd.DataFrame:
-    """The rows whose movie is in the catalogue, numbered; says on the screen how many are not."""
+    """The rows whose movie is in the catalogue, numbered; prints how many are not."""
     number = pd.Series(np.arange(len(movies)), index=movies["item_id"])
     item = number.reindex(rows["item_id"]).to_numpy(dtype=np.float64)
     unknown = np.isnan(item)
     if unknown.any():
         examples = ", ".join(rows["item_id"][unknown].unique()[:3])
-        print(f"{file}: {unknown.sum():,} rows left out, as movies.csv lacks movie {examples}")
+        print(f"{file}: {unknown.sum():,} rows dropped: not in movies.csv, such as {examples}")
     return rows[~unknown].assign(_item=item[~unknown].astype(np.int64))
 
 
@@ -131,8 +131,8 @@ def _read(file: pathlib.Path, types: dict[str, str]) -> pd.DataFrame:
             if numbers.isna().any():
                 row = int(np.flatnonzero(numbers.isna())[0])
                 raise InputError(
-                    f"{file}, column {column!r}, row {row + 2}: {rows[column].iloc[row]!r} "
-                    "is not a number; mend or drop the row"
+                    f"{file}, column {column!r}, row {row + 2}: {shown(rows[column].iloc[row])} "
+                    "is not a number; fix or drop the row"
                 )
             rows[column] = numbers.astype(kind)
     return rows[list(types)]

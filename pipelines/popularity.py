@@ -1,11 +1,11 @@
-"""How popular an item was at a moment, from nothing that happened at or after it."""
+"""The popularity of an item at a given time, from strictly earlier events."""
 
 from __future__ import annotations
 
 import numpy as np
 
 RECENT_SECONDS = 365 * 86_400
-# A mean of few ratings is drawn towards the mean of all as if it had so many more of these.
+# The mean of few ratings is smoothed as if there were this many more ratings of the overall mean.
 PRIOR_RATINGS = 5
 
 
@@ -50,7 +50,7 @@ class Popularity:
         return np.where(count > 0, smoothed, np.nan)
 
     def _before(self, items: np.ndarray, times: np.ndarray) -> np.ndarray:
-        """How many events stand before (item, time) in the order by item, then time."""
+        """The number of events before (item, time) in the order by item, then time."""
         return np.searchsorted(self._item_keys, self._keys(items, times), side="left")
 
     def _keys(self, items: np.ndarray, times: np.ndarray) -> np.ndarray:

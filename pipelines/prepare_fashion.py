@@ -1,4 +1,4 @@
-"""A prepared dataset of attribute queries over real fashion products and photos.
+"""Makes a dataset of attribute queries over real fashion products and photos.
 
     python -m pipelines.prepare_fashion --source DIR --out DIR
 
@@ -7,38 +7,41 @@ usage) and `images.zip` with `images/<product_id>.jpg`, of any size.
 
 - A query is a phrase made from the attribute columns: type and colour ("red kurta", 70%), type and
   usage (15%), or all three (15%). A phrase is drawn with a probability that grows with the square
-  root of the number of products that fulfil it. The columns are the truth and stay out of the
+  root of the number of products that fulfil it. The columns are the ground truth and are not in the
   catalogue.
-- Grades: 3 all of the phrase holds; 2 the type (of three parts: and one other); 1 the other part
-  (of three: the type alone, or both others); 0 less.
-- From the title of every second item (SHA-256 of its id, even) every word of its own attributes
-  and of any colour is removed, and every word that tells an attribute without naming it ("dial",
-  a brand of shoes alone), so that only the photo knows.
-- A list has 60 candidates: 5 that fulfil the phrase (1 to 4 where no more do), 30 near misses
-  (12 of grade 2 and 18 of grade 1, as far as there are), and random ones, graded like all others.
-  All are of one of three disjoint pools, train, valid and test (80/10/10 by a hash of the id): no
-  test product is ever trained on. `--split test` makes all products one test pool.
-- Every 64 training lists in a row share a shelf of 800 products of the pool, as the pages of a
-  real log keep showing the same ones.
+- Grades: 3 the whole phrase; 2 the type (of three parts: the type and one other); 1 the other part
+  (of three: only the type, or both others); 0 less.
+- In the title of every second item (those with an even SHA-256 of the id) the words of its own
+  attributes and of all colours are removed, and every word that reveals an attribute without naming
+  it ("dial", a brand that sells only shoes), so that only the photo shows them.
+- A list has 60 candidates: 5 that fulfil the phrase (1 to 4 if there are no more), 30 near misses
+  (12 of grade 2 and 18 of grade 1, if there are enough), and random ones, graded like the others.
+  All come from one of three disjoint pools, train, valid and test (80/10/10 by a hash of the id):
+  no test product is in training. `--split test` makes one test pool of all products.
+- Each group of 64 consecutive training lists shares a shelf of 800 products of the pool, because
+  the pages of a real log show the same products repeatedly.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import hashlib
 import pathlib
 import shutil
 import sys
 import zipfile
+from typing import Annotated
 
 import numpy as np
 import pandas as pd
 
-from mmrank.outputs import InputError, exit_code, new_folder
+from mmrank.outputs import InputError, exit_code, new_folder, shown
+from mmrank.ranges import Count, OneOf, Seed
 from mmrank.schema import Catalog, Feature, Lists, Schema, save_schema
 from pipelines.difficulty import random_ndcg
 from pipelines.fashion_lists import make_lists
-from pipelines.fashion_titles import colour_words, strip_title, telling_words
+from pipelines.fashion_titles import colour_words, indicative_words, strip_title
 
 ATTRIBUTES = ("colour", "article_type", "sub_category", "usage")
 COLUMNS = ("product_id", "title", *ATTRIBUTES)
@@ -64,7 +67,7 @@ def read_products(source: pathlib.Path) -> pd.DataFrame:
     """The products with their attributes and `photo`, the path inside the archive or None.
 
     Raises:
-      InputError: A file or a column is missing, or an id stands twice.
+      InputError: A file or a column is missing, or an id is repeated.
     """
     file, archive = source / "products.csv", source / "images.zip"
     for path in (file, archive):
@@ -80,8 +83,8 @@ def read_products(source: pathlib.Path) -> pd.DataFrame:
     if twice.any():
         row = int(np.flatnonzero(twice)[0])
         raise InputError(
-            f"{file}, column 'product_id', row {row + 2}: {items['product_id'].iloc[row]!r} "
-            "stands twice; keep one row per product"
+            f"{file}, column 'product_id', row {row + 2}: {shown(items['product_id'].iloc[row])} "
+            "is repeated; keep one row per product"
         )
     try:
         with zipfile.ZipFile(archive) as opened:
@@ -93,12 +96,12 @@ def read_products(source: pathlib.Path) -> pd.DataFrame:
 
 
 def catalog_of(items: pd.DataFrame) -> pd.DataFrame:
-    """The catalogue: id, title (every second one stripped) and photo; none of the attributes."""
+    """The catalogue: id, title (every second one stripped) and photo, without the attributes."""
     colours = colour_words(items["colour"].unique())
-    telling = telling_words(items["title"], items[list(ATTRIBUTES)])
+    indicative = indicative_words(items["title"], items[list(ATTRIBUTES)])
     attributes = zip(*(items[column] for column in ATTRIBUTES), strict=True)
     titles = [
-        strip_title(title, own, colours, telling) if loses_words(product_id) else title
+        strip_title(title, own, colours, indicative) if loses_words(product_id) else title
         for product_id, title, own in zip(
             items["product_id"], items["title"], attributes, strict=True
         )
@@ -122,17 +125,26 @@ def _hash(product_id: str) -> int:
 
 
 def list_counts(pools: dict[str, int], queries: int | None) -> dict[str, int]:
-    """How many lists each split gets.
+    """The number of lists of each split.
 
     Args:
       pools: The number of products of each split's pool.
-      queries: Lists in all, shared out like the default; None for the default, which is at most
-        one list per product of the pool.
+      queries: Number of lists in all, divided like the default; None for the default, which is at
+        most one list per product of the pool.
     """
     if queries is None:
         return {split: min(LISTS[split], size) for split, size in pools.items()}
     whole = sum(LISTS[split] for split in pools)
     return {split: max(1, round(queries * LISTS[split] / whole)) for split in pools}
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Options of `prepare`, which describes them."""
+
+    seed: Seed = 0
+    queries: Count | None = None
+    split: Annotated[str, OneOf(("auto", *LISTS))] = "auto"
 
 
 def prepare(
@@ -147,8 +159,8 @@ def prepare(
 
     Args:
       source: Folder with products.csv and images.zip; only read.
-      out: Folder to make.
-      seed: Same seed and source, same dataset.
+      out: Folder to create.
+      seed: Seed; the same seed and source give the same dataset.
       queries: Number of lists in all; None for the default.
       split: "auto", or the one split that gets everything.
 
@@ -172,7 +184,7 @@ def prepare(
         if lists.empty:
             raise InputError(
                 f"{source / 'products.csv'}: {len(items)} products are too few or too different: "
-                "no phrase has near misses enough; try --split test, which makes one pool of all"
+                "no phrase has enough near misses; try --split test, which makes one pool of all"
             )
         catalog.to_parquet(folder / SCHEMA.catalog.file, index=False)
         lists.astype({"grade": np.int8}).to_parquet(folder / SCHEMA.lists.file, index=False)
@@ -192,7 +204,7 @@ def _print_summary(catalog: pd.DataFrame, lists: pd.DataFrame, out: pathlib.Path
         shares = rows["grade"].value_counts().reindex([3, 2, 1, 0], fill_value=0) / number
         print(
             f"{split:<6} lists{number:>9,}   {rows['query'].nunique():,} queries, "
-            f"{len(rows) / number:.0f} candidates a list, of grade 3/2/1/0: "
+            f"{len(rows) / number:.0f} candidates per list, of grade 3/2/1/0: "
             f"{' / '.join(f'{s:.1f}' for s in shares)}; "
             f"random order NDCG@10 {random_ndcg(rows):.3f}"
         )

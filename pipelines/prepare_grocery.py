@@ -1,34 +1,37 @@
-"""A prepared dataset of a visual search over groceries: real photos from shops, both ways.
+"""Makes a dataset of visual search over groceries: shop photos as queries or as candidates.
 
     python -m pipelines.prepare_grocery --source DIR --out DIR
 
 Source: the public layout of the Grocery Store Dataset: `classes.csv` (a product's name, id, coarse
 class, iconic picture and description), `train.txt`, `val.txt` and `test.txt` (path, fine and coarse
-class of a photo), and the files that these name.
+class of a photo), and the files that they name.
 
-- `--task photo`: a list is one photo taken in a shop, asked among all products; a product has an
-  id, a name, a description and one iconic picture.
-- `--task text`: a list is one product's name and description, asked among photos. In valid and test
-  all photos of the split are candidates, and products without a photo there ask nothing. Training
-  photos are dealt to shelves of about 132; every product asks each shelf, and they are dealt anew
-  for every round.
+- `--task photo`: a list has one photo taken in a shop as its query and all products as candidates;
+  a product has an id, a name, a description and one iconic picture.
+- `--task text`: a list has one product's name and description as its query and photos as
+  candidates. In valid and test all photos of the split are candidates, and products without a photo
+  there have no list. Training photos are divided at random into shelves of about 132, again in
+  every round; every product has a list for each shelf.
 - Grades: 2 the product itself; 1 another one of its coarse class (all apples); 0 the rest.
-- The split is the public one, since many photos are neighbouring shots of one shelf.
-- `*_Information.txt` is not read: it holds the page of the product's shop.
+- The split is the public one, because many photos are neighbouring shots of one shelf.
+- `*_Information.txt` is not read: it has the shop's page of the product.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import pathlib
 import sys
 import zipfile
+from typing import Annotated
 
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from mmrank.outputs import InputError, exit_code, new_folder
+from mmrank.outputs import InputError, exit_code, new_folder, shown
+from mmrank.ranges import OneOf, Seed
 from mmrank.schema import Catalog, Feature, Lists, Schema, save_schema
 from pipelines.difficulty import random_ndcg
 
@@ -79,7 +82,7 @@ def read_products(source: pathlib.Path) -> pd.DataFrame:
     """The products: item_id, fine, coarse, title, description and iconic, a path below `source`.
 
     Raises:
-      InputError: A file or a column is missing, or a product stands twice.
+      InputError: A file or a column is missing, or a product is repeated.
     """
     file = source / CLASSES
     if not file.is_file():
@@ -96,14 +99,14 @@ def read_products(source: pathlib.Path) -> pd.DataFrame:
         if twice.any():
             row = int(np.flatnonzero(twice)[0])
             raise InputError(
-                f"{file}, row {row + 2}: {table[column].iloc[row]!r} stands twice; "
+                f"{file}, row {row + 2}: {shown(table[column].iloc[row])} is repeated; "
                 "keep one row per product"
             )
-    # The paths begin with a slash, and are meant below the source.
+    # The paths begin with a slash, but are relative to the source.
     texts = [source / path.lstrip("/") for path in table["text"]]
     for text in texts:
         if not text.is_file():
-            raise InputError(f"{text}: no such file, which {file} names; copy it there")
+            raise InputError(f"{text}: no such file, but {file} names it; copy it there")
     return pd.DataFrame(
         {
             "item_id": table["name"],
@@ -120,7 +123,7 @@ def read_photos(source: pathlib.Path, products: pd.DataFrame) -> pd.DataFrame:
     """The photos of all splits: photo, a path below `source`; product, its row; split.
 
     Raises:
-      InputError: A file is missing, or a row of it is none of a photo and its class.
+      InputError: A file is missing, or a row is not a photo with its class.
     """
     rows = pd.Series(np.arange(len(products)), index=products["fine"].astype(str))
     parts = []
@@ -143,8 +146,8 @@ def read_photos(source: pathlib.Path, products: pd.DataFrame) -> pd.DataFrame:
     twice = photos["photo"].duplicated()
     if twice.any():
         raise InputError(
-            f"{source}: {photos['photo'][twice].iloc[0]!r} stands twice in train.txt, val.txt and "
-            "test.txt; a photo may stand in one split only"
+            f"{source}: {shown(photos['photo'][twice].iloc[0])} is repeated in train.txt, val.txt "
+            "and test.txt; a photo may be in one split only"
         )
     return photos
 
@@ -159,7 +162,7 @@ def grades(products: pd.DataFrame, a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def photo_lists(products: pd.DataFrame, photos: pd.DataFrame) -> pd.DataFrame:
-    """The lists of the task photo: every photo among all products."""
+    """The lists of the task photo: each photo with all products as candidates."""
     count = len(products)
     asked = np.repeat(photos["product"].to_numpy(), count)
     offered = np.tile(np.arange(count), len(photos))
@@ -177,7 +180,7 @@ def photo_lists(products: pd.DataFrame, photos: pd.DataFrame) -> pd.DataFrame:
 def text_lists(
     products: pd.DataFrame, photos: pd.DataFrame, rng: np.random.Generator
 ) -> pd.DataFrame:
-    """The lists of the task text: every product among shelves of training photos, or all others."""
+    """The lists of the task text: each product with a shelf of training photos or all others."""
     shelves = []
     for split, rows in photos.groupby("split", sort=False):
         if split != "train":
@@ -192,7 +195,7 @@ def text_lists(
     lists = []
     for split, name, rows in tqdm(shelves, desc="lists", unit=" shelves", disable=None):
         offered = rows["product"].to_numpy()
-        # A shelf without the product teaches nothing, yet all shelves have as many lists.
+        # A shelf without the product teaches no order, but all shelves have as many lists.
         asking = np.arange(len(products)) if split == "train" else np.unique(offered)
         asked, shown = np.repeat(asking, len(rows)), np.tile(np.arange(len(rows)), len(asking))
         lists.append(
@@ -209,14 +212,22 @@ def text_lists(
     return pd.concat(lists, ignore_index=True)
 
 
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Options of `prepare`, which describes them."""
+
+    task: Annotated[str, OneOf(tuple(SCHEMAS))] = "photo"
+    seed: Seed = 0
+
+
 def prepare(source: pathlib.Path, out: pathlib.Path, *, task: str = "photo", seed: int = 0) -> None:
     """Writes the prepared dataset of `source` to the new folder `out` and prints a summary.
 
     Args:
       source: Folder of the public layout; only read.
-      out: Folder to make.
+      out: Folder to create.
       task: photo or text.
-      seed: Of the shelves of the task text.
+      seed: Seed of the shelves of the task text.
 
     Raises:
       InputError: The source cannot be used, or `out` exists.
@@ -241,7 +252,7 @@ def prepare(source: pathlib.Path, out: pathlib.Path, *, task: str = "photo", see
 
 
 def _pack(source: pathlib.Path, files: list[str], archive: pathlib.Path) -> int:
-    """Packs the files that are there, as they are, and counts those that are not."""
+    """Packs the existing files unchanged, and counts the missing ones."""
     missing = 0
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as packed:
         for name in tqdm(files, desc="packing photos", unit=" files", disable=None):
@@ -260,7 +271,7 @@ def _print_summary(
         number = rows["list_id"].nunique()
         shares = rows["grade"].value_counts().reindex([2, 1, 0], fill_value=0) / number
         print(
-            f"{split:<6} lists{number:>7,}   {len(rows) / number:.0f} candidates a list, "
+            f"{split:<6} lists{number:>7,}   {len(rows) / number:.0f} candidates per list, "
             f"of grade 2/1/0: {' / '.join(f'{s:.1f}' for s in shares)}; "
             f"random order NDCG@10 {random_ndcg(rows):.3f}"
         )
@@ -291,7 +302,7 @@ def main(argv: list[str] | None = None) -> int:
         "--task",
         choices=list(SCHEMAS),
         default="photo",
-        help="photo: a photo asks for a product; text: a product's text asks for photos "
+        help="photo: find a product for a photo; text: find photos for a product's text "
         "(default: %(default)s)",
     )
     parser.add_argument("--seed", type=int, default=0, help="random seed (default 0)")

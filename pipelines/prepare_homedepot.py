@@ -1,47 +1,52 @@
-"""A prepared dataset of a hardware shop: search terms of Home Depot with graded products.
+"""Makes a dataset of a hardware shop: search terms of Home Depot with graded products.
 
     python -m pipelines.prepare_homedepot --source DIR --out DIR
 
 Source: `train.csv.gz` (or `train.csv`) of the Home Depot competition: id, product_uid,
 product_title, search_term and relevance, the mean of several raters from 1 to 3.
 
-- A list is a search term with its judged products; white space and case aside, two spellings are
-  one term. The term is the list's id, so that its split does not depend on the other terms.
-- The grade is relevance − 1: 0 for irrelevant, 2 for perfect, with the fractions between. A pair
-  judged twice has the mean.
-- Terms, never rows, are divided 70/10/20 into train, valid and test by mmrank's own hash of the
-  list id: no query of the test is trained on. Its products may be, as in a shop. The test is large
-  because orders differ little here: 650 lists tell rankers apart from .006 NDCG@10 on only.
+- A list is a search term with its judged products; spellings that differ only in white space or
+  case are one term. The term is the list's id, so that its split does not depend on other terms.
+- The grade is relevance − 1: 0 for irrelevant, 2 for perfect, with fractions in between. A pair
+  judged twice has the mean grade.
+- Terms, not rows, are divided 70/10/20 into train, valid and test by mmrank's own hash of the
+  list id: no query of the test is in training. Its products may be, as in a shop. The test is large
+  because rankings differ little here: 650 lists distinguish rankers only from .006 NDCG@10 on.
 - Lists of the test and of valid have at least five candidates (`--candidates`): in shorter ones
-  any order is nearly right. Training keeps lists from two on (`--train-candidates`); one of a
-  single product says nothing about order.
-- Nearly all judged products are partly relevant, so that a random order has a high NDCG: it is
-  told for every split. Products that no one judged are in no list.
-- Titles carry traces of a wrong encoding, such as `16å¡` for 16°; those that are known are mended.
+  any order is nearly right. Training keeps lists of at least two (`--train-candidates`); a list of
+  a single product says nothing about order.
+- Nearly all judged products are partly relevant, so a random order has a high NDCG, which is
+  printed for every split. Products that nobody judged are in no list.
+- Titles have traces of a wrong encoding, such as `16å¡` for 16°; known traces are fixed.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import pathlib
 import sys
+from typing import Annotated
 
+import numpy as np
 import pandas as pd
 
-from mmrank.data.tables import hash_splits
+from mmrank.data.splits import hash_splits
 from mmrank.data.validation import validate_dataset
-from mmrank.outputs import InputError, exit_code, new_folder
+from mmrank.outputs import InputError, exit_code, new_folder, shown
+from mmrank.ranges import Range
 from mmrank.schema import Catalog, Feature, Lists, Schema, save_schema
 from pipelines.difficulty import random_ndcg
 
 FILE = "train.csv"
 COLUMNS = ("product_uid", "product_title", "search_term", "relevance")
-# Both tenths of the test were in train while mmrank's defaults were chosen, on the two after them.
+# While mmrank's defaults were chosen, on the two tenths after them, both tenths of the test were in
+# train.
 TENTHS = (*["train"] * 6, "test", "test", "valid", "train")
 CANDIDATES = 5
 TRAIN_CANDIDATES = 2
-# UTF-8 that was read as another encoding, more than once, by whoever made the file.
-MENDED = {
+# UTF-8 that was read as another encoding, more than once, when the file was made.
+REPAIRS = {
     "å¡": "°",
     "è_": "°",
     "åÊ": " ",
@@ -67,7 +72,7 @@ SCHEMA = Schema(
 
 
 def read_judgements(source: pathlib.Path) -> pd.DataFrame:
-    """`item_id`, `title`, `query` and `grade` of every judged pair, as they stand in the file.
+    """`item_id`, `title`, `query` and `grade` of every judged pair, as in the file.
 
     Args:
       source: Folder with train.csv.gz or train.csv.
@@ -94,7 +99,7 @@ def read_judgements(source: pathlib.Path) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "item_id": texts["product_uid"],
-            "title": texts["product_title"].map(mended),
+            "title": texts["product_title"].map(repaired),
             "query": texts["search_term"],
             "grade": relevance - 1,
         }
@@ -104,22 +109,22 @@ def read_judgements(source: pathlib.Path) -> pd.DataFrame:
 def refuse(
     file: pathlib.Path, rows: pd.DataFrame, column: str, wrong: pd.Series, what: str
 ) -> None:
-    """Nothing, if no row is wrong.
+    """Checks that no row is wrong.
 
     Raises:
-      InputError: One is; the message tells the first one's line.
+      InputError: A row is wrong; the message gives the first one's row number.
     """
     if wrong.any():
         row = int(wrong.to_numpy().argmax())
         raise InputError(
-            f"{file}, column {column!r}, row {row + 1}: {rows[column].iloc[row]!r} {what}; "
-            "mend or drop the row"
+            f"{file}, column {column!r}, row {row + 1}: {shown(rows[column].iloc[row])} {what}; "
+            "fix or drop the row"
         )
 
 
-def mended(title: str) -> str:
+def repaired(title: str) -> str:
     """The title without the known traces of a wrong encoding."""
-    for wrong, right in MENDED.items():
+    for wrong, right in REPAIRS.items():
         title = title.replace(wrong, right)
     return " ".join(title.split())
 
@@ -130,12 +135,13 @@ def make_lists(
     """A list for every search term that has enough products.
 
     Args:
-      judged: As `read_judgements` gives it.
-      candidates: Fewest of a list of valid or test.
-      train_candidates: Fewest of a list of train.
+      judged: The result of `read_judgements`.
+      candidates: Least number of candidates of a list of valid or test.
+      train_candidates: Least number of candidates of a list of train.
 
     Returns:
-      `list_id`, `query`, `item_id`, `grade` and `split`, in the order of the file.
+      `list_id`, `query`, `item_id`, `grade` and `split`, in the order of the file, except that the
+      rows of a list are together, as `mmrank.rank` wants them.
     """
     rows = judged.assign(list_id=judged["query"].str.casefold())
     rows["query"] = rows.groupby("list_id")["query"].transform("first")
@@ -144,7 +150,17 @@ def make_lists(
     size = rows.groupby("list_id")["item_id"].transform("size")
     least = rows["split"].map({"train": train_candidates, "valid": candidates, "test": candidates})
     rows = rows[size >= least]
+    first = pd.factorize(rows["list_id"])[0]
+    rows = rows.iloc[np.argsort(first, kind="stable")]
     return rows[["list_id", "query", "item_id", "grade", "split"]].reset_index(drop=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Options of `prepare`, which describes them."""
+
+    candidates: Annotated[int, Range(2)] = CANDIDATES
+    train_candidates: Annotated[int, Range(2)] = TRAIN_CANDIDATES
 
 
 def prepare(
@@ -158,14 +174,14 @@ def prepare(
 
     Args:
       source: Folder with train.csv.gz; only read.
-      out: Folder to make.
-      candidates: Fewest of a list of valid or test.
-      train_candidates: Fewest of a list of train.
+      out: Folder to create.
+      candidates: Least number of candidates of a list of valid or test.
+      train_candidates: Least number of candidates of a list of train.
 
     Raises:
       InputError: The source cannot be used.
       OutputError: `out` exists.
-      DataError: The result does not hold together.
+      DataError: The resulting dataset is not valid.
     """
     judged = read_judgements(source)
     catalog = judged.drop_duplicates("item_id")[["item_id", "title"]]
@@ -207,13 +223,13 @@ def main(argv: list[str] | None = None) -> int:
         "--candidates",
         type=int,
         default=CANDIDATES,
-        help="fewest of a list of valid or test (default %(default)s)",
+        help="least candidates of a list of valid or test (default %(default)s)",
     )
     parser.add_argument(
         "--train-candidates",
         type=int,
         default=TRAIN_CANDIDATES,
-        help="fewest of a list of train (default %(default)s)",
+        help="least candidates of a list of train (default %(default)s)",
     )
     args = parser.parse_args(argv)
     for flag in ("candidates", "train_candidates"):

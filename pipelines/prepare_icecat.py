@@ -1,23 +1,24 @@
-"""A prepared dataset of an electronics shop: queries of Icecat with judged products.
+"""Makes a dataset of an electronics shop: queries of Icecat with judged products.
 
     python -m pipelines.prepare_icecat --source DIR --out DIR [--folds 5 --fold 0] [--ratings FILE]
 
-Source: `products.jsonl.gz` (or `products.jsonl`), a product a line with id, title, name,
+Source: `products.jsonl.gz` (or `products.jsonl`), one product per line with id, title, name,
 short_description, supplier, price and any of thousands of `attr_t_*` texts, `attr_n_*` numbers and
 `attr_b_*` yes or no; and `ratings.csv` with query, docid and rating, 0 to 3.
 
 - A list is a query with its judged products; the grade is the rating. The rest of the catalogue is
-  unjudged, not irrelevant, and in no list. A query with one judged product is left out, as there
-  is nothing to order; of the others some have no relevant product: NDCG leaves these out.
-- A product's attributes are one feature, of a column with a line for each: `weight: 62`.
-- The queries are few, so that they are divided for cross-validation: sorted by a hash of their
-  text and dealt to `--folds` folds in turn. Fold `--fold` is the test; of the others every eighth
-  query is for validation. With the same ratings every query is in the test of exactly one fold.
+  unjudged, not irrelevant, and in no list. A query with one judged product is dropped, because
+  there is nothing to order. Some of the others have no relevant product: NDCG excludes these.
+- A product's attributes are one feature, from a column with a line per attribute: `weight: 62`.
+- There are few queries, so they are divided for cross-validation: sorted by a hash of their text
+  and assigned to `--folds` folds in turn. Fold `--fold` is the test; every eighth query of the
+  others is for validation. With the same ratings every query is in the test of exactly one fold.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import gzip
 import hashlib
 import json
@@ -25,13 +26,15 @@ import pathlib
 import sys
 import zlib
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import pandas as pd
 
+from mmrank.config import ConfigError
 from mmrank.data.attributes import attribute_lines
 from mmrank.data.validation import validate_dataset
-from mmrank.outputs import InputError, exit_code, new_folder
+from mmrank.outputs import InputError, exit_code, new_folder, shown
+from mmrank.ranges import Range, Whole
 from mmrank.schema import Catalog, Feature, Lists, Schema, save_schema
 from pipelines.difficulty import random_ndcg
 
@@ -76,7 +79,7 @@ def read_products(source: pathlib.Path) -> pd.DataFrame:
         {
             "item_id": str(product["id"]),
             **{name: _text(product, name) for name in TEXTS},
-            # Read together: a description says what the title does not, and not what it does.
+            # Read together: a description adds to the title and does not repeat it.
             "description": f"{_text(product, 'title')}. {_text(product, 'short_description')}",
             "price": product.get("price"),
             "date_released": product.get("date_released"),
@@ -103,13 +106,13 @@ def _products(file: pathlib.Path) -> Iterator[Mapping[str, Any]]:
 
 
 def _text(product: Mapping[str, Any], name: str) -> str:
-    """A text of a product with single spaces; empty where there is none."""
+    """A text of a product with single spaces; empty if there is none."""
     return " ".join(str(product.get(name) or "").split())
 
 
 def lines_of(product: Mapping[str, Any]) -> str:
-    """A product's attributes as lines `name: value`; empty without any."""
-    # attr_t_product_colour: after the prefix stands the type.
+    """A product's attributes as lines `name: value`; empty if there are none."""
+    # attr_t_product_colour: the type follows the prefix.
     named = {
         k.removeprefix(ATTRIBUTE)[2:]: v for k, v in product.items() if k.startswith(ATTRIBUTE)
     }
@@ -119,18 +122,18 @@ def lines_of(product: Mapping[str, Any]) -> str:
 def read_ratings(file: pathlib.Path, products: pd.DataFrame) -> pd.DataFrame:
     """`query`, `item_id` and `grade` of queries with two products or more.
 
-    Of a pair judged twice the grade is the mean.
+    A pair judged twice has the mean grade.
 
     Args:
       file: CSV with query, docid and rating.
-      products: As `read_products` gives them.
+      products: The result of `read_products`.
 
     Raises:
       InputError: The file or a column is missing, a rating is not within 0 to 3, or a docid is
-        of no product.
+        not the id of a product.
     """
     if not file.is_file():
-        raise InputError(f"{file}: no such file; name the judgements with --ratings FILE")
+        raise InputError(f"{file}: no such file; give the judgements with --ratings FILE")
     try:
         rows = pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8")
     except (ValueError, OSError, EOFError) as error:
@@ -148,8 +151,8 @@ def read_ratings(file: pathlib.Path, products: pd.DataFrame) -> pd.DataFrame:
         if wrong.any():
             row = int(wrong.to_numpy().argmax())
             raise InputError(
-                f"{file}, column {column!r}, row {row + 1}: {rows[column].iloc[row]!r} {what}; "
-                "mend or drop the row"
+                f"{file}, column {column!r}, row {row + 1}: {shown(rows[column].iloc[row])} "
+                f"{what}; fix or drop the row"
             )
     pairs = pd.DataFrame({"query": query, "item_id": item, "grade": rating})
     pairs = pairs.groupby(["query", "item_id"], sort=False, as_index=False)["grade"].mean()
@@ -165,6 +168,22 @@ def splits(queries: list[str], folds: int, fold: int) -> dict[str, str]:
     return {query: found.get(query, "test") for query in queries}
 
 
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Options of `prepare`, which describes them."""
+
+    ratings: pathlib.Path | None = None
+    folds: Annotated[int, Range(2)] = FOLDS
+    fold: Whole = 0
+    judged: bool = False
+
+    def __post_init__(self) -> None:
+        if self.fold >= self.folds:
+            raise ConfigError(
+                f"dataset icecat: fold: expected 0 to {self.folds - 1}, got {self.fold}"
+            )
+
+
 def prepare(
     source: pathlib.Path,
     out: pathlib.Path,
@@ -178,21 +197,21 @@ def prepare(
 
     Args:
       source: Folder with products.jsonl.gz and ratings.csv; only read.
-      out: Folder to make.
-      ratings: Judgements to take in place of the folder's.
-      folds: In how many parts the queries are divided.
-      fold: Which of them is the test, from 0.
-      judged: Keep the products that some query was judged with, and no others.
+      out: Folder to create.
+      ratings: Judgements to use instead of the folder's.
+      folds: Number of parts that the queries are divided into.
+      fold: Index of the part that is the test, from 0.
+      judged: Whether to keep only the judged products.
 
     Raises:
       InputError: The source cannot be used.
       OutputError: `out` exists.
-      DataError: The result does not hold together.
+      DataError: The resulting dataset is not valid.
     """
     catalog = read_products(source)
     lists = read_ratings(source / RATINGS if ratings is None else ratings, catalog)
     if lists["query"].nunique() < folds:
-        raise InputError(f"--folds {folds}: there are {lists['query'].nunique()} queries only")
+        raise InputError(f"--folds {folds}: there are only {lists['query'].nunique()} queries")
     lists["split"] = lists["query"].map(splits(list(lists["query"].unique()), folds, fold))
     lists.insert(0, "list_id", lists["query"])
     if judged:
@@ -231,18 +250,18 @@ def main(argv: list[str] | None = None) -> int:
         "--out", type=pathlib.Path, required=True, help="new folder for the dataset"
     )
     parser.add_argument(
-        "--ratings", type=pathlib.Path, help="judgements to take in place of the folder's"
+        "--ratings", type=pathlib.Path, help="judgements to use instead of the folder's"
     )
     parser.add_argument(
-        "--folds", type=int, default=FOLDS, help="parts of the queries (default %(default)s)"
+        "--folds", type=int, default=FOLDS, help="number of folds (default %(default)s)"
     )
     parser.add_argument(
-        "--fold", type=int, default=0, help="the part that is the test, from 0 (default 0)"
+        "--fold", type=int, default=0, help="fold that is the test, from 0 (default 0)"
     )
     parser.add_argument(
         "--judged",
         action="store_true",
-        help="keep judged products alone, a tenth of the catalogue, for quick trials",
+        help="keep only judged products, a tenth of the catalogue, for quick trials",
     )
     args = parser.parse_args(argv)
     if args.folds < 2:

@@ -1,21 +1,21 @@
-"""Prepared datasets of learning to rank on plain numbers, one a fold.
+"""Makes datasets of learning to rank on plain numbers, one per fold.
 
     python -m pipelines.prepare_letor --source FILES-OR-FOLDER --out DIR
 
 Source: svmlight files, `label qid:Q 1:v 2:v ... # comment`, gzipped or not; without qid the sizes
-of the lists stand beside each, in `FILE.query` or `FILE.group`. `--source` is one of
+of the lists are next to each file, in `FILE.query` or `FILE.group`. `--source` is one of
 
-- a folder with `S1.txt` to `S5.txt` (MQ2007, MQ2008): fold k trains on three parts, the next one
-  is its validation, the one after its test, as LETOR's own map has it;
+- a folder with `S1.txt` to `S5.txt` (MQ2007, MQ2008): fold k trains on three parts, the next part
+  is its validation, the one after that its test, as in LETOR's own map;
 - a folder with `Fold1` to `Fold5`, each with train, vali and test (MSLR-WEB30K, OHSUMED). Where a
-  train file is missing, the folds' test files are taken for the five parts, which they are: each
-  part is test once. The train files are then made of the other parts by the same map;
+  train file is missing, the folds' test files are used as the five parts, because each part is the
+  test once. The train files are then made from the other parts by the same map;
 - a folder, or the files, of one train, vali and test (Istella, LightGBM's `rank.train` and
-  `rank.test`). Without vali one training list in five, by a hash of its id, is for validation.
+  `rank.test`). Without vali, one training list in five, by a hash of its id, is for validation.
 
-A fold becomes the folder DIR/foldK, and one alone DIR itself. The numbers tell of query and
-document together, so that each row is an item of its own: `QID/DOCID`. Lists of one candidate stay
-in the file and are left out where it is read (`short: drop`).
+A fold becomes the folder DIR/foldK; a single fold becomes DIR itself. The numbers describe query
+and document together, so each row is a separate item: `QID/DOCID`. Lists of one candidate stay in
+the file and are dropped when it is read (`short: drop`).
 """
 
 from __future__ import annotations
@@ -61,17 +61,17 @@ SCHEMA = Schema(
 
 
 def find_folds(source: Sequence[pathlib.Path]) -> dict[str, Fold]:
-    """By name the files of each fold; one without name if there is no other.
+    """The files of each fold by its name; a single fold has an empty name.
 
     Args:
       source: One folder, or files.
 
     Raises:
-      InputError: There is none, or a split of one is missing.
+      InputError: There is no fold, or a split of a fold is missing.
     """
-    for place in source:
-        if not place.exists():
-            raise InputError(f"{place}: no such file or folder; --source names what is there")
+    for path in source:
+        if not path.exists():
+            raise InputError(f"{path}: no such file or folder; give an existing one with --source")
     if len(source) > 1 or source[0].is_file():
         return {"": _one_fold(source, "--source")}
     (folder,) = source
@@ -87,7 +87,7 @@ def find_folds(source: Sequence[pathlib.Path]) -> dict[str, Fold]:
 
 
 def rotated(parts: Sequence[pathlib.Path]) -> dict[str, Fold]:
-    """The folds of disjoint parts: fold k tests on the part before part k, going round.
+    """The folds of disjoint parts: fold k tests on the part before part k, cyclically.
 
     Args:
       parts: Three files or more, S1 first.
@@ -110,22 +110,22 @@ def _folds_of(folders: Sequence[pathlib.Path]) -> dict[str, Fold]:
     tests = [test for fold in found.values() for test in fold.get("test", ())]
     if len(tests) != len(folders) or len(folders) < 3:
         raise InputError(
-            f"{folders[0].parent}: {', '.join(lacking)} without a train file, and no test file in "
-            "every fold to make it of; give all files"
+            f"{folders[0].parent}: {', '.join(lacking)} without a train file, and not every "
+            "fold has a test file to make it from; give all files"
         )
     print(
-        f"no train file in {len(lacking)} of {len(folders)} folds: trained on the parts that the "
-        "other folds test on"
+        f"no train file in {len(lacking)} of {len(folders)} folds: using the parts that other "
+        "folds test on"
     )
     # Fold 1 tests on the last part, fold k on part k - 1.
     return rotated([*tests[1:], tests[0]])
 
 
 def by_split(files: Sequence[pathlib.Path]) -> Fold:
-    """The files by split, as far as their names tell one: `vali.txt.gz`, `rank.train`.
+    """The files by split, if their names say the split: `vali.txt.gz`, `rank.train`.
 
     Args:
-      files: Others are passed over, and files of groups.
+      files: Files; other files and those of groups are ignored.
     """
     found: dict[str, list[pathlib.Path]] = {}
     for file in files:
@@ -146,8 +146,8 @@ def _whole(fold: Fold, where: str) -> Fold:
     for split in ("train", "test"):
         if split not in fold:
             raise InputError(
-                f"{where}: no file of {split}, such as {split}.txt or rank.{split}; files of parts "
-                "are called S1.txt and so on"
+                f"{where}: no file for {split}, such as {split}.txt or rank.{split}; files of "
+                "parts must be named S1.txt and so on"
             )
     return fold
 
@@ -160,25 +160,25 @@ def read_fold(fold: Fold) -> pd.DataFrame:
     """The rows of a fold: `list_id`, `item_id`, `grade`, `split` and `numbers`.
 
     Args:
-      fold: The files of each split; without any of valid a part of train becomes it.
+      fold: The files of each split; without files for valid, a part of train is used.
 
     Raises:
-      InputError: A query stands in two splits.
+      InputError: A query is in two splits.
       DataError: A file cannot be read.
     """
     order = [(split, file) for split in ("train", "valid", "test") for file in fold.get(split, ())]
     read = {}
     for split, file in order:
         rows = read_svmlight([file])
-        if _has_groups(file):  # whose lists are named after the file's stem alone
+        if _has_groups(file):  # whose lists are named by the file's stem only
             rows["qid"] = split + "-" + rows["qid"]
         read[file] = rows.assign(split=split)
     table = pd.concat(read.values(), ignore_index=True)
     splits = table.groupby("qid")["split"].nunique()
     if (splits > 1).any():
         raise InputError(
-            f"query {splits.idxmax()!r}: stands in two splits, among "
-            f"{', '.join(f.name for f in read)}; give files that share none"
+            f"query {splits.idxmax()!r}: is in two splits, among "
+            f"{', '.join(f.name for f in read)}; give files without common queries"
         )
     if "valid" not in fold:
         digests = table["qid"].map(lambda q: hashlib.sha256(str(q).encode()).digest()[0])
@@ -186,7 +186,7 @@ def read_fold(fold: Fold) -> pd.DataFrame:
         table["split"] = table["split"].mask(chosen, "valid")
     width = max(len(vector) for vector in table["features"])
     item = table["qid"] + "/" + table["item_id"]
-    # A document that is judged twice is two rows, and each row an item.
+    # A document that is judged twice is two rows, and each row is an item.
     again = item.groupby(item).cumcount()
     return pd.DataFrame(
         {
@@ -194,7 +194,7 @@ def read_fold(fold: Fold) -> pd.DataFrame:
             "item_id": np.where(again > 0, item + "+" + again.astype(str), item),
             "grade": table["label"].astype(np.float32),
             "split": table["split"],
-            # Files may leave out the numbers at the end that are all zero.
+            # Files may omit zeros at the end of a row.
             "numbers": [np.pad(v, (0, width - len(v))) for v in table["features"]],
         }
     )
@@ -210,7 +210,7 @@ def prepare(source: Sequence[pathlib.Path], out: pathlib.Path) -> None:
 
     Args:
       source: One folder, or files; only read.
-      out: Folder to make.
+      out: Folder to create.
 
     Raises:
       InputError: The source cannot be used.
@@ -221,19 +221,19 @@ def prepare(source: Sequence[pathlib.Path], out: pathlib.Path) -> None:
     with new_folder(out) as folder:
         for name, fold in folds.items():
             rows = read_fold(fold)
-            place = folder / name
-            place.mkdir(exist_ok=True)
-            rows[["item_id", "numbers"]].to_parquet(place / SCHEMA.catalog.file, index=False)
+            target = folder / name
+            target.mkdir(exist_ok=True)
+            rows[["item_id", "numbers"]].to_parquet(target / SCHEMA.catalog.file, index=False)
             lists = rows[["list_id", "item_id", "grade", "split"]]
-            lists.to_parquet(place / SCHEMA.lists.file, index=False)
-            save_schema(SCHEMA, place)
-            validate_dataset(place).raise_if_errors()
+            lists.to_parquet(target / SCHEMA.lists.file, index=False)
+            save_schema(SCHEMA, target)
+            validate_dataset(target).raise_if_errors()
             _print_summary(name, fold, rows)
     print(f"written to {out}")
 
 
 def _print_summary(name: str, fold: Fold, rows: pd.DataFrame) -> None:
-    print(f"{name or 'lists'}: {len(rows['numbers'].iloc[0])} numbers a row")
+    print(f"{name or 'lists'}: {len(rows['numbers'].iloc[0])} numbers per row")
     for split, part in rows.groupby("split", sort=False):
         number = part["list_id"].nunique()
         relevant = (part.groupby("list_id")["grade"].max() > 0).sum()
@@ -248,7 +248,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The exit code of the command line: 0, 2 for wrong input, 130 after Ctrl-C."""
     parser = argparse.ArgumentParser(
         prog="python -m pipelines.prepare_letor",
-        description="Makes prepared datasets of svmlight files, one a fold.",
+        description="Makes prepared datasets from svmlight files, one per fold.",
         epilog="example: python -m pipelines.prepare_letor --source MQ2008 --out data/mq2008",
     )
     parser.add_argument(

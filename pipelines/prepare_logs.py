@@ -1,19 +1,19 @@
-"""A prepared dataset of a shop's own log: a list for each result page that was shown.
+"""Makes a dataset of a shop's own log: a list for each result page that was shown.
 
     python -m pipelines.prepare_logs --log FILE --catalog FILE --out DIR --feature title:text ...
 
 The log has a row for each item of each page: the page, the item, the position from 1, whether it
-was clicked, and where known the query, the shopper, the time, the dwell time in seconds, cart and
+was clicked, and if known the query, the user, the time, the dwell time in seconds, cart and
 purchase.
 
-- A grade is the deepest step: 0 shown, 1 clicked, 2 put into the cart, 3 bought. It carries the
-  bias of the positions; `training.tasks` learns from clicks and corrects for it.
-- Lists are divided by time: the latest for the test, those before for validation. Without a time
-  they are divided by a hash of the list.
+- A grade is the furthest step: 0 shown, 1 clicked, 2 put into the cart, 3 bought. It has position
+  bias; `training.tasks` learns from clicks and corrects for it.
+- Lists are divided by time: the latest are the test lists, those before them validation. Without a
+  time they are divided by a hash of the list.
 - Clicks, carts and purchases become events for histories, at the page's time, the latter two after
-  the dwell time. A list sees what is strictly before its own time.
-- A page with fewer than two items is left out and counted. Any other row that cannot be used ends
-  it with file, column, row and remedy: what a log says wrongly, only its owner can mend.
+  the dwell time. A list uses only events strictly before its own time.
+- A page with fewer than two items is dropped and counted. Any other row that cannot be used ends
+  the command with file, column, row and remedy: only the owner of the log can correct it.
 """
 
 from __future__ import annotations
@@ -27,9 +27,12 @@ from collections.abc import Collection, Iterable, Sequence
 import numpy as np
 import pandas as pd
 
+from mmrank.data.cells import as_ids, seconds
+from mmrank.data.columns import types_of_features
+from mmrank.data.findings import offenders
 from mmrank.data.pseudonyms import VARIABLE, Pseudonyms
 from mmrank.data.reading import columns_of, read_table
-from mmrank.data.tables import DataError, as_ids, offenders, seconds, types_of_features
+from mmrank.data.tables import DataError
 from mmrank.data.validation import validate_dataset
 from mmrank.outputs import exit_code, new_folder
 from mmrank.schema import (
@@ -53,14 +56,14 @@ EXAMPLE = """example:
       --list search_id --item sku --query terms --position rank --click clicked --time at \\
       --feature title:text --feature price:number --feature brand:category
 
-A feature is COLUMN:KIND for a column of the catalogue, COLUMN:KIND:pair (or query, user) for one
-of the log. Then: python -m mmrank.propensity --data data/shop --out propensities.csv
+A feature is COLUMN:KIND for a column of the catalogue, and COLUMN:KIND:pair (or query, user) for a
+column of the log. Then: python -m mmrank.propensity --data data/shop --out propensities.csv
 """
 
 
 @dataclasses.dataclass(frozen=True)
 class Columns:
-    """The log's columns by what they hold; None for what it has not."""
+    """The log's columns by their content; None for what the log does not have."""
 
     list: str = "list_id"
     item: str = "item_id"
@@ -74,18 +77,18 @@ class Columns:
     purchase: str | None = None
 
     def named(self) -> dict[str, str]:
-        """The columns that there are, by what they hold."""
+        """The existing columns by their content."""
         return {k: v for k, v in dataclasses.asdict(self).items() if v is not None}
 
 
 def text_columns(columns: Columns) -> list[str]:
-    """The log's columns that hold texts."""
+    """The log's columns of texts."""
     named = columns.named()
     return [named[role] for role in TEXTS if role in named]
 
 
 def log_types(columns: Columns, features: Iterable[Feature]) -> tuple[set[str], set[str]]:
-    """The log's columns of texts and of numbers, those of its features among them."""
+    """The log's columns of texts and of numbers, including those of its features."""
     single, texts, numbers = types_of_features(
         f for f in features if f.side not in ("item", "label") and f.name != "query"
     )
@@ -99,8 +102,8 @@ def catalog_types(item: str, features: Iterable[Feature]) -> tuple[set[str], set
     """The catalogue's columns of texts and of numbers.
 
     Args:
-      item: Its column of item ids.
-      features: Of any side.
+      item: The column of item ids.
+      features: Features of any side.
     """
     single, texts, numbers = types_of_features(f for f in features if f.side == "item")
     return {item, *single, *texts}, set(numbers - {item})
@@ -117,10 +120,10 @@ def read_pages(
 
     Args:
       file: .parquet, .csv, .tsv or .jsonl.
-      columns: What its columns hold.
+      columns: The content of its columns.
       others: Further columns to keep.
       without: Columns that are not read.
-      features: What is in the further columns.
+      features: The features that read the further columns.
 
     Raises:
       DataError: The file, a column or a value cannot be used.
@@ -133,12 +136,12 @@ def read_pages(
 def clean_pages(
     raw: pd.DataFrame, file: pathlib.Path, columns: Columns, others: Sequence[str] = ()
 ) -> pd.DataFrame:
-    """As `read_pages`, of some pages' rows; the index stays with its row.
+    """The same as `read_pages` for the rows of some pages; the index is kept.
 
     Args:
       raw: Rows of the log, all rows of every page in it, indexed by their number in the file.
-      file: Where they were read, for messages.
-      columns: What its columns hold.
+      file: The log's file, for messages.
+      columns: The content of its columns.
       others: Further columns to keep.
 
     Raises:
@@ -163,12 +166,12 @@ def clean_pages(
             numbers = pd.to_numeric(rows[role], errors="coerce").to_numpy(float, na_value=np.nan)
             if role == "position":
                 wrong = ~((numbers >= 1) & (numbers == np.floor(numbers)))
-                refuse(role, wrong, "is not a position; count whole numbers from 1")
+                refuse(role, wrong, "is not a position; use whole numbers from 1")
             elif role == "dwell":  # empty without a click
                 numbers = np.where(rows[role].isna(), 0.0, numbers)
-                refuse(role, ~(numbers >= 0), "is not a dwell time; give seconds, at least 0")
+                refuse(role, ~(numbers >= 0), "is not a dwell time; use seconds, at least 0")
             else:
-                refuse(role, ~(numbers >= 0), "is not a number; put 1 for yes and 0 for no")
+                refuse(role, ~(numbers >= 0), "is not a number; use 1 for yes and 0 for no")
             rows[role] = numbers
     if "time" in rows:
         rows["time"] = seconds(rows["time"])
@@ -177,9 +180,9 @@ def clean_pages(
     if "user" in rows:
         rows["user"] = as_ids(rows["user"])
     repeated = rows.duplicated(["list", "position"]).to_numpy()
-    refuse("position", repeated, "stands twice in its list; give every item a position of its own")
+    refuse("position", repeated, "is repeated in its list; give every item a different position")
     repeated = rows.duplicated(["list", "item"]).to_numpy()
-    refuse("item", repeated, "stands twice in its list; keep the row of the first position")
+    refuse("item", repeated, "is repeated in its list; keep the row of the first position")
     for role in ("query", "user", "time"):
         if role in rows:
             first = rows.groupby("list", sort=False)[role].transform("first")
@@ -199,15 +202,17 @@ def graded_pages(rows: pd.DataFrame) -> tuple[pd.DataFrame, int]:
 
 
 def split_by_time(lists: pd.Series, times: pd.Series) -> np.ndarray:
-    """The split of each row: by the time of its list the last 10% test, 10% before valid.
+    """The split of each row, by the time of its list: the last 10% test, the 10% before valid.
 
     Args:
-      lists, times: List id and its time, [rows].
+      lists, times: List ids and their times, [rows].
     """
     first = times.groupby(lists, sort=False).first().sort_values(kind="stable")
-    place = np.arange(len(first)) / len(first)
+    quantile = np.arange(len(first)) / len(first)
     names = np.select(
-        [place >= 1 - TEST_SHARE, place >= 1 - TEST_SHARE - VALID_SHARE], ["test", "valid"], "train"
+        [quantile >= 1 - TEST_SHARE, quantile >= 1 - TEST_SHARE - VALID_SHARE],
+        ["test", "valid"],
+        "train",
     )
     return pd.Series(names, index=first.index)[lists].to_numpy()
 
@@ -215,17 +220,17 @@ def split_by_time(lists: pd.Series, times: pd.Series) -> np.ndarray:
 def events_of(rows: pd.DataFrame) -> pd.DataFrame:
     """The events of clicks, carts and purchases: user_id, item_id, event_type and time.
 
-    Events of one time stand by step, then as the rows do.
+    Events of equal time are sorted by step, then by row.
 
     Args:
-      rows: As `read_pages` gives them, with user and time.
+      rows: The result of `read_pages`, with user and time.
     """
     events = event_rows(rows).sort_values("time", kind="stable", ignore_index=True)
     return events[["user_id", "item_id", "event_type", "time"]]
 
 
 def event_rows(rows: pd.DataFrame) -> pd.DataFrame:
-    """As `events_of`, step by step and not yet by time; the index is the step, then the row's."""
+    """`events_of`, sorted by step and not by time; the index is the step, then the row's."""
     dwell = rows.get("dwell", 0.0)
     parts = []
     for role, kind in zip(STEPS, ("view", "cart", "purchase"), strict=True):
@@ -252,15 +257,15 @@ def prepare(
     Args:
       log, catalog: The tables; only read.
       out: Folder to make.
-      columns: What the log's columns hold.
-      features: Of items, queries, shoppers and pairs, but for query text and labels.
+      columns: The content of the log's columns.
+      features: Features of items, queries, users and pairs, except the query text and labels.
       catalog_item: The catalogue's column of item ids.
       sensitive: Columns of either table that are not read.
-      pseudonyms: Stand in place of the shoppers' ids.
+      pseudonyms: Replace the users' ids.
 
     Raises:
       DataError: The log or the catalogue cannot be used.
-      OutputError: `out` holds something.
+      OutputError: `out` is not empty.
     """
     others = [f.column for f in features if f.side != "item"]
     check_sensitive(sensitive, (log, catalog))
@@ -274,7 +279,7 @@ def prepare(
     items = read_table(catalog, texts, sensitive, numbers=numbers)
     if catalog_item not in items:
         near = did_you_mean(catalog_item, items.columns)
-        raise DataError(f"{catalog}: no column {catalog_item!r}{near}; name it with --catalog-item")
+        raise DataError(f"{catalog}: no column {catalog_item!r}{near}; give it with --catalog-item")
     schema = log_schema(rows, features, catalog_item)
     if "time" in rows:
         rows["split"] = split_by_time(rows["list"], rows["time"])
@@ -288,22 +293,22 @@ def prepare(
     clicks = int((rows["click"] > 0).sum())
     print(
         f"{rows['list'].nunique():,} lists, {len(rows):,} rows, {clicks:,} clicks; "
-        f"{short:,} pages with fewer than two items left out\nwritten to {out}. Next:\n"
+        f"{short:,} pages with fewer than two items dropped\nwritten to {out}. Next:\n"
         f"  python -m mmrank.propensity --data {out} --out propensities.csv"
     )
 
 
 def check_sensitive(columns: Sequence[str], files: Sequence[pathlib.Path]) -> None:
-    """Nothing, if every one of these columns is in one of the tables.
+    """Checks that each of these columns is in one of the tables.
 
     Raises:
-      DataError: One is not; it may be misspelt, and then be read.
+      DataError: A column is in neither: a misspelt name would let the column be read.
     """
     known = {column for file in files if file.is_file() for column in columns_of(file)}
     for column in columns:
         if column not in known:
             near = did_you_mean(column, known)
-            raise DataError(f"--sensitive {column!r}: neither table has it{near}")
+            raise DataError(f"--sensitive {column!r}: is in neither table{near}")
 
 
 def log_schema(rows: Collection[str], features: Sequence[Feature], catalog_item: str) -> Schema:
@@ -311,7 +316,7 @@ def log_schema(rows: Collection[str], features: Sequence[Feature], catalog_item:
 
     Args:
       rows: The columns of its rows, under the names of `Columns`.
-      features: As of `prepare`.
+      features: As for `prepare`.
       catalog_item: The catalogue's column of item ids.
     """
     known = [
@@ -323,7 +328,7 @@ def log_schema(rows: Collection[str], features: Sequence[Feature], catalog_item:
             if role == "grade" or role in rows
         ),
     ]
-    told = "user" in rows and "time" in rows
+    has_events = "user" in rows and "time" in rows
     return Schema(
         name="log",
         catalog=Catalog(item=catalog_item),
@@ -334,35 +339,35 @@ def log_schema(rows: Collection[str], features: Sequence[Feature], catalog_item:
             time="time" if "time" in rows else None,
             split="split" if "time" in rows else None,
         ),
-        events=Events() if told else None,
+        events=Events() if has_events else None,
         features=tuple(known),
     )
 
 
 def read_feature(text: str) -> Feature:
-    """The feature that COLUMN:KIND or COLUMN:KIND:SIDE means.
+    """The feature for COLUMN:KIND or COLUMN:KIND:SIDE.
 
     Raises:
-      DataError: It is neither.
+      DataError: The text has neither form.
     """
     column, _, rest = text.partition(":")
     kind, _, side = rest.partition(":")
     if not column or not kind or side not in ("", "item", "pair", "query", "user"):
         raise DataError(
-            f"--feature {text!r}: write COLUMN:KIND, such as title:text, or COLUMN:KIND:SIDE"
+            f"--feature {text!r}: must be COLUMN:KIND, such as title:text, or COLUMN:KIND:SIDE"
         )
     return Feature(as_name(column, "feature"), kind, side or "item", column)
 
 
 def add_log_arguments(parser: argparse.ArgumentParser, required: bool) -> None:
-    """Adds what names a log, its columns and its catalogue."""
+    """Adds the arguments for a log, its columns and its catalogue."""
     parser.add_argument("--log", type=pathlib.Path, required=required, metavar="FILE")
     parser.add_argument("--catalog", type=pathlib.Path, required=required, metavar="FILE")
     parser.add_argument("--catalog-item", default="item_id", metavar="COLUMN")
     for field in dataclasses.fields(Columns):
-        told = f"default {field.default}" if field.name in NEEDED else "default: none"
+        default = f"default {field.default}" if field.name in NEEDED else "default: none"
         parser.add_argument(
-            f"--{field.name}", default=field.default, metavar="COLUMN", help=f"in the log; {told}"
+            f"--{field.name}", default=field.default, metavar="COLUMN", help=f"column; {default}"
         )
     parser.add_argument(
         "--feature", action="append", default=[], metavar="COLUMN:KIND", help="see the example"
@@ -372,17 +377,17 @@ def add_log_arguments(parser: argparse.ArgumentParser, required: bool) -> None:
         action="append",
         default=[],
         metavar="COLUMN",
-        help="of either table, not to be read",
+        help="column of either table that must not be read",
     )
     parser.add_argument(
         "--pseudonyms",
         action="store_true",
-        help=f"write keyed hashes in place of shoppers' ids; the key stands in {VARIABLE}",
+        help=f"write keyed hashes instead of user ids; the key is read from {VARIABLE}",
     )
 
 
 def log_columns(args: argparse.Namespace) -> Columns:
-    """The log's columns as the arguments of `add_log_arguments` name them."""
+    """The log's columns from the arguments of `add_log_arguments`."""
     return Columns(**{f.name: getattr(args, f.name) for f in dataclasses.fields(Columns)})
 
 
@@ -390,7 +395,7 @@ def main(argv: list[str] | None = None) -> int:
     """The exit code of the command line: 0, 2 for wrong input, 130 after Ctrl-C."""
     parser = argparse.ArgumentParser(
         prog="python -m pipelines.prepare_logs",
-        description="Makes a prepared dataset of a log of result pages.",
+        description="Makes a prepared dataset from a log of result pages.",
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

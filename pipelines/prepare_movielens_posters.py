@@ -1,24 +1,25 @@
-"""A prepared dataset of MovieLens: recommendation by behaviour, poster and text, and tag search.
+"""Makes a dataset of MovieLens: recommendation by behaviour, poster and text, and tag search.
 
     python -m pipelines.prepare_movielens_posters --source DIR --out DIR
 
 Source: `ratings.csv`, `movies.csv`, `tags.csv` and `posters/<movieId>.jpg` in the MovieLens layout.
 
-- Rating lists have a user and a time and no query: the movies the user rated in a stretch of time
+- Rating lists have a user and a time and no query: the movies that the user rated in a period
   (grade 0 below 3, 1 for 3 to 3.5, 2 for 4, 3 for 4.5 and 5) among movies the user never rated,
   100 in valid and test. The last fifth of a user's ratings is the test list, the tenth before it
-  the valid list, the rest is cut into train lists of about ten ratings.
+  the valid list, the rest is divided into train lists of about ten ratings.
 - A list's time is that of its first rating. Its history and every popularity figure come from
   strictly earlier events; ratings within the same second do not count.
-- `--test-ratings FILE` (same columns as ratings.csv) is the test period instead, a list per user.
-- Tag lists have a query and neither user nor time: the movies that bear the tag (grade 3 if two
-  users gave it, else 2) among movies that do not; tags are split by a hash. Tags carry no time, so
-  no popularity is given. `--test-tags FILE` makes the test lists instead.
+- `--test-ratings FILE` (same columns as ratings.csv) replaces the test period, a list per user.
+- Tag lists have a query and neither user nor time: the movies with the tag (grade 3 if two users
+  gave it, else 2) among movies without it; tags are split by a hash. Tags have no time, so these
+  lists have no popularity. `--test-tags FILE` replaces the test lists.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import pathlib
 import sys
 
@@ -26,6 +27,7 @@ import numpy as np
 import pandas as pd
 
 from mmrank.outputs import InputError, exit_code, new_folder
+from mmrank.ranges import Seed
 from mmrank.schema import Catalog, Events, Feature, Lists, Schema, save_schema
 from pipelines.difficulty import random_ndcg, scored_ndcg
 from pipelines.movielens_lists import Negatives, rating_lists, tag_lists
@@ -67,7 +69,7 @@ SCHEMA = Schema(
 def all_ratings(
     source: pathlib.Path, test_file: pathlib.Path | None, movies: pd.DataFrame
 ) -> pd.DataFrame:
-    """Every known rating, with `held_out` True for those of the test file.
+    """All ratings, with `held_out` True for those of the test file.
 
     Raises:
       InputError: A file cannot be used, or a user rates a movie twice.
@@ -82,7 +84,7 @@ def all_ratings(
         where = test_file if row["held_out"] else source / "ratings.csv"
         raise InputError(
             f"{where}: user {row['user_id']} rates movie {row['item_id']} a second time "
-            f"({twice.sum()} such rows over all files); keep one rating each"
+            f"({twice.sum()} such rows over all files); keep one rating of each movie"
         )
     return ratings
 
@@ -99,6 +101,16 @@ def with_popularity(lists: pd.DataFrame, ratings: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Options of `prepare`, which describes them."""
+
+    test_ratings: pathlib.Path | None = None
+    test_tags: pathlib.Path | None = None
+    seed: Seed = 0
+    negatives: Negatives | None = None
+
+
 def prepare(
     source: pathlib.Path,
     out: pathlib.Path,
@@ -112,11 +124,11 @@ def prepare(
 
     Args:
       source: Folder in the MovieLens layout; only read.
-      out: Folder to make.
-      test_ratings: Later ratings that are the test period; None for each user's last fifth.
+      out: Folder to create.
+      test_ratings: Later ratings for the test period; None for each user's last fifth.
       test_tags: Tags that are the test queries; None for a tenth of the tags.
-      seed: Same seed and source, same dataset.
-      negatives: How many unrated movies a list gets; None for the default.
+      seed: Seed; the same seed and source give the same dataset.
+      negatives: Number of unrated movies per list; None for the default.
 
     Raises:
       InputError: The source cannot be used, or `out` exists.
@@ -156,7 +168,7 @@ def _as_stored(lists: pd.DataFrame) -> pd.DataFrame:
 
 
 def _events(ratings: pd.DataFrame) -> pd.DataFrame:
-    """The events in the order that settles equal times: by user, time, movie."""
+    """The events in an order that is also unique for equal times: by user, time, movie."""
     ordered = ratings.sort_values(["user_id", "time", "_item"], kind="stable")
     types = EVENT_TYPES[rating_class(ordered["rating"])]
     return ordered.assign(event_type=types)[["user_id", "item_id", "event_type", "time", "rating"]]
@@ -199,10 +211,10 @@ def main(argv: list[str] | None = None) -> int:
         "--source data/movielens_posters --out prepared",
     )
     path, defaults = pathlib.Path, Negatives()
-    parser.add_argument("--source", type=path, required=True, help="folder with ratings.csv etc.")
+    parser.add_argument("--source", type=path, required=True, help="folder in the MovieLens layout")
     parser.add_argument("--out", type=path, required=True, help="new folder for the dataset")
-    parser.add_argument("--test-ratings", type=path, help="later ratings: the test period")
-    parser.add_argument("--test-tags", type=path, help="tags that are the test queries")
+    parser.add_argument("--test-ratings", type=path, help="later ratings for the test period")
+    parser.add_argument("--test-tags", type=path, help="tags for the test queries")
     parser.add_argument("--seed", type=int, default=0, help="random seed (default 0)")
     parser.add_argument(
         "--negatives",

@@ -1,38 +1,42 @@
-"""A prepared dataset of Chinese web search: queries of QBQTC with judged and other titles.
+"""Makes a dataset of Chinese web search: queries of QBQTC with judged and other titles.
 
     python -m pipelines.prepare_qbqtc --source DIR --out DIR
 
 Source: the public layout of QBQTC, `dev.json.gz` and `test_public.json.gz` (gzipped or not), JSON
 lines with query, title and label: "0", "1" or "2", higher is better.
 
-- Nearly every query has one title, whose rank in a list of one says nothing. A list here is a
-  query's judged titles among titles judged for other queries: half of these hard, drawn from the
-  50 that BM25 finds nearest, half random. No one judged them, and some may well be relevant.
-- The grade of a judged title is its label. Label 0, a title found but judged poor, is grade 0 like
-  an unjudged one: nothing says that it is the better of the two. A list whose only title has
-  label 0 has no relevant item, and NDCG leaves it out. The column `label` of the lists tells the
-  judged rows; `python -m pipelines.score_qbqtc` measures over these alone, label 0 among them.
-- Two figures of a pair stand beside the texts, as a search engine knows them: `overlap`, the part
-  of the query's terms that the title has, weighted by how rare they are, and `title_overlap`, the
-  part of the title's that the query has. Terms are words, characters and pairs of neighbours.
-- `test_public` is the test split. A query of `dev` that stands there too (NFKC, case and spaces
-  aside) is left out; of the others one in twenty, by a hash of the query, goes to valid.
+- Nearly every query has one judged title, whose rank in a list of one says nothing. A list here is
+  a query's judged titles among titles judged for other queries: half of these are hard, drawn from
+  the 50 nearest by BM25, half are random. Nobody judged them for the query, so some may be
+  relevant.
+- The grade of a judged title is its label. Label 0, a title that was found but judged poor, is
+  grade 0 like an unjudged one: nothing says which of them is better. A list whose only judged title
+  has label 0 has no relevant item, and NDCG excludes it. The column `label` of the lists marks the
+  judged rows; `python -m pipelines.score_qbqtc` measures only on these, including label 0.
+- Each pair has two numbers that a search engine would know: `overlap`, the part of the query's
+  terms that the title has, weighted by their rarity, and `title_overlap`, the part of the title's
+  terms that the query has. Terms are words, characters and pairs of neighbours.
+- `test_public` is the test split. A query of `dev` that is also there (ignoring Unicode form, case
+  and spaces) is dropped; one in twenty of the others, by a hash of the query, is in valid.
 - Candidates of a list are titles of its own split.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import hashlib
 import pathlib
 import sys
 import unicodedata
+from typing import Annotated
 
 import numpy as np
 import pandas as pd
 
 from mmrank.data.validation import validate_dataset
-from mmrank.outputs import InputError, exit_code, new_folder
+from mmrank.outputs import InputError, exit_code, new_folder, shown
+from mmrank.ranges import Range, Seed
 from mmrank.schema import Catalog, Feature, Lists, Schema, save_schema
 from pipelines.difficulty import random_ndcg
 from pipelines.qbqtc_lists import make_lists, term_weights
@@ -62,7 +66,7 @@ def read_pairs(source: pathlib.Path, name: str) -> pd.DataFrame:
 
     Args:
       source: Folder of the public layout.
-      name: The file without `.gz`.
+      name: The file's name without `.gz`.
 
     Raises:
       InputError: The file or a key is missing, or a label is unknown.
@@ -84,8 +88,8 @@ def read_pairs(source: pathlib.Path, name: str) -> pd.DataFrame:
     wrong = np.flatnonzero(~label.isin(LABELS))
     if len(wrong):
         raise InputError(
-            f"{file}, key 'label', line {wrong[0] + 1}: {label.iloc[wrong[0]]!r} is not one of "
-            f"{', '.join(LABELS)}; mend or drop the line"
+            f"{file}, key 'label', line {wrong[0] + 1}: {shown(label.iloc[wrong[0]])} is not one "
+            f"of {', '.join(LABELS)}; fix or drop the line"
         )
     texts = {key: rows[key].astype("string").fillna("").str.strip() for key in ("query", "title")}
     pairs = pd.DataFrame(texts).astype(object).assign(label=label.astype(np.int8))
@@ -102,13 +106,21 @@ def split_pairs(dev: pd.DataFrame, test: pd.DataFrame) -> dict[str, pd.DataFrame
 
 
 def same_query(query: str) -> str:
-    """A key that is equal for two spellings of one query."""
+    """A key that is the same for all spellings of a query."""
     return "".join(unicodedata.normalize("NFKC", query).casefold().split())
 
 
 def goes_to_valid(query: str) -> bool:
     """Whether the lists of this query are for validation."""
     return int(hashlib.sha256(same_query(query).encode()).hexdigest(), 16) % VALID_ONE_IN == 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Options of `prepare`, which describes them."""
+
+    seed: Seed = 0
+    candidates: Annotated[int, Range(2)] = CANDIDATES
 
 
 def prepare(
@@ -118,14 +130,14 @@ def prepare(
 
     Args:
       source: Folder with dev.json.gz and test_public.json.gz; only read.
-      out: Folder to make.
-      seed: Same seed and source, same dataset.
-      candidates: Of a list.
+      out: Folder to create.
+      seed: Seed; the same seed and source give the same dataset.
+      candidates: Candidates per list.
 
     Raises:
       InputError: The source cannot be used.
       OutputError: `out` exists.
-      DataError: The result does not hold together.
+      DataError: The resulting dataset is not valid.
     """
     dev, test = (read_pairs(source, name) for name in FILES.values())
     titles = pd.unique(pd.concat([dev["title"], test["title"]]))
@@ -164,7 +176,7 @@ def _print_summary(
     kept = lists.loc[lists["split"] != "test", "query"].nunique()
     print(
         f"titles {len(catalog):,}; queries {dev['query'].nunique():,} in dev, "
-        f"{dev['query'].nunique() - kept:,} of them left out for the test; "
+        f"{dev['query'].nunique() - kept:,} of them dropped for the test; "
         f"{test['query'].nunique():,} in the test"
     )
     for split, rows in lists.groupby("split", sort=False):
@@ -206,7 +218,7 @@ def main(argv: list[str] | None = None) -> int:
         "--candidates",
         type=int,
         default=CANDIDATES,
-        help="candidates of a list (default %(default)s)",
+        help="candidates per list (default %(default)s)",
     )
     args = parser.parse_args(argv)
     if args.candidates < 2:

@@ -1,18 +1,20 @@
-"""A prepared dataset of spoken digits: a recording asks which of the ten it says.
+"""Makes a dataset of spoken digits: a recording is the query for the digit that it says.
 
     python -m pipelines.prepare_spoken_digits --source DIR --out DIR --speaker NAME
 
 Source: the public layout of the Free Spoken Digit Dataset, `recordings/DIGIT_SPEAKER_TAKE.wav`.
 
-- A list is one recording, asked among all ten digits; a digit has an id and a name. The grade is 1
-  for the one that is said, so that precision@1 is the share of recordings that are understood.
-- The split is by speaker: all of one (`--speaker`) is the test, all of another (`--valid`) is
-  valid, and training hears neither. Divided by recordings, a model would know every voice.
+- A list has one recording as its query and all ten digits as candidates; a digit has an id and a
+  name. The grade is 1 for the spoken digit, so precision@1 is the accuracy of recognition.
+- The split is by speaker: all recordings of one (`--speaker`) are the test, all of another
+  (`--valid`) are valid, and training has neither speaker. If recordings were divided instead, the
+  model would know every voice.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import pathlib
 import re
 import sys
@@ -51,38 +53,38 @@ def read_recordings(source: pathlib.Path) -> pd.DataFrame:
       source: Folder with `recordings`.
 
     Raises:
-      InputError: There are none, or a file's name does not say digit, speaker and take.
+      InputError: There are no recordings, or a file's name does not give digit, speaker and take.
     """
     folder = source / FOLDER
     names = sorted(file.name for file in folder.glob("*.wav"))
     if not names:
-        raise InputError(f"{folder}: no .wav in it; --source is the folder with {FOLDER}")
+        raise InputError(f"{folder}: has no .wav files; --source is the folder with {FOLDER}")
     rows = []
     for name in names:
-        told = FILE.fullmatch(name)
-        if told is None:
+        match = FILE.fullmatch(name)
+        if match is None:
             raise InputError(
                 f"{folder / name}: the name is not DIGIT_SPEAKER_TAKE.wav; rename or remove it"
             )
-        rows.append((name, int(told[1]), told[2]))
+        rows.append((name, int(match[1]), match[2]))
     return pd.DataFrame(rows, columns=["recording", "digit", "speaker"])
 
 
 def split_of(recordings: pd.DataFrame, speaker: str, valid: str | None = None) -> pd.Series:
-    """The split of each recording, by who speaks.
+    """The split of each recording, by its speaker.
 
     Args:
-      recordings: As `read_recordings` gives them.
-      speaker: Who is heard in the test alone.
-      valid: Who is heard in valid alone; None takes the next one by name.
+      recordings: The result of `read_recordings`.
+      speaker: The speaker of the test only.
+      valid: The speaker of valid only; None for the next one by name.
 
     Raises:
-      InputError: One is not there, both are the same, or nobody is left to learn from.
+      InputError: A speaker has no recordings, both are the same, or none is left for training.
     """
     speakers = sorted(recordings["speaker"].unique())
     if len(speakers) < 3:
         raise InputError(
-            f"there are recordings of {', '.join(speakers)} only; test, valid and train need a "
+            f"there are only recordings of {', '.join(speakers)}; test, valid and train need a "
             "speaker each"
         )
     for flag, name in (("--speaker", speaker), ("--valid", valid)):
@@ -94,14 +96,14 @@ def split_of(recordings: pd.DataFrame, speaker: str, valid: str | None = None) -
     if valid is None:
         valid = speakers[(speakers.index(speaker) + 1) % len(speakers)]
     if valid == speaker:
-        raise InputError(f"--valid {valid}: is the speaker of the test; name another one")
+        raise InputError(f"--valid {valid}: is the speaker of the test; give another one")
     return recordings["speaker"].map({speaker: "test", valid: "valid"}).fillna("train")
 
 
 def make_lists(recordings: pd.DataFrame, split: pd.Series) -> pd.DataFrame:
-    """Each recording among all digits: `list_id`, `item_id`, `recording`, `split` and `grade`."""
+    """Each recording with all digits: `list_id`, `item_id`, `recording`, `split` and `grade`."""
     count = len(NAMES)
-    said = np.repeat(recordings["digit"].to_numpy(), count)
+    spoken = np.repeat(recordings["digit"].to_numpy(), count)
     offered = np.tile(np.arange(count), len(recordings))
     names = np.repeat(recordings["recording"].to_numpy(), count)
     return pd.DataFrame(
@@ -110,9 +112,17 @@ def make_lists(recordings: pd.DataFrame, split: pd.Series) -> pd.DataFrame:
             "item_id": offered.astype(str),
             "recording": names,
             "split": np.repeat(split.to_numpy(), count),
-            "grade": (said == offered).astype(np.int8),
+            "grade": (spoken == offered).astype(np.int8),
         }
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Options of `prepare`, which describes them."""
+
+    speaker: str
+    valid: str | None = None
 
 
 def prepare(
@@ -122,13 +132,13 @@ def prepare(
 
     Args:
       source: Folder of the public layout; only read.
-      out: Folder to make.
-      speaker, valid: As `split_of` takes them.
+      out: Folder to create.
+      speaker, valid: As for `split_of`.
 
     Raises:
-      InputError: The source cannot be used, or a speaker is not there.
+      InputError: The source cannot be used, or a speaker has no recordings.
       OutputError: `out` exists.
-      DataError: The result does not hold together.
+      DataError: The resulting dataset is not valid.
     """
     recordings = read_recordings(source)
     split = split_of(recordings, speaker, valid)
@@ -143,9 +153,9 @@ def prepare(
         save_schema(SCHEMA, folder)
         validate_dataset(folder, media="none").raise_if_errors()
     for name in ("train", "valid", "test"):
-        heard = recordings[split == name]
+        part = recordings[split == name]
         print(
-            f"{name:<6} {len(heard):>5,} recordings of {', '.join(heard['speaker'].unique())}; "
+            f"{name:<6} {len(part):>5,} recordings of {', '.join(part['speaker'].unique())}; "
             f"random order is right in {1 / len(NAMES):.0%}"
         )
     print(
@@ -166,13 +176,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--out", type=pathlib.Path, required=True, help="new folder for the dataset"
     )
-    parser.add_argument(
-        "--speaker", required=True, metavar="NAME", help="who is heard in the test alone"
-    )
+    parser.add_argument("--speaker", required=True, metavar="NAME", help="speaker of the test only")
     parser.add_argument(
         "--valid",
         metavar="NAME",
-        help="who is heard in valid alone (default: the next one by name)",
+        help="speaker of valid only (default: the next one by name)",
     )
     args = parser.parse_args(argv)
     return exit_code(lambda: prepare(args.source, args.out, speaker=args.speaker, valid=args.valid))

@@ -1,4 +1,4 @@
-"""Lists of titles for search queries: those judged, and titles of other queries beside them."""
+"""Lists of titles for search queries: the judged titles and titles of other queries."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tqdm import tqdm
 from mmrank.data.words import tokens
 
 SHELF_LISTS = 64
-# Of the titles that BM25 ranks highest, among which the hard negatives are drawn.
+# Number of titles with the highest BM25 from which hard negatives are drawn.
 NEAREST = 50
 COLUMNS = [
     "list_id", "query", "item_id", "grade", "label", "overlap", "title_overlap", "split"
@@ -30,20 +30,20 @@ def make_lists(
 ) -> pd.DataFrame:
     """A list for every query of one split over the titles of that split.
 
-    Half of the unjudged candidates are hard: drawn from the 50 titles that BM25 finds nearest to
-    the query. The others are titles of the 63 lists beside it, so that a batch of neighbours has
-    few titles to encode. Both have grade 0; a judged title's grade is its label.
+    Half of the unjudged candidates are hard: drawn from the 50 titles nearest to the query by BM25.
+    The others are titles of the 63 neighbouring lists, so that a batch of neighbours has few titles
+    to encode. Both have grade 0; a judged title's grade is its label.
 
     Args:
-      pairs: `query`, `item_id`, `title`, `label`; a query and a title together once.
-      split: Its name, for the list ids and the `split` column.
-      candidates: Of a list; fewer where the split has fewer titles.
-      weights: As `term_weights` gives them.
+      pairs: `query`, `item_id`, `title`, `label`; each pair of query and title once.
+      split: Name of the split, for the list ids and the `split` column.
+      candidates: Candidates per list; fewer if the split has fewer titles.
+      weights: The result of `term_weights`.
       rng: The source of randomness.
 
     Returns:
-      `list_id`, `query`, `item_id`, `grade`, `label` (missing where not judged), `overlap` and
-      `title_overlap` as `shared` gives them, `split`; lists and candidates in random order.
+      `list_id`, `query`, `item_id`, `grade`, `label` (missing if not judged), `overlap` and
+      `title_overlap` from `shared`, `split`; lists and candidates in random order.
     """
     titles = pairs.drop_duplicates("item_id").reset_index(drop=True)
     number = pd.Series(np.arange(len(titles)), index=titles["item_id"])
@@ -96,16 +96,16 @@ def unjudged(
 
     Args:
       judged: The query's own titles.
-      nearest: Titles that are near to it.
-      shelf: Titles of the lists beside it.
-      size: Titles in all; where the shelf has too few, any of them make up for it.
-      number: How many; fewer if there are no more.
+      nearest: Titles near to the query.
+      shelf: Titles of the neighbouring lists.
+      size: Titles in all; if the shelf has too few, any others are drawn.
+      number: Titles to draw; fewer if there are no more.
       rng: The source of randomness.
     """
     near = np.setdiff1d(nearest, judged)
     hard = rng.permutation(near)[: number // 2]
-    beside = rng.permutation(np.setdiff1d(shelf, np.union1d(judged, hard)))[: number - len(hard)]
-    picked = np.concatenate([hard, beside])
+    easy = rng.permutation(np.setdiff1d(shelf, np.union1d(judged, hard)))[: number - len(hard)]
+    picked = np.concatenate([hard, easy])
     if len(picked) == number:
         return picked
     rest = np.setdiff1d(np.arange(size), np.union1d(judged, picked))
@@ -115,7 +115,7 @@ def unjudged(
 def nearest_titles(queries: list[str], titles: list[str], count: int = NEAREST) -> np.ndarray:
     """The titles nearest to each query by BM25, [queries, count or all titles] int.
 
-    Terms are words, Chinese characters and pairs of neighbours: Chinese needs no segmenter so.
+    Terms are words, Chinese characters and pairs of neighbours: so Chinese needs no segmenter.
 
     Source: Robertson and Zaragoza 2009, in Lucene's form as kept by the package bm25s.
     """
@@ -140,10 +140,10 @@ def term_weights(titles: list[str]) -> dict[str, float]:
 def shared(
     query: frozenset[str], title: frozenset[str], weights: Mapping[str, float]
 ) -> tuple[float, float]:
-    """The part of the query's terms, by weight, that the title has, and of the title's likewise."""
+    """The weighted part of the query's terms that the title has, and vice versa."""
 
     def weight(some: frozenset[str]) -> float:
-        # In a fixed order: a sum in the order of a set would differ from run to run.
+        # In a fixed order, because a sum in the order of a set would differ between runs.
         return sum(weights.get(term, weights[""]) for term in sorted(some))
 
     both = weight(query & title)
@@ -151,6 +151,6 @@ def shared(
 
 
 def terms(text: str) -> list[str]:
-    """The words and Chinese characters of a text, and each two neighbours joined."""
+    """The words and Chinese characters of a text, and each pair of neighbours joined."""
     single = tokens(text)
     return single + [a + b for a, b in zip(single, single[1:], strict=False)]

@@ -1,9 +1,9 @@
-"""How well a run's scores tell the labels of QBQTC, over all judged pairs of query and title.
+"""Compares a run's scores with the labels of QBQTC over all judged pairs of query and title.
 
     python -m pipelines.score_qbqtc --run RUN
 
-Lists say how a title ranks among titles of other queries. The source judges pairs: here the
-scores of all of them, of whatever query, are compared with their labels at once.
+Lists show how a title ranks among titles of other queries. The source judges pairs: here the scores
+of all pairs, across queries, are compared with their labels together.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ import pandas as pd
 from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 
-from mmrank.data.tables import SPLITS, DataError, load_dataset
+from mmrank.data.splits import SPLITS
+from mmrank.data.tables import DataError, load_dataset
 from mmrank.evaluation.baselines import baseline_scores
 from mmrank.outputs import exit_code
 
@@ -25,14 +26,14 @@ BASELINES = ("bm25", "random")
 
 
 def pair_metrics(labels: np.ndarray, scores: np.ndarray) -> dict[str, float]:
-    """Spearman's rank correlation, and ROC-AUC of label 1 or 2 and of label 2 alone.
+    """Spearman's rank correlation, and ROC-AUC of label 1 or 2 and of only label 2.
 
     Args:
       labels: [pairs] 0, 1 or 2.
       scores: [pairs] finite.
 
     Returns:
-      `spearman`, `auc_1` and `auc_2`; NaN where the labels are all on one side.
+      `spearman`, `auc_1` and `auc_2`; NaN if all labels are on one side.
     """
     metrics = {"spearman": float("nan")}
     if len(np.unique(labels)) > 1 and len(np.unique(scores)) > 1:
@@ -46,10 +47,10 @@ def pair_metrics(labels: np.ndarray, scores: np.ndarray) -> dict[str, float]:
 
 
 def report(rows: pd.DataFrame, scores: dict[str, np.ndarray]) -> str:
-    """A line of metrics a scorer, over the rows that have a label.
+    """A line of metrics per scorer, over the rows that have a label.
 
     Args:
-      rows: Candidate rows with `label`, missing where not judged.
+      rows: Candidate rows with `label`, missing if not judged.
       scores: By scorer, [rows].
     """
     judged = rows["label"].notna().to_numpy()
@@ -65,7 +66,7 @@ def report(rows: pd.DataFrame, scores: dict[str, np.ndarray]) -> str:
 
 
 def _score(run_folder: pathlib.Path, data: pathlib.Path | None, split: str) -> None:
-    from mmrank.build import load_run
+    from mmrank.trained_run import load_run
 
     run = load_run(run_folder)
     folder = run.data if data is None else data
@@ -73,10 +74,10 @@ def _score(run_folder: pathlib.Path, data: pathlib.Path | None, split: str) -> N
     rows = dataset.rows(split)
     if "label" not in rows or not rows["label"].notna().any():
         raise DataError(
-            f"{folder}: no judged pair in split {split!r}; make the dataset with "
+            f"{folder}: the split {split!r} has no judged pairs; make the dataset with "
             "`python -m pipelines.prepare_qbqtc`"
         )
-    # Every score is of a list, so that whole lists are scored and the judged rows taken.
+    # A score depends on its list, so whole lists are scored and the judged rows selected.
     scores = {"model": run.score(dataset, rows), **baseline_scores(dataset, rows, BASELINES)}
     print(report(rows, scores))
 

@@ -1,4 +1,4 @@
-"""All bad inputs at once: counted with their reasons, carried as absent, fatal nowhere."""
+"""All kinds of bad input at once: counted with reasons, treated as absent, never fatal."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ import pytest
 import tensorflow as tf
 import yaml
 
-from mmrank.build import Run, build_features, build_model
+from mmrank.build import build_features, build_model
 from mmrank.config import Config, from_mapping
 from mmrank.data.tables import load_dataset
 from mmrank.data.validation import validate_dataset
+from mmrank.trained_run import Run
 
 FEATURES = [
     {"name": "query", "kind": "text", "side": "query"},
@@ -85,7 +86,7 @@ MEDIA = {
     "whole.gif": gif(),
     "none.gif": NO_FRAME,
 }
-# The first item has everything whole, each of the others one thing that is bad, and no other.
+# The first item is completely valid; each of the others has exactly one bad part.
 ITEMS = pd.DataFrame(
     [
         ("whole", "whole.jpg", "whole.wav", "whole.gif", ["good", "bad"]),
@@ -160,7 +161,7 @@ def test_bad_inputs_of_every_kind(folder: pathlib.Path) -> None:
     run = Run(pathlib.Path("none"), config, folder, features, build_model(config, features))
     scores = run.score(dataset, dataset.lists.iloc[: len(ITEMS)])
     assert np.isfinite(scores).all()
-    # An item of which only the title is good scores as if nobody had any media.
+    # An item with only a valid title scores as if all media were dropped.
     media = ["photo", "sound", "clip", "reviews"]
     without = run.score(dataset, dataset.lists.iloc[: len(ITEMS)], drop=media)
     np.testing.assert_allclose(scores[-1], without[-1], rtol=0, atol=1e-5)

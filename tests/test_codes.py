@@ -1,4 +1,4 @@
-"""The command: a catalogue with codes that a dataset takes as a vector, and lists likewise."""
+"""The command: a catalogue with codes that a dataset reads as a vector; the same for lists."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mmrank.codes import main
 from mmrank.collaborative.matrix import read_interactions
 from mmrank.data.tables import load_dataset
 from mmrank.data.validation import validate_dataset
-from mmrank.pretrain.shoppers import lists_rows, training_rows
+from mmrank.pretrain.users import lists_rows, training_rows
 
 QUICK = ["--width", "4", "--hidden", "8", "--epochs", "2"]
 
@@ -26,7 +26,7 @@ def test_codes_of_items_make_a_dataset_with_one_more_feature(
     out = tmp_path / "coded.parquet"
     given = ["--data", str(tiny_shop), "--of", "items", "--out", str(out), *QUICK]
     assert main([*given, "--method", "ae"]) == 0
-    assert main(given) == 2  # the file is there
+    assert main(given) == 2  # the file exists
     before = pd.read_parquet(tiny_shop / "catalog.parquet")
     table = pd.read_parquet(out)
     pd.testing.assert_frame_equal(table.drop(columns="code"), before)
@@ -42,7 +42,7 @@ def test_codes_of_items_make_a_dataset_with_one_more_feature(
     assert not validate_dataset(shop, media="none").errors
 
 
-def test_codes_of_users_are_vectors_of_the_items_they_met(
+def test_codes_of_users_are_vectors_of_their_items(
     tiny_shop: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
     out, lists = tmp_path / "coded.parquet", tmp_path / "lists.parquet"
@@ -57,7 +57,7 @@ def test_codes_of_users_are_vectors_of_the_items_they_met(
     assert table.groupby("list_id")["user_code"].agg(lambda v: len({str(x) for x in v})).max() == 1
 
 
-def test_nothing_at_or_after_a_list_is_in_its_shoppers_row(tiny_shop: pathlib.Path) -> None:
+def test_rows_of_users_have_only_events_before_their_list(tiny_shop: pathlib.Path) -> None:
     dataset = load_dataset(tiny_shop)
     rows, number = lists_rows(dataset, read_interactions(dataset, {}))
     events, lists = dataset.events, dataset.lists
@@ -68,7 +68,7 @@ def test_nothing_at_or_after_a_list_is_in_its_shoppers_row(tiny_shop: pathlib.Pa
         assert set(rows[i].indices) == set(known["_item"])
 
 
-def test_training_rows_hold_nothing_from_a_shoppers_held_out_lists_on(
+def test_training_rows_end_before_a_users_held_out_lists(
     tiny_shop: pathlib.Path,
 ) -> None:
     dataset = load_dataset(tiny_shop)
@@ -88,9 +88,9 @@ def test_training_rows_hold_nothing_from_a_shoppers_held_out_lists_on(
     ("changed", "message"),
     [
         (["--out", "codes.csv"], "ends with .parquet"),
-        (["--lists", "lists.parquet"], "--of users alone"),
+        (["--lists", "lists.parquet"], "--lists needs --of users"),
         (["--beta", "-1"], "--beta -1"),
-        (["--column", "title"], "there is such a column"),
+        (["--column", "title"], "this column exists"),
     ],
 )
 def test_wrong_input_is_one_line(

@@ -48,7 +48,7 @@ def test_values_reach_their_fields(write):
 
 @pytest.mark.parametrize("text", ["1e-3", "1.0e-3", "0.001", "'1e-3'"])
 def test_a_number_may_be_written_as_in_python(write, text):
-    """YAML 1.1 takes 1e-3 for a text."""
+    """YAML 1.1 reads 1e-3 as a text."""
     assert load_config(write(f"training: {{learning_rate: {text}}}")).training.learning_rate == 1e-3
 
 
@@ -71,7 +71,7 @@ def test_a_number_may_be_written_as_in_python(write, text):
         ("a: [", "not YAML"),
     ],
 )
-def test_what_does_not_fit_is_named(write, text, message):
+def test_wrong_values_are_named(write, text, message):
     file = write(text)
     with pytest.raises(ConfigError, match=message) as caught:
         load_config(file)
@@ -108,7 +108,7 @@ def test_overrides_come_last_and_are_read_as_yaml(write):
     [
         ("training.epochs", "write it as a.b=value"),
         ("=3", "write it as a.b=value"),
-        ("training.epochs.more=3", "'epochs' holds a value, not a section"),
+        ("training.epochs.more=3", "'epochs' is a value, not a section"),
         ("training.epocs=3", "unknown key 'epocs'; did you mean 'epochs'"),
         ("training.epochs=[", "not YAML"),
     ],
@@ -128,7 +128,7 @@ def test_a_saved_config_loads_equal(write, tmp_path, tiny_config):
 
 
 def test_every_config_of_the_project_loads_and_survives_a_round_trip(tmp_path):
-    # A space is what `mmrank.tune` searches, and no config.
+    # A space is an input of `mmrank.tune` and not a config.
     files = sorted(f for f in CONFIGS.rglob("*.y*ml") if f.name != "space.yaml")
     assert files, "no config was found, so none was tested"
     assert {"quickstart.yaml"} <= {f.name for f in files}

@@ -1,4 +1,4 @@
-"""Configs whose names no table knows are refused before anything slow begins."""
+"""Configs with unknown names are refused before anything slow starts."""
 
 from __future__ import annotations
 
@@ -14,11 +14,17 @@ from mmrank.config_checks import check_config
     ("model", "message"),
     [
         ({"fusion": {"name": "gatd"}}, "unknown fusion 'gatd'; did you mean 'gated'"),
-        ({"fusion": {"name": "gated", "options": {"depth": 2}}}, "'depth'.*its options: none"),
+        ({"fusion": {"name": "gated", "options": {"depth": 2}}}, "'depth'; it takes no options"),
         ({"head": {"rank_model": "gruu"}}, "unknown rank model 'gruu'; did you mean 'gru'"),
         ({"head": {"rank_model": "gru", "attention_layers": 1}}, "gru has no attention"),
-        ({"head": {"members": 0}}, "members: 0; give 1 or more"),
-        ({"head": {"members": 2}, "cross": {}}, "2 towers .* do not go with a cross-encoder"),
+        ({"head": {"members": 0}}, "members: expected 1 or more, got 0"),
+        (
+            {"match_extra": ["speling"]},
+            "match_extra: unknown extra 'speling'; did you mean 'spelling'",
+        ),
+        ({"match_extra": ["number"], "match": "none"}, "match: none disables match features"),
+        ({"match_extra": ["number"], "cross": {"alone": True}}, "model.cross.alone disables match"),
+        ({"head": {"members": 2}, "cross": {}}, "2 towers .* combined with a cross-encoder"),
     ],
 )
 def test_unknown_names_are_refused_with_the_nearest(model, message):
@@ -26,9 +32,9 @@ def test_unknown_names_are_refused_with_the_nearest(model, message):
         check_config(from_mapping(Config, {"model": model}, "test"))
 
 
-def test_members_are_for_one_score_on_grades():
+def test_members_need_one_score_on_grades():
     plain = {"model": {"head": {"members": 2}}, "training": {"tasks": {"click": {}}}}
-    with pytest.raises(ConfigError, match="2 towers are for one score .* do not go with tasks"):
+    with pytest.raises(ConfigError, match="2 towers need a single score .* combined with tasks"):
         check_config(from_mapping(Config, plain, "test"))
 
 
@@ -37,27 +43,27 @@ def test_members_are_for_one_score_on_grades():
     [
         (
             {"training": {"teacher": {"run": "self", "temperature": 0}}},
-            "temperature: 0; give above 0",
+            "temperature: expected above 0, got 0",
         ),
         ({"training": {"teacher": {"run": "self", "share": 1.5}}}, "above 0 and up to 1"),
         (
             {"training": {"teacher": {"run": "self"}, "tasks": {"click": {}}}},
-            "one goal; leave training.tasks out",
+            "one objective; remove training.tasks",
         ),
         (
             {"training": {"teacher": {"run": "self"}, "loss": {"name": "mean_squared_loss"}}},
-            "softmax_loss alone; leave training.loss out",
+            "softmax_loss only; remove training.loss",
         ),
         (
             {"training": {"teacher": {"run": "self"}}, "data": {"records": "shards"}},
-            "leave data.records out",
+            "remove data.records",
         ),
         (
             {"training": {"teacher": {"run": "self"}}, "model": {"name": "trees"}},
-            "take network or hybrid",
+            "use network or hybrid",
         ),
     ],
 )
-def test_a_teacher_that_cannot_be_is_refused(config: dict[str, Any], message: str) -> None:
+def test_an_invalid_teacher_is_refused(config: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         check_config(from_mapping(Config, config, "test"))

@@ -1,4 +1,4 @@
-"""A ranker with a cross-encoder from training to export, and distilled into one without."""
+"""A ranker with a cross-encoder, from training to export, and distilled into one without."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from mmrank.build import Run, load_run
 from mmrank.config import CONFIG_FILE, Config, ConfigError, Cross, FineTune, Task
 from mmrank.config_checks import check_config
 from mmrank.data.tables import Dataset, load_dataset
@@ -19,6 +18,7 @@ from mmrank.encoders.hf_bert import bert_backbone
 from mmrank.serving.export import export_run
 from mmrank.serving.ranker import Ranker
 from mmrank.serving.staged import StagedRanker
+from mmrank.trained_run import Run, load_run
 from mmrank.training.fine_tune import PRETRAINED_RATE, cross_paces
 from mmrank.training.loop import train_run
 
@@ -42,7 +42,7 @@ HIDDEN, BETWEEN, LAYERS, POSITIONS = 16, 24, 2, 20
 
 
 def random_weights() -> dict[str, np.ndarray]:
-    """Tensors of a small BERT by Hugging Face's names."""
+    """Tensors of a small BERT, named as by Hugging Face."""
     shapes: dict[str, tuple[int, ...]] = {
         "embeddings.word_embeddings.weight": (len(PIECES), HIDDEN),
         "embeddings.position_embeddings.weight": (POSITIONS, HIDDEN),
@@ -69,7 +69,7 @@ def random_weights() -> dict[str, np.ndarray]:
 
 
 def write_bert(folder: pathlib.Path) -> pathlib.Path:
-    """A folder with these weights as Hugging Face has it."""
+    """A folder with these weights in Hugging Face's format."""
     folder.mkdir()
     shape = {
         "model_type": "bert",
@@ -92,7 +92,7 @@ def shop(tiny_shop: pathlib.Path) -> Dataset:
 
 
 def config_of(tiny_config: Config, shop: Dataset, **cross: object) -> Config:
-    """A ranker of three texts with a cross-encoder."""
+    """The config of a ranker of three texts with a cross-encoder."""
     sides = ("item", "query", "user", "pair")
     drop = tuple(f.name for f in shop.schema.side(*sides) if f.name not in KEPT)
     options = Cross(fields=READ, query_tokens=4, sub_batch=8, **cross)
@@ -103,7 +103,7 @@ def config_of(tiny_config: Config, shop: Dataset, **cross: object) -> Config:
 
 @pytest.fixture(scope="module")
 def trained(shop: Dataset, tiny_config: Config, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A run from the weights of a folder, which is gone when the run is read again."""
+    """A run that started from weights in a folder which is moved before the run is loaded again."""
     folder = tmp_path_factory.mktemp("cross")
     bert = write_bert(folder / "bert")
     config = config_of(tiny_config, shop, weights=str(bert), rescore=3)
@@ -115,7 +115,7 @@ def trained(shop: Dataset, tiny_config: Config, tmp_path_factory: pytest.TempPat
 
 
 @pytest.mark.slow
-def test_the_same_scores_everywhere(trained: Run, shop: Dataset) -> None:
+def test_scores_are_the_same_in_training_ranking_and_export(trained: Run, shop: Dataset) -> None:
     rows = shop.rows("test")
     scores = trained.score(shop, rows)
     np.testing.assert_allclose(load_run(trained.folder).score(shop, rows), scores, atol=1e-5)
@@ -137,7 +137,7 @@ def test_the_same_scores_everywhere(trained: Run, shop: Dataset) -> None:
 
 
 @pytest.mark.slow
-def test_weights_begin_as_the_folder_has_them(trained: Run) -> None:
+def test_weights_start_from_those_of_the_folder(trained: Run) -> None:
     cross = trained.model.cross
     kept = cross.get_weights()
     given = random_weights()
@@ -156,7 +156,9 @@ def test_weights_begin_as_the_folder_has_them(trained: Run) -> None:
 
 
 @pytest.mark.slow
-def test_distilled_into_a_ranker_without(trained: Run, tmp_path: pathlib.Path) -> None:
+def test_distillation_into_a_ranker_without_a_cross_encoder(
+    trained: Run, tmp_path: pathlib.Path
+) -> None:
     out = tmp_path / "student"
     config = str(trained.folder / CONFIG_FILE)
     given = ["--run", str(trained.folder), "--config", config, "--out", str(out)]
@@ -168,7 +170,7 @@ def test_distilled_into_a_ranker_without(trained: Run, tmp_path: pathlib.Path) -
 
 
 @pytest.mark.slow
-def test_alone(shop: Dataset, tiny_config: Config, tmp_path: pathlib.Path) -> None:
+def test_a_cross_encoder_alone(shop: Dataset, tiny_config: Config, tmp_path: pathlib.Path) -> None:
     small = {"layers": 1, "heads": 2, "hidden": 16, "intermediate": 16, "vocabulary_size": 200}
     config = config_of(tiny_config, shop, alone=True, **small)
     check_config(config)
@@ -188,16 +190,16 @@ def test_alone(shop: Dataset, tiny_config: Config, tmp_path: pathlib.Path) -> No
     [
         ({"heads": 3}, {}, "128 hidden units are not a multiple of 3 heads"),
         ({"alone": True, "rescore": 9}, {}, "rescore needs a first score"),
-        ({"alone": True}, {"tasks": {"click": Task()}}, "alone: works on grades"),
+        ({"alone": True}, {"tasks": {"click": Task()}}, "alone: learns from grades"),
         (
             {"rescore": 9},
             {"tasks": {"click": Task(), "cart": Task()}},
-            "rescore: works on one score",
+            "rescore: needs a single score",
         ),
-        ({}, {"strategy": "tpu"}, "strategy tpu cannot"),
+        ({}, {"strategy": "tpu"}, "strategy tpu does not support"),
     ],
 )
-def test_what_does_not_go_together_is_refused(
+def test_incompatible_options_are_refused(
     tiny_config: Config, cross: dict, training: dict, message: str
 ) -> None:
     model = dataclasses.replace(tiny_config.model, cross=Cross(fields=READ, **cross))

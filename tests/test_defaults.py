@@ -1,4 +1,4 @@
-"""What is chosen where nobody says anything, and that what somebody says stays."""
+"""The defaults that are chosen for unset options; given options are kept."""
 
 from __future__ import annotations
 
@@ -55,14 +55,14 @@ def test_width_and_epochs_follow_the_number_of_lists(tmp_path: pathlib.Path) -> 
     assert few["model.width"] == 32
     assert many["model.width"] == 64
     assert few["training.epochs"] == 20
-    # 64 lists a step: 79 steps an epoch, and 1,500 / 79 = 19.0.
+    # 64 lists per step give 79 steps per epoch, and 1,500 / 79 = 19.0.
     assert many["training.batch_lists"] == 64
     assert many["training.epochs"] == 19
 
 
-def test_tokens_hold_the_usual_text(tmp_path: pathlib.Path) -> None:
+def test_max_tokens_fits_usual_texts(tmp_path: pathlib.Path) -> None:
     text = chosen(shop(tmp_path / "shop", 20, {"grade": ""}))["model.encoders.text"]
-    # 1.4 · 11 + 2 = 17.4, in eights.
+    # 1.4 · 11 + 2 = 17.4, rounded up to a multiple of eight.
     assert isinstance(text, dict)
     assert text["max_tokens"] == 24
 
@@ -74,7 +74,7 @@ def with_query(dataset: Dataset) -> Dataset:
     return dataclasses.replace(dataset, schema=schema_from_dict(plain), lists=lists)
 
 
-def test_trees_stand_beside_the_network_where_they_can(
+def test_trees_are_added_to_the_network_if_possible(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     graded = shop(tmp_path / "graded", 20, {"grade": ""})
@@ -86,14 +86,14 @@ def test_trees_stand_beside_the_network_where_they_can(
 
     given = {"training": {"tasks": {"grade": {}}}}
     settled = default_config(with_query(graded).schema, with_query(graded), given)
-    assert settled.model.name == "network"  # trees know no tasks
-    assert names(graded) == []  # a title, which nothing is compared with
-    assert names(with_query(clicks)) == []  # trees learn from grades
+    assert settled.model.name == "network"  # trees do not support tasks
+    assert names(graded) == []  # the title has no query to be compared with
+    assert names(with_query(clicks)) == []  # trees need grades
     assert [value for value, _ in names(with_query(graded))] == ["hybrid"]
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     ((value, why),) = names(with_query(graded))
     assert value == "network"
-    assert "pip install 'mmrank[trees]'" in why
+    assert "pip install -e '.[trees]'" in why
 
 
 def numbers_shop(folder: pathlib.Path, kinds: list[str], low: float = 0.0) -> Dataset:
@@ -106,7 +106,7 @@ def numbers_shop(folder: pathlib.Path, kinds: list[str], low: float = 0.0) -> Da
     return dataclasses.replace(made, schema=schema_from_dict(plain), catalog=catalog)
 
 
-def test_plain_numbers_have_a_recipe(tmp_path: pathlib.Path) -> None:
+def test_plain_numbers_have_their_own_defaults(tmp_path: pathlib.Path) -> None:
     few = numbers_shop(tmp_path / "few", ["vector", "category"])
     config = default_config(few.schema, few)
     head = config.model.head
@@ -122,7 +122,7 @@ def test_plain_numbers_have_a_recipe(tmp_path: pathlib.Path) -> None:
     assert default_config(means.schema, means).training.loss.name == "mean_squared_loss"
 
 
-def test_a_shop_with_texts_or_goals_has_not(tmp_path: pathlib.Path) -> None:
+def test_texts_or_tasks_exclude_the_defaults_for_plain_numbers(tmp_path: pathlib.Path) -> None:
     mixed = numbers_shop(tmp_path / "mixed", ["vector", "text"])
     assert default_config(mixed.schema, mixed).model.head.members == 1
     alone = numbers_shop(tmp_path / "alone", ["vector"])
@@ -130,7 +130,7 @@ def test_a_shop_with_texts_or_goals_has_not(tmp_path: pathlib.Path) -> None:
     assert default_config(alone.schema, alone, given).model.head.members == 1
 
 
-def test_test_lists_are_not_looked_at(tmp_path: pathlib.Path) -> None:
+def test_test_lists_are_not_read(tmp_path: pathlib.Path) -> None:
     dataset = with_query(shop(tmp_path / "shop", 40, {"grade": ""}))
     lists = dataset.lists.copy()
     test = dataset.rows("test").index
@@ -141,7 +141,7 @@ def test_test_lists_are_not_looked_at(tmp_path: pathlib.Path) -> None:
     assert chosen(other) == chosen(dataset)
 
 
-def test_a_chinese_character_is_a_word() -> None:
+def test_a_chinese_character_counts_as_a_word() -> None:
     column = pd.Series(["红色 dress 2", None, "", "thermo-mug"])
     assert words(column).tolist() == [4, 2]
 
@@ -160,32 +160,32 @@ def test_without_grades_behaviour_is_learned(
     assert chosen(shop(tmp_path / "shop", 20, labels)).get("training.tasks") == tasks
 
 
-def test_grades_between_whole_numbers_are_learned_as_numbers(tmp_path: pathlib.Path) -> None:
+def test_fractional_grades_are_learned_by_squared_error(tmp_path: pathlib.Path) -> None:
     whole = chosen(shop(tmp_path / "whole", 20, {"grade": ""}))["training.loss"]
     assert whole == {"name": "softmax_loss", "lambda_weight": "ndcg_lambda_weight"}
     means = chosen(shop(tmp_path / "means", 20, {"grade": ""}, low=0.33))["training.loss"]
     assert means == {"name": "mean_squared_loss"}
 
 
-def test_grades_without_a_zero_are_relevant_from_the_middle_on(tmp_path: pathlib.Path) -> None:
+def test_grades_without_zero_are_relevant_from_the_middle(tmp_path: pathlib.Path) -> None:
     from_zero = shop(tmp_path / "zero", 20, {"grade": ""})
     assert "evaluation.relevant_grade" not in chosen(from_zero)
     from_one = shop(tmp_path / "one", 20, {"grade": ""}, low=1.0)
     assert chosen(from_one)["evaluation.relevant_grade"] == 2.0
 
 
-def test_the_worth_of_media_and_history_is_told(tiny_shop: pathlib.Path) -> None:
+def test_the_report_omits_media_and_history_in_turn(tiny_shop: pathlib.Path) -> None:
     dataset = load_dataset(tiny_shop)
     assert chosen(dataset)["evaluation.without"] == ["image", "history"]
     given = {"evaluation": {"without": []}}
     assert default_config(dataset.schema, dataset, given).evaluation.without == ()
 
 
-def test_the_worth_of_text_and_labels_is_not(tmp_path: pathlib.Path) -> None:
+def test_the_report_does_not_omit_text_and_labels(tmp_path: pathlib.Path) -> None:
     assert "evaluation.without" not in chosen(shop(tmp_path / "shop", 20, {"grade": ""}))
 
 
-def test_what_is_given_stays_and_the_rest_is_told(
+def test_given_values_are_kept_and_chosen_values_are_logged(
     tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     dataset = shop(tmp_path / "shop", 20, {"grade": ""})
@@ -205,14 +205,14 @@ def test_a_wrong_value_is_named(tmp_path: pathlib.Path) -> None:
         default_config(dataset.schema, dataset, {"model": "wide"})
 
 
-def test_neither_config_nor_data_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_neither_config_nor_data_is_a_one_line_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 2
-    assert "name what to learn from" in capsys.readouterr().err
+    assert "no dataset; give --data DIR" in capsys.readouterr().err
 
 
 @pytest.mark.slow
 def test_a_run_without_a_config(tmp_path: pathlib.Path) -> None:
-    """What was chosen stands in RUN/config.yaml, and a resumed run keeps to it."""
+    """The chosen values are in RUN/config.yaml, and a resumed run keeps them."""
     import yaml
 
     shop(tmp_path / "shop", 20, {"grade": ""})
@@ -228,7 +228,7 @@ def test_a_run_without_a_config(tmp_path: pathlib.Path) -> None:
     assert main(["--out", str(out), "--resume"]) == 0
 
 
-def test_pretrained_encoders_learn_slowly(tmp_path: pathlib.Path) -> None:
+def test_pretrained_encoders_have_a_lower_learning_rate(tmp_path: pathlib.Path) -> None:
     dataset = shop(tmp_path, 10, {"grade": ""})
     rates = [
         default_config(dataset.schema, dataset, given).training.learning_rate

@@ -14,7 +14,7 @@ import pytest
 import scipy.stats
 import tensorflow as tf
 
-from mmrank.build import build_features, build_model, load_run
+from mmrank.build import build_features, build_model
 from mmrank.config import (
     CONFIG_FILE,
     FEATURES_FILE,
@@ -30,6 +30,7 @@ from mmrank.distill import main
 from mmrank.schema import save_schema
 from mmrank.serving.model_card import CARD_JSON
 from mmrank.serving.ranker import Ranker
+from mmrank.trained_run import load_run
 from mmrank.training.loop import train_run
 
 KEPT = ("price", "rating", "brand", "user")
@@ -66,7 +67,7 @@ def teacher(
 
 @pytest.fixture(scope="module")
 def known(tiny_shop: pathlib.Path, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    """The shop with its training lists for validation too: who learns ranks them better."""
+    """The shop with copies of training lists for validation: a trained ranker does better there."""
     folder = tmp_path_factory.mktemp("known") / "shop"
     shutil.copytree(tiny_shop, folder)
     lists = pd.read_parquet(folder / "lists.parquet")
@@ -80,7 +81,7 @@ def known(tiny_shop: pathlib.Path, tmp_path_factory: pytest.TempPathFactory) -> 
 def taught(
     teacher: pathlib.Path, known: Dataset, tmp_path_factory: pytest.TempPathFactory
 ) -> pathlib.Path:
-    """The folder of a run like the teacher's that did learn."""
+    """The folder of a trained run with the teacher's config."""
     folder = tmp_path_factory.mktemp("taught") / "large"
     folder.mkdir()
     train_run(load_config(teacher / CONFIG_FILE), known, folder)
@@ -93,7 +94,7 @@ def arguments(teacher: pathlib.Path, out: pathlib.Path, *more: str) -> list[str]
 
 
 @pytest.mark.slow
-def test_a_student_orders_as_its_teacher(
+def test_a_student_ranks_like_its_teacher(
     taught: pathlib.Path,
     known: Dataset,
     tmp_path: pathlib.Path,
@@ -130,12 +131,12 @@ def test_a_student_that_loses_too_much_is_not_exported(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     out = tmp_path / "student"
-    # A student that learns nothing is left with random weights.
+    # A student that learns nothing keeps its random weights.
     nothing = ["--set", "training.epochs=1", "--set", "training.learning_rate=1e-12"]
     assert main(arguments(taught, out, *nothing, "--max-loss", "0")) == 2
     printed, said = capsys.readouterr()
     assert said.strip().splitlines()[-1].startswith("error: the student")
-    # What both are like is told, and the run stays.
+    # The figures of both are reported, and the run is kept.
     assert [line.split()[0] for line in printed.splitlines() if line[:7] in ("teacher", "student")]
     assert not (out / "export").exists()
     assert json.loads((out / TEACHER_FILE).read_text())["run"] == str(taught.resolve())
@@ -147,15 +148,16 @@ def test_a_student_that_loses_too_much_is_not_exported(
     ("more", "words"),
     [
         (["--temperature", "0"], ["--temperature 0", "above 0"]),
-        (["--share", "1.5"], ["--share 1.5", "up to 1"]),
+        (["--share", "1.5"], ["--share 1.5", "at most 1"]),
         (["--max-loss", "-1"], ["--max-loss -1"]),
-        (["--set", "training.tasks={click: {}}"], ["training.tasks", "leave the tasks out"]),
+        (["--set", "training.tasks={click: {}}"], ["training.tasks", "remove training.tasks"]),
         (["--set", "data.records=there"], ["data.records"]),
-        (["--set", "model.name=hybrid"], ["a student is a network"]),
-        (["--resume"], ["no run of mmrank.distill"]),
+        (["--set", "model.name=hybrid"], ["a student must be a network"]),
+        (["--set", "evaluation.split=tset"], ["evaluation.split", "did you mean 'test'"]),
+        (["--resume"], ["is not a run of mmrank.distill"]),
     ],
 )
-def test_wrong_input_is_one_line_and_makes_nothing(
+def test_wrong_input_is_a_one_line_error_and_writes_nothing(
     teacher: pathlib.Path,
     tmp_path: pathlib.Path,
     capsys: pytest.CaptureFixture[str],
@@ -169,10 +171,10 @@ def test_wrong_input_is_one_line_and_makes_nothing(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_run_goes_on_with_what_it_was_begun_with(
+def test_a_run_resumes_only_with_its_own_options(
     teacher: pathlib.Path, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    told: dict[str, Any] = {"run": str(teacher.resolve()), "temperature": 2.0, "share": 1.0}
-    (tmp_path / TEACHER_FILE).write_text(json.dumps(told))
+    actual: dict[str, Any] = {"run": str(teacher.resolve()), "temperature": 2.0, "share": 1.0}
+    (tmp_path / TEACHER_FILE).write_text(json.dumps(actual))
     assert main(arguments(teacher, tmp_path, "--resume")) == 2
     assert "temperature 2.0" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""`python -m mmrank.drift`, against references written by hand and a server made here."""
+"""`python -m mmrank.drift`, against references written by hand and a server defined here."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def write(folder: pathlib.Path, *bins: Bins) -> pathlib.Path:
 
 
 def price_bins(prices: pd.Series, cheap: float) -> Bins:
-    """Training data in which a share `cheap` of the prices is up to the shop's median."""
+    """Training data in which a share `cheap` of the prices is at most the shop's median."""
     absent = int(prices.isna().sum())
     there = len(prices) - absent
     median = float(prices.quantile(interpolation="lower"))
@@ -40,7 +40,7 @@ def price_bins(prices: pd.Series, cheap: float) -> Bins:
     return Bins("price", "value", (median,), expected=(absent, below, there - below))
 
 
-def test_data_like_the_training_data(
+def test_similar_data_has_no_drift(
     tiny_shop: pathlib.Path,
     prices: pd.Series,
     tmp_path: pathlib.Path,
@@ -54,7 +54,7 @@ def test_data_like_the_training_data(
     assert row[5] == "ok"
 
 
-def test_data_of_another_spread(
+def test_data_with_another_spread_has_drift(
     tiny_shop: pathlib.Path,
     prices: pd.Series,
     tmp_path: pathlib.Path,
@@ -70,7 +70,7 @@ def test_data_of_another_spread(
 
 
 class Page(http.server.BaseHTTPRequestHandler):
-    """The metrics of a server, for those who have the key."""
+    """The metrics of a server, for clients with the key."""
 
     metrics: Metrics
 
@@ -100,7 +100,7 @@ def server(metrics: Metrics) -> Iterator[str]:
         thread.join()
 
 
-def test_the_requests_of_a_server(
+def test_drift_of_the_requests_of_a_server(
     server: str,
     metrics: Metrics,
     tmp_path: pathlib.Path,
@@ -156,4 +156,4 @@ def test_an_export_without_a_reference(
     tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["--model", str(tmp_path), "--data", "."]) == 2
-    assert "export the run anew" in capsys.readouterr().err
+    assert "export the run again" in capsys.readouterr().err

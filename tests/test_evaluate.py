@@ -26,16 +26,16 @@ FEATURES = [
 
 
 class PriceRun:
-    """Ranks by price, highest first; without the price, by nothing."""
+    """Ranks by price, highest first; without the price, all scores are equal."""
 
     features = ("title", "price")
     config = Config()
     outputs = None
-    fitted = types.SimpleNamespace(as_of=lambda dataset: None)
+    fitted = types.SimpleNamespace(as_of=lambda dataset: None, read=(), of_side=lambda side: ())
     modalities = ("title", "price")
     folder = pathlib.Path("nowhere")
-    tables = types.MappingProxyType({})  # of a run older than these
-    model = types.SimpleNamespace(network=types.SimpleNamespace(weights=()), blend=None)
+    tables = types.MappingProxyType({})  # of a run older than this attribute
+    model = types.SimpleNamespace(network=types.SimpleNamespace(weights=()), blend=None, stack=None)
 
     def __init__(self, data: pathlib.Path):
         self.data = data
@@ -52,7 +52,7 @@ class PriceRun:
 
 @pytest.fixture
 def data(tmp_path: pathlib.Path) -> pathlib.Path:
-    """Twenty test lists and ten training lists in which the dearest of three items is relevant."""
+    """Twenty test and ten training lists; the most expensive of three items is relevant."""
     folder = tmp_path / "data"
     folder.mkdir()
     plain = {
@@ -83,10 +83,10 @@ def data(tmp_path: pathlib.Path) -> pathlib.Path:
 def run(
     tmp_path: pathlib.Path, data: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> pathlib.Path:
-    """The folder of a run that `mmrank.build` loads as a `PriceRun`."""
-    build = types.ModuleType("mmrank.build")
-    build.load_run = lambda folder: PriceRun(data)  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "mmrank.build", build)
+    """The folder of a run that `mmrank.trained_run` loads as a `PriceRun`."""
+    module = types.ModuleType("mmrank.trained_run")
+    module.load_run = lambda folder: PriceRun(data)  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "mmrank.trained_run", module)
     (tmp_path / "run").mkdir()
     return tmp_path / "run"
 
@@ -109,7 +109,7 @@ def test_table_and_json(run: pathlib.Path, capsys: pytest.CaptureFixture[str]) -
     assert list(plain["metrics"]) == ["model", "random", "popularity", "bm25"]
     assert plain["metrics"]["model"]["ndcg@1"]["mean"] == 1.0
     assert plain["metrics"]["popularity"]["mrr"]["mean"] == 1.0  # x3 was relevant in training
-    assert plain["metrics"]["bm25"]["ndcg@1"]["mean"] == 0.0  # x3 is no bag
+    assert plain["metrics"]["bm25"]["ndcg@1"]["mean"] == 0.0  # x3 is not a bag
     (bm25,) = (c for c in plain["comparisons"] if c["b"] == "bm25" and c["metric"] == "ndcg@1")
     assert (bm25["wins"], bm25["ties"], bm25["losses"]) == (20, 0, 0)
     assert set(plain["costs"]) == {"model", "random", "popularity", "bm25"}
@@ -127,7 +127,7 @@ def test_drop_compares_with_the_full_model(
     plain = json.loads(file.read_text(encoding="utf-8"))
     assert list(plain["metrics"]) == ["model", "without price, title"]
     assert plain["dropped"] == ["price", "title"]
-    # Twenty lists, all ties without the price: the model is better on about two thirds of them.
+    # Twenty lists, all tied without the price: the model is better in about two thirds of them.
     (ndcg,) = (c for c in plain["comparisons"] if c["metric"] == "ndcg@1")
     assert ndcg["difference"]["mean"] > 0.3
     assert ndcg["p_value"] < 0.01
@@ -167,7 +167,7 @@ def test_what_counts_as_relevant(
     metrics = json.loads(file.read_text(encoding="utf-8"))["metrics"]["model"]
     assert metrics["mrr"]["mean"] == pytest.approx(mrr)
     assert metrics["precision@1"]["mean"] == 0
-    # NDCG goes by all grades: 0, 1, 2 from the first place to the last.
+    # NDCG uses all grades: 0, 1, 2 from the first position to the last.
     ndcg = (1 / np.log2(3) + 3 / 2) / (3 + 1 / np.log2(3))
     assert metrics["ndcg@10"]["mean"] == pytest.approx(ndcg)
 
@@ -175,7 +175,7 @@ def test_what_counts_as_relevant(
 def test_curves_thresholds_and_metrics_by_name(
     run: pathlib.Path, data: pathlib.Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Prices 1, 2, 3, of which 3 is relevant, in 20 test lists and ten valid ones."""
+    """Prices 1, 2, 3, of which 3 is relevant, in 20 test lists and 10 validation lists."""
     lists = pd.read_csv(data / "lists.csv").replace({"split": {"train": "valid"}})
     lists.to_csv(data / "lists.csv", index=False)
     args = ["--run", str(run), "--baselines", "random", "--metrics", "ndcg@10,f1@2,accuracy@1"]
@@ -193,7 +193,7 @@ def test_curves_thresholds_and_metrics_by_name(
         assert model["at"]["precision"] == pytest.approx(precision)
         assert model["at"]["accuracy"] == pytest.approx(right)
         assert model["curves"]["roc_auc"] == 1.0
-        # Prices from the top: all relevant, then the others by halves.
+        # By decreasing price: first the relevant items, then each half of the others.
         assert model["curves"]["recall"] == [0, 1, 1, 1]
         assert model["curves"]["false_positive_rate"] == [0, 0, 0.5, 1]
         assert random["at"] is None
@@ -216,24 +216,25 @@ def test_existing_json_is_kept_unless_forced(
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["--drop", "prize"], "no feature 'prize'; known: title, price"),
-        (["--baselines", "bm52"], "unknown baseline 'bm52'; known: random, popularity, bm25"),
-        (["--trials", "0"], "--trials 0: a peer is tuned by 1 or more"),
+        (["--drop", "prize"], "unknown feature 'prize'; known: title, price"),
+        (["--baselines", "bm52"], "unknown baseline 'bm52'; did you mean 'bm25'"),
+        (["--baselines", "dense"], "no frozen text encoder that query and item share"),
+        (["--trials", "0"], "--trials 0: must be at least 1"),
         (["--split", "valid"], "the split 'valid' has no rows"),
         (["--data", "nowhere"], "nowhere: no such file"),
-        (["--json", "nowhere/x.json"], "there is no folder nowhere"),
+        (["--json", "nowhere/x.json"], "the folder nowhere does not exist"),
         (["--json", "."], "is a folder"),
         (["--run", "nowhere"], "nowhere: no such folder"),
-        (["--relevant-grade", "0"], "--relevant-grade 0: name a grade above 0"),
+        (["--relevant-grade", "0"], "--relevant-grade 0: must be above 0"),
         (["--metrics", "ndgc@10"], "--metrics: unknown metric 'ndgc@10'; known: ndcg, mrr"),
         (["--metrics", "auc@3"], "--metrics: ROC-AUC has no cutoff"),
-        (["--metrics", ","], "--metrics: no metric is named"),
-        (["--threshold", "high"], "--threshold high: name a score or 'best'"),
+        (["--metrics", ","], "--metrics: no metric is given"),
+        (["--threshold", "high"], "--threshold high: must be a score or 'best'"),
         (["--plot", "curves.txt"], "--plot: curves.txt must end in one of .png"),
-        (["--plot", "nowhere/x.png"], "there is no folder nowhere"),
+        (["--plot", "nowhere/x.png"], "the folder nowhere does not exist"),
     ],
 )
-def test_wrong_input_is_one_line(
+def test_wrong_input_is_a_one_line_error(
     run: pathlib.Path,
     tmp_path: pathlib.Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -250,12 +251,12 @@ def test_wrong_input_is_one_line(
     assert err.count("\n") == 1
 
 
-def test_a_dataset_that_was_moved_away(
+def test_a_dataset_that_was_moved_is_reported(
     run: pathlib.Path, data: pathlib.Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     moved = data.rename(data.with_name("moved"))
     assert main(["--run", str(run)]) == 2
-    assert "the run's dataset is gone; name one with --data" in capsys.readouterr().err
+    assert "the run's dataset does not exist; give one with --data" in capsys.readouterr().err
     assert main(["--run", str(run), "--data", str(moved), "--baselines", ""]) == 0
 
 
@@ -294,7 +295,7 @@ def test_against_another_run(
     other.mkdir()
     assert main(["--run", str(run), "--against", str(other), "--baselines", ""]) == 0
     table = capsys.readouterr().out
-    # Both load as the same ranker, so nothing is between them.
+    # Both load as the same ranker, so their difference is zero.
     [line] = [text for text in table.splitlines() if text.startswith("model - run other")]
     assert "+0.000 [+0.000 +0.000]" in line
     assert main(["--run", str(run), "--against", str(tmp_path / "gone")]) == 2

@@ -1,4 +1,4 @@
-"""The command line of the export, on a run small enough to be exported again and again."""
+"""The command line of the export, on a run small enough to be exported repeatedly."""
 
 from __future__ import annotations
 
@@ -12,19 +12,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mmrank.build import (
-    CONFIG_FILE,
-    FEATURES_FILE,
-    STATE_FILE,
-    build_features,
-    build_model,
-    load_run,
-)
-from mmrank.config import Config, save_config
+from mmrank.build import build_features, build_model
+from mmrank.config import CONFIG_FILE, FEATURES_FILE, STATE_FILE, Config, save_config
 from mmrank.data.tables import load_dataset
 from mmrank.export import main
 from mmrank.schema import load_schema, save_schema
 from mmrank.serving.ranker import Ranker
+from mmrank.trained_run import load_run
 
 KEPT = ("price", "user")
 
@@ -33,7 +27,7 @@ KEPT = ("price", "user")
 def run_folder(
     tiny_shop: pathlib.Path, tiny_config: Config, tmp_path_factory: pytest.TempPathFactory
 ) -> pathlib.Path:
-    """The folder of a run that knows two features, neither a query's nor a history's."""
+    """The folder of a run with two features, neither of a query nor of a history."""
     dataset = load_dataset(tiny_shop)
     sides = ("item", "query", "user", "pair")
     drop = tuple(f.name for f in dataset.schema.side(*sides) if f.name not in KEPT)
@@ -60,14 +54,14 @@ def test_exports_count_up(
     first, following = capsys.readouterr().out.splitlines()
     assert first == str(run_folder / "export" / "1")
     code = shlex.split(following.removeprefix("next: "))[-1]
-    exec(compile(code, "next", "exec"), {})  # the printed command works as it stands
+    exec(compile(code, "next", "exec"), {})  # the printed command works unchanged
     assert capsys.readouterr().out.count("Ranked(index=") == 3
     assert main(["--run", str(run_folder), "--data", str(tiny_shop)]) == 0
-    # Nothing else lies there, not even for a moment under a number.
+    # The folder contains nothing else, such as unfinished exports.
     assert sorted(p.name for p in (run_folder / "export").iterdir()) == ["1", "2"]
     assert load_schema(run_folder / "export" / "1" / "assets.extra").name == "simulated shop"
 
-    # A model without query, history and pairs is served and used all the same.
+    # A model without query, history and pairs can be served and used too.
     ranker = Ranker.load(run_folder / "export")
     assert ranker.folder.name == "2"
     dataset = load_dataset(tiny_shop)
@@ -139,7 +133,7 @@ def test_an_interrupt_leaves_nothing(
         (["--compress", "int8", "--max-loss", "1"], ["--max-loss 1", "below 1"]),
     ],
 )
-def test_a_compression_that_there_is_not_is_told_at_once(
+def test_an_unknown_compression_is_refused_at_once(
     tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str], more: list[str], words: list[str]
 ) -> None:
     assert main(["--run", str(tmp_path / "nowhere"), *more]) == 2

@@ -1,4 +1,4 @@
-"""Nothing that is fitted, chosen or calibrated looks at a test list."""
+"""Nothing that is fitted, chosen or calibrated reads a test list."""
 
 from __future__ import annotations
 
@@ -32,26 +32,24 @@ from mmrank.propensity.log import read_log
 from mmrank.ranking.task_outputs import TaskOutputs
 from mmrank.ranking.tasks import TaskSpec
 from mmrank.schema import PSEUDO
-from mmrank.training.callbacks import State
 from mmrank.training.row_weights import training_weights
+from mmrank.training.state import State
 
 Value = Any
 
 
 def change(folder: pathlib.Path, splits: tuple[str, ...]) -> None:
-    """Writes over the lists of some splits: other labels, queries, shoppers, items and lengths.
-
-    Only the times stay: the snapshots of collaborative scores are spread over those of all lists.
-    """
+    """Overwrites the lists of some splits: labels, queries, users, items, times, lengths."""
     rng = np.random.default_rng(8)
-    lists = pd.read_parquet(folder / "lists.parquet").astype({"grade": float})
+    lists = pd.read_parquet(folder / "lists.parquet").astype({"grade": float, "time": float})
     catalog = pd.read_parquet(folder / "catalog.parquet")["item_id"].to_numpy()
-    shoppers = lists["user_id"].unique()
+    users = lists["user_id"].unique()
     for number, (_, rows) in enumerate(lists[lists["split"].isin(splits)].groupby("list_id")):
         at, count = rows.index, len(rows)
         lists.loc[at, "query"] = f"unheard{number} of 501 mm" + " and longer" * 30
-        lists.loc[at, "user_id"] = rng.choice(shoppers)
+        lists.loc[at, "user_id"] = rng.choice(users)
         lists.loc[at, "item_id"] = rng.choice(catalog, count, replace=False)
+        lists.loc[at, "time"] = rng.uniform(*lists["time"].quantile([0.1, 0.9]))
         lists.loc[at, "position"] = np.arange(count, 0, -1)
         lists.loc[at, "grade"] = np.roll(rows["grade"], 1) + 0.5
         for label in ("click", "purchase"):
@@ -63,7 +61,7 @@ def change(folder: pathlib.Path, splits: tuple[str, ...]) -> None:
 
 @pytest.fixture(scope="module")
 def shops(tiny_shop: pathlib.Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Dataset]:
-    """The shop with collaborative scores besides; so with other test lists, and with all others."""
+    """The shop with collaborative scores: unchanged, with other test lists, with all others new."""
     made = {}
     for name, splits in (("before", ()), ("test", ("test",)), ("rest", ("train", "valid"))):
         folder = tmp_path_factory.mktemp("shops") / name
@@ -78,13 +76,13 @@ def shops(tiny_shop: pathlib.Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 def by_price(dataset: Dataset, rows: pd.DataFrame) -> np.ndarray:
-    """What a ranker gives that goes by the price."""
+    """The scores of a ranker that ranks by price."""
     prices = dataset.catalog["price"].fillna(0.0).to_numpy(np.float64)
     return -np.log1p(prices[rows["_item"].to_numpy()])
 
 
 class PriceRun:
-    """A ranker that needs no training, with a task whose chance it tells."""
+    """A ranker that needs no training, with a task whose probability it predicts."""
 
     outputs = TaskOutputs((TaskSpec("click", "click"),))
     score = staticmethod(by_price)
@@ -93,7 +91,7 @@ class PriceRun:
         self.folder = folder
 
     def raw(self, dataset: Dataset, rows: pd.DataFrame) -> dict[str, np.ndarray]:
-        # The click itself is in it, so that the slope is above 0.
+        # The score includes the click itself, so that the slope is positive.
         return {"click": by_price(dataset, rows) + rows["click"].to_numpy(float)}
 
     def with_calibration(self, fitted: dict[str, tuple[float, float]]) -> Value:
@@ -101,7 +99,7 @@ class PriceRun:
 
 
 def chosen(dataset: Dataset, config: Config, folder: pathlib.Path) -> dict[str, Value]:
-    """What is fitted, chosen and calibrated, but for what training learns."""
+    """Everything that is fitted, chosen and calibrated, except what training learns."""
     features = build_features(config, dataset.schema)
     features.fit(dataset)
     features.save(folder / "features.json")
@@ -127,7 +125,7 @@ def chosen(dataset: Dataset, config: Config, folder: pathlib.Path) -> dict[str, 
 
 
 def same(one: Value, other: Value) -> bool:
-    """Whether both are equal to the last bit."""
+    """Whether both are bitwise equal."""
     if isinstance(one, dict):
         return one.keys() == other.keys() and all(same(one[k], other[k]) for k in one)
     if isinstance(one, tuple):
@@ -136,10 +134,10 @@ def same(one: Value, other: Value) -> bool:
     return np.array_equal(left, right, equal_nan=left.dtype.kind == right.dtype.kind == "f")
 
 
-def test_what_is_fitted_and_chosen_stays_where_test_lists_change(
+def test_fits_and_choices_do_not_depend_on_test_lists(
     shops: dict[str, Dataset], tiny_config: Config, tmp_path: pathlib.Path
 ) -> None:
-    assert PSEUDO not in shops["before"].lists  # whose thresholds have a test of their own
+    assert PSEUDO not in shops["before"].lists  # its thresholds are tested separately
     scorers = {"collaborative": {"scorers": ("itemknn", "pmi"), "factors": 2, "snapshots": 3}}
     encoders = {**tiny_config.model.encoders, **scorers}
     drop = ("photo", "description", "brand", "tags", "rating", "rating_count", "sales")
@@ -152,7 +150,7 @@ def test_what_is_fitted_and_chosen_stays_where_test_lists_change(
     before = found.pop("before")
     moved = {n: {key for key in before if not same(before[key], found[n][key])} for n in found}
     assert moved["test"] == set()
-    # So that the check can fail: the lists that are fitted on and chosen by do matter.
+    # The check can fail: the lists used for fitting and choosing do matter.
     assert moved["rest"] >= {
         *(
             "config",
@@ -167,7 +165,7 @@ def test_what_is_fitted_and_chosen_stays_where_test_lists_change(
     }
 
 
-def test_collaborative_scores_of_other_lists_stay(shops: dict[str, Dataset]) -> None:
+def test_collaborative_scores_do_not_depend_on_test_lists(shops: dict[str, Dataset]) -> None:
     pytest.importorskip("implicit")
     options = CollaborativeOptions(tuple(SCORERS), factors=2, epochs=2, snapshots=3)
     found = []
@@ -192,10 +190,10 @@ def test_collaborative_scores_of_other_lists_stay(shops: dict[str, Dataset]) -> 
 
 
 @pytest.mark.slow
-def test_training_learns_and_chooses_alike_where_test_lists_change(
+def test_training_does_not_depend_on_test_lists(
     shops: dict[str, Dataset], tiny_config: Config, tmp_path: pathlib.Path
 ) -> None:
-    """Weights, the epoch that they are of, trees and their share in a hybrid of numbers."""
+    """The weights and their epoch, the trees, and the trees' share in a hybrid on numbers."""
     words = ("title", "query", "description", "tags", "brand")
     drop = ("photo", *words, "user", "history", "others")
     trees = dataclasses.replace(

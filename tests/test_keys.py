@@ -1,4 +1,4 @@
-"""The command line of keys: each command's output, and its errors in one line."""
+"""The command line of keys: the output of each command, and errors in one line."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from mmrank.server.guard.keys import KeyRing
 Captured = pytest.CaptureFixture[str]
 
 
-def test_a_key_from_its_making_to_its_end(tmp_path: pathlib.Path, capsys: Captured) -> None:
+def test_a_key_is_made_listed_and_revoked(tmp_path: pathlib.Path, capsys: Captured) -> None:
     file = tmp_path / "keys.json"
     make = ["make", "--file", str(file), "--name", "shop", "--role", "rank", "--rate", "9/second"]
     assert main(make) == 0
-    told = capsys.readouterr()
-    key = told.out.strip()
-    assert "cannot be shown again" in told.err
+    actual = capsys.readouterr()
+    key = actual.out.strip()
+    assert "cannot be shown again" in actual.err
     kept = KeyRing(file).find(key)
     assert kept is not None
     assert main(["list", "--file", str(file)]) == 0
@@ -54,8 +54,8 @@ def test_an_audit_log_is_checked(tmp_path: pathlib.Path, capsys: Captured) -> No
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["make", "--name", "a", "--role", "rank", "--rate", "fast"], "'fast' is no rate"),
-        (["make", "--name", "a", "--role", "rank", "--days", "0"], "give days above 0"),
+        (["make", "--name", "a", "--role", "rank", "--rate", "fast"], "'fast' is not a rate"),
+        (["make", "--name", "a", "--role", "rank", "--days", "0"], "must be above 0"),
         (["list"], "no such file"),
     ],
 )

@@ -17,7 +17,7 @@ from mmrank.missing import main
         (["--shares", "0,120"], "give percentages from 0 to 100"),
         (["--shares", "half"], "give percentages from 0 to 100"),
         (["--plot", "curve.txt"], "end its name in .png, .svg or .pdf"),
-        (["--plot", "nowhere/curve.png"], "there is no folder nowhere"),
+        (["--plot", "nowhere/curve.png"], "the folder nowhere does not exist"),
         (["--json", "mine.json"], "mine.json exists; add --force"),
     ],
 )
@@ -45,7 +45,7 @@ def test_without_matplotlib_the_extra_is_named(
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     args = ["--run", str(tmp_path), "--modality", "photo", "--plot", str(tmp_path / "c.png")]
     assert main(args) == 2
-    assert "pip install 'mmrank[plots]'" in capsys.readouterr().err
+    assert "pip install -e '.[plots]'" in capsys.readouterr().err
 
 
 def test_help_shows_an_example(capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,20 +15,20 @@ from mmrank.data.batches import Batch, Batches, ListArrays
 from mmrank.data.tables import Dataset, load_dataset
 from mmrank.features import Features, make_features
 from mmrank.fusion import FUSIONS
-from mmrank.goals import build_loss
 from mmrank.models import RankingModel, present_name, ranking_model
+from mmrank.objectives import build_loss
 from mmrank.ranking.labels import masked_labels
 from mmrank.schema import Schema, schema_from_dict
 from mmrank.scoring import ListScorer, without
 from mmrank.training.loop import seed_everything
 
-# Features that add time and nothing else to the tests below.
+# Features that would only add time to the tests below.
 SECOND_OF_A_KIND = ("description", "rating", "rating_count", "sales")
 
 
 @dataclasses.dataclass(frozen=True)
 class Ranker:
-    """A ranker with random weights, and the lists it is tried on."""
+    """A ranker with random weights, and the lists that it scores."""
 
     config: Config
     dataset: Dataset
@@ -50,7 +50,7 @@ def inputs(batch: Batch) -> dict[str, tf.Tensor]:
 
 @pytest.fixture(scope="module")
 def dataset(tiny_shop) -> Dataset:
-    """The tiny shop with a pair feature beside its own features."""
+    """The tiny shop with a pair feature in addition to its own features."""
     loaded = load_dataset(tiny_shop)
     plain = loaded.schema.to_dict()
     plain["features"].append({"name": "shown", "kind": "number", "side": "pair"})
@@ -73,7 +73,7 @@ def make(dataset, tiny_config) -> Callable[..., Ranker]:
         features.fit(dataset)
         arrays = features.arrays(dataset, dataset.lists)
         model = build_model(config, features)
-        # As a graph of any shape: eager, the forty calls below take minutes.
+        # As a graph of any shape, because in eager mode the forty calls below take minutes.
         graph = tf.function(
             lambda x, training: model.network(x, training=training), reduce_retracing=True
         )
@@ -84,13 +84,13 @@ def make(dataset, tiny_config) -> Callable[..., Ranker]:
 
 @pytest.fixture(scope="module")
 def full(make) -> Ranker:
-    """A feature of every kind, concatenation."""
+    """A ranker with a feature of every kind and concatenation."""
     return make("concat", SECOND_OF_A_KIND)
 
 
 @pytest.fixture(scope="module")
 def crossed(make) -> Ranker:
-    """Cross-attention, without the photo that takes long to trace."""
+    """A ranker with cross-attention, without the photo, which takes long to trace."""
     return make("cross_attention", (*SECOND_OF_A_KIND, "photo"))
 
 
@@ -105,7 +105,7 @@ def batch(ranker) -> Batch:
     return ranker.batches().make(members)
 
 
-def test_the_batch_has_what_the_tests_below_rest_on(batch):
+def test_the_batch_satisfies_the_assumptions_of_the_tests(batch):
     assert not batch["mask"].all()
     assert batch["mask"].any(1).all()
     assert batch["history_mask"].any()
@@ -113,7 +113,7 @@ def test_the_batch_has_what_the_tests_below_rest_on(batch):
     assert batch["shown_present"].any()
 
 
-def test_scores_tell_candidates_apart_and_padding_scores_zero(ranker, batch):
+def test_scores_differ_between_candidates_and_padding_scores_zero(ranker, batch):
     scores = ranker.scores(batch)
     assert scores.shape == batch["mask"].shape
     assert np.isfinite(scores).all()
@@ -123,7 +123,7 @@ def test_scores_tell_candidates_apart_and_padding_scores_zero(ranker, batch):
 
 
 def test_padding_candidates_and_events_changes_nothing(ranker, batch):
-    """Whatever stands in the padding: the last item of the batch, random pair values."""
+    """Arbitrary values in the padding: the last item of the batch, random pair values."""
     last = len(batch["price"]) - 1
     wide = dict(batch)
     for name, value in batch.items():
@@ -144,7 +144,7 @@ def test_padding_candidates_and_events_changes_nothing(ranker, batch):
     np.testing.assert_allclose(given[:, :length], ranker.scores(batch), atol=1e-5)
 
 
-def test_what_the_padding_holds_changes_nothing(ranker, batch):
+def test_values_in_padding_change_nothing(ranker, batch):
     other = dict(batch)
     last = len(batch["price"]) - 1
     other["slots"] = np.where(batch["mask"], batch["slots"], last)
@@ -166,15 +166,15 @@ def test_permuting_candidates_permutes_scores(ranker, batch):
 def test_permuting_unique_items_changes_nothing(ranker, batch):
     count = len(batch["price"])
     order = np.random.default_rng(0).permutation(count)
-    place = np.argsort(order).astype(np.int32)
+    position = np.argsort(order).astype(np.int32)
     moved = {n: v[order] if n in ranker.model.item_tower.input else v for n, v in batch.items()}
-    moved["slots"] = place[batch["slots"]]
-    moved["history_slots"] = place[batch["history_slots"]]
+    moved["slots"] = position[batch["slots"]]
+    moved["history_slots"] = position[batch["history_slots"]]
     np.testing.assert_allclose(ranker.scores(moved), ranker.scores(batch), atol=1e-5)
 
 
 def garbage(value: np.ndarray, present: np.ndarray) -> np.ndarray:
-    """The value with something else wherever it is absent."""
+    """The value, with arbitrary numbers wherever it is absent."""
     out = value.copy()
     if value.dtype == np.uint8:
         out[~present] = 77
@@ -187,14 +187,14 @@ def garbage(value: np.ndarray, present: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("training", [False, True])
 def test_a_value_under_a_false_presence_flag_changes_nothing(ranker, batch, training):
-    """Each feature in turn absent on a third of its rows, both in inference and in training."""
+    """Each feature in turn is absent on a third of its rows, in inference and in training."""
     for encoder in ranker.model.encoders:
         flag = present_name(encoder.name)
         present = batch[flag].copy()
         present.reshape(-1)[::3] = False
         one = {**batch, flag: present}
         other = {**one, encoder.name: garbage(one[encoder.name], present)}
-        reseed(ranker.model.network)  # the same dropout, and statistics of batches as they come
+        reseed(ranker.model.network)  # the same dropout and the same initial moving statistics
         before = ranker.scores(one, training)
         reseed(ranker.model.network)
         np.testing.assert_allclose(
@@ -209,7 +209,7 @@ def reseed(network: tf.keras.Model) -> None:
 
 
 def test_presence_matters(ranker, batch):
-    """A flag turned off changes scores: absence is told apart from a value."""
+    """With a flag turned off the scores change: absence differs from any value."""
     before = ranker.scores(batch)
     for encoder in ranker.model.encoders:
         flag = present_name(encoder.name)
@@ -218,7 +218,7 @@ def test_presence_matters(ranker, batch):
         assert np.abs(after - before).max() > 1e-6, encoder.name
 
 
-def test_nothing_present_at_all_is_finite(ranker, batch):
+def test_scores_are_finite_if_all_features_are_absent(ranker, batch):
     empty = {n: np.zeros_like(v) if n.endswith("_present") else v for n, v in batch.items()}
     empty["history_mask"] = np.zeros_like(batch["history_mask"])
     for training in (False, True):
@@ -226,7 +226,7 @@ def test_nothing_present_at_all_is_finite(ranker, batch):
 
 
 def gradients(ranker: Ranker, batch: Batch, training: bool) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Scores and dense gradients of the loss by every trainable variable; zeros where None."""
+    """Scores, and dense gradients of the loss by every trainable variable; zeros where None."""
     loss = build_loss(ranker.config.training.loss)
     variables = ranker.model.network.trainable_variables
     labels = masked_labels(tf.constant(batch["grades"]), tf.constant(batch["mask"]))
@@ -242,7 +242,7 @@ def gradients(ranker: Ranker, batch: Batch, training: bool) -> tuple[np.ndarray,
 
 
 def test_an_item_encoded_once_or_at_every_slot_gives_the_same_scores_and_gradients(ranker):
-    """In inference mode, as repeated items weigh on the statistics of BatchNormalization."""
+    """In inference mode, since repeated items affect the statistics of BatchNormalization."""
     members = np.arange(6)
     once = ranker.batches().make(members)
     often = ranker.batches(unique_items=False).make(members)
@@ -253,7 +253,7 @@ def test_an_item_encoded_once_or_at_every_slot_gives_the_same_scores_and_gradien
     for variable, one, other in zip(
         ranker.model.network.trainable_variables, grads, grads_often, strict=True
     ):
-        # Sums in another order: as exact as float32 is beside the largest part of the gradient.
+        # Another order of sums: float32 precision relative to the largest part of the gradient.
         size = max(1.0, float(np.abs(one).max()))
         np.testing.assert_allclose(other / size, one / size, atol=1e-5, err_msg=variable.name)
 
@@ -261,7 +261,7 @@ def test_an_item_encoded_once_or_at_every_slot_gives_the_same_scores_and_gradien
 def test_every_trainable_variable_gets_a_finite_gradient(ranker):
     members = np.flatnonzero(ranker.arrays.users >= 0)[:12]
     batch = ranker.batches().make(members)
-    # Embeddings of absence learn where something is absent.
+    # Embeddings of absence only learn where a value is absent.
     for encoder in ranker.model.encoders:
         flag = present_name(encoder.name)
         batch[flag] = batch[flag].copy()
@@ -273,8 +273,8 @@ def test_every_trainable_variable_gets_a_finite_gradient(ranker):
         assert np.isfinite(gradient).all(), variable.name
         if not gradient.any():
             idle.append(variable.name)
-    # Softmax does not see what is added to every key: a key's bias has no gradient by design.
-    # The last bias of the scoring tower moves all scores of a list alike, which softmax ignores.
+    # A softmax ignores what is added to every key, so that a key's bias has no gradient by design,
+    # nor has the last bias of the scoring tower, which shifts all scores of a list equally.
     assert [n for n in idle if "/key/bias" not in n and n != last_bias(ranker)] == []
 
 
@@ -283,7 +283,7 @@ def last_bias(ranker: Ranker) -> str:
 
 
 def test_list_scorer_agrees_with_the_network(ranker):
-    """Every list of the shop, batch sizes that leave a rest, against the network list by list."""
+    """Every list of the shop, with incomplete last batches, against the network list by list."""
     scorer = ListScorer(ranker.model, 7, (8, 16, 32))
     given = scorer(ranker.arrays)
     expected = np.zeros_like(given)
@@ -296,19 +296,19 @@ def test_list_scorer_agrees_with_the_network(ranker):
     np.testing.assert_allclose(given, expected, rtol=2e-5, atol=2e-5)
 
 
-def test_list_scorer_of_no_list_gives_no_score(crossed):
+def test_list_scorer_of_no_lists_gives_no_scores(crossed):
     rows = crossed.dataset.lists.iloc[:0]
     arrays = crossed.features.arrays(crossed.dataset, rows)
     assert ListScorer(crossed.model, 4, (8,))(arrays).shape == (0,)
 
 
-def test_a_graph_gives_what_eager_gives(ranker, batch):
+def test_graph_and_eager_scores_are_equal(ranker, batch):
     eager = ranker.model.network(inputs(batch), training=False)
     np.testing.assert_allclose(ranker.scores(batch), eager.numpy(), atol=1e-5)
 
 
 def test_dropped_features_score_as_absent_ones(ranker):
-    """`without` empties flags; the same by hand, and a dropped history is an unknown shopper."""
+    """`without` clears flags, as is done here by hand; a dropped history is an unknown user's."""
     names = ("title", "query", "shown", "history", "user")
     gone = without(ranker.arrays, names)
     by_hand = dataclasses.replace(
@@ -329,8 +329,8 @@ def test_dropped_features_score_as_absent_ones(ranker):
     assert np.abs(scores - ranker.scores(ranker.batches().make(members))).max() > 1e-4
 
 
-def test_the_query_decides(ranker, batch):
-    """Another query, other scores: interactions reach them."""
+def test_scores_depend_on_the_query(ranker, batch):
+    """Another query gives other scores: interactions affect them."""
     other = {n: v[::-1] if n in ("query", "query_present") else v for n, v in batch.items()}
     assert np.abs(ranker.scores(other) - ranker.scores(batch)).max() > 1e-4
 
@@ -346,8 +346,8 @@ def minimal(schema: Schema) -> Schema:
     return dataclasses.replace(schema, features=tuple(kept), events=None)
 
 
-def test_a_shop_with_item_numbers_alone_can_be_ranked(dataset, tiny_config):
-    """No query, no shopper, no history: context and fusion do without."""
+def test_a_shop_with_only_item_numbers_can_be_ranked(dataset, tiny_config):
+    """Without query, user and history, context and fusion still work."""
     small = dataclasses.replace(dataset, schema=minimal(dataset.schema), events=None)
     features = make_features(small.schema, {}, ())
     features.fit(small)
@@ -368,7 +368,7 @@ def test_a_shop_with_item_numbers_alone_can_be_ranked(dataset, tiny_config):
 def test_every_fusion_and_a_rank_model_over_numbers_and_a_category(
     dataset, tiny_config, fusion, rank_model
 ):
-    """Without photo and texts: absent values, no value at all, permuted candidates."""
+    """Without photo and texts: absent values, no present value at all, permuted candidates."""
     seed_everything(tiny_config)
     kept = [f for f in dataset.schema.features if f.name in ("price", "rating", "brand", "grade")]
     small = dataclasses.replace(
@@ -398,7 +398,7 @@ def test_every_fusion_and_a_rank_model_over_numbers_and_a_category(
 
     order = np.arange(batch["mask"].shape[1])[::-1]
     turned = {n: v[:, order] if n in ("mask", "slots") else v for n, v in batch.items()}
-    # Items with nothing present are duplicates, which a GRU tells apart by their order alone.
+    # Items with nothing present are duplicates, which a GRU distinguishes only by their order.
     if rank_model == "none":
         given = network(inputs(turned)).numpy()
         np.testing.assert_allclose(given, expected[:, order], atol=1e-5)
@@ -406,7 +406,7 @@ def test_every_fusion_and_a_rank_model_over_numbers_and_a_category(
 
 @pytest.mark.parametrize("name", ["mask", "slots", "grades", "tokens", "price_present"])
 def test_a_feature_named_like_an_input_of_the_network_is_refused(crossed, name):
-    """Two inputs of one name would silently feed each other."""
+    """Two inputs of the same name would silently receive each other's values."""
     price = next(e for e in crossed.model.encoders if e.name == "price")
     odd = dataclasses.replace(price, name=name)
     with pytest.raises(ValueError, match=name):

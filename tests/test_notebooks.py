@@ -1,4 +1,4 @@
-"""The notebooks: generated from their scripts, and they run from top to bottom."""
+"""The notebooks: generated from their scripts, and executable from top to bottom."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SCRIPTS = sorted(FOLDER.glob("*.py"))
 
 
 def cells(notebook: nbformat.NotebookNode) -> list[tuple[str, str]]:
-    """What the cells hold, without outputs and ids."""
+    """The content of the cells, without outputs and ids."""
     return [(c.cell_type, c.source) for c in notebook.cells]
 
 
@@ -37,10 +37,10 @@ def test_a_notebook_runs(
     script: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MMRANK_NOTEBOOK_DIR", str(tmp_path))
-    # The notebook may run beside the checkout, not only in an environment that has it installed.
+    # The notebook may run next to the checkout, even if the package is not installed.
     monkeypatch.setenv("PYTHONPATH", str(FOLDER.parent))
     notebook = nbformat.read(script.with_suffix(".ipynb"), as_version=4)
-    NotebookClient(notebook, timeout=500, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    NotebookClient(notebook, timeout=800, resources={"metadata": {"path": str(tmp_path)}}).execute()
     printed = "".join(
         output.get("text", "") for c in notebook.cells for output in c.get("outputs", [])
     )

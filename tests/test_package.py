@@ -1,4 +1,4 @@
-"""The package's face: a light import, a version, and `Ranker` on demand."""
+"""The package's top level: a light import, a version, and `Ranker` on demand."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import mmrank
 
 
 def loaded_by(statement: str) -> set[str]:
-    """The top-level modules that a fresh interpreter holds after the statement."""
+    """The top-level modules that a new interpreter has loaded after the statement."""
     code = f"{statement}\nimport sys\nprint(*sorted({{m.split('.')[0] for m in sys.modules}}))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return set(run.stdout.split())
@@ -32,7 +32,7 @@ def test_version_is_a_release() -> None:
     assert [part.isdigit() for part in mmrank.__version__.split(".")] == [True, True, True]
 
 
-def test_ranker_is_loaded_when_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ranker_is_imported_lazily(monkeypatch: pytest.MonkeyPatch) -> None:
     module = types.ModuleType("mmrank.serving.ranker")
     module.Ranker = object()  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "mmrank.serving", types.ModuleType("mmrank.serving"))

@@ -1,4 +1,4 @@
-"""The table of plain numbers: values as they stand in the data, absent ones as NaN."""
+"""The table of plain numbers: values as in the data, NaN where they are absent."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import collections
 import numpy as np
 import pandas as pd
 
-from mmrank.build import Run
 from mmrank.data.batches import ListArrays
 from mmrank.data.tables import Dataset
 from mmrank.features import Features, make_features
 from mmrank.plain_features import plain_columns, plain_features, plain_names
 from mmrank.schema import Catalog, Feature, Lists, Schema
+from mmrank.trained_run import Run
 
 
-def test_numbers_stand_as_in_the_data(run: Run, dataset: Dataset) -> None:
+def test_numbers_equal_those_of_the_data(run: Run, dataset: Dataset) -> None:
     rows = dataset.rows("test")
     names, values = plain_features(run, dataset, rows)
     assert values.dtype == np.float32
@@ -29,19 +29,19 @@ def test_numbers_stand_as_in_the_data(run: Run, dataset: Dataset) -> None:
     np.testing.assert_array_equal(values[:, names.index("overlap")], overlap)
 
 
-def test_a_category_is_its_place_by_frequency(run: Run, dataset: Dataset) -> None:
+def test_a_category_is_its_index_by_frequency(run: Run, dataset: Dataset) -> None:
     rows = dataset.rows("test")
     names, values = plain_features(run, dataset, rows)
     train = dataset.catalog["brand"].iloc[dataset.rows("train")["_item"].to_numpy()]
     counts = collections.Counter(train.dropna()[train.dropna() != ""])
     known = sorted((w for w in counts if counts[w] >= 2), key=lambda w: (-counts[w], w))
-    place = {word: n for n, word in enumerate(known)}
+    position = {word: n for n, word in enumerate(known)}
     brands = dataset.catalog["brand"].iloc[rows["_item"].to_numpy()].fillna("")
-    expected = [np.nan if b == "" else place.get(b, len(known)) for b in brands]
+    expected = [np.nan if b == "" else position.get(b, len(known)) for b in brands]
     np.testing.assert_array_equal(values[:, names.index("brand")], expected)
 
 
-def test_match_features_are_absent_where_there_is_no_text(run: Run, dataset: Dataset) -> None:
+def test_match_features_are_absent_without_a_text(run: Run, dataset: Dataset) -> None:
     rows = dataset.rows("test")
     names, values = plain_features(run, dataset, rows)
     assert run.model.matcher is not None

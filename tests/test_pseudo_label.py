@@ -21,6 +21,8 @@ ITEMS = 60
 class PriceRun:
     """Scores by price, which is the item's number."""
 
+    fitted = types.SimpleNamespace(read=())
+
     def __init__(self, data: pathlib.Path):
         self.data = data
 
@@ -30,7 +32,7 @@ class PriceRun:
 
 @pytest.fixture
 def data(tmp_path: pathlib.Path) -> pathlib.Path:
-    """Lists of ten of sixty items; 40 to 59 are relevant. The last row of a list is not judged."""
+    """Lists of 10 of 60 items; 40 to 59 are relevant. The last row of a list is not judged."""
     folder = tmp_path / "data"
     folder.mkdir()
     plain = {
@@ -72,9 +74,9 @@ def data(tmp_path: pathlib.Path) -> pathlib.Path:
 
 @pytest.fixture(autouse=True)
 def fake_run(monkeypatch: pytest.MonkeyPatch, data: pathlib.Path) -> None:
-    module = types.ModuleType("mmrank.build")
+    module = types.ModuleType("mmrank.trained_run")
     module.load_run = lambda folder: PriceRun(data)  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "mmrank.build", module)
+    monkeypatch.setitem(sys.modules, "mmrank.trained_run", module)
 
 
 def label(data: pathlib.Path, out: pathlib.Path, *more: str) -> int:
@@ -94,7 +96,7 @@ def test_a_dataset_with_more_grades(
     assert (tmp_path / "more" / "judged").resolve() == data.resolve()
     pseudo = new.lists[new.lists["pseudo"] == 1]
     assert set(pseudo["_split"]) == {"train"}
-    # What was judged is there as it was, and nothing without a grade.
+    # Judged rows are unchanged, and no row is without a grade.
     judged = old.lists[old.lists["grade"].notna()]
     kept = new.lists[new.lists["pseudo"] == 0]
     assert len(kept) == len(judged) == 120 * 9
@@ -103,7 +105,7 @@ def test_a_dataset_with_more_grades(
         judged[["list_id", "item_id", "grade", "query", "bid"]].reset_index(drop=True),
         check_dtype=False,
     )
-    # Price tells relevance, so what was sure enough is right; some in between is left out.
+    # Price determines relevance, so confident grades are right; some prices between are left out.
     np.testing.assert_array_equal(pseudo["grade"], (pseudo["_item"] >= 40).astype(float))
     assert 0 < len(pseudo) <= 40 * 6
     queries = pseudo["list_id"].str.replace("l", "q", regex=False)
@@ -136,7 +138,7 @@ def test_the_same_seed_draws_the_same_items(data: pathlib.Path, tmp_path: pathli
         (["--run", "nowhere"], "no such folder"),
     ],
 )
-def test_wrong_input_is_one_line_and_writes_nothing(
+def test_wrong_input_is_a_one_line_error_and_writes_nothing(
     data: pathlib.Path,
     tmp_path: pathlib.Path,
     capsys: pytest.CaptureFixture[str],
@@ -147,19 +149,19 @@ def test_wrong_input_is_one_line_and_writes_nothing(
     *warnings, error = capsys.readouterr().err.splitlines()
     assert error.startswith("error: ")
     assert message in error
-    assert all("files that are not there" in line for line in warnings)
+    assert all("missing files" in line for line in warnings)
     assert not (tmp_path / "more").exists()
 
 
 @pytest.mark.parametrize(("split", "same"), [("test", True), ("valid", False)])
-def test_thresholds_are_those_of_the_validation_lists_alone(
+def test_thresholds_depend_only_on_the_validation_lists(
     data: pathlib.Path,
     tmp_path: pathlib.Path,
     capsys: pytest.CaptureFixture[str],
     split: str,
     same: bool,
 ) -> None:
-    """Where a split's grades are those of items from 30 on, other scores are sure of a grade."""
+    """In the changed split items from 30 on are relevant, so thresholds on it would differ."""
     assert label(data, tmp_path / "before", "--add", "5") == 0
     lists = pd.read_csv(data / "lists.csv")
     moved = lists["split"].eq(split) & lists["grade"].notna()

@@ -12,15 +12,16 @@ from typing import Annotated, Any
 import pytest
 
 from mmrank.config import Config, ConfigError, FineTune, from_mapping
-from mmrank.encoders import KINDS
+from mmrank.data.kinds import KINDS
+from mmrank.encoders import encoder_of
 from mmrank.encoders.behavior import HistoryOptions
 from mmrank.ranges import Count, Dropped, Positive, Range, Share, Weight
 
-ELSEWHERE = {FineTune}  # whose numbers `mmrank.training.fine_tune` checks together
+ELSEWHERE = {FineTune}  # `mmrank.training.fine_tune` checks its numbers together
 
 
 @pytest.mark.parametrize(
-    ("kind", "inside", "outside", "told"),
+    ("kind", "inside", "outside", "actual"),
     [
         (Count, [1, 10**9], [0, -1], "1 or more"),
         (Positive, [1e-30, 5.0], [0.0, -0.1, math.nan, math.inf], "above 0"),
@@ -30,15 +31,15 @@ ELSEWHERE = {FineTune}  # whose numbers `mmrank.training.fine_tune` checks toget
         (Annotated[float, Range(0, 1, above=True)], [1e-9, 1.0], [0.0, 1.1], "above 0 and up to 1"),
     ],
 )
-def test_bounds(kind: Any, inside: list[float], outside: list[float], told: str) -> None:
+def test_bounds(kind: Any, inside: list[float], outside: list[float], actual: str) -> None:
     (bounds,) = kind.__metadata__
     assert all(value in bounds for value in inside)
     assert not any(value in bounds for value in outside)
-    assert str(bounds) == told
+    assert str(bounds) == actual
 
 
 def numbers(cls: type) -> Iterator[tuple[str, Any]]:
-    """Every number among the fields of a dataclass and those below: its name and its type."""
+    """Every number among the fields of a dataclass and of nested ones: its name and its type."""
     for name, hint in typing.get_type_hints(cls, include_extras=True).items():
         for part in parts(hint):
             if dataclasses.is_dataclass(part) and part not in ELSEWHERE:
@@ -48,7 +49,7 @@ def numbers(cls: type) -> Iterator[tuple[str, Any]]:
 
 
 def parts(hint: Any) -> Iterator[Any]:
-    """What an optional value, a list or a mapping is made of."""
+    """The types that an optional value, a list or a mapping consists of."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (types.UnionType, typing.Union, tuple):
         for argument in arguments:
@@ -60,7 +61,7 @@ def parts(hint: Any) -> Iterator[Any]:
 
 
 def options() -> list[type]:
-    kinds = [kind.Options for kind in KINDS.values() if hasattr(kind, "Options")]
+    kinds = [encoder_of(name).Options for name, kind in KINDS.items() if kind.encoder]
     return [Config, HistoryOptions, *kinds]
 
 
@@ -70,7 +71,7 @@ def test_every_number_has_a_range(cls: type) -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "told"),
+    ("key", "value", "actual"),
     [
         ("training.batch_lists", -1, "1 or more"),
         ("training.batch_lists", 0, "1 or more"),
@@ -93,12 +94,13 @@ def test_every_number_has_a_range(cls: type) -> None:
         ("seed", -1, "0 to 4294967295"),
     ],
 )
-def test_what_lies_outside_is_one_line(key: str, value: Any, told: str) -> None:
+def test_a_number_out_of_its_range_is_a_one_line_error(key: str, value: Any, actual: str) -> None:
     plain: Any = value
     for name in reversed(key.split(".")):
         plain = {name: plain}
     with pytest.raises(ConfigError) as caught:
         from_mapping(Config, plain, "config")
-    assert str(caught.value).endswith(f"give {told}")
+    wrong = value[-1] if isinstance(value, list) else value
+    assert str(caught.value).endswith(f"expected {actual}, got {wrong}")
     assert "\n" not in str(caught.value)
     assert all(name in str(caught.value) for name in key.split("."))

@@ -1,4 +1,4 @@
-"""A file of lists scored: the same as list by list, whole or not at all, and after a kill too."""
+"""A file of lists is scored as list by list, completely or not at all, also after a kill."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ COLUMNS = ["list_id", "query", "user_id", "item_id", "position"]
 
 @pytest.fixture(autouse=True)
 def loaded_once(ranker: Ranker, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The export, whose graphs are traced already."""
+    """Replaces loading by the export whose graphs are already traced."""
     monkeypatch.setattr(type(ranker), "load", lambda path, order=None: ranker)
 
 
 @pytest.fixture
 def lists(dataset: Dataset) -> pd.DataFrame:
-    """The first 12 lists as a shop keeps them."""
+    """The first 12 lists as a table of a shop."""
     rows = dataset.lists
     return rows[rows["list_id"].isin(rows["list_id"].unique()[:12])][COLUMNS].reset_index(drop=True)
 
 
 @pytest.fixture
 def by_list(ranker: Ranker, lists: pd.DataFrame) -> np.ndarray:
-    """Its scores by `Ranker.scores`, list after list."""
+    """Their scores by `Ranker.scores`, list by list."""
     each = []
     for _, rows in lists.groupby("list_id", sort=False):
         first = rows.iloc[0]
@@ -83,7 +83,7 @@ def read(file: pathlib.Path) -> pd.DataFrame:
         ("semicolons.csv", "scores.csv", "50"),
     ],
 )
-def test_scores_are_those_of_single_lists(
+def test_scores_equal_those_of_single_lists(
     exported: pathlib.Path,
     lists: pd.DataFrame,
     by_list: np.ndarray,
@@ -112,7 +112,7 @@ def test_the_products_own_columns(
     by_list: np.ndarray,
     tmp_path: pathlib.Path,
 ) -> None:
-    """Photos from the archive, broken ones as absent, as in the exported catalogue."""
+    """Photos come from the archive, and broken ones are absent, as in the exported catalogue."""
     raw = lists.merge(dataset.catalog, on="item_id", how="left").drop(columns="item_id")
     file = write(raw, tmp_path / "raw.parquet")
     media = str(dataset.folder / "images.zip")
@@ -124,11 +124,11 @@ def test_the_products_own_columns(
     np.testing.assert_allclose(found["score"], by_list[found["row"] - 1], atol=1e-4)
 
 
-def test_other_names_and_lists_told_by_their_query(
+def test_other_column_names_and_lists_identified_by_their_query(
     exported: pathlib.Path, lists: pd.DataFrame, by_list: np.ndarray, tmp_path: pathlib.Path
 ) -> None:
     asked = lists.drop_duplicates("list_id").drop_duplicates(["query", "user_id"])["list_id"]
-    once = lists["list_id"].isin(asked).to_numpy()  # of the same query by the same shopper
+    once = lists["list_id"].isin(asked).to_numpy()  # of the same query by the same user
     named = lists[once].rename(columns={"query": "q", "item_id": "sku"}).drop(columns="list_id")
     file = write(named, tmp_path / "named.csv")
     arguments = ["--query-column", "q", "--item-column", "sku"]
@@ -138,7 +138,7 @@ def test_other_names_and_lists_told_by_their_query(
     np.testing.assert_allclose(found["score"], by_list[once], atol=1e-5)
 
 
-def test_an_interrupted_job_goes_on(
+def test_an_interrupted_job_continues(
     exported: pathlib.Path,
     lists: pd.DataFrame,
     by_list: np.ndarray,
@@ -160,12 +160,12 @@ def test_an_interrupted_job_goes_on(
 
     monkeypatch.setattr(scored_file, "score_table", third_time_stops)
     assert run(exported, file, out, "--chunk", "20") == 130
-    assert "the same command goes on" in capsys.readouterr().err
+    assert "run the command again to continue" in capsys.readouterr().err
     assert not out.exists()
     parts = tmp_path / ".scores.csv.parts"
     assert len(list(parts.glob("part-*.parquet"))) == 2
 
-    # Another job must not take these parts for its own.
+    # Another job must not use these parts.
     assert run(exported, file, out, "--chunk", "21") == 2
     assert "parts of another job (output differ)" in capsys.readouterr().err
 
@@ -180,7 +180,7 @@ def test_an_interrupted_job_goes_on(
 
 
 @pytest.mark.slow
-def test_a_killed_job_goes_on(
+def test_a_killed_job_continues(
     exported: pathlib.Path, lists: pd.DataFrame, by_list: np.ndarray, tmp_path: pathlib.Path
 ) -> None:
     many = pd.concat([lists.assign(list_id=f"{n}-" + lists["list_id"]) for n in range(30)])
@@ -215,16 +215,16 @@ def test_a_killed_job_goes_on(
         (lambda f: f, ["--item-column", "sku"], "no column 'sku'"),
         (lambda f: f, ["--top", "0"], "--top 0: must be at least 1"),
         (lambda f: f.drop(columns="item_id"), [], "neither a column 'item_id' with item ids"),
-        (lambda f: f.iloc[[*range(len(f)), 0]], [], "goes back to the list"),
+        (lambda f: f.iloc[[*range(len(f)), 0]], [], "returns to the list"),
         (lambda f: f.iloc[:0], [], "no rows"),
         (
             lambda f: f[["item_id", "position"]],
             [],
-            "no column 'list_id' tells which rows are one list",
+            "neither a column 'list_id' with list ids",
         ),
     ],
 )
-def test_what_does_not_fit_is_one_line(
+def test_wrong_input_is_one_line(
     exported: pathlib.Path,
     lists: pd.DataFrame,
     tmp_path: pathlib.Path,
@@ -241,7 +241,7 @@ def test_what_does_not_fit_is_one_line(
     assert [p.name for p in tmp_path.iterdir()] == ["lists.csv"]
 
 
-def test_unknown_items_and_absent_columns_are_told(
+def test_unknown_items_and_absent_columns_are_reported(
     exported: pathlib.Path,
     lists: pd.DataFrame,
     tmp_path: pathlib.Path,
@@ -252,5 +252,5 @@ def test_unknown_items_and_absent_columns_are_told(
     with caplog.at_level("WARNING", logger="mmrank"):
         assert run(exported, file, tmp_path / "scores.csv") == 0
     assert f"1 of {len(lists)} candidates are not in the export's catalogue" in caplog.text
-    assert "no column for overlap: absent throughout" in caplog.text
+    assert "no column for overlap: absent in every row" in caplog.text
     assert len(read(tmp_path / "scores.csv")) == len(lists)

@@ -1,4 +1,4 @@
-"""What the README shows works as it stands there."""
+"""The examples of the README work unchanged."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_your_own_shop(tmp_path: pathlib.Path) -> None:
     assert {"train", "valid", "test"} >= set(dataset.lists["_split"])
 
 
-def test_named_files_are_there() -> None:
+def test_named_files_exist() -> None:
     links = re.findall(r"\]\(([^)#:]+)\)", README)
     configs = re.findall(r"configs/[a-z_]+\.yaml", README)
     assert links
@@ -63,16 +63,24 @@ def test_named_files_are_there() -> None:
         assert (ROOT / path).is_file(), path
 
 
-def test_named_modules_are_there() -> None:
+def test_named_modules_exist() -> None:
     modules = set(re.findall(r"python -m ((?:mmrank|pipelines)\.[a-z_.]+)", README))
     assert "mmrank.train" in modules
     for module in modules:
-        place = ROOT / module.replace(".", "/")
-        assert place.with_suffix(".py").is_file() or (place / "__main__.py").is_file(), module
+        position = ROOT / module.replace(".", "/")
+        assert position.with_suffix(".py").is_file() or (position / "__main__.py").is_file(), module
 
 
-def test_configs_name_their_command() -> None:
+def test_configs_state_their_command() -> None:
     for file in sorted((ROOT / "configs").glob("*.yaml")):
         head = file.read_text(encoding="utf-8").split("\nseed")[0]
         assert re.search(rf"--(config|space) configs/{file.name}\b", head), file
         assert yaml.safe_load(file.read_text(encoding="utf-8"))
+
+
+def test_nothing_sends_to_an_index_that_has_no_mmrank() -> None:
+    files = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    for folder in ("mmrank", "configs", "notebooks", "pipelines"):
+        files += [f for f in (ROOT / folder).rglob("*.*") if f.suffix in (".py", ".yaml", ".ipynb")]
+    for file in files:
+        assert "mmrank[" not in file.read_text(encoding="utf-8"), file

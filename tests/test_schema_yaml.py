@@ -1,4 +1,4 @@
-"""YAML and schemas that strangers hand over: bounded, in one line, and inside their folder."""
+"""YAML and schemas from untrusted sources: limited, one-line errors, inside their folder."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TITLE = {"name": "title", "kind": "text", "side": "item"}
 
 
 def bomb(levels: int) -> str:
-    """A text of 40 bytes a level whose aliases stand for 10**levels values."""
+    """A text of 40 bytes per level whose aliases expand to 10**levels values."""
     lines = ["a0: &a0 [x,x,x,x,x,x,x,x,x,x]"]
     for i in range(1, levels):
         lines.append(f"a{i}: &a{i} [{','.join([f'*a{i - 1}'] * 10)}]")
@@ -45,18 +45,18 @@ def test_few_aliases_and_merged_sections_are_read() -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("a: &a [*a]", r"the alias \*a stands for nothing"),
+        ("a: &a [*a]", r"the alias \*a refers to no value"),
         ("[" * 5_000, "more than 100 levels deep"),
         ("a: 2001-99-99", "a value cannot be read: month must be in 1..12"),
         ("a: " + "1" * 5_000, "a value cannot be read"),
         ("a: !!timestamp x", "a value cannot be read"),
         ("a: !!bool x", "a value cannot be read"),
         ("a: !!python/object/apply:os.system [ls]", "not YAML"),
-        ("a: 1\nb: {c: 1,\n c: 2}", "the key 'c' stands twice, in lines 2 and 3"),
+        ("a: 1\nb: {c: 1,\n c: 2}", "the key 'c' appears twice, in lines 2 and 3"),
         ("a: [", "not YAML"),
     ],
 )
-def test_what_is_no_plain_yaml_is_refused_in_one_line(text: str, problem: str) -> None:
+def test_invalid_yaml_is_a_one_line_error(text: str, problem: str) -> None:
     with pytest.raises(ConfigError, match=problem) as raised:
         read_yaml(text, ConfigError)
     assert "\n" not in str(raised.value)
@@ -68,7 +68,7 @@ def test_a_file_of_another_encoding_is_named(tmp_path: pathlib.Path) -> None:
     with pytest.raises(SchemaError, match="schema.yaml: not UTF-8 at byte 7; save it as UTF-8"):
         load_schema(tmp_path)
     (tmp_path / "large.yaml").write_bytes(b"#" * 10_000_001)
-    with pytest.raises(ConfigError, match="larger than 10 MB"):
+    with pytest.raises(ConfigError, match="over 10 MB"):
         load_config(tmp_path / "large.yaml")
 
 
@@ -83,7 +83,7 @@ def test_a_large_config_stays_within_the_bound(tmp_path: pathlib.Path) -> None:
     "path", ["/etc/passwd", "../lists.csv", "a/../../b.csv", "..\\b.csv", "..", "a\0b"]
 )
 @pytest.mark.parametrize("key", ["catalog", "lists", "events", "media", "catalog.file", "groups"])
-def test_paths_lead_nowhere_else(tmp_path: pathlib.Path, path: str, key: str) -> None:
+def test_paths_outside_the_folder_are_refused(tmp_path: pathlib.Path, path: str, key: str) -> None:
     plain: dict[str, object] = {"features": [TITLE]}
     if key == "groups":
         plain["lists"] = {"groups": path}
@@ -92,9 +92,9 @@ def test_paths_lead_nowhere_else(tmp_path: pathlib.Path, path: str, key: str) ->
     else:
         plain[key] = path
     (tmp_path / "schema.yaml").write_text(yaml.safe_dump(plain))
-    with pytest.raises(SchemaError, match="leads out of the dataset's folder; put the files there"):
+    with pytest.raises(SchemaError, match="is outside the dataset's folder; move the files"):
         load_schema(tmp_path)
-    load_schema(tmp_path, data=False)  # the copy of a run, of which no file is read
+    load_schema(tmp_path, data=False)  # the copy in a run, whose files are not read
 
 
 def test_paths_inside_are_read(tmp_path: pathlib.Path) -> None:
@@ -102,3 +102,24 @@ def test_paths_inside_are_read(tmp_path: pathlib.Path) -> None:
         plain = {"features": [TITLE], "lists": path, "events": path, "media": path}
         (tmp_path / "schema.yaml").write_text(yaml.safe_dump(plain))
         assert load_schema(tmp_path).lists.file == path
+
+
+def test_a_repeated_key_is_reported_with_both_lines(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "c.yaml").write_text("training: {epochs: 3}\nmodel:\n  width: 8\n  width: 16\n")
+    with pytest.raises(ConfigError, match="'width' appears twice, in lines 3 and 4; remove one"):
+        load_config(tmp_path / "c.yaml", [])
+    (tmp_path / "schema.yaml").write_text("features: []\nfeatures: []\n")
+    with pytest.raises(SchemaError, match="'features' appears twice, in lines 1 and 2"):
+        load_schema(tmp_path)
+
+
+@pytest.mark.parametrize(("text", "number"), [("010", "8"), ("1:30", "90"), ("-0_7", "-7")])
+def test_numbers_that_yaml_would_change_are_refused(text: str, number: str) -> None:
+    with pytest.raises(ConfigError, match=f"line 2: {text} would be read as the number {number};"):
+        read_yaml(f"a: 1\nb: {text}\n", ConfigError)
+    assert read_yaml(f"b: '{text}'\n", ConfigError) == {"b": text}
+    assert read_yaml("a: [0, 0.5, 1_000, 08, 0x1F, 10:70, 1e-3]\n", ConfigError)["a"][:3] == [
+        0,
+        0.5,
+        1000,
+    ]

@@ -1,4 +1,4 @@
-"""What `python -m mmrank.serve` says of wrong input, before TensorFlow is imported."""
+"""Errors of `python -m mmrank.serve` for wrong input, before TensorFlow is imported."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def test_help_shows_an_example(capsys: pytest.CaptureFixture[str]) -> None:
         ([], "name the folder of the numbered exports with --model"),
         (["--model", "missing"], "--model missing: no such folder"),
         (["--model", ".", "--set", "listen.prot=1"], "unknown key 'prot'"),
-        (["--model", ".", "--set", "listen.rest_port=70000"], "is no port"),
-        (["--model", ".", "--set", "listen.timeout_seconds=0"], "has to be above 0"),
-        (["--model", ".", "--set", "listen.timeout_seconds=.nan"], "has to be above 0"),
+        (["--model", ".", "--set", "listen.rest_port=70000"], "a port is a number from 0 to 65535"),
+        (["--model", ".", "--set", "listen.timeout_seconds=0"], "must be above 0"),
+        (["--model", ".", "--set", "listen.timeout_seconds=.nan"], "must be above 0"),
         (["--model", ".", "--set", "listen.drain_seconds=-1"], "give 0 or more"),
         (["--model", ".", "--set", "model.poll_seconds=.nan"], "give 0 or more"),
         (["--model", ".", "--set", "limits.candidates=0"], "above 0"),
@@ -47,13 +47,13 @@ def test_wrong_input_is_one_line(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(arguments) == 2
-    told = capsys.readouterr().err
-    assert said in told
-    assert told.startswith("error: ")
-    assert told.count("\n") == 1
+    output = capsys.readouterr().err
+    assert said in output
+    assert output.startswith("error: ")
+    assert output.count("\n") == 1
 
 
-def test_an_option_of_the_command_wins_over_the_file(tmp_path: pathlib.Path) -> None:
+def test_an_option_of_the_command_overrides_the_file(tmp_path: pathlib.Path) -> None:
     from mmrank.server.config import load_server_config
 
     file = tmp_path / "serve.yaml"

@@ -10,7 +10,7 @@ def _arguments(out: pathlib.Path, **changed: int) -> list[str]:
     return ["--out", str(out), *(f"--{name}={value}" for name, value in sizes.items())]
 
 
-def test_it_writes_a_shop_and_says_what_is_next(
+def test_it_writes_a_shop_and_prints_the_next_command(
     tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "shop"
@@ -27,7 +27,7 @@ def test_it_writes_a_shop_and_says_what_is_next(
     "wrong",
     [{"items": 5}, {"queries": -1}, {"users": 0}, {"seed": -1}, {"clips": 2}, {"sounds": -1}],
 )
-def test_nonsense_is_one_line_and_code_2(
+def test_wrong_arguments_are_a_one_line_error_with_code_2(
     tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str], wrong: dict[str, int]
 ) -> None:
     assert command.main(_arguments(tmp_path / "shop", **wrong)) == 2
@@ -36,7 +36,9 @@ def test_nonsense_is_one_line_and_code_2(
     assert "\n" not in error
 
 
-def test_the_kind_is_passed_on(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_kind_is_passed_to_the_simulator(
+    tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     arguments = _arguments(tmp_path / "shop")
     assert command.main([*arguments, "--kind", "complimentary"]) == 2
     assert capsys.readouterr().err.startswith("error: kind is 'complimentary', but must be one of")

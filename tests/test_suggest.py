@@ -1,4 +1,4 @@
-"""A config that fits a dataset, and what it is said to take."""
+"""A config that fits a dataset, and the cost reported for it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SETTLED = (
 
 
 @pytest.mark.slow
-def test_a_config_is_written_that_says_why_and_what_it_takes(
+def test_the_config_states_reasons_time_and_memory(
     tiny_shop: pathlib.Path, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "shop.yaml"
@@ -34,16 +34,16 @@ def test_a_config_is_written_that_says_why_and_what_it_takes(
 
     before = out.read_text(encoding="utf-8")
     assert main(["--data", str(tiny_shop), "--out", str(out)]) == 2
-    assert "exists, and is never replaced" in capsys.readouterr().err
+    assert "exists and is never replaced" in capsys.readouterr().err
     assert out.read_text(encoding="utf-8") == before
 
 
-def test_wrong_places_and_values_are_told_before_anything_slow(
+def test_wrong_paths_and_values_are_refused_before_slow_work(
     tiny_shop: pathlib.Path, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data = ["--data", str(tiny_shop)]
     assert main([*data, "--out", str(tmp_path / "no" / "a.yaml")]) == 2
-    assert "there is no folder" in capsys.readouterr().err
+    assert "does not exist; create it first" in capsys.readouterr().err
     assert main([*data, "--out", str(tmp_path / "a.yaml"), "--set", "model.widht=3"]) == 2
     assert "width" in capsys.readouterr().err
     assert not (tmp_path / "a.yaml").exists()

@@ -1,4 +1,4 @@
-"""Towers that share an encoder: one layer, one batch while it is trained, the same scores."""
+"""Towers that share an encoder: one layer, one batch in training, the same scores."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def norm() -> tf.keras.Model:
 
 @pytest.fixture
 def batch() -> Batch:
-    """Two lists of three and two candidates, five items; a photo is absent here and there."""
+    """Two lists of three and two candidates, five items, one of them without a photo."""
     rng = np.random.default_rng(0)
     return {
         "photo": rng.normal(5, 1, [5, 3]).astype(np.float32),
@@ -78,17 +78,17 @@ def test_batch_statistics_are_those_of_items_and_queries_together(batch: Batch) 
     np.testing.assert_allclose(moving_variance, rows.var(0), rtol=1e-4)
 
 
-def test_scores_by_way_of_a_table_are_the_same(batch: Batch) -> None:
+def test_scores_from_a_table_of_vectors_are_the_same(batch: Batch) -> None:
     model, _ = shared()
-    model.network(fed(batch), training=True)  # moving averages that are none of their first values
+    model.network(fed(batch), training=True)  # moving averages that are not the initial ones
     scores = model.network(fed(batch), training=False).numpy()
     items = fed({n: batch[n] for n in ("photo", "photo_present")})
     table = model.item_tower(items, training=False)
     np.testing.assert_allclose(score_with_table(model, table, fed(batch)), scores, atol=1e-5)
-    assert len(np.unique(scores[batch["mask"]].round(6))) > 2  # not one score for all
+    assert len(np.unique(scores[batch["mask"]].round(6))) > 2  # the scores differ
 
 
-def test_what_is_stored_for_an_absent_query_changes_nothing(batch: Batch) -> None:
+def test_stored_vectors_of_an_absent_query_change_nothing(batch: Batch) -> None:
     model, encoder = shared()
     batch["seen_present"] = np.array([False, False])
     scores = model.network(fed(batch), training=False).numpy()

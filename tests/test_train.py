@@ -1,4 +1,4 @@
-"""The training command: what it refuses, where it writes, and that it goes from data to export."""
+"""The training command: refusals, where it writes, and the way from data to export."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import sys
 import pytest
 import yaml
 
+from mmrank.evaluate import main as evaluate
 from mmrank.train import main
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -43,13 +44,13 @@ def config(tmp_path: pathlib.Path) -> pathlib.Path:
         (["--set", "training.epochs"], "write it as a.b=value"),
         (["--set", "training.epochs=many"], "training: epochs: expected int, got 'many'"),
         (["--data", "nowhere"], "nowhere"),
-        ([], "names no data; add --data DIR"),
-        (["--resume"], "name its folder"),
+        ([], "names no dataset; add --data DIR"),
+        (["--resume"], "give its folder"),
         (["--init-from", "nowhere"], "nowhere: no state.json, so this is not the folder of a run"),
         (["--set", "evaluation.baselines=[bm52]"], "unknown baseline 'bm52'"),
     ],
 )
-def test_wrong_input_is_one_line(
+def test_wrong_input_is_a_one_line_error(
     config: pathlib.Path,
     tmp_path: pathlib.Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -100,7 +101,9 @@ def test_data_with_errors_is_refused_before_training(
 
 
 @pytest.mark.slow
-def test_from_data_to_export(config: pathlib.Path, tiny_shop: pathlib.Path) -> None:
+def test_from_data_to_export(
+    config: pathlib.Path, tiny_shop: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One command, its files, and the same figures from `evaluate` afterwards."""
     folder = config.parent
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
@@ -136,11 +139,13 @@ def test_from_data_to_export(config: pathlib.Path, tiny_shop: pathlib.Path) -> N
     assert first["costs"]["model"]["train_seconds"] == first["seconds"]["training"]
     assert first["costs"]["lambdamart"]["tuning"]["trials"] == 1
 
-    # The rows that tell what a feature is worth: scored without it, and compared like a baseline.
-    # Of its numbers this ranker has the price alone, which the row is named by.
+    # The rows that show the value of a feature: scored without it, and compared like a baseline.
+    # The price is this ranker's only number, so the row for numbers is named after it.
     rows = [c["b"] for c in first["comparisons"] if c["metric"] == "ndcg@10"]
     assert rows == ["without photo", "without price", "random", "bm25", "lambdamart"]
-    run(*command[2:5], "--drop", "price", "--json", "less.json", "--baselines", "random,bm25")
+    monkeypatch.chdir(folder)  # in this process; separate processes were tested above
+    asked = [*command[3:5], "--drop", "price", "--json", "less.json", "--baselines", "random,bm25"]
+    assert evaluate(asked) == 0
     less = json.loads((folder / "less.json").read_text(encoding="utf-8"))
     for name, at in {"photo": again, "price": less}.items():
         dropped = at["metrics"][f"without {name}"]
@@ -152,10 +157,10 @@ def test_from_data_to_export(config: pathlib.Path, tiny_shop: pathlib.Path) -> N
     card = json.loads((trained / "export/1/assets.extra/model_card.json").read_text("utf-8"))
     assert card["run"] == "small-1"
     assert card["data"]["of_training"]
-    told = card["figures"]
-    assert told["metrics"] == first["metrics"]
-    assert {"mean", "low", "high"} <= set(told["metrics"]["model"]["ndcg@10"])
-    assert told["slices"] == first["slices"] != []
+    actual = card["figures"]
+    assert actual["metrics"] == first["metrics"]
+    assert {"mean", "low", "high"} <= set(actual["metrics"]["model"]["ndcg@10"])
+    assert actual["slices"] == first["slices"] != []
     text = (trained / "export/1/assets.extra/model_card.md").read_text("utf-8").splitlines()
     for name, metrics in {
         "all lists": first["metrics"]["model"],

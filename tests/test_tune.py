@@ -1,4 +1,4 @@
-"""The search's command: what it refuses, and that it finds, goes on and keeps its promise."""
+"""The command of the search: errors, results, continuing, and reproducing the best trial."""
 
 from __future__ import annotations
 
@@ -51,8 +51,11 @@ def files(tmp_path: pathlib.Path) -> list[str]:
         (["--trials", "0"], "--trials 0: give 1 or more"),
         (["--trials", "1", "--jobs", "0"], "--jobs 0: give 1 or more"),
         (["--trials", "1", "--hours", "0"], "--hours 0: give a number above 0"),
-        (["--trials", "1"], "names no data; add --data DIR"),
-        (["--trials", "1", "--peers", "lambdamrat"], "no such peer; did you mean 'lambdamart'?"),
+        (["--trials", "1"], "names no dataset; add --data DIR"),
+        (
+            ["--trials", "1", "--peers", "lambdamrat"],
+            "unknown peer 'lambdamrat'; did you mean 'lambdamart'?",
+        ),
         (["--trials", "1", "--data", "nowhere"], "nowhere"),
         (["--trials", "1", "--set", "training.epoch=3"], "did you mean 'epochs'?"),
         (
@@ -76,7 +79,7 @@ def test_wrong_input_is_one_line(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_config_without_a_model_is_sent_to_suggest(
+def test_a_config_without_a_model_is_referred_to_suggest(
     files: list[str], tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "small.yaml").write_text("seed: 1\n", encoding="utf-8")
@@ -96,7 +99,7 @@ def test_without_optuna_the_extra_is_named(
     assert capsys.readouterr().err == "error: mmrank.tune: tune\n"
 
 
-def test_a_value_that_the_config_refuses_is_told_before_the_data_is_read(
+def test_a_value_that_the_config_refuses_is_reported_before_data_is_read(
     files: list[str],
     tiny_shop: pathlib.Path,
     tmp_path: pathlib.Path,
@@ -107,7 +110,7 @@ def test_a_value_that_the_config_refuses_is_told_before_the_data_is_read(
     shutil.copy(tiny_shop / "schema.yaml", tmp_path / "data")
     assert main([*files, "--trials", "1", "--data", str(tmp_path / "data")]) == 2
     said = capsys.readouterr().err
-    assert "space.yaml: training.loss.name: sofmax_loss: unknown loss" in said
+    assert "space.yaml: training.loss.name: sofmax_loss: training.loss: unknown loss" in said
     assert not (tmp_path / "out").exists()
 
 
@@ -115,7 +118,7 @@ def test_a_value_that_the_config_refuses_is_told_before_the_data_is_read(
 def searched(
     tiny_shop: pathlib.Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[pathlib.Path, list[str]]:
-    """A search of two trials that was killed in the second and went on, and its command."""
+    """A search of two trials that was killed in the second and continued, and its command."""
     folder = tmp_path_factory.mktemp("search")
     out = folder / "out"
     command = [*_files(folder), "--trials", "2", "--data", str(tiny_shop)]
@@ -133,11 +136,11 @@ def searched(
 
 
 @pytest.mark.slow
-def test_a_search_goes_on_after_kill_9(searched: tuple[pathlib.Path, list[str]]) -> None:
+def test_a_search_continues_after_kill_9(searched: tuple[pathlib.Path, list[str]]) -> None:
     out, command = searched
     rows = _rows(out)
     assert [(row["trial"], row["end"]) for row in rows] == [("0", "whole"), ("2", "whole")]
-    assert main(command) == 0  # done: nothing is trained once more
+    assert main(command) == 0  # finished: nothing is trained again
     assert _rows(out) == rows
     other = out.parent / "other.yaml"
     other.write_text("training.epochs: [1, 2]\n", encoding="utf-8")
@@ -145,7 +148,7 @@ def test_a_search_goes_on_after_kill_9(searched: tuple[pathlib.Path, list[str]])
 
 
 @pytest.mark.slow
-def test_the_best_config_keeps_its_promise(
+def test_the_best_config_reproduces_its_figure(
     searched: tuple[pathlib.Path, list[str]], tmp_path: pathlib.Path
 ) -> None:
     from mmrank.train import main as train
@@ -162,10 +165,10 @@ def test_the_best_config_keeps_its_promise(
 
 
 @pytest.mark.slow
-def test_nothing_of_the_test_lists_has_a_part_in_a_search(
+def test_test_lists_do_not_change_a_search(
     searched: tuple[pathlib.Path, list[str]], tiny_shop: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
-    """Other grades and queries in the test lists: the same figures of the same config and peer."""
+    """With other grades and queries in the test lists, config and peer have the same figures."""
     pytest.importorskip("lightgbm")
     data = tmp_path / "poisoned"
     shutil.copytree(tiny_shop, data)
@@ -194,7 +197,7 @@ def test_nothing_of_the_test_lists_has_a_part_in_a_search(
 
 
 def _files(folder: pathlib.Path) -> list[str]:
-    """The options of a config, a space, and a folder for the search."""
+    """Writes a config and a space, and returns the options of the command."""
     (folder / "small.yaml").write_text(SMALL, encoding="utf-8")
     (folder / "space.yaml").write_text(SPACE, encoding="utf-8")
     options = {"config": "small.yaml", "space": "space.yaml", "out": "out"}
@@ -216,12 +219,14 @@ def _wait_until(true: object, process: subprocess.Popen[bytes] | None = None) ->
 
 
 def _children(pid: int) -> list[int]:
-    """The processes that a process has begun."""
-    told = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, check=True)
-    return [int(word) for word in told.stdout.split()]
+    """The child processes of a process."""
+    finished = subprocess.run(
+        ["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, check=True
+    )
+    return [int(word) for word in finished.stdout.split()]
 
 
 def _runs(pid: int) -> bool:
-    """Whether a process is there, and not only its exit code."""
+    """Whether a process exists and is not a zombie."""
     stat = pathlib.Path("/proc") / str(pid) / "stat"
     return stat.is_file() and stat.read_text().rpartition(")")[2].split()[0] != "Z"

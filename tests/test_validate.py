@@ -25,8 +25,8 @@ def shop(tmp_path: pathlib.Path) -> pathlib.Path:
     return tmp_path
 
 
-def test_a_sound_dataset(shop: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
-    # `printf 2 | sha256sum` begins d4735e3a, 3564330554 in decimals: a last digit 4 means train.
+def test_a_valid_dataset(shop: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
+    # `printf 2 | sha256sum` begins with d4735e3a, 3564330554 in decimals: last digit 4 means train.
     assert validate.main(["--data", str(shop)]) == 0
     out = capsys.readouterr().out
     assert "2 items, 1 lists, 2 candidates" in out
@@ -34,17 +34,17 @@ def test_a_sound_dataset(shop: pathlib.Path, capsys: pytest.CaptureFixture[str])
     assert out.endswith("fit for training\n")
 
 
-def test_errors_end_in_code_1(shop: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_errors_exit_with_code_1(shop: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
     lists = pd.read_csv(shop / "lists.csv", dtype=str)
     lists.loc[1, "item_id"] = "c"
     lists.to_csv(shop / "lists.csv", index=False)
     assert validate.main(["--data", str(shop)]) == 1
     out = capsys.readouterr().out
-    assert "lists.csv, column 'item_id': items that the catalogue lacks [1: row 2: 'c']" in out
+    assert "lists.csv, column 'item_id': items that are not in the catalogue [1: row 2: 'c']" in out
     assert "not fit for training" in out
 
 
-def test_no_schema_is_one_line_and_code_2(
+def test_a_missing_schema_is_a_one_line_error_with_code_2(
     tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert validate.main(["--data", str(tmp_path)]) == 2
@@ -53,7 +53,7 @@ def test_no_schema_is_one_line_and_code_2(
     assert err.count("\n") == 1
 
 
-def test_ctrl_c_is_one_line_and_code_130(
+def test_ctrl_c_is_one_line_with_code_130(
     shop: pathlib.Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],

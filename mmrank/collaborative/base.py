@@ -1,4 +1,4 @@
-"""What every collaborative scorer offers: fitted on one matrix, then asked about any history."""
+"""The interface of collaborative scorers: fitted on one matrix, then applied to any history."""
 
 from __future__ import annotations
 
@@ -17,29 +17,59 @@ BLOCK = 512
 
 @dataclasses.dataclass(frozen=True)
 class Asked:
-    """Shoppers with their histories, and the candidates whose scores are wanted.
+    """Users with their histories, and the candidates whose scores are wanted.
 
     Attributes:
-      histories: Weights of the shopper's own events [lists, items], strictly before the list.
-      shoppers: Shopper numbers [lists], rows of the matrix that was fitted; −1 for a new one.
-      lists: Which list each pair is of, [pairs].
+      histories: Weights of the user's own events [lists, items], strictly before the list.
+      users: User numbers [lists], rows of the matrix that was fitted; −1 for a new user.
+      lists: Which list each pair belongs to, [pairs].
       items: Item numbers [pairs].
+
+    Example:
+      >>> import numpy as np
+      >>> import scipy.sparse as sp
+      >>> history = sp.csr_matrix([[1.0, 0.0, 0.0]])  # of one new user, who met item 0
+      >>> asked = Asked(history, np.array([-1]), np.array([0, 0]), np.array([1, 2]))
+      >>> len(asked.items)  # two candidates of the one list
+      2
     """
 
     histories: sp.csr_matrix
-    shoppers: np.ndarray
+    users: np.ndarray
     lists: np.ndarray
     items: np.ndarray
 
 
 class Scorer(abc.ABC):
-    """A scorer of shopper–item pairs. A higher score is better; 0 says nothing is known.
+    """A scorer of user–item pairs. A higher score is better; 0 means that nothing is known.
 
-    The item side is fitted; a shopper is what the history says, so that a shopper who was not there
-    when the scorer was fitted is served like any other.
+    Only the item side is fitted. A user is represented by the history, so that a user who did not
+    exist when the scorer was fitted is scored like any other.
 
     Attributes:
-      scores_new_items: Whether an item without an event has a score that says something.
+      scores_new_items: Whether the score of an item without an event is meaningful.
+
+    Example:
+      >>> import numpy as np
+      >>> import scipy.sparse as sp
+      >>> class Popularity(Scorer):  # the same scores for all users
+      ...     def fit(self, matrix):
+      ...         self.totals = np.asarray(matrix.sum(0)).ravel()
+      ...
+      ...     def score(self, asked):
+      ...         return self.totals[asked.items]
+      ...
+      ...     def arrays(self):
+      ...         return {"totals": self.totals}
+      ...
+      ...     def restore(self, arrays):
+      ...         self.totals = arrays["totals"]
+      >>> scorer = Popularity(CollaborativeOptions())
+      >>> scorer.fit(sp.csr_matrix([[1.0, 0.0, 2.0], [1.0, 1.0, 0.0]]))
+      >>> history = sp.csr_matrix((1, 3))  # of one new user without events
+      >>> asked = Asked(history, np.array([-1]), np.array([0, 0]), np.array([0, 1]))
+      >>> scorer.score(asked).tolist()
+      [2.0, 1.0]
     """
 
     scores_new_items: ClassVar[bool] = False
@@ -48,11 +78,11 @@ class Scorer(abc.ABC):
         self.options = options
 
     def know(self, dataset: Dataset) -> None:  # noqa: B027 - most need the matrix alone
-        """Takes what it needs of a dataset beside the matrix, before it is fitted."""
+        """Takes what it needs of a dataset in addition to the matrix, before it is fitted."""
 
     @abc.abstractmethod
     def fit(self, matrix: sp.csr_matrix) -> None:
-        """Fits the item side on the weights [shoppers, items]; every shopper has an event."""
+        """Fits the item side on the weights [users, items]; every user has an event."""
 
     @abc.abstractmethod
     def score(self, asked: Asked) -> np.ndarray:
@@ -60,15 +90,15 @@ class Scorer(abc.ABC):
 
     @abc.abstractmethod
     def arrays(self) -> dict[str, np.ndarray]:
-        """What was fitted, as plain arrays."""
+        """The fitted state, as plain arrays."""
 
     @abc.abstractmethod
     def restore(self, arrays: dict[str, np.ndarray]) -> None:
-        """Takes up what `arrays` gave."""
+        """Restores the state that `arrays` returned."""
 
 
 def picked(left: sp.csr_matrix, right: sp.csr_matrix, asked: Asked) -> np.ndarray:
-    """The entries [pairs] of the product left @ right that the pairs name.
+    """The entries [pairs] of the product left @ right at the pairs' lists and items.
 
     Args:
       left: [lists, K].
@@ -87,17 +117,23 @@ def picked(left: sp.csr_matrix, right: sp.csr_matrix, asked: Asked) -> np.ndarra
     return scores
 
 
-def dotted(shoppers: np.ndarray, items: np.ndarray, asked: Asked) -> np.ndarray:
-    """The dot products [pairs] of shoppers' vectors [lists, F] and items' vectors [items, F]."""
+def dotted(users: np.ndarray, items: np.ndarray, asked: Asked) -> np.ndarray:
+    """The dot products [pairs] of users' vectors [lists, F] and items' vectors [items, F]."""
     scores = np.zeros(len(asked.items))
     for start in range(0, len(scores), 1 << 16):
         at = slice(start, start + (1 << 16))
-        scores[at] = np.einsum("nf,nf->n", shoppers[asked.lists[at]], items[asked.items[at]])
+        scores[at] = np.einsum("nf,nf->n", users[asked.lists[at]], items[asked.items[at]])
     return scores
 
 
 def strongest(matrix: sp.csr_matrix, count: int) -> sp.csr_matrix:
-    """The matrix with the `count` largest entries of each row alone."""
+    """The matrix with only the `count` largest entries of each row.
+
+    Example:
+      >>> import scipy.sparse as sp
+      >>> strongest(sp.csr_matrix([[3.0, 1.0, 2.0]]), count=2).toarray().tolist()
+      [[3.0, 0.0, 2.0]]
+    """
     lengths = np.diff(matrix.indptr)
     kept = np.ones(matrix.nnz, bool)
     for row in np.flatnonzero(lengths > count):
@@ -118,6 +154,6 @@ def pack(name: str, matrix: sp.csr_matrix) -> dict[str, np.ndarray]:
 
 
 def unpack(name: str, arrays: dict[str, np.ndarray]) -> sp.csr_matrix:
-    """The sparse matrix that `pack` gave."""
+    """The sparse matrix that `pack` packed."""
     parts = tuple(arrays[f"{name}_{part}"] for part in ("data", "indices", "indptr"))
     return sp.csr_matrix(parts, shape=tuple(arrays[f"{name}_shape"]))

@@ -1,12 +1,9 @@
-"""Item factors foretold from what items say of themselves, for those that few have met."""
+"""Item factors predicted from the items' content, for items that few users have met."""
 
 from __future__ import annotations
 
 import numpy as np
 import scipy.sparse as sp
-from sklearn.decomposition import TruncatedSVD
-from sklearn.feature_extraction.text import TfidfTransformer
-from sklearn.linear_model import RidgeCV
 
 from mmrank.collaborative.als import AlternatingLeastSquares
 from mmrank.data.content import content_bags
@@ -18,13 +15,26 @@ PENALTIES = np.logspace(-2, 3, 6)
 
 
 class ContentFactors(AlternatingLeastSquares):
-    """Factors of `als`, drawn towards those that an item's content foretells the fewer have met it.
+    """Factors of `als`, mixed with factors predicted from content for items that few users met.
 
-    (n · own + 3 · foretold) / (n + 3) for an item that n shoppers met: what is foretold stands in
-    for an item without an event, and says little of one with many.
+    The mix is (n · own + 3 · predicted) / (n + 3) for an item that n users met: an item without an
+    event has the predicted factors, which matter little for an item with many users.
 
     Source: the map from attributes to factors: Gantner et al. 2010, "Learning attribute-to-feature
       mappings for cold-start recommendations", with a ridge regression as the map.
+
+    Example:
+      >>> import numpy as np
+      >>> import scipy.sparse as sp
+      >>> from mmrank.collaborative import CollaborativeOptions
+      >>> from mmrank.data.simulator import simulate
+      >>> from mmrank.data.tables import load_dataset
+      >>> _ = simulate("shop", items=60, queries=20, users=5)
+      >>> scorer = ContentFactors(CollaborativeOptions(factors=4))
+      >>> scorer.know(load_dataset("shop"))
+      >>> scorer.fit(sp.csr_matrix(np.eye(5, 60)))  # each of five users met one item
+      >>> scorer.factors.shape, bool(scorer.factors[59].any())  # no event has item 59
+      ((60, 4), True)
     """
 
     scores_new_items = True
@@ -36,42 +46,48 @@ class ContentFactors(AlternatingLeastSquares):
     def fit(self, matrix: sp.csr_matrix) -> None:
         super().fit(matrix)
         met = np.asarray((matrix > 0).sum(0)).ravel()
-        self.factors = with_foretold(self.factors, met, self._content)
+        self.factors = with_predicted(self.factors, met, self._content)
 
 
 def topics(bags: sp.csr_matrix, seed: int) -> np.ndarray:
-    """The content of items in few numbers, [items, topics] float64.
+    """The content of items in a few numbers, [items, topics] float64.
 
     Args:
       bags: Words of items, [items, words].
-      seed: Of the decomposition.
+      seed: Seed of the decomposition.
 
     Source: latent semantic analysis, Deerwester et al. 1990: a truncated SVD of tf-idf.
     """
     count = min(TOPICS, min(bags.shape) - 1)
     if count < 1:
         return bags.toarray().astype(np.float64)
+    # Slow to import, and a server needs no part of it.
+    from sklearn.decomposition import TruncatedSVD
+    from sklearn.feature_extraction.text import TfidfTransformer
+
     weighed = TfidfTransformer(sublinear_tf=True).fit_transform(bags)
     return TruncatedSVD(count, random_state=seed).fit_transform(weighed)
 
 
-def with_foretold(factors: np.ndarray, met: np.ndarray, content: np.ndarray) -> np.ndarray:
-    """The factors [items, F] float32 of all items, foretold ones mixed in.
+def with_predicted(factors: np.ndarray, met: np.ndarray, content: np.ndarray) -> np.ndarray:
+    """The factors [items, F] float32 of all items, mixed with predicted ones.
 
-    The map is a ridge regression from content to factors over the items that anybody met, its
-    penalty chosen by leaving one out. Rarely met ones, whose factors are small, belong to it: what
-    is foretold would otherwise be that of a popular item. With fewer such items than factors the
-    factors stay as they are.
+    The prediction is a ridge regression from content to factors over all items that any user met;
+    leave-one-out validation chooses its penalty. Rarely met items, whose factors are small, are
+    included; otherwise the predicted factors would be those of a popular item. If there are fewer
+    such items than factors, or as many, the factors stay unchanged.
 
     Args:
       factors: [items, F].
-      met: Shoppers who met each item, [items].
+      met: How many users met each item, [items].
       content: [items, topics].
     """
     known = met > 0
     if known.sum() <= factors.shape[1]:
         return factors
+    from sklearn.linear_model import RidgeCV  # slow to import
+
     ridge = RidgeCV(alphas=PENALTIES).fit(content[known], factors[known])
-    foretold = ridge.predict(content).reshape(factors.shape)
+    predicted = ridge.predict(content).reshape(factors.shape)
     own = (met / (met + TRUST))[:, None]
-    return (own * factors + (1.0 - own) * foretold).astype(np.float32)
+    return (own * factors + (1.0 - own) * predicted).astype(np.float32)

@@ -8,24 +8,24 @@ import numpy as np
 import scipy.sparse as sp
 import tensorflow as tf
 
-BATCH_SHOPPERS = 16
+BATCH_USERS = 16
 LEARNING_RATE = 0.01
 DECAY = 1e-4
 
 
 class GmfTower(tf.keras.layers.Layer):
-    """Logits [P] of pairs: h · (p ⊙ q), p the shopper's vector and q the candidate's.
+    """Logits [P] of pairs: h · (p ⊙ q), p the user's vector and q the candidate's.
 
-    A shopper's vector is the weighted sum of learned vectors of the items of the history over the
-    root of the sum of squared weights, so that a shopper never seen has one too. Where the
-    candidate itself is among these items it is left out of the sum.
+    A user's vector is the weighted sum of learned vectors of the items of the history, divided by
+    the root of the sum of squared weights, so that a user never seen in training has one too. If
+    the candidate itself is among these items, it is left out of the sum.
 
     Args:
       items: Number of items.
       factors: F.
-      seed: Of the random start.
+      seed: Seed of the random initial weights.
 
-    Source: He et al. 2017, "Neural collaborative filtering", equations 8 and 9; the shopper as the
+    Source: He et al. 2017, "Neural collaborative filtering", equations 8 and 9; the user as the
       sum of items as in Kabbur et al. 2013, "FISM", equation 2.
     """
 
@@ -43,22 +43,22 @@ class GmfTower(tf.keras.layers.Layer):
         super().build(input_shape)
 
     def call(self, inputs: tuple[tf.Tensor, ...]) -> tf.Tensor:
-        """Logits of pairs of some shoppers.
+        """Logits of pairs of some users.
 
         Args:
-          inputs: The events' items [E] int32, weights [E] and shoppers [E] int32 ascending; how
-            many shoppers, a scalar; the pairs' shoppers [P], items [P], and the weight of the
+          inputs: The events' items [E] int32, weights [E] and users [E] int32 ascending; the
+            number of users, a scalar; the pairs' users [P], items [P], and the weight of the
             pair's own event in the history [P], 0 where there is none.
         """
-        items, weights, shoppers, count, pair_shoppers, pair_items, own = inputs
+        items, weights, users, count, pair_users, pair_items, own = inputs
         met = tf.gather(self.met, items) * weights[:, None]
-        total = tf.math.unsorted_segment_sum(met, shoppers, count)
-        squares = tf.math.unsorted_segment_sum(weights**2, shoppers, count)
-        rest = tf.gather(total, pair_shoppers) - own[:, None] * tf.gather(self.met, pair_items)
-        size = tf.gather(squares, pair_shoppers) - own**2
-        shopper = rest * tf.math.rsqrt(tf.maximum(size, 1e-6))[:, None]
-        shopper = tf.where((size > 1e-6)[:, None], shopper, 0.0)
-        product = shopper * tf.gather(self.offered, pair_items)
+        total = tf.math.unsorted_segment_sum(met, users, count)
+        squares = tf.math.unsorted_segment_sum(weights**2, users, count)
+        rest = tf.gather(total, pair_users) - own[:, None] * tf.gather(self.met, pair_items)
+        size = tf.gather(squares, pair_users) - own**2
+        user = rest * tf.math.rsqrt(tf.maximum(size, 1e-6))[:, None]
+        user = tf.where((size > 1e-6)[:, None], user, 0.0)
+        product = user * tf.gather(self.offered, pair_items)
         return tf.linalg.matvec(product, self.output_weight)
 
     def get_config(self) -> dict[str, Any]:
@@ -74,15 +74,17 @@ def train_gmf(
     seed: int,
     start: dict[str, np.ndarray] | None = None,
 ) -> dict[str, np.ndarray]:
-    """The weights of a tower trained to tell met items from drawn ones: met, offered, output.
+    """Trains a tower to distinguish met items from drawn ones; returns its weights.
+
+    The weights are named met, offered and output.
 
     Args:
-      matrix: Weights of events [shoppers, items].
+      matrix: Weights of events [users, items].
       factors: F.
-      epochs: Passes over the shoppers.
-      negatives: Items drawn at random for each one met.
-      seed: Of the start, of the order and of the draws.
-      start: Weights of an earlier tower to go on from.
+      epochs: Passes over the users.
+      negatives: Items drawn at random for each item that was met.
+      seed: Seed of the initial weights, of the order and of the draws.
+      start: Weights of an earlier tower to continue from.
     """
     tower = GmfTower(matrix.shape[1], factors, seed)
     tower.build(None)
@@ -108,10 +110,10 @@ def train_gmf(
 
     active = np.flatnonzero(
         np.diff(matrix.indptr) > 1
-    )  # of one event nothing is left to learn from
+    )  # with a single event, nothing is left once the candidate is taken out
     for _ in range(epochs):
         order = generator.permutation(active)
-        for batch in np.split(order, range(BATCH_SHOPPERS, len(order), BATCH_SHOPPERS)):
+        for batch in np.split(order, range(BATCH_USERS, len(order), BATCH_USERS)):
             if len(batch):
                 step(*_batch(matrix[batch], negatives, generator))
     return {name: variable.numpy() for name, variable in weights.items()}
@@ -132,20 +134,20 @@ _STEP = [
 def _batch(
     rows: sp.csr_matrix, negatives: int, generator: np.random.Generator
 ) -> tuple[np.ndarray, ...]:
-    """The inputs of a tower and the labels: every event, and as many drawn items as are wanted."""
-    shoppers = np.repeat(np.arange(rows.shape[0], dtype=np.int32), np.diff(rows.indptr))
+    """A tower's inputs and labels: every event, and up to `negatives` drawn items for each."""
+    users = np.repeat(np.arange(rows.shape[0], dtype=np.int32), np.diff(rows.indptr))
     items = rows.indices.astype(np.int32)
     weights = rows.data.astype(np.float32)
-    of = np.repeat(shoppers, negatives)
+    of = np.repeat(users, negatives)
     drawn = generator.integers(rows.shape[1], size=len(of), dtype=np.int32)
-    new = ~np.isin(of.astype(np.int64) * rows.shape[1] + drawn, shoppers * rows.shape[1] + items)
+    new = ~np.isin(of.astype(np.int64) * rows.shape[1] + drawn, users * rows.shape[1] + items)
     of, drawn = of[new], drawn[new]
     return (
         items,
         weights,
-        shoppers,
+        users,
         np.array(rows.shape[0], np.int32),
-        np.concatenate([shoppers, of]),
+        np.concatenate([users, of]),
         np.concatenate([items, drawn]),
         np.concatenate([weights, np.zeros(len(of), np.float32)]),
         np.repeat(np.array([1, 0], np.float32), [len(items), len(of)]),

@@ -1,4 +1,4 @@
-"""Who met which item with what weight, up to a time: always sparse, never a dense matrix."""
+"""Which user met which item with what weight, up to a time; the matrix is always sparse."""
 
 from __future__ import annotations
 
@@ -16,19 +16,33 @@ DAY = 86_400.0
 
 @dataclasses.dataclass(frozen=True)
 class Interactions:
-    """All usable events of a dataset, one shopper's together and in the order of time.
+    """All usable events of a dataset, grouped by user and in the order of time.
 
-    Events of items that the catalogue lacks, without a shopper, of weight 0, and exact repetitions
-    (same shopper, item, type and second) are not among them.
+    Excluded are events of items that the catalogue lacks, events without a user, events of
+    weight 0, and exact repetitions (same user, item, type and second).
 
     Attributes:
-      names: Shopper ids; shopper u is names[u].
+      names: User ids; user u is names[u].
       item_count: Items of the catalogue.
-      starts: Where shopper u's events begin, [shoppers + 1] int64.
+      starts: Index of user u's first event, then the number of events, [users + 1] int64.
       items: Item numbers [events] int32.
       times: Seconds [events] float64.
       weights: [events] float64, by type, not decayed.
       half_life: Seconds in which a weight halves; None for no decay.
+
+    Example:
+      >>> import numpy as np
+      >>> import pandas as pd
+      >>> met = Interactions(
+      ...     names=pd.Index(["u1"]),
+      ...     item_count=3,
+      ...     starts=np.array([0, 2]),
+      ...     items=np.array([0, 2]),
+      ...     times=np.array([10.0, 20.0]),
+      ...     weights=np.ones(2),
+      ... )
+      >>> met.before(20.0).toarray().tolist(), met.before(21.0).toarray().tolist()
+      ([[1.0, 0.0, 0.0]], [[1.0, 0.0, 1.0]])
     """
 
     names: pd.Index
@@ -39,14 +53,14 @@ class Interactions:
     weights: np.ndarray
     half_life: float | None = None
 
-    def codes(self, shoppers: pd.Series) -> np.ndarray:
-        """Shopper numbers [N] int64 of shopper ids; −1 for one without an event."""
-        return self.names.get_indexer(shoppers).astype(np.int64)
+    def codes(self, users: pd.Series) -> np.ndarray:
+        """User numbers [N] int64 of user ids; −1 for a user without an event."""
+        return self.names.get_indexer(users).astype(np.int64)
 
     def before(self, time: float) -> sp.csr_matrix:
-        """The matrix [shoppers, items] of all events strictly before a time; weights add up.
+        """The matrix [users, items] of all events strictly before a time; weights add up.
 
-        Decayed weights are those at that time.
+        Weights are decayed to that time.
         """
         users = np.repeat(np.arange(len(self.names)), np.diff(self.starts))
         known = self.times < time
@@ -54,15 +68,15 @@ class Interactions:
         shape = (len(self.names), self.item_count)
         return sp.csr_matrix((values, (users[known], self.items[known])), shape=shape)
 
-    def histories(self, shoppers: np.ndarray, times: np.ndarray) -> sp.csr_matrix:
-        """The shoppers' own rows [N, items], of events strictly before each one's time.
+    def histories(self, users: np.ndarray, times: np.ndarray) -> sp.csr_matrix:
+        """The users' own rows [N, items], of events strictly before each one's time.
 
         Args:
-          shoppers: Shopper numbers [N]; −1 has an empty row.
+          users: User numbers [N]; −1 has an empty row.
           times: Seconds [N]; infinity takes all events.
         """
         spans = []
-        for user, time in zip(shoppers, times, strict=True):
+        for user, time in zip(users, times, strict=True):
             first, last = (0, 0) if user < 0 else self.starts[user : user + 2]
             end = first + np.searchsorted(self.times[first:last], time, side="left")
             spans.append(np.arange(first, end))
@@ -77,7 +91,7 @@ class Interactions:
     def _decayed(self, weights: np.ndarray, times: np.ndarray, now: np.ndarray) -> np.ndarray:
         if self.half_life is None or not len(weights):
             return weights
-        # Without an end of time the latest event of all is taken for now, whoever is asked about.
+        # If the time is infinite, ages are measured from the latest event of all users.
         ages = np.where(np.isinf(now), self.times.max(), now) - times
         return weights * 0.5 ** (ages / self.half_life)
 
@@ -89,11 +103,20 @@ def read_interactions(
 
     Args:
       dataset: A dataset with events.
-      weights: Weight of an event by its type; 1 for a type without one.
+      weights: Weight of an event by its type; 1 for a type that is not listed.
       half_life_days: See `Interactions.half_life`.
 
     Raises:
       ValueError: The dataset has no events.
+
+    Example:
+      >>> import numpy as np
+      >>> from mmrank.data.simulator import simulate
+      >>> from mmrank.data.tables import load_dataset
+      >>> _ = simulate("shop", items=60, queries=20, users=5)
+      >>> met = read_interactions(load_dataset("shop"), weights={"purchase": 5.0})
+      >>> met.before(np.inf).shape == (len(met.names), 60)
+      True
     """
     events, names = dataset.events, dataset.schema.events
     if events is None or names is None:

@@ -1,4 +1,4 @@
-"""Options of collaborative filtering, the same for baselines and for the ranker's feature."""
+"""Options of collaborative filtering, shared by baselines and by the ranker's feature."""
 
 from __future__ import annotations
 
@@ -14,20 +14,26 @@ class CollaborativeOptions:
 
     Attributes:
       scorers: Names of `mmrank.collaborative.scorers.SCORERS`.
-      snapshots: Times at which the item side is fitted anew: quantiles of the lists' times. A list
-        uses the latest one that is not after it.
+      snapshots: How many times the item side is fitted: at quantiles of the times of training and
+        validation lists, and at further times of the test lists. A list uses the latest fit of its
+        own group that is not after the list.
       weights: Weight of an event by its type, 1 where not given; 0 leaves the type out.
-      half_life_days: Age at which an event weighs half; null for no decay.
-      neighbours: Similar items kept for an item, or shoppers for a shopper.
-      shrinkage: Similarities of items met together by few shoppers are shrunk: cosine or PMI ·
-        n / (n + shrinkage), n shoppers who met both.
-      shift: Of the positive PMI: pairs must be this many times likelier than chance.
+      half_life_days: Age at which an event's weight is halved; null for no decay.
+      neighbours: Similar items kept for an item, or similar users for a user.
+      shrinkage: Shrinks similarities of items that few users met together: cosine or PMI ·
+        n / (n + shrinkage), n users who met both.
+      shift: Shift of the positive PMI: pairs must be this many times likelier than at random.
       factors: Width of item vectors (PMI, ALS, GMF).
-      confidence: Weight of an event over that of an item without one (ALS).
-      regularization: Of ALS.
-      epochs: Passes over the shoppers in each snapshot (GMF).
+      confidence: Weight of an event relative to an item without one (ALS).
+      regularization: Regularization of ALS.
+      epochs: Passes over the users in each snapshot (GMF).
       negatives: Items drawn for each event (GMF).
-      seed: Of every random start.
+      seed: Seed of all random numbers.
+
+    Example:
+      >>> options = CollaborativeOptions(scorers=("itemknn",), weights={"purchase": 5.0})
+      >>> options.neighbours, options.weights.get("click", 1.0)
+      (100, 1.0)
     """
 
     scorers: tuple[str, ...] = ("itemknn", "userknn", "pmi", "als", "gmf")

@@ -15,15 +15,27 @@ class PmiVectors(Scorer):
     """Dot products of the candidate's context vector with the mean word vector of the history.
 
     sppmi(i, j) = max(log(n_ij / (n_i · p_j)) · n_ij / (n_ij + shrinkage) − log(shift), 0): n_ij
-    shoppers met both, n_i is the sum of n_ij over j, and p_j = n_j^0.75 / Σ n^0.75. Smoothing and
-    shrinkage are there because rare items met together by chance would come out highest. Of its
-    truncated SVD U · sqrt(S) are the word vectors and V · sqrt(S) the context vectors.
+    users met both, n_i is the sum of n_ij over j, and p_j = n_j^0.75 / Σ n^0.75. Without smoothing
+    and shrinkage, rare items met together by chance would have the highest values. From the
+    truncated SVD, U · sqrt(S) are the word vectors and V · sqrt(S) the context vectors.
 
     Source: Levy and Goldberg 2014, "Neural word embedding as implicit matrix factorization",
       equation 11 and section 3.3 (symmetric SVD); Levy, Goldberg and Dagan 2015, "Improving
       distributional similarity with lessons learned from word embeddings", equation 3 (smoothing);
       the discount of rare pairs is the first factor of Pantel and Lin 2002, "Discovering word
       senses from text", section 3, with shrinkage for 1.
+
+    Example:
+      >>> import numpy as np
+      >>> import scipy.sparse as sp
+      >>> from mmrank.collaborative import Asked, CollaborativeOptions
+      >>> scorer = PmiVectors(CollaborativeOptions(factors=2, shrinkage=0.0))
+      >>> scorer.fit(sp.csr_matrix([[1.0, 1, 0], [1, 1, 0], [0, 0, 1]]))
+      >>> history = sp.csr_matrix([[1.0, 0, 0]])
+      >>> asked = Asked(history, np.array([-1]), np.array([0, 0]), np.array([1, 2]))
+      >>> together, apart = scorer.score(asked)
+      >>> round(float(together), 2), abs(round(float(apart), 2))  # log 2 for the pair met together
+      (0.69, 0.0)
     """
 
     def fit(self, matrix: sp.csr_matrix) -> None:
@@ -56,9 +68,19 @@ def shifted_positive_pmi(
     """The matrix [items, items] of shifted positive PMI, its diagonal empty.
 
     Args:
-      matrix: [shoppers, items]; an entry above 0 says that the shopper met the item.
-      shift: The k whose logarithm is taken off.
-      shrinkage: Of pairs met together by few: PMI · n / (n + shrinkage).
+      matrix: [users, items]; an entry above 0 means that the user met the item.
+      shift: The k whose logarithm is subtracted.
+      shrinkage: Shrinks pairs met together by few users: PMI · n / (n + shrinkage).
+
+    Example:
+      Two users met items 0 and 1 together, so that both have half of all pairs. Two meetings, where
+      2 · ½ are expected at random, give log 2:
+
+      >>> import scipy.sparse as sp
+      >>> matrix = sp.csr_matrix([[1, 1, 0], [1, 1, 0], [0, 0, 1]])
+      >>> positive = shifted_positive_pmi(matrix, shift=1.0)
+      >>> positive.nnz, round(float(positive[0, 1]), 4)
+      (2, 0.6931)
     """
     met = (matrix > 0).astype(np.float32)
     pairs = (met.T @ met).tocoo()
@@ -66,8 +88,8 @@ def shifted_positive_pmi(
     row, column, seen = pairs.row[others], pairs.col[others], pairs.data[others]
     counts = np.bincount(row, seen, matrix.shape[1])
     smooth = counts**SMOOTHING
-    chance = counts[row] * (smooth / max(smooth.sum(), 1.0))[column]
-    information = np.log(seen / chance) * seen / (seen + shrinkage)
+    expected = counts[row] * (smooth / max(smooth.sum(), 1.0))[column]
+    information = np.log(seen / expected) * seen / (seen + shrinkage)
     values = np.maximum(information - np.log(shift), 0.0).astype(np.float32)
     result = sp.csr_matrix((values, (row, column)), shape=pairs.shape)
     result.eliminate_zeros()

@@ -1,4 +1,4 @@
-"""Collaborative scores of an exported ranker: fitted once, kept as one file of plain arrays."""
+"""Collaborative scores of an exported ranker: fitted once, stored as one file of plain arrays."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mmrank.collaborative.base import Asked, Scorer
 from mmrank.collaborative.matrix import read_interactions
 from mmrank.collaborative.options import CollaborativeOptions
 from mmrank.collaborative.scorers import SCORERS, make_scorers, score_new_items
-from mmrank.collaborative.snapshots import known_shoppers
+from mmrank.collaborative.snapshots import known_users
 from mmrank.collaborative.vectors import standardised
 from mmrank.data.as_of import training_end
 from mmrank.data.tables import Dataset
@@ -26,13 +26,13 @@ _ABOUT, _IDS, _COUNTS = "about", "item_ids", "item_events"
 
 @dataclasses.dataclass(frozen=True)
 class ServedScores:
-    """The vector of each candidate, from the events that a request tells of its shopper.
+    """The vector of each candidate, from the user's events in a request.
 
     Attributes:
       scorers: Fitted scorers by name, in the order of the vector.
-      item_ids: [items] texts.
-      item_events: Events of each item when they were fitted, [items] int64.
-      options: Those of the scorers.
+      item_ids: Item ids, [items] str.
+      item_events: Events of each item at the time of fitting, [items] int64.
+      options: Options of the scorers.
     """
 
     scorers: Mapping[str, Scorer]
@@ -43,11 +43,11 @@ class ServedScores:
     def vectors(
         self, history: Sequence[tuple[str, str, float]], candidates: Sequence[str]
     ) -> list[list[float] | None]:
-        """A vector for each candidate as in training; None where shopper or item is unknown.
+        """A vector for each candidate as in training; None where user or item is unknown.
 
         Args:
-          history: The shopper's events: item id, type and age in days. Items that were not in the
-            catalogue are passed over.
+          history: The user's events: item id, type and age in days. Items that were not in the
+            catalogue are ignored.
           candidates: Item ids of one list.
         """
         number = self._numbers
@@ -61,16 +61,16 @@ class ServedScores:
         found = items >= 0
         columns = np.zeros([len(items), len(self.scorers) + 2])
         if met:
-            places, weights = np.array([m[0] for m in met]), [m[1] for m in met]
+            indices, weights = np.array([m[0] for m in met]), [m[1] for m in met]
             shape = (1, len(self.item_ids))
-            row = sp.csr_matrix((weights, (np.zeros(len(met), int), places)), shape=shape)
+            row = sp.csr_matrix((weights, (np.zeros(len(met), int), indices)), shape=shape)
             lists = np.zeros(int(found.sum()), int)
             asked = Asked(row, np.array([-1]), lists, items[found])
             starts = np.array([0, len(items)])
-            for place, scorer in enumerate(self.scorers.values()):
+            for column, scorer in enumerate(self.scorers.values()):
                 scores = np.zeros(len(items))
                 scores[found] = scorer.score(asked)
-                columns[:, place] = standardised(scores, starts)
+                columns[:, column] = standardised(scores, starts)
         counts = np.where(found, self.item_events[items], 0)
         columns[:, -2], columns[:, -1] = np.log1p(len(met)), np.log1p(counts)
         known = (counts > 0) | (found & score_new_items(list(self.scorers)))
@@ -86,7 +86,7 @@ class ServedScores:
         return weight if half_life is None else weight * 0.5 ** (age / half_life)
 
     def save(self, file: pathlib.Path) -> None:
-        """Writes everything into one npz file without any pickle."""
+        """Writes everything into one npz file without pickled objects."""
         arrays = {f"{n}/{k}": a for n, s in self.scorers.items() for k, a in s.arrays().items()}
         about = {"scorers": list(self.scorers), "options": dataclasses.asdict(self.options)}
         arrays[_ABOUT] = np.array(json.dumps(about))
@@ -95,13 +95,13 @@ class ServedScores:
 
     @classmethod
     def load(cls, file: pathlib.Path) -> ServedScores:
-        """What `save` wrote."""
+        """The scores that `save` wrote."""
         with np.load(file, allow_pickle=False) as stored:
             arrays = dict(stored)
         about = json.loads(str(arrays[_ABOUT]))
         names = tuple(about["scorers"])
         options = CollaborativeOptions(**about["options"] | {"scorers": names})
-        scorers = {name: SCORERS[name](options) for name in names}
+        scorers = {name: SCORERS.make(name, options) for name in names}
         for name, scorer in scorers.items():
             prefix = f"{name}/"
             own = {k.removeprefix(prefix): a for k, a in arrays.items() if k.startswith(prefix)}
@@ -110,19 +110,19 @@ class ServedScores:
 
 
 def fit_served(dataset: Dataset, options: CollaborativeOptions) -> ServedScores | None:
-    """The scores to serve, fitted on the events before the end of training; None without any.
+    """The scores to serve, fitted on events before the end of training; None if there are none.
 
     Events of the test period stay out, so that an export can be measured on the test lists.
 
     Args:
       dataset: A dataset with events.
-      options: Those of the feature.
+      options: Options of the feature.
     """
     if dataset.events is None:
         return None
     events = read_interactions(dataset, options.weights, options.half_life_days)
     end = training_end(dataset)
-    matrix, _ = known_shoppers(events.before(end))
+    matrix, _ = known_users(events.before(end))
     if not matrix.nnz:
         return None
     names = [f.name for f in dataclasses.fields(CollaborativeOptions)]

@@ -1,4 +1,4 @@
-"""The tokens of a catalogue as an export stores them, read back as numbers of full precision."""
+"""The tokens of a catalogue as an export stores them, read back in their original dtype."""
 
 from __future__ import annotations
 
@@ -10,14 +10,21 @@ import tensorflow as tf
 from mmrank.schema import did_you_mean
 
 FULL = "full"
-LARGEST = 127  # of a symmetric int8: -128 is not used
+LARGEST = 127  # largest value of a symmetric int8: -128 is not used
 
 
 class FullTokens(tf.Module):
-    """Tokens [N, M, D] in the dtype that the ranker gave them.
+    """Tokens [N, M, D] stored in the ranker's own dtype.
 
     Args:
-      tokens: [N, M, D], float32, or bfloat16 or float16 of a ranker in mixed precision.
+      tokens: [N, M, D] float32; bfloat16 or float16 for a ranker in mixed precision.
+
+    Example:
+      >>> import numpy as np
+      >>> import tensorflow as tf
+      >>> tokens = FullTokens(np.ones([2, 1, 3], np.float32))
+      >>> tokens.gather(tf.constant([1, 1])).shape
+      TensorShape([2, 1, 3])
     """
 
     def __init__(self, tokens: np.ndarray):
@@ -25,12 +32,21 @@ class FullTokens(tf.Module):
         self.stored = tf.Variable(tokens, trainable=False, name="item_tokens")
 
     def gather(self, rows: tf.Tensor) -> tf.Tensor:
-        """Tokens [..., M, D] of some rows [...], in the dtype that they had before."""
+        """Returns the tokens [..., M, D] of some rows [...], in their original dtype."""
         return tf.gather(self.stored, rows)
 
 
 class Float16Tokens(tf.Module):
-    """Tokens [N, M, D] kept in float16; arguments as of `FullTokens`."""
+    """Tokens [N, M, D] stored in float16; arguments as for `FullTokens`.
+
+    Example:
+      >>> import numpy as np
+      >>> import tensorflow as tf
+      >>> tokens = Float16Tokens(np.full([1, 1, 2], 0.1, np.float32))
+      >>> read = tokens.gather(tf.constant([0]))
+      >>> read.dtype, bool(tf.reduce_all(tf.abs(read - 0.1) < 1e-4))
+      (tf.float32, True)
+    """
 
     def __init__(self, tokens: np.ndarray):
         super().__init__(name="item_tokens")
@@ -39,18 +55,25 @@ class Float16Tokens(tf.Module):
         self.stored = tf.Variable(half, trainable=False, name="item_tokens")
 
     def gather(self, rows: tf.Tensor) -> tf.Tensor:
-        """Tokens [..., M, D] of some rows [...], in the dtype that they had before."""
+        """Returns the tokens [..., M, D] of some rows [...], in their original dtype."""
         return tf.cast(tf.gather(self.stored, rows), self.dtype)
 
 
 class Int8Tokens(tf.Module):
-    """Tokens [N, M, D] kept as int8 with a scale for each token; arguments as of `FullTokens`.
+    """Tokens [N, M, D] stored as int8 with a scale for each token; arguments as for `FullTokens`.
 
-    A token x is round(x / s) · s with s = max |x| / 127, so that no number is off by more than
-    s / 2.
+    A token x is read back as round(x / s) · s with s = max |x| / 127, so that each number has an
+    error of at most s / 2.
 
     Source: Jacob et al. 2018, "Quantization and Training of Neural Networks", equation 1 with
     zero point 0 and one scale a token.
+
+    Example:
+      >>> import numpy as np
+      >>> import tensorflow as tf
+      >>> tokens = Int8Tokens(np.array([[[127.0, -63.5, 1.0]]], np.float32))
+      >>> tokens.stored.dtype, tokens.gather(tf.constant([0])).numpy().tolist()  # steps of 1
+      (tf.int8, [[[127.0, -64.0, 1.0]]])
     """
 
     def __init__(self, tokens: np.ndarray):
@@ -63,7 +86,7 @@ class Int8Tokens(tf.Module):
         self.scale = tf.Variable(scale, trainable=False, name="item_scales")
 
     def gather(self, rows: tf.Tensor) -> tf.Tensor:
-        """Tokens [..., M, D] of some rows [...], in the dtype that they had before."""
+        """Returns the tokens [..., M, D] of some rows [...], in their original dtype."""
         steps = tf.cast(tf.gather(self.stored, rows), tf.float32)
         return tf.cast(steps * tf.gather(self.scale, rows), self.dtype)
 
@@ -76,22 +99,32 @@ STORAGES: Mapping[str, type[FullTokens] | type[Float16Tokens] | type[Int8Tokens]
 
 
 class ItemTable(tf.Module):
-    """A catalogue's tokens and which of them are present, to be gathered by row.
+    """A catalogue's tokens and their presence, gathered by row.
 
-    Rows of `match` hold hashes beside vectors, and are kept as they are.
+    Rows of `match` hold hashes as well as vectors, so they are stored unchanged.
 
     Args:
       table: tokens [N, M, D], present [N, M] bool and perhaps match [N, W] float32.
-      storage: A name of `STORAGES`: how the tokens are kept.
+      storage: A name of `STORAGES`: how the tokens are stored.
 
     Raises:
-      ValueError: There is no such storage.
+      ValueError: The storage is unknown.
+
+    Example:
+      >>> import numpy as np
+      >>> import tensorflow as tf
+      >>> table = {"tokens": np.ones([2, 1, 3], np.float32), "present": np.array([[True], [False]])}
+      >>> rows = ItemTable(table, "float16").gather(tf.constant([1]))
+      >>> rows["tokens"].shape, rows["tokens"].dtype, rows["present"].numpy().tolist()
+      (TensorShape([1, 1, 3]), tf.float32, [[False]])
     """
 
     def __init__(self, table: Mapping[str, np.ndarray], storage: str = FULL):
         super().__init__(name="item_table")
         if storage not in STORAGES:
-            raise ValueError(f"no storage {storage!r} of tokens{did_you_mean(storage, STORAGES)}")
+            raise ValueError(
+                f"unknown storage {storage!r} of tokens{did_you_mean(storage, STORAGES)}"
+            )
         self.tokens = STORAGES[storage](table["tokens"])
         self.kept = {
             n: tf.Variable(a, trainable=False, name=f"item_{n}")
@@ -100,6 +133,9 @@ class ItemTable(tf.Module):
         }
 
     def gather(self, rows: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Tokens [..., M, D], present [..., M] and perhaps match [..., W] of some rows [...]."""
+        """Returns the values of some rows [...] by name.
+
+        They are tokens [..., M, D], present [..., M] and perhaps match [..., W].
+        """
         kept = {n: tf.gather(v, rows) for n, v in self.kept.items()}
         return {"tokens": self.tokens.gather(rows), **kept}

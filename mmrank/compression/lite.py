@@ -1,10 +1,10 @@
-"""The towers and the scorer for TensorFlow Lite, with weights of 8 bits, and their use.
+"""Writes the towers and the scorer for TensorFlow Lite, with weights of 8 bits, and runs them.
 
-The three files stand for the three graphs of `mmrank.models.RankingModel`, preprocessing left out:
+The three files hold the three graphs of `mmrank.models.RankingModel`, without preprocessing:
 
     items.tflite      encoder inputs of items [N, ...]           → tokens [N, M, D], present [N, M]
-    contexts.tflite   encoder inputs of query and shopper [B, ...] → contexts, contexts_present
-    scores.tflite     these, tokens of candidates and history    → scores [B, L], or one by task
+    contexts.tflite   encoder inputs of query and user [B, ...]  → contexts, contexts_present
+    scores.tflite     contexts, tokens of candidates and history → scores [B, L], or one by task
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ Tensors = Mapping[str, tf.Tensor]
 
 
 class LiteError(UserError):
-    """A ranker that TensorFlow Lite cannot hold."""
+    """Raised for a ranker that TensorFlow Lite cannot convert."""
 
 
 def write_lite(model: RankingModel, folder: pathlib.Path) -> None:
-    """Writes the three files, weights quantised by dynamic range.
+    """Writes the three files, with weights quantised by dynamic range.
 
-    Weight matrices are kept as int8; where it pays, activations are quantised as they come.
+    Weight matrices are stored as int8. Activations are quantised at run time where this is faster.
     Operations that TensorFlow Lite lacks need its `select TF ops`, which the Python interpreter of
     TensorFlow has built in.
 
     Args:
       model: The ranker.
-      folder: Made by this.
+      folder: The folder for the files; it is made, and must not exist.
 
     Raises:
-      LiteError: A graph that TensorFlow Lite cannot convert, such as one that takes texts.
+      LiteError: TensorFlow Lite cannot convert a graph, such as one that takes texts.
     """
     parts: dict[str, tuple[tf.keras.Model, Callable[[Tensors], Tensors]]] = {
         ITEMS: (model.item_tower, lambda x: model.item_tower(x, training=False)),
@@ -57,16 +57,17 @@ def write_lite(model: RankingModel, folder: pathlib.Path) -> None:
 def _converted(
     name: str, keras_model: tf.keras.Model, function: Callable[[Tensors], Tensors]
 ) -> bytes:
-    """The TensorFlow Lite model of a function of a Keras model's inputs."""
+    """Returns the TensorFlow Lite model of a function of a Keras model's inputs."""
     specs = {n: tf.TensorSpec(t.shape, t.dtype, n) for n, t in keras_model.input.items()}
     texts = [n for n, spec in specs.items() if spec.dtype == tf.string]
     if texts:
         raise LiteError(
             f"dynamic_range: the encoder of {', '.join(texts)} takes texts, which TensorFlow Lite "
-            "does not; leave dynamic_range out, or train with model.encoders.text.encoder bert"
+            "does not support; leave dynamic_range out, or train with "
+            "model.encoders.text.encoder bert"
         )
     traced = tf.function(lambda **inputs: function(inputs)).get_concrete_function(**specs)
-    # Given the Keras model, the converter would have every call of every layer traced again.
+    # With the Keras model itself, the converter would trace every call of every layer again.
     holder = tf.Module()
     holder.weights = list(keras_model.weights)
     converter = tf.lite.TFLiteConverter.from_concrete_functions([traced], holder)
@@ -78,20 +79,20 @@ def _converted(
     try:
         return converter.convert()
     except Exception as error:  # the converter raises several kinds, RuntimeError among them
-        said = str(error).strip().splitlines() or [type(error).__name__]
+        reason = str(error).strip().splitlines() or [type(error).__name__]
         raise LiteError(
-            f"dynamic_range: TensorFlow Lite cannot convert the graph of {name}: {said[0]}; "
+            f"dynamic_range: TensorFlow Lite cannot convert the graph of {name}: {reason[0]}; "
             "leave dynamic_range out"
         ) from error
 
 
 class LiteRanker:
-    """The three files in use: what `mmrank.scoring.ListScorer` takes as `encode` and `score`.
+    """Runs the three files: `mmrank.scoring.ListScorer` takes its `encode` and `score`.
 
     Args:
-      model: The ranker that they were written from; only its names are read.
-      folder: As `write_lite` made it.
-      threads: Of each interpreter.
+      model: The ranker that the files were written from; only its names are read.
+      folder: The folder that `write_lite` made.
+      threads: Number of threads of each interpreter.
     """
 
     def __init__(self, model: RankingModel, folder: pathlib.Path, threads: int = 1):
@@ -101,11 +102,11 @@ class LiteRanker:
         }
 
     def encode(self, inputs: Tensors) -> dict[str, tf.Tensor]:
-        """Tokens [N, M, D] and present [N, M] of items' encoder inputs [N, ...]."""
+        """Returns tokens [N, M, D] and present [N, M] for items' encoder inputs [N, ...]."""
         return self._run[ITEMS](inputs)
 
     def score(self, table: Tensors, batch: Tensors) -> dict[str, tf.Tensor]:
-        """Scores [B, L] by task; arguments as of `mmrank.scoring.score_with_table`."""
+        """Returns scores [B, L] by task; arguments as for `mmrank.scoring.score_with_table`."""
         contexts = self._run[CONTEXTS](batch)
         return self._run[SCORES](scorer_inputs(self._model, table, batch, contexts))
 
@@ -115,7 +116,7 @@ class _Runner:
 
     Args:
       file: The TensorFlow Lite model.
-      threads: Of the interpreter.
+      threads: Number of threads of the interpreter.
     """
 
     def __init__(self, file: pathlib.Path, threads: int):

@@ -1,4 +1,4 @@
-"""The scores of a compressed ranker on lists whose grades are known."""
+"""The scores of a compressed ranker on lists with known grades."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from mmrank.build import Run
 from mmrank.compression.item_table import FULL, ItemTable
 from mmrank.compression.lite import LiteRanker
 from mmrank.data.batches import ListArrays
 from mmrank.data.tables import Dataset
 from mmrank.scoring import ListScorer, traced_tower
+from mmrank.trained_run import Run
 
 Tensors = Mapping[str, tf.Tensor]
 
 
 class ScoredLists:
-    """Some lists, scored by a run as it is at the moment and as its export would.
+    """Scores some lists with the current weights of a run, in the way that its export would.
 
     Args:
       run: The ranker; its weights may change between two calls.
-      dataset: Its dataset.
-      rows: The lists, a list's rows together.
+      dataset: The run's dataset.
+      rows: The lists, the rows of each list consecutive.
     """
 
     def __init__(self, run: Run, dataset: Dataset, rows: pd.DataFrame):
@@ -33,10 +33,10 @@ class ScoredLists:
         self._arrays: ListArrays = run.fitted.arrays(dataset, rows, run.items(dataset))
 
     def scores(self, storage: str = FULL) -> np.ndarray:
-        """Scores [rows] with tokens that were stored in a table.
+        """Returns scores [rows] with tokens that were stored in a table.
 
         Args:
-          storage: How, a name of `mmrank.compression.item_table.STORAGES`.
+          storage: How the tokens are stored, a name of `mmrank.compression.item_table.STORAGES`.
         """
         if storage == FULL:
             return self._run.score(self._dataset, self._rows)
@@ -44,7 +44,7 @@ class ScoredLists:
         return self._scorer(encode)(self._arrays)
 
     def lite_scores(self, folder: pathlib.Path) -> np.ndarray:
-        """Scores [rows] of the files for TensorFlow Lite in a folder."""
+        """Returns scores [rows] of the files for TensorFlow Lite in a folder."""
         lite = LiteRanker(self._run.model, folder)
         return self._scorer(lite.encode, lite.score)(self._arrays)
 
@@ -62,7 +62,7 @@ class ScoredLists:
 def through_table(
     encode: Callable[[Tensors], Tensors], storage: str
 ) -> Callable[[Tensors], dict[str, tf.Tensor]]:
-    """An encoder of items whose tokens come back from a table.
+    """Returns an encoder of items whose tokens are stored in a table and read back.
 
     Args:
       encode: Item features [N, ...] → tokens [N, M, D] and present [N, M].

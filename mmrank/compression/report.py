@@ -1,4 +1,4 @@
-"""What compression cost and saved, as a table, and whether it cost too much."""
+"""A table of what compression costs and saves, and a check that it does not cost too much."""
 
 from __future__ import annotations
 
@@ -18,17 +18,23 @@ MEGABYTE = 2**20
 
 
 class CompressionRefused(UserError):
-    """A smaller ranker that orders too much worse."""
+    """Raised if a compressed ranker loses too much NDCG@10, or cannot become smaller.
+
+    Example:
+      >>> check_loss("int8", Quality(ndcg=0.76, loss=0.05), most=0.01)
+      Traceback (most recent call last):
+      mmrank.compression.report.CompressionRefused: int8 loses 5.00% of NDCG@10 ...
+    """
 
 
 @dataclasses.dataclass(frozen=True)
 class Measured:
-    """What a ranker takes.
+    """The size and latency of a ranker.
 
     Attributes:
       size: Bytes of its files.
-      packed: Bytes of their archive, compressed by gzip: what has to be transferred.
-      milliseconds: Median time of ranking one list of candidates whose tokens are stored.
+      packed: Bytes of their archive, compressed by gzip: the amount to transfer.
+      milliseconds: Median time to rank one list of candidates whose tokens are stored.
     """
 
     size: int
@@ -38,12 +44,12 @@ class Measured:
 
 @dataclasses.dataclass(frozen=True)
 class Quality:
-    """NDCG@10 of a ranker, beside that of the one it came from.
+    """NDCG@10 of a compressed ranker, compared with the ranker before compression.
 
     Attributes:
       ndcg: The mean over the lists that have a relevant item.
       change: Mean of the difference, with its interval; None for the first ranker.
-      loss: Share of the first ranker's NDCG@10 that is gone; negative for a gain.
+      loss: Share of the first ranker's NDCG@10 that is lost; negative for a gain.
     """
 
     ndcg: float
@@ -54,16 +60,16 @@ class Quality:
 def qualities(
     dataset: Dataset, rows: pd.DataFrame, label: str, scores: Mapping[str, np.ndarray]
 ) -> dict[str, Quality]:
-    """The quality of each scorer beside the first one's, by name.
+    """Returns the quality of each scorer, compared with the first scorer's, by name.
 
     Args:
       dataset: The dataset.
-      rows: Some lists of it.
+      rows: Some of the dataset's lists.
       label: The label whose values are the grades.
-      scores: By scorer, [rows].
+      scores: Scores [rows] by scorer.
 
     Raises:
-      DataError: No list has a relevant item.
+      DataError: The first scorer's NDCG@10 is not above 0, as without a relevant item.
     """
     found: dict[str, Quality] = {}
     (first, before), *others = scores.items()
@@ -79,8 +85,8 @@ def qualities(
         old, new = (report.metrics[n][METRIC].mean for n in ("before", "after"))
         if not old > 0:
             raise DataError(
-                f"{dataset.folder}: NDCG@10 is {old} on the validation lists, so nothing can be "
-                "compared with it; have lists with a relevant item that the ranker finds"
+                f"{dataset.folder}: NDCG@10 is {old} on the validation lists, so no loss can be "
+                "measured; the lists must include one with a relevant item that the ranker finds"
             )
         found.setdefault(first, Quality(old))
         if others:
@@ -90,20 +96,20 @@ def qualities(
 
 
 def check_loss(name: str, quality: Quality, most: float) -> None:
-    """Nothing, if a ranker has not lost too much.
+    """Checks that a compressed ranker has not lost too much NDCG@10.
 
     Args:
-      name: What it is called in the message.
-      quality: Its quality.
+      name: The ranker's name in the message.
+      quality: The ranker's quality.
       most: Share of the NDCG@10 that may be lost.
 
     Raises:
-      CompressionRefused: It lost more.
+      CompressionRefused: The ranker lost more.
     """
     if quality.loss > most:
         raise CompressionRefused(
             f"{name} loses {quality.loss:.2%} of NDCG@10 on the validation lists, more than "
-            f"{most:.2%}, so nothing was exported; compress less, or allow it by --max-loss "
+            f"{most:.2%}, so nothing was exported; compress less, or allow it with --max-loss "
             f"{np.ceil(quality.loss * 1000) / 1000:g}"
         )
 
@@ -111,7 +117,10 @@ def check_loss(name: str, quality: Quality, most: float) -> None:
 def as_table(
     qualities: Mapping[str, Quality], measured: Mapping[str, Measured], notes: Sequence[str] = ()
 ) -> str:
-    """A table of size, latency and NDCG@10, a row a ranker; what was not measured is a dash."""
+    """Returns a table of size, latency and NDCG@10, a row a ranker.
+
+    Values that were not measured are dashes.
+    """
     width = max(map(len, qualities))
     head = f"{'':{width}}  {'MB':>8}  {'gzip MB':>8}  {'ms':>8}  ndcg@10"
     lines = [f"{head}  change [95% of the difference]"]

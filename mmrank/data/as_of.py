@@ -1,4 +1,4 @@
-"""What was known at a list's time: the time itself, and counts of events strictly before it."""
+"""What was known at a list's time: the time itself, and counts of the events strictly before it."""
 
 from __future__ import annotations
 
@@ -12,21 +12,27 @@ from mmrank.data.tables import Dataset
 def count_before(
     keys: np.ndarray, times: np.ndarray, at_keys: np.ndarray, at_times: np.ndarray
 ) -> np.ndarray:
-    """How many events of a key lie strictly before a time.
+    """The number of events of a key strictly before a time.
 
     Args:
       keys: The events' keys, int64 [events].
       times: The events' times in seconds, [events].
-      at_keys: The keys asked about, int64 [queries].
-      at_times: The times asked about in seconds, [queries]; infinity counts all events.
+      at_keys: The key of each count, int64 [queries].
+      at_times: The time of each count in seconds, [queries]; infinity counts all events.
 
     Returns:
       int64 [queries].
+
+    Example:
+      >>> import numpy as np
+      >>> keys, times = np.array([1, 1, 2]), np.array([10.0, 20.0, 15.0])
+      >>> count_before(keys, times, np.array([1, 1, 2]), np.array([20.0, np.inf, 15.0])).tolist()
+      [1, 2, 0]
     """
     key = np.concatenate([at_keys, keys])
     time = np.concatenate([at_times, times])
     is_event = np.repeat([False, True], [len(at_keys), len(keys)])
-    # At the same time a question stands before the events, so that it does not count them.
+    # At equal times queries are sorted before events, so that they do not count those events.
     order = np.lexsort((is_event, time, key))
     running = np.cumsum(is_event[order])
     starts = run_starts(key[order])
@@ -39,10 +45,10 @@ def count_before(
 
 
 def training_end(dataset: Dataset) -> float:
-    """The time in seconds from which on an event is no training event; infinity if all are.
+    """The end of the training events in seconds, exclusive; infinity if all events are.
 
     It is just after the last training list. Without training lists, as in a catalogue that the
-    model never saw, it is the time of the first list, and without times there is no end.
+    model has not seen, it is the time of the first list. Without times it is infinity.
     """
     if dataset.schema.lists.time is None:
         return np.inf
@@ -54,9 +60,9 @@ def training_end(dataset: Dataset) -> float:
 
 
 def list_times(dataset: Dataset, rows: pd.DataFrame) -> np.ndarray:
-    """Up to when events are known to each row's list, float64 seconds [rows].
+    """The time before which events are known to each row's list, float64 seconds [rows].
 
-    A list's own time where it has one; otherwise the end of training.
+    It is the list's own time if the list has one, otherwise `training_end`.
     """
     if dataset.schema.lists.time is None:
         return np.full(len(rows), np.inf)

@@ -1,7 +1,7 @@
-"""Sparse attributes of an item in the cells of a table, and the one text that they become.
+"""Reads the sparse attributes of an item from the cell of a table, and turns them into one text.
 
-The one text has a line for each value, `name: value`: what a client sends to an export, too. It is
-made of a mapping, of JSON, or of a text such as `colour: red; size: 42`.
+The text has a line `name: value` for each value. A client sends the same text to an export. The
+cell is a mapping, JSON, or a text such as `colour: red; size: 42`.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ import numpy as np
 import pandas as pd
 
 from mmrank.data.blank import BLANK
+from mmrank.data.conversion import Literal, text_of
 from mmrank.data.json_lines import plain
-from mmrank.data.stands import Literal, text_of
 from mmrank.outputs import shown
 
 BETWEEN_LINES, AFTER_NAME = "\n", ": "
-# A name is short; a colon further on, or one of a time or an address, is part of a value.
+# A name is short. A colon further on, or one in a time or a web address, is part of a value.
 _NAMED = re.compile(r"\s*([^:=\n]{1,80}?)\s*(?::(?!//|\d{2}(?!\d))|=)\s*(.*)", re.DOTALL)
 _PIECES = re.compile(r"[\n;]")
 _PAIRS = (("name", "value"), ("key", "value"))
@@ -29,16 +29,23 @@ _WORDS = {"true": "yes", "false": "no"}
 
 
 def attribute_lines(value: Any) -> str:
-    """The attributes of one cell as lines `name: value`; the empty text without any.
+    """The attributes of one cell as lines `name: value`; the empty text if it has none.
 
     Args:
-      value: A mapping of names to values; JSON of one; a list of `{name, value}`; a text with
-        `name: value` in pieces that `;` or line breaks part, where a piece without a name is one
-        more value of the name before it; or missing. A value may be a list of values; one that is
-        missing or empty is no attribute.
+      value: A mapping of names to values; JSON of such a mapping; a list of `{name, value}`; a text
+        of pieces `name: value` separated by `;` or line breaks, where a piece without a name is
+        another value of the name before it; or missing. A value may be a list of values. A missing
+        or empty value gives no attribute.
 
     Raises:
-      ValueError: It is none of these, or its JSON is broken.
+      ValueError: `value` has another form, or its JSON is broken.
+
+    Example:
+      >>> print(attribute_lines({"colour": "red", "size": 42.0, "material": None}))
+      colour: red
+      size: 42
+      >>> attribute_lines('{"size": 42}') == attribute_lines("size: 42") == "size: 42"
+      True
     """
     lines = (
         f"{name}{AFTER_NAME}{text}" if name else text for name, text in _named_texts(value) if text
@@ -57,7 +64,7 @@ def _named_texts(value: Any) -> Iterator[tuple[str, str]]:
         try:
             value = json.loads(text, parse_float=Literal, parse_int=Literal)
         except (ValueError, RecursionError) as error:
-            raise ValueError(f"begins like JSON, but is none: {error}") from None
+            raise ValueError(f"begins like JSON, but is not JSON: {error}") from None
     if isinstance(value, (list, tuple, np.ndarray)):
         for entry in value:
             yield _pair(entry)
@@ -78,7 +85,7 @@ def _pieces(text: str) -> Iterator[tuple[str, str]]:
 
 
 def _pair(entry: Any) -> tuple[str, str]:
-    if isinstance(entry, (list, tuple)) and len(entry) == 2:  # as a parquet map is read
+    if isinstance(entry, (list, tuple)) and len(entry) == 2:  # an entry of a parquet map
         return _name(entry[0]), _text(entry[1])
     for name, value in _PAIRS:
         if isinstance(entry, Mapping) and name in entry and value in entry:
@@ -102,7 +109,7 @@ def _name(name: Any) -> str:
 
 
 def _text(value: Any) -> str:
-    """A value's text on one line: 62 for 62.0, yes and no for truths."""
+    """A value's text on one line: 62 for 62.0, yes and no for booleans."""
     text = text_of(plain(value))
     text = "" if text is None else " ".join(str(text).split())
     return _WORDS.get(text.lower(), text)

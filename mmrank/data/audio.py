@@ -1,6 +1,6 @@
-"""Sounds: a recording of any common format as mono samples at one rate, or as a WAV of them.
+"""Sounds: decodes a recording of any common format to mono samples at one rate, or to a WAV.
 
-libsndfile decodes WAV, FLAC, Ogg, AIFF and MP3; PyAV, where it is installed, MP4, AAC and WebM.
+libsndfile decodes WAV, FLAC, Ogg, AIFF and MP3. PyAV, if installed, decodes MP4, AAC and WebM.
 """
 
 from __future__ import annotations
@@ -14,26 +14,27 @@ from typing import Any
 
 import numpy as np
 from scipy.io import wavfile
-from scipy.signal import resample_poly
 
+from mmrank.data.containers import open_container
+from mmrank.data.findings import DataError
 from mmrank.data.media import MAX_BYTES
-from mmrank.data.tables import DataError
+from mmrank.outputs import install_command
 
 MAX_SECONDS = 600
-MIN_RATE, MAX_RATE = 4_000, 192_000  # samples a second
+MIN_RATE, MAX_RATE = 4_000, 192_000  # samples per second
 MAX_CHANNELS = 32
 BLOCK = 1 << 18  # samples of every channel decoded at a time
-# What PyAV may open. Playlists and the like would make FFmpeg open other files and addresses.
+# Formats that PyAV may open. Playlists and the like would make FFmpeg open other files and URLs.
 FORMATS = "mov,matroska,aac"
 _MP4, _MATROSKA = b"ftyp", b"\x1aE\xdf\xa3"
 
 
 class SoundError(ValueError):
-    """A file that is no usable recording; the message is the reason in a few words."""
+    """A file that is not a usable recording; the message is the reason in a few words."""
 
 
 def probe_audio(data: bytes) -> str | None:
-    """None for a whole recording of at most `MAX_SECONDS`, else the reason in a few words.
+    """None for a complete recording of at most `MAX_SECONDS`, else the fault in a few words.
 
     Raises:
       DataError: soundfile is not installed.
@@ -49,25 +50,29 @@ def decode_sound(data: bytes, rate: int, seconds: float) -> np.ndarray:
     """Samples [n] float32 in [−1, 1] of the beginning of a recording, channels averaged.
 
     Args:
-      data: The file's bytes; all of it is decoded, so that damage is found wherever it stands.
-      rate: Samples a second wanted; other rates are resampled by a polyphase filter.
-      seconds: Most that is kept; n is at most round(seconds · rate).
+      data: The file's bytes. All of them are decoded, so that damage is found anywhere in the file.
+      rate: Samples per second of the result; other rates are resampled by a polyphase filter.
+      seconds: Length of the beginning that is kept; n is at most round(seconds · rate).
 
     Raises:
-      SoundError: The file is no sound, damaged, truncated, without samples, or over the bounds.
+      SoundError: The file is not a sound, is damaged, truncated, without samples, or exceeds the
+        bounds.
       DataError: soundfile is not installed.
     """
     samples, given = _decoded(data, seconds)
     if given != rate:
+        from scipy.signal import resample_poly  # slow to import
+
         common = math.gcd(given, rate)
         samples = resample_poly(samples, rate // common, given // common)
     return np.clip(samples[: round(seconds * rate)], -1, 1).astype(np.float32)
 
 
 def wav_of(data: bytes, rate: int, seconds: float) -> bytes:
-    """A mono 16-bit PCM WAV of the beginning of a recording; the rest as of `decode_sound`.
+    """A mono 16-bit PCM WAV of the beginning of a recording.
 
-    Of such a WAV at that rate every sample stays as it is.
+    Arguments and errors are those of `decode_sound`. If `data` is already such a WAV with this
+    rate, every sample keeps its value.
     """
     samples = decode_sound(data, rate, seconds)
     whole = np.clip(np.round(samples * 32768.0), -32768, 32767).astype(np.int16)
@@ -77,7 +82,7 @@ def wav_of(data: bytes, rate: int, seconds: float) -> bytes:
 
 
 def _decoded(data: bytes, seconds: float) -> tuple[np.ndarray, int]:
-    """The first samples [n] of a recording, a little more than `seconds`, and its rate."""
+    """The samples [n] of a little more than the first `seconds` of a recording, and its rate."""
     if not data:
         raise SoundError("empty file")
     if len(data) > MAX_BYTES:
@@ -90,8 +95,8 @@ def _decoded(data: bytes, seconds: float) -> tuple[np.ndarray, int]:
         if count > MAX_SECONDS * rate:
             raise SoundError(_too_long(count / rate))
         if not np.isfinite(block).all():
-            raise SoundError("damaged: samples that are not finite")
-        # The resampling filter looks some way past the end.
+            raise SoundError("damaged: some samples are not finite")
+        # The resampling filter needs samples a little past the end.
         if count - len(block) < (seconds + 0.1) * rate:
             kept.append(block.mean(axis=1))
     if not count:
@@ -101,7 +106,7 @@ def _decoded(data: bytes, seconds: float) -> tuple[np.ndarray, int]:
 
 
 def _blocks(data: bytes) -> Iterator[tuple[np.ndarray, int]]:
-    """Blocks [n, channels] float32 of what libsndfile reads, each with the rate."""
+    """Blocks [n, channels] float32 that libsndfile decodes, each with the rate."""
     soundfile = _library()
     try:
         with soundfile.SoundFile(io.BytesIO(data)) as file:
@@ -114,7 +119,7 @@ def _blocks(data: bytes) -> Iterator[tuple[np.ndarray, int]]:
                 count += len(block)
                 yield block, rate
             if count < claimed:
-                raise SoundError(f"truncated: {count} of {claimed} samples are there")
+                raise SoundError(f"truncated: has {count} of {claimed} samples")
     except soundfile.LibsndfileError as error:
         known = data[:4] in (b"RIFF", b"fLaC", b"OggS", b"FORM")
         reason = str(error.error_string).rstrip(".").lower()
@@ -122,7 +127,7 @@ def _blocks(data: bytes) -> Iterator[tuple[np.ndarray, int]]:
 
 
 def _check_claims(rate: int, channels: int, frames: int) -> None:
-    """Refuses by the header what would be too much to decode."""
+    """Refuses a recording whose header claims more than the bounds allow, before decoding it."""
     if not MIN_RATE <= rate <= MAX_RATE:
         raise SoundError(f"{rate} samples a second; use {MIN_RATE} to {MAX_RATE}")
     if channels > MAX_CHANNELS:
@@ -132,10 +137,10 @@ def _check_claims(rate: int, channels: int, frames: int) -> None:
 
 
 def _ends_early(data: bytes) -> bool:
-    """Whether a RIFF or Ogg file is shorter than it says, which libsndfile passes over."""
+    """Whether a RIFF or Ogg file is shorter than it claims, which libsndfile does not report."""
     if data[:4] == b"RIFF":
         (size,) = struct.unpack_from("<I", data, 4)
-        # A stream whose length was not known says 0 or the largest; some count a padding byte.
+        # A stream of unknown length claims 0 or the largest size. Some files count a padding byte.
         return size < 2**31 - 1 and size + 8 > len(data) + 1
     if data[:4] == b"OggS":
         at = data.rfind(b"OggS")
@@ -154,31 +159,29 @@ def _for_av(data: bytes) -> bool:
 
 
 def _av_blocks(data: bytes) -> Iterator[tuple[np.ndarray, int]]:
-    """Blocks [n, 1] float32 of what PyAV reads, each with the rate."""
+    """Blocks [n, 1] float32 that PyAV decodes, each with the rate."""
     try:
         import av
     except ImportError:
         raise SoundError(
-            "MP4, AAC or WebM, which needs PyAV: pip install 'mmrank[video]'"
+            f"MP4, AAC or WebM, which needs PyAV: {install_command('video')}"
         ) from None
     try:
-        with av.open(
-            io.BytesIO(data), options={"format_whitelist": FORMATS}, metadata_errors="ignore"
-        ) as container:
+        with open_container(data, FORMATS) as container:
             if not container.streams.audio:
-                raise SoundError("no sound in it")
+                raise SoundError("no sound track")
             stream = container.streams.audio[0]
             claimed = (container.duration or 0) / 1e6
             _check_claims(stream.rate, stream.channels, int(claimed * stream.rate))
             mono = av.AudioResampler(format="flt", layout="mono", rate=stream.rate)
             seconds = 0.0
-            # None flushes what the resampler still holds.
+            # None flushes the samples that the resampler still holds.
             for frame in itertools.chain(container.decode(stream), [None]):
                 for part in mono.resample(frame):
                     seconds += part.samples / stream.rate
                     yield part.to_ndarray().reshape(-1, 1), stream.rate
             if seconds < 0.9 * claimed:
-                raise SoundError(f"truncated: {seconds:.1f} of {claimed:.1f} seconds are there")
+                raise SoundError(f"truncated: has {seconds:.1f} of {claimed:.1f} seconds")
     except av.FFmpegError as error:
         raise SoundError(f"damaged: {error.strerror}") from None
 
@@ -188,7 +191,7 @@ def _library() -> Any:
         import soundfile
     except ImportError as error:
         raise DataError(
-            "reading sounds needs soundfile, which is not installed: pip install 'mmrank[audio]'"
+            f"reading sounds needs soundfile, which is not installed: {install_command('audio')}"
         ) from error
     return soundfile
 

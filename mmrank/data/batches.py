@@ -1,4 +1,4 @@
-"""Padded, masked batches of lists in which every item stands once. NumPy in, flat dicts out."""
+"""Padded, masked batches of lists with every item once: flat dicts of NumPy arrays."""
 
 from __future__ import annotations
 
@@ -12,15 +12,23 @@ Batch = dict[str, np.ndarray]
 
 @dataclasses.dataclass(frozen=True)
 class HistoryArrays:
-    """All shoppers' events, one shopper's together and in the order of time.
+    """All users' events, grouped by user and in the order of time.
 
     Attributes:
-      name: Of the history feature; its inputs are NAME_slots, NAME_types, NAME_ages, NAME_mask.
-      length: H, latest events used.
-      starts: Where user u's events begin, [users + 1] int64.
-      items: Item numbers [events] int32; no event of an unknown item is among them.
+      name: Name of the history feature; its inputs are NAME_slots, NAME_types, NAME_ages and
+        NAME_mask.
+      length: H, the number of latest events used.
+      starts: Events of user u begin at index starts[u], [users + 1] int64.
+      items: Item indices [events] int32; events of unknown items are left out.
       types: Type numbers [events] int32.
       times: Seconds [events] float64.
+
+    Example:
+      >>> import numpy as np
+      >>> times = np.array([10.0, 20.0, 30.0])
+      >>> history = HistoryArrays("history", 2, np.array([0, 3]), np.arange(3), np.zeros(3), times)
+      >>> times[history.before(0, 30.0)].tolist(), times[history.before(-1, 30.0)].tolist()
+      ([10.0, 20.0], [])
     """
 
     name: str
@@ -31,7 +39,10 @@ class HistoryArrays:
     times: np.ndarray
 
     def before(self, user: int, time: float) -> slice:
-        """The latest events of a shopper (−1: unknown, none) strictly before a time."""
+        """The slice of a user's latest events strictly before a time; empty for user −1 (unknown).
+
+        A NaN time gives the user's latest events of all.
+        """
         if user < 0:
             return slice(0, 0)
         first, last = self.starts[user], self.starts[user + 1]
@@ -43,20 +54,38 @@ class HistoryArrays:
 
 @dataclasses.dataclass(frozen=True)
 class ListArrays:
-    """Lists and everything they point to, as arrays.
+    """Lists, their items and their events, as arrays.
 
     Attributes:
-      items: Item feature arrays [items, ...] by input name, presence flags among them.
+      items: Item feature arrays [items, ...] by input name, including presence flags.
       contexts: Query and user feature arrays [lists, ...] by input name.
       pairs: Pair feature arrays [rows, ...] by input name.
-      offsets: List i holds rows offsets[i] to offsets[i + 1]; [lists + 1] int64.
-      candidates: Item numbers [rows] int32.
+      offsets: List i has the rows offsets[i] to offsets[i + 1], exclusive; [lists + 1] int64.
+      candidates: Item indices [rows] int32.
       grades: [rows] float32.
-      users: User numbers into the history [lists] int64, −1 for unknown.
+      users: User indices into the history [lists] int64, −1 for unknown.
       times: Seconds [lists] float64; NaN for a list without a time.
       history: The events, or None.
-      labels: What is known of every row by label name, [rows] float32, NaN where unknown.
-      weights: Weights of the rows in a task's loss by task name, [rows] float32, for some tasks.
+      labels: Labels of the rows by label name, [rows] float32, NaN where unknown.
+      weights: Weights of the rows in a task's loss by task name, [rows] float32; tasks without
+        weights are left out.
+
+    Example:
+      Two lists of two and three candidates, over three items:
+
+      >>> import numpy as np
+      >>> arrays = ListArrays(
+      ...     items={"price": np.array([9.0, 5.0, 1.0])},
+      ...     contexts={},
+      ...     pairs={},
+      ...     offsets=np.array([0, 2, 5]),
+      ...     candidates=np.array([0, 1, 0, 1, 2]),
+      ...     grades=np.array([1.0, 0.0, 0.0, 2.0, 0.0]),
+      ...     users=np.array([-1, -1]),
+      ...     times=np.full(2, np.nan),
+      ... )
+      >>> arrays.lengths.tolist(), arrays.taken(np.array([1])).candidates.tolist()
+      ([2, 3], [0, 1, 2])
     """
 
     items: Mapping[str, np.ndarray]
@@ -77,7 +106,7 @@ class ListArrays:
         return np.diff(self.offsets)
 
     def taken(self, lists: np.ndarray) -> ListArrays:
-        """Some of the lists by number, in that order; items and events stay."""
+        """The lists with these indices [n], in this order; all items and events are kept."""
         parts = [np.arange(self.offsets[i], self.offsets[i + 1]) for i in lists]
         rows = np.concatenate(parts or [np.zeros(0, np.int64)])
 
@@ -98,7 +127,7 @@ class ListArrays:
         )
 
 
-# The task that there is where a config names none.
+# The task of a config that names no tasks.
 GRADE_TASK = "grade"
 
 
@@ -115,7 +144,12 @@ def weights_name(task: str) -> str:
 def bucket_lengths(lengths: np.ndarray, buckets: Sequence[int]) -> np.ndarray:
     """The padded length of every list: the smallest bucket that holds it, [lists].
 
-    Lists longer than the last bucket go to the next power of two.
+    Lists longer than the last bucket are padded to the next power of two.
+
+    Example:
+      >>> import numpy as np
+      >>> bucket_lengths(np.array([3, 8, 9, 20]), buckets=[8, 16]).tolist()
+      [8, 8, 16, 32]
     """
     edges = np.array(sorted(buckets))
     at = np.searchsorted(edges, lengths)
@@ -124,7 +158,15 @@ def bucket_lengths(lengths: np.ndarray, buckets: Sequence[int]) -> np.ndarray:
 
 
 def count_batches(padded: np.ndarray, batch_lists: int) -> int:
-    """How many batches lists of these padded lengths make, those of one length together."""
+    """The number of batches of lists with these padded lengths; a batch has lists of one length.
+
+    Example:
+      Three lists of 8 candidates make two batches of at most two lists, one of 16 a third batch:
+
+      >>> import numpy as np
+      >>> count_batches(np.array([8, 8, 16, 8]), batch_lists=2)
+      3
+    """
     counts = np.unique(padded, return_counts=True)[1]
     return int(np.ceil(counts / batch_lists).sum())
 
@@ -135,23 +177,46 @@ class Batches:
 
     A batch is a flat dict:
       item features [U, ...] and their NAME_present [U]: the unique items of the batch;
-      slots [B, L] int32: where each candidate stands among them; mask [B, L] bool;
+      slots [B, L] int32: the index of each candidate among the unique items; mask [B, L] bool;
       query and user features [B, ...], pair features [B, L, ...], each with NAME_present;
       HISTORY_slots, HISTORY_types [B, H] int32, HISTORY_ages [B, H] float32 days, HISTORY_mask;
       grades [B, L] float32;
-      label_NAME [B, L] float32, NaN where unknown, of the labels asked for; weights_TASK [B, L].
+      label_NAME [B, L] float32, NaN where unknown, for each of `labels`; weights_TASK [B, L].
 
     Attributes:
       arrays: The lists.
       batch_lists: B.
       buckets: Padded lengths.
-      max_candidates: Longer lists are cut, relevant candidates kept first; None for no cut.
-      seed: Of the order and the cuts.
-      block: Neighbouring lists that stay together when the order is shuffled. Where neighbours
-        share items (the pages of one query, say), a batch of them encodes fewer.
-      unique_items: Whether an item shown by several lists stands once; False repeats it for
-        every slot, for measuring what it saves.
-      labels: Names of the labels that a batch holds beside the grades.
+      max_candidates: Longer lists are cut to this length, keeping the most relevant candidates;
+        None for no cut.
+      seed: Seed of the order and of the cuts.
+      block: Number of consecutive lists that stay together when the order is shuffled. Where
+        consecutive lists share items, such as the pages of one query, a batch encodes fewer items.
+      unique_items: Whether an item that several lists show occurs once; False repeats the item for
+        every slot, to measure what this saves.
+      labels: Names of the labels that a batch holds in addition to the grades.
+
+    Example:
+      Two lists of two and three candidates, padded to four. They share items 0 and 1, which the
+      batch holds once:
+
+      >>> import numpy as np
+      >>> arrays = ListArrays(
+      ...     items={"price": np.array([9.0, 5.0, 1.0])},
+      ...     contexts={},
+      ...     pairs={},
+      ...     offsets=np.array([0, 2, 5]),
+      ...     candidates=np.array([0, 1, 0, 1, 2]),
+      ...     grades=np.array([1.0, 0.0, 0.0, 2.0, 0.0]),
+      ...     users=np.array([-1, -1]),
+      ...     times=np.full(2, np.nan),
+      ... )
+      >>> batches = Batches(arrays, batch_lists=2, buckets=[4, 8])
+      >>> batch = batches.make(np.array([0, 1]))
+      >>> batches.per_pass, batch["price"].tolist(), batch["mask"].tolist()
+      (1, [9.0, 5.0, 1.0], [[True, True, False, False], [True, True, True, False]])
+      >>> batch["slots"][batch["mask"]].tolist()
+      [0, 1, 0, 1, 2]
     """
 
     arrays: ListArrays
@@ -171,36 +236,36 @@ class Batches:
 
     @property
     def per_pass(self) -> int:
-        """Batches of a pass, the same number in every epoch."""
+        """The number of batches of a pass, the same in every epoch."""
         return count_batches(bucket_lengths(self.lengths, self.buckets), self.batch_lists)
 
     @property
     def size(self) -> tuple[int, int]:
-        """Lists, and candidates after the cut."""
+        """The number of lists, and of their candidates after the cut."""
         return len(self.lengths), int(self.lengths.sum())
 
     @property
     def sample(self) -> ListArrays:
-        """Lists to start from: all of them."""
+        """All lists, from whose labels a ranker can be initialised."""
         return self.arrays
 
     @property
     def listwise(self) -> frozenset[str]:
-        """Names of what a batch holds by candidate, [B, L, ...]."""
+        """Names of the arrays of a batch that have a value for each candidate, [B, L, ...]."""
         labels = (label_name(label) for label in self.labels)
         weights = (weights_name(task) for task in self.arrays.weights)
         return frozenset(["mask", "slots", "grades", *self.arrays.pairs, *labels, *weights])
 
     def largest(self) -> Batch:
-        """The batch of the most candidates."""
+        """The batch with the most candidates."""
         lengths = self.lengths
         return self.make(max(self.plan(0), key=lambda members: lengths[members].sum()))
 
     def plan(self, epoch: int | None = None) -> list[np.ndarray]:
-        """List numbers of every batch of a pass; an epoch gives a shuffled order of its own.
+        """The list indices [B] of every batch of a pass; each epoch has its own shuffled order.
 
         Lists of one padded length are batched together; the number of batches is the same in
-        every epoch.
+        every epoch. Without an epoch the order is fixed.
         """
         padded = bucket_lengths(self.lengths, self.buckets)
         generator = None if epoch is None else np.random.default_rng([self.seed, epoch])
@@ -217,11 +282,11 @@ class Batches:
         return batches
 
     def stream(self, start: int, shard: tuple[int, int] = (0, 1)) -> Iterator[Batch]:
-        """Endless training batches from step `start` on: the same ones whenever it is started.
+        """Endless training batches from step `start` on; the batch of a step is always the same.
 
         Args:
-          start: Steps already taken.
-          shard: (index, count): this worker's share; step s of it is batch s · count + index.
+          start: Number of steps already taken.
+          shard: (index, count) of this worker; its step s takes batch s · count + index.
         """
         index, count = shard
         per_pass = self.per_pass
@@ -235,12 +300,12 @@ class Batches:
             at += count
 
     def once(self) -> Iterator[tuple[np.ndarray, Batch]]:
-        """Every list once in a fixed order: (list numbers, batch)."""
+        """Every list once in a fixed order, as (list indices [B], batch)."""
         for members in self.plan():
             yield members, self.make(members)
 
     def make(self, members: np.ndarray, epoch: int = 0) -> Batch:
-        """The batch of these lists."""
+        """The batch of the lists with indices [B]; the epoch selects the cut of long lists."""
         arrays = self.arrays
         rows = [self._rows(i, epoch) for i in members]
         length = int(bucket_lengths(np.array([max(len(r) for r in rows)]), self.buckets)[0])
@@ -275,11 +340,11 @@ class Batches:
         return batch
 
     def _rows(self, number: int, epoch: int) -> np.ndarray:
-        """The rows of a list, cut to `max_candidates`."""
+        """The rows of a list, cut to `max_candidates`, in their order."""
         rows = np.arange(self.arrays.offsets[number], self.arrays.offsets[number + 1])
         if self.max_candidates is None or len(rows) <= self.max_candidates:
             return rows
-        # A different draw of the irrelevant candidates every epoch; the highest grades stay.
+        # The highest grades stay; among equal grades every epoch draws other candidates.
         draw = np.random.default_rng([self.seed, epoch, int(number)]).random(len(rows))
         best = np.lexsort((draw, -self.arrays.grades[rows]))[: self.max_candidates]
         return rows[np.sort(best)]
@@ -291,7 +356,7 @@ class Batches:
         return numbers, slots
 
     def _history(self, members: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-        """Event rows [B, H] and which of them are there."""
+        """Event indices [B, H], and which of them are events rather than padding [B, H] bool."""
         history = self.arrays.history
         if history is None:
             return None
@@ -313,7 +378,7 @@ class Batches:
         ages = np.zeros(seen.shape, np.float32)
         if len(history.times):
             now = self.arrays.times[members][:, None]
-            # Without a list time the shopper's last event is taken for now.
+            # Without a list time, ages count from the user's last event.
             last = np.where(seen, history.times[events], -np.inf).max(1, keepdims=True)
             now = np.where(np.isnan(now), last, now)
             days = np.where(seen, now - np.where(seen, history.times[events], 0.0), 0.0) / 86_400.0
@@ -328,7 +393,7 @@ class Batches:
 
 
 def _spread(values: np.ndarray, mask: np.ndarray, dtype: type[np.generic]) -> np.ndarray:
-    """The values laid out where the mask is True, in row order, zeros elsewhere."""
+    """An array with the values where the mask is True, in row order, and zeros elsewhere."""
     out = np.zeros(mask.shape, dtype)
     out[mask] = values
     return out

@@ -1,10 +1,10 @@
-"""Characters that show nothing: white space, control and format characters."""
+"""Invisible characters: white space, control and format characters."""
 
 from __future__ import annotations
 
 import unicodedata
 
-# The last format character that Unicode has, a language tag, stands below this.
+# The last format character of Unicode, a language tag, is below this.
 _END = 0xE0080
 BLANK = "".join(
     chr(c) for c in range(_END) if unicodedata.category(chr(c)) in ("Cc", "Cf", "Zs", "Zl", "Zp")

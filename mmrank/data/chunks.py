@@ -1,28 +1,31 @@
-"""A table read piece by piece, for files that outgrow memory."""
+"""Reads and writes tables in pieces, for files too large for memory."""
 
 from __future__ import annotations
 
-import csv
 import pathlib
-from collections.abc import Iterator
+import zlib
+from collections.abc import Collection, Iterator
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mmrank.data.delimited import delimited_pieces
 from mmrank.data.dialect import find_dialect
-from mmrank.data.tables import DataError, columns_of
+from mmrank.data.json_lines import json_pieces
+from mmrank.data.reading import arrow_frame, columns_of
+from mmrank.data.tables import DataError
 from mmrank.schema import Reading
 
 ENDINGS = (".parquet", ".csv", ".tsv", ".jsonl")
-BEGINNING = 1000  # lines, of which any may lack some columns
+BEGINNING = 1000  # lines of JSON that are read for the column names, as a line may lack some
 
 
 def ending(path: pathlib.Path) -> str:
-    """The type of a table by its name, `.gz` left out.
+    """The ending of a table's file name, which gives the file's type; `.gz` is ignored.
 
     Raises:
-      DataError: It is none that is read and written in pieces.
+      DataError: Tables of this type are not read and written in pieces.
     """
     suffixes = [s for s in path.suffixes if s != ".gz"]
     found = suffixes[-1] if suffixes else ""
@@ -31,15 +34,18 @@ def ending(path: pathlib.Path) -> str:
     return found
 
 
-def read_chunks(path: pathlib.Path, rows: int) -> Iterator[pd.DataFrame]:
-    """The rows of a table in their order, at most so many at a time.
+def read_chunks(
+    path: pathlib.Path, rows: int, texts: Collection[str] = ()
+) -> Iterator[pd.DataFrame]:
+    """The rows of a table in their order, in pieces of at most `rows` rows.
 
-    Cells of a .csv or .tsv stay text, so that a column is the same in every piece; an empty cell is
-    missing.
+    Cells of a .csv or .tsv stay text, so that a column has one type in every piece; an empty cell
+    is missing. Only values that are floats are converted to floats.
 
     Args:
       path: A .parquet, .csv, .tsv or .jsonl file (the latter three may be gzipped).
-      rows: Rows of a piece.
+      rows: Maximum rows of a piece.
+      texts: Columns whose values are kept as the text in the file, such as ids.
 
     Raises:
       DataError: The file is missing, of unknown type, or cannot be read.
@@ -50,31 +56,22 @@ def read_chunks(path: pathlib.Path, rows: int) -> Iterator[pd.DataFrame]:
     try:
         if kind == ".parquet":
             for batch in pq.ParquetFile(path).iter_batches(batch_size=rows):
-                yield batch.to_pandas()
+                table = pa.Table.from_batches([batch])
+                yield arrow_frame(table, path, texts, nullable=table.column_names)
         elif kind == ".jsonl":
-            with pd.read_json(
-                path, lines=True, dtype=False, convert_dates=False, chunksize=rows
-            ) as pieces:
-                yield from pieces
+            yield from json_pieces(path, rows, texts)
         else:
             dialect = find_dialect(path, Reading(), "\t" if kind == ".tsv" else ",")
-            with pd.read_csv(
-                path,
-                sep=dialect.separator,
-                quoting=csv.QUOTE_MINIMAL if dialect.quoted else csv.QUOTE_NONE,
-                dtype=str,
-                keep_default_na=False,
-                na_values=[""],
-                encoding="utf-8-sig" if dialect.encoding == "utf-8" else dialect.encoding,
-                chunksize=rows,
-            ) as pieces:
-                yield from pieces
-    except (ValueError, OSError, pa.ArrowException) as error:
+            for piece in delimited_pieces(path, dialect, rows):
+                yield piece.to_pandas()
+    except DataError:
+        raise
+    except (ValueError, OSError, EOFError, zlib.error, pa.ArrowException) as error:
         raise DataError(f"{path}: cannot be read as {kind}: {error}") from error
 
 
 def columns_in(path: pathlib.Path) -> list[str]:
-    """The names of a table's columns; of JSON lines those of its beginning, as far as they go."""
+    """The names of a table's columns; for JSON lines, of the first `BEGINNING` lines only."""
     if ending(path) != ".jsonl":
         return columns_of(path)
     first = next(read_chunks(path, BEGINNING), pd.DataFrame())
@@ -82,7 +79,7 @@ def columns_in(path: pathlib.Path) -> list[str]:
 
 
 def count_rows(path: pathlib.Path) -> int | None:
-    """The number of rows where the file tells it, else None."""
+    """The number of rows if the file's metadata has it, else None."""
     return pq.ParquetFile(path).metadata.num_rows if ending(path) == ".parquet" else None
 
 
@@ -90,8 +87,8 @@ class TableWriter:
     """Writes a table piece by piece; a context manager.
 
     Args:
-      path: Where to; its ending says how, `.gz` after .csv, .tsv or .jsonl packs it.
-      kind: What `ending` gave of the final name.
+      path: The file to write. `.gz` at the end of its name compresses a .csv, .tsv or .jsonl.
+      kind: The `ending` of the file's final name, which chooses the format.
     """
 
     def __init__(self, path: pathlib.Path, kind: str):
@@ -107,7 +104,7 @@ class TableWriter:
             self._parquet.close()
 
     def write(self, piece: pa.Table) -> None:
-        """Appends rows, of the same columns as all before."""
+        """Appends rows, which have the same columns as all rows before."""
         if self._kind == ".parquet":
             if self._parquet is None:
                 self._parquet = pq.ParquetWriter(self.path, piece.schema)

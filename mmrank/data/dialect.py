@@ -1,4 +1,4 @@
-"""The dialect of a text table: what its encoding, separator and decimal mark are."""
+"""Finds the dialect of a text table: its encoding, separator and decimal mark."""
 
 from __future__ import annotations
 
@@ -13,13 +13,16 @@ import zlib
 from collections.abc import Sequence
 from typing import BinaryIO
 
+from mmrank.data.disguised import refuse_disguised
 from mmrank.data.findings import DataError
 from mmrank.schema import Reading
 
-# Where a file says nothing else, in this order.
+# The separators that are tried, in this order.
 SEPARATORS = (",", ";", "\t", "|")
 _BOMS = (
     (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark is the beginning of this one
+    (codecs.BOM_UTF32_BE, "utf-32"),
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
@@ -32,12 +35,17 @@ class Dialect:
     """How a csv or tsv is written.
 
     Attributes:
-      encoding: Python's name for it.
-      separator: Between two fields.
-      decimal: Decimal mark; None where only the numbers themselves can tell.
-      thousands: Between groups of three digits; None for none.
+      encoding: Python's name of the encoding.
+      separator: Separator between two fields.
+      decimal: Decimal mark; None if it has to be detected from the numbers.
+      thousands: Separator between groups of three digits; None for none.
       quoted: Whether a cell in double quotes may hold a separator.
-      found: What was found in the file and not told, in words.
+      found: Descriptions of what was detected in the file rather than given.
+
+    Example:
+      >>> german = Dialect(encoding="cp1252", separator=";", decimal=",")
+      >>> german.thousands is None, german.quoted
+      (True, True)
     """
 
     encoding: str = "utf-8"
@@ -49,41 +57,51 @@ class Dialect:
 
 
 def open_bytes(file: pathlib.Path) -> BinaryIO:
-    """The file's bytes, unpacked where its name ends in .gz."""
+    """The open file, decompressed if its name ends in .gz."""
     return gzip.open(file, "rb") if file.suffix == ".gz" else file.open("rb")  # type: ignore[return-value]
 
 
-def find_dialect(file: pathlib.Path, told: Reading, usual: str) -> Dialect:
-    """The dialect of a file, by what is told of it and what it begins with.
+def find_dialect(file: pathlib.Path, reading: Reading, usual: str) -> Dialect:
+    r"""The dialect of a file, from what the schema gives and from the beginning of the file.
 
     Args:
       file: A csv or tsv, gzipped or not.
-      told: What is known already.
-      usual: The separator that the file's ending stands for.
+      reading: What the schema gives.
+      usual: The separator that the file's ending implies.
 
     Raises:
-      DataError: The file cannot be read, or not in the encoding that was told.
+      DataError: The file cannot be read, is of another type, or its encoding cannot be detected.
+
+    Example:
+      >>> import pathlib
+      >>> from mmrank.schema import Reading
+      >>> file = pathlib.Path("products.csv")
+      >>> _ = file.write_text("sku;price\nA1;9,50\nA2;12,00\n")
+      >>> found = find_dialect(file, Reading(), usual=",")
+      >>> found.separator, found.encoding
+      (';', 'utf-8')
     """
     beginning = read_beginning(file)
     bom = next((name for mark, name in _BOMS if beginning.startswith(mark)), None)
-    encoding = told.encoding or bom or "utf-8"
+    refuse_disguised(file, beginning, encoded=reading.encoding is not None or bom is not None)
+    encoding = reading.encoding or bom or "utf-8"
     found = []
-    if told.encoding is None and bom is not None:
+    if reading.encoding is None and bom is not None:
         found.append(f"{bom.upper()} with a byte order mark")
-    separator = told.separator
+    separator = reading.separator
     if separator is None:
         text = beginning.decode(encoding, errors="replace").removeprefix("\ufeff")
         separator = likely_separator(text, usual)
         if separator != usual:
-            found.append(f"fields parted by {separator!r}")
-    return Dialect(encoding, separator, told.decimal, told.thousands, found=tuple(found))
+            found.append(f"fields separated by {separator!r}")
+    return Dialect(encoding, separator, reading.decimal, reading.thousands, found=tuple(found))
 
 
 def read_beginning(file: pathlib.Path, size: int = _LOOKED_AT) -> bytes:
-    """The first bytes of a file, unpacked; what follows in a broken archive is not noticed.
+    """The first bytes of a file, decompressed; damage after them is not detected.
 
     Raises:
-      DataError: Not even they can be read.
+      DataError: The first bytes cannot be read.
     """
     try:
         with open_bytes(file) as source:
@@ -91,17 +109,21 @@ def read_beginning(file: pathlib.Path, size: int = _LOOKED_AT) -> bytes:
     except EOFError:
         return b""
     except (OSError, zlib.error) as error:
-        raise DataError(f"{file}: cannot be read: {error}; fetch it anew") from error
+        raise DataError(f"{file}: cannot be read: {error}; download it again") from error
 
 
 def likely_separator(text: str, usual: str) -> str:
-    """The separator that parts most rows of a text into as many fields, two at least.
+    r"""The separator that gives most rows of a text as many fields as the header, at least two.
 
     Args:
       text: The beginning of a table.
-      usual: Taken where several are as good, or none parts anything.
+      usual: The separator if several are equally good, or if none gives two fields.
+
+    Example:
+      >>> likely_separator("a;b\n1,5;2\n3,5;4\n", usual=",")
+      ';'
     """
-    # The last line may be cut.
+    # The last line may be incomplete.
     lines = text.splitlines(keepends=True)
     whole = "".join(lines[:-1] if len(lines) > 1 else lines)
     best, best_share = usual, 0.0
@@ -113,7 +135,7 @@ def likely_separator(text: str, usual: str) -> str:
 
 
 def _share_of_equal(text: str, separator: str) -> float:
-    """The share of rows with as many fields as the header; 0 where that has one."""
+    """The share of rows with as many fields as the header; 0 if the header has only one."""
     sizes = []
     try:
         for row in csv.reader(io.StringIO(text, newline=""), delimiter=separator):
@@ -121,7 +143,7 @@ def _share_of_equal(text: str, separator: str) -> float:
                 sizes.append(len(row))
             if len(sizes) > _ROWS:
                 break
-    except csv.Error:  # a cell beyond the module's limit
+    except csv.Error:  # a cell is larger than the csv module allows
         pass
     if not sizes or sizes[0] < 2:
         return 0.0
@@ -129,12 +151,17 @@ def _share_of_equal(text: str, separator: str) -> float:
 
 
 def likely_decimal(columns: Sequence[Sequence[str]]) -> str:
-    """The decimal mark of columns of numbers: a comma if that alone makes numbers of them.
+    """The decimal mark of columns of numbers: a comma if only that makes the values numbers.
 
-    A comma before exactly three digits may part thousands: columns of these alone stay as they are.
+    A comma before exactly three digits may separate thousands. If all commas are of this kind, the
+    decimal mark is a point.
 
     Args:
-      columns: Some values of each, as they stand.
+      columns: Some values of each column, as written in the file.
+
+    Example:
+      >>> likely_decimal([["1,5", "22,75"]]), likely_decimal([["1,000", "22,500"]])
+      (',', '.')
     """
     seen = collections.Counter()  # type: collections.Counter[str]
     for values in columns:

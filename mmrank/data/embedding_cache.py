@@ -1,9 +1,9 @@
-"""Embeddings kept on disk: each is computed once, whatever run or catalogue asks for it.
+"""A cache of embeddings on disk: each is computed once for all runs and catalogues.
 
 A folder holds the embeddings of one encoder, in shards of a few thousand rows. A row is found by
-the hash of its raw value (a photo's bytes, a text), so that a changed catalogue reuses all that
-it still holds. A shard is an `.npy` file named by the hash of its own bytes: it is written whole
-or not at all, a damaged one is told by its name, and runs at work at the same time do no harm.
+the hash of its raw value (a photo's bytes, a text), so a changed catalogue reuses the embeddings of
+all values that it still holds. A shard is an `.npy` file named by the hash of its own bytes. It is
+written as a whole or not at all, its name reveals damage, and several runs may write at once.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ AUTO = "auto"
 SHARD_ROWS = 2048
 ABSENT = b""
 _HASH_BYTES = 16
-_ABANDONED = 86_400.0  # seconds after which a half-written shard is nobody's any more
+_ABANDONED = 86_400.0  # seconds after which no run is still writing a partial shard
 logger = logging.getLogger(__name__)
 
 
 def cache_folder(setting: str | None) -> pathlib.Path | None:
-    """The folder that `data.cache` means: None for none, `auto` for the user's cache folder."""
+    """The folder for a value of `data.cache`: None for None, in the user's cache for `auto`."""
     if setting is None:
         return None
     if setting != AUTO:
@@ -42,13 +42,13 @@ def cache_folder(setting: str | None) -> pathlib.Path | None:
 
 
 def value_hash(value: str | bytes) -> bytes:
-    """The hash by which the embedding of a raw value is found; that of an empty one is empty."""
+    """The hash that is the key of a raw value's embedding; `ABSENT` for an empty value."""
     data = value.encode() if isinstance(value, str) else value
     return hashlib.blake2b(data, digest_size=_HASH_BYTES).digest() if data else ABSENT
 
 
 def key_of(facts: Mapping[str, Any]) -> str:
-    """A name made of everything that an embedding depends on, beside the raw value."""
+    """A name from a hash of everything that an embedding depends on except the raw value."""
     text = json.dumps(facts, sort_keys=True, ensure_ascii=True)
     return hashlib.blake2b(text.encode(), digest_size=_HASH_BYTES).hexdigest()
 
@@ -62,37 +62,45 @@ def files_hash(files: Iterable[pathlib.Path], root: pathlib.Path) -> str:
 
 
 class EmbeddingRows:
-    """Embeddings [N, D] float32 of N rows, zeros for absent ones, taken from shards when asked for.
+    """Embeddings [N, D] float32 of N rows, zeros for absent ones, read from shards when indexed.
 
-    Used like an array of which only rows are taken: `rows[numbers]`, `rows[5:9]`, `len(rows)`.
+    It is used like an array that is indexed by rows only: `rows[indices]`, `rows[5:9]`,
+    `len(rows)`.
 
     Args:
       shards: Tables [n, D], in memory or memory-mapped.
-      places: For each of the N rows, its row in all shards put together; −1 for absent.
+      indices: For each of the N rows, its index into the concatenated shards; −1 for absent.
       width: D.
+
+    Example:
+      >>> import numpy as np
+      >>> shards = [np.array([[1.0, 2.0]]), np.array([[3.0, 4.0]])]
+      >>> rows = EmbeddingRows(shards, np.array([1, -1, 0]), width=2)
+      >>> rows[:].tolist()
+      [[3.0, 4.0], [0.0, 0.0], [1.0, 2.0]]
     """
 
     dtype = np.dtype(np.float32)
     ndim = 2
 
-    def __init__(self, shards: Sequence[np.ndarray], places: np.ndarray, width: int):
-        self._shards, self._places = list(shards), places
+    def __init__(self, shards: Sequence[np.ndarray], indices: np.ndarray, width: int):
+        self._shards, self._indices = list(shards), indices
         self._ends = np.cumsum([len(s) for s in shards], dtype=np.int64)
-        self.shape = (len(places), width)
+        self.shape = (len(indices), width)
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._indices)
 
     def __getitem__(self, rows: Any) -> np.ndarray:
-        places = self._places[rows]
-        flat = np.atleast_1d(places).reshape(-1)
+        indices = self._indices[rows]
+        flat = np.atleast_1d(indices).reshape(-1)
         out = np.zeros([len(flat), self.shape[1]], self.dtype)
         shard_of = np.searchsorted(self._ends, flat, side="right")
         for number in np.unique(shard_of[flat >= 0]):
             shard = self._shards[number]
             here = (shard_of == number) & (flat >= 0)
             out[here] = shard[flat[here] - (self._ends[number] - len(shard))]
-        return out.reshape([*np.shape(places), self.shape[1]])
+        return out.reshape([*np.shape(indices), self.shape[1]])
 
     def __array__(self, dtype: Any = None) -> np.ndarray:
         whole = self[:]
@@ -103,13 +111,21 @@ class EmbeddingCache:
     """The embeddings of one encoder by the hash of the raw value.
 
     Args:
-      folder: Where shards are kept; None keeps them in memory.
+      folder: Folder of the shards; None keeps them in memory.
       width: D.
-      facts: What the embeddings depend on, written beside the shards for people to read.
-      shard_rows: Rows of a shard; an interrupted pass loses at most so many.
+      facts: What the embeddings depend on, written next to the shards for people to read.
+      shard_rows: Rows of a shard; an interrupted pass loses at most this many.
 
     Raises:
       OutputError: The folder cannot be written to.
+
+    Example:
+      >>> import numpy as np
+      >>> cache = EmbeddingCache(None, width=2)
+      >>> key = value_hash("red dress")
+      >>> cache.add([key], np.array([[0.5, 1.0]]))
+      >>> key in cache, cache.rows([key, ABSENT])[:].tolist()
+      (True, [[0.5, 1.0], [0.0, 0.0]])
     """
 
     def __init__(
@@ -123,7 +139,7 @@ class EmbeddingCache:
         self._shard_rows = shard_rows
         self._row = np.dtype([("hash", f"V{_HASH_BYTES}"), ("embedding", np.float32, (width,))])
         self._shards: list[np.ndarray] = []
-        self._places: dict[bytes, int] = {}
+        self._indices: dict[bytes, int] = {}
         self._stored = 0
         self._new: dict[bytes, np.ndarray] = {}
         if folder is None:
@@ -140,38 +156,38 @@ class EmbeddingCache:
                     left.unlink(missing_ok=True)
 
     def __contains__(self, key: bytes) -> bool:
-        return key in self._places or key in self._new
+        return key in self._indices or key in self._new
 
     def __len__(self) -> int:
-        return len(self._places) + len(self._new)
+        return len(self._indices) + len(self._new)
 
     def add(self, keys: Sequence[bytes], embeddings: np.ndarray) -> None:
-        """Takes up embeddings [n, D]; every full shard goes to disk at once."""
+        """Adds embeddings [n, D]; every full shard is written to disk at once."""
         for key, embedding in zip(keys, embeddings, strict=True):
             self._new[key] = np.asarray(embedding, np.float32)
         while len(self._new) >= self._shard_rows:
             self._write(self._shard_rows)
 
     def flush(self) -> None:
-        """Writes what is left as a smaller shard."""
+        """Writes the embeddings that are not yet on disk as a smaller shard."""
         if self._new:
             self._write(len(self._new))
 
     def rows(self, keys: Sequence[bytes]) -> EmbeddingRows:
-        """The embeddings of these hashes, all of which are known or ABSENT."""
+        """The embeddings of these hashes, each of which has to be in the cache or ABSENT."""
         self.flush()
-        places = np.array([-1 if k == ABSENT else self._places[k] for k in keys], np.int64)
-        return EmbeddingRows([s["embedding"] for s in self._shards], places, self.width)
+        indices = np.array([-1 if k == ABSENT else self._indices[k] for k in keys], np.int64)
+        return EmbeddingRows([s["embedding"] for s in self._shards], indices, self.width)
 
     def _open(self, file: pathlib.Path) -> None:
-        """Takes up a shard; one whose bytes do not fit its name is damaged and removed."""
+        """Adds a shard from disk, or removes it if its hash or its dtype is wrong."""
         try:
             sound = _file_hash(file) == file.stem
             shard = np.load(file, mmap_mode="r", allow_pickle=False) if sound else None
         except FileNotFoundError:
-            return  # another run found it damaged, too
+            return  # another run found it damaged and removed it
         if shard is None or shard.dtype != self._row:
-            logger.warning("%s: damaged; its embeddings are computed again", file)
+            logger.warning("%s: damaged; computing its embeddings again", file)
             file.unlink(missing_ok=True)
             return
         self._take(shard)
@@ -180,7 +196,7 @@ class EmbeddingCache:
         keys = shard["hash"].tobytes()
         for row in range(len(shard)):
             key = keys[row * _HASH_BYTES : (row + 1) * _HASH_BYTES]
-            self._places.setdefault(key, self._stored + row)
+            self._indices.setdefault(key, self._stored + row)
         self._shards.append(shard)
         self._stored += len(shard)
 
@@ -207,19 +223,19 @@ class EmbeddingCache:
 
 @contextlib.contextmanager
 def _explained(folder: pathlib.Path) -> Iterator[None]:
-    """Turns an OSError of the cache folder into one line with the remedy."""
+    """Turns an OSError of the cache folder into an OutputError that names the remedy."""
     try:
         yield
     except OSError as error:
         raise OutputError(
-            f"{folder}: the embeddings cannot be kept there ({error}); set data.cache to a folder "
-            "with room, or to null to keep them in memory"
+            f"{folder}: the embeddings cannot be stored there ({error}); set data.cache to a "
+            "folder with free space, or to null to keep them in memory"
         ) from error
 
 
 @contextlib.contextmanager
 def _partial(folder: pathlib.Path) -> Iterator[pathlib.Path]:
-    """A new file in the folder, of this run alone, gone at the end unless it was renamed."""
+    """A new temporary file in the folder, removed at the end unless it was renamed."""
     handle, name = tempfile.mkstemp(suffix=".partial", dir=folder)
     os.close(handle)
     try:

@@ -1,4 +1,4 @@
-"""What order and times of events tell: repetitions, disorder, and events from the future."""
+"""Checks of the order and times of events: disorder, repetitions, and events after all lists."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mmrank.data.cells import seconds
 from mmrank.data.checks import FAR_SECONDS, known_ids
 from mmrank.data.findings import Finding, found, whole
-from mmrank.data.tables import seconds
 from mmrank.schema import COMPUTED, Schema
 
 
 def check_event_times(
     schema: Schema, events: pd.DataFrame, lists: pd.DataFrame | None
 ) -> Iterator[Finding]:
-    """Events out of order, told twice, or later than every list. None of them is an error.
+    """Finds events that are out of order, repeated, or not before the last list. All are warnings.
 
     Args:
       lists: The lists; None if they could not be read.
@@ -31,7 +31,7 @@ def check_event_times(
         names.time,
         _before_the_last(users, times),
         events[names.time],
-        "events that stand after a later one of the same shopper",
+        "events that come after a later one of the same user",
         "they are sorted when they are read",
         fatal=False,
     )
@@ -43,8 +43,8 @@ def check_event_times(
         names.item,
         pd.DataFrame(key).duplicated(),
         events[names.item],
-        "events that repeat an earlier row: same shopper, item, type and time",
-        "collaborative scores count them once; drop them if nothing happened twice",
+        "events that repeat an earlier row: same user, item, type and time",
+        "collaborative scores count them once; drop them if they are duplicates",
         fatal=False,
     )
     computed = [f.name for f in schema.features if f.kind in COMPUTED]
@@ -54,7 +54,7 @@ def check_event_times(
                 schema.lists.file,
                 None,
                 f"lists without times, so for {', '.join(computed)} all events count as earlier",
-                "name the time of the lists as lists.time, or leave later events out of the table",
+                "give the times of the lists as lists.time, or remove later events from the table",
                 fatal=False,
             )
     elif lists is not None and schema.lists.time in lists:
@@ -66,13 +66,13 @@ def check_event_times(
                 (times >= np.nanmax(of_lists)) & (np.abs(times) <= FAR_SECONDS),
                 events[names.time],
                 "events that are not before the last list",
-                "nothing ever uses them",
+                "they are never used",
                 fatal=False,
             )
 
 
 def _before_the_last(users: pd.Series, times: np.ndarray) -> np.ndarray:
-    """Which events are earlier than one of the same shopper in a row above, bool [rows]."""
+    """Whether an event is earlier than an event of the same user in a row above it, bool [rows]."""
     latest = pd.Series(times).groupby(users.to_numpy(dtype=object), sort=False).cummax()
     return times < latest.to_numpy()
 
@@ -80,7 +80,7 @@ def _before_the_last(users: pd.Series, times: np.ndarray) -> np.ndarray:
 def count_events(
     schema: Schema, events: pd.DataFrame, frames: Mapping[str, pd.DataFrame]
 ) -> dict[str, Any]:
-    """How many items of the catalogue, and shoppers of the lists, have no event at all.
+    """The numbers of `items` of the catalogue and `users` of the lists that have no event.
 
     Args:
       frames: The tables that could be read.

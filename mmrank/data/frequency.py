@@ -1,4 +1,4 @@
-"""How often items were met in training: what tells popular items from rare and new ones."""
+"""How often items occur in training, which distinguishes popular items from rare and new ones."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from mmrank.data.tables import Dataset
 
 
 def training_counts(dataset: Dataset) -> np.ndarray:
-    """How often each item was met in training, int64 [items].
+    """How often each item occurs in training, int64 [items].
 
-    Events until the end of training; for a shop without events, rows of training lists.
+    Counts events before the end of training; for a shop without events, rows of training lists.
     """
     if dataset.events is None:
         seen = dataset.rows("train")["_item"]
@@ -23,11 +23,11 @@ def training_counts(dataset: Dataset) -> np.ndarray:
 
 
 def counts_at_lists(dataset: Dataset, rows: pd.DataFrame) -> np.ndarray:
-    """How often each row's item was met in training before its list, int64 [rows].
+    """How often each row's item occurs in training before the row's list, int64 [rows].
 
-    Events strictly before the list's time, and none after the end of training: where every shopper
-    has test lists of their own, what was held out for one list is no part of its counts. For a
-    shop without events, rows of training lists.
+    Counts events strictly before the list's time and before the end of training. So where every
+    user has test lists, the counts of a list exclude the events that were held out for it. For a
+    shop without events, counts rows of training lists.
     """
     items = rows["_item"].to_numpy(dtype=np.int64)
     if dataset.events is None:

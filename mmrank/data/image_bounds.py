@@ -1,4 +1,4 @@
-"""What decoding an image file would cost, read from its headers: nothing is decoded."""
+"""The cost of decoding an image file, read from its headers without decoding it."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ import sys
 from collections.abc import Callable
 
 MAX_PIXELS = 50_000_000
-# A progressive JPEG is as costly as it has scans, each over the whole image. Encoders write about
-# ten, and phones put a preview and a second picture behind the first.
+# The cost of a progressive JPEG is proportional to its scans, each of which covers the whole image.
+# Encoders write about ten, and phones append a preview and a second picture to the first.
 MAX_SCANS = 100
 SCAN = b"\xff\xda"
-# What a pixel is counted for: once for so many scans begun, as many as an encoder writes.
+# A pixel counts once per this many scans or part of them, which is what an encoder writes.
 SCANS_AT_ONCE = 10
-# Markers before the first scan of a JPEG: real ones have tens, and a long walk over them is work.
+# Most markers before the first scan of a JPEG. Real files have tens; reading many takes time.
 MAX_MARKERS = 10_000
-# Blocks of a GIF, beside one for so many bytes of the file: writers fill them to 255.
+# A GIF may have MAX_BLOCKS blocks plus one per BLOCK_BYTES bytes; writers fill blocks to 255 bytes.
 MAX_BLOCKS, BLOCK_BYTES = 10_000, 64
-# Markers of JPEG that begin a frame and so bear its size: SOF0 to SOF15 but DHT, JPG and DAC.
+# JPEG markers that begin a frame and give its size: SOF0 to SOF15 except DHT, JPG and DAC.
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _BARE = frozenset(range(0xD0, 0xDA)) | {0x01}  # without a length: RST, SOI, EOI and TEM
 
 
 def image_problem(data: bytes, max_pixels: int = MAX_PIXELS) -> str | None:
-    """None for a file whose decoding is bounded, else the reason in a few words.
+    """None if the cost of decoding a file is within the bounds, else the reason in a few words.
 
-    A file that is no image passes: a decoder refuses it at no cost.
+    A file that is not an image passes: a decoder refuses it at no cost.
 
     Args:
       data: The file's bytes.
@@ -35,9 +35,9 @@ def image_problem(data: bytes, max_pixels: int = MAX_PIXELS) -> str | None:
 
 
 def image_cost(data: bytes, max_pixels: int = MAX_PIXELS) -> tuple[int, str | None]:
-    """What decoding a file costs, in pixels, and `image_problem`, by one walk over its headers.
+    """The cost of decoding a file, in pixels, and its `image_problem`, read from its headers once.
 
-    A JPEG's pixels count once for each `SCANS_AT_ONCE` scans begun, each of which is decoded.
+    A JPEG's pixels count once per `SCANS_AT_ONCE` scans or part of them, as every scan is decoded.
     """
     try:
         pixels = _pixels(data)
@@ -53,10 +53,18 @@ def image_cost(data: bytes, max_pixels: int = MAX_PIXELS) -> tuple[int, str | No
 
 
 def declared_pixels(data: bytes) -> int:
-    """The pixels that a decoder of a JPEG, PNG, GIF or BMP would hold; 0 where no header says.
+    """The number of pixels that a decoder of a JPEG, PNG, GIF or BMP would hold; 0 if unknown.
 
-    Of a GIF all frames count, since they are all decoded before the first is taken. Of a file that
-    `image_problem` finds too costly to look through it is the largest number there is.
+    All frames of a GIF count, because they are all decoded before the first is used. For a file
+    with too many markers or blocks to read, it is `sys.maxsize`.
+
+    Example:
+      >>> import io
+      >>> from PIL import Image
+      >>> file = io.BytesIO()
+      >>> Image.new("RGB", (30, 20)).save(file, "PNG")
+      >>> declared_pixels(file.getvalue()), declared_pixels(b"not a photo")
+      (600, 0)
     """
     try:
         return _pixels(data)
@@ -65,7 +73,7 @@ def declared_pixels(data: bytes) -> int:
 
 
 class _TooManyParts(ValueError):
-    """A header that is not looked through."""
+    """A header with too many markers or blocks to read them all."""
 
 
 def _pixels(data: bytes) -> int:
@@ -74,7 +82,7 @@ def _pixels(data: bytes) -> int:
             try:
                 return reader(data)
             except (struct.error, IndexError):
-                return 0  # ends within its headers, as its decoder will say
+                return 0  # the file ends within its headers, which its decoder reports
     return 0
 
 
@@ -98,7 +106,7 @@ def _jpeg(data: bytes) -> int:
         if at < 0:
             break
         marker = data[at + 1]
-        if marker in (0xFF, 0x00):  # filling
+        if marker in (0xFF, 0x00):  # fill bytes
             at += 1
         elif marker in _BARE:
             at += 2
@@ -138,7 +146,7 @@ def _gif(data: bytes) -> int:
 
 
 def _palette(flags: int) -> int:
-    """Bytes of the colour table that a GIF's flags announce."""
+    """The size in bytes of the colour table that a GIF's flags declare."""
     return 6 << (flags & 7) if flags & 0x80 else 0
 
 

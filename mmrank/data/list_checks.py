@@ -1,4 +1,4 @@
-"""What can be wrong with the lists: members, grades and splits. Nothing is raised."""
+"""Checks of the lists: members, grades and splits. They yield findings and raise no errors."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator
 import numpy as np
 import pandas as pd
 
+from mmrank.data.cells import as_ids
 from mmrank.data.checks import (
     as_numbers,
     check_feature,
@@ -16,14 +17,14 @@ from mmrank.data.checks import (
     texts,
 )
 from mmrank.data.findings import TRAINING, Finding, found, whole
-from mmrank.data.tables import SPLITS, as_ids, hash_splits
+from mmrank.data.splits import SPLITS, hash_splits
 from mmrank.schema import COMPUTED, Schema
 
 
 def check_lists(
     schema: Schema, lists: pd.DataFrame, items: Collection[str] | None
 ) -> Iterator[Finding]:
-    """Candidates and lists that do not hold together, grades and splits that cannot be used.
+    """Finds inconsistent lists, and grades and splits that cannot be used.
 
     Args:
       items: The catalogue's item ids; None if they could not be read.
@@ -45,14 +46,14 @@ def check_lists(
             ids.isna(),
             lists[names.list],
             "rows without a list id",
-            "give every row its list's id",
+            "give every row a list id",
         )
         yield from _check_members(schema, lists, ids)
     yield from _check_splits_and_grades(schema, lists)
 
 
 def _has_user(schema: Schema, lists: pd.DataFrame) -> np.ndarray:
-    """Rows of a known shopper: without a time they would see events still to come, bool [rows]."""
+    """Rows of a known user, bool [rows]; without a time, later events would count for them."""
     user = schema.lists.user
     if user is None or user not in lists:
         return np.zeros(len(lists), dtype=bool)
@@ -60,7 +61,7 @@ def _has_user(schema: Schema, lists: pd.DataFrame) -> np.ndarray:
 
 
 def split_column(schema: Schema, lists: pd.DataFrame) -> pd.Series | None:
-    """The split of every row, as loading will see it; None where the column is missing."""
+    """The split of every row, as loading assigns it; None if a column it needs is missing."""
     names = schema.lists
     if names.split is not None:
         return lists[names.split].astype(object) if names.split in lists else None
@@ -70,7 +71,7 @@ def split_column(schema: Schema, lists: pd.DataFrame) -> pd.Series | None:
 
 
 def _check_members(schema: Schema, lists: pd.DataFrame, ids: pd.Series) -> Iterator[Finding]:
-    """The rows of one list against each other."""
+    """Finds repeated items, lists that are too short, and rows that differ within their list."""
     file, names = schema.lists.file, schema.lists
     named = ids.notna()
     if names.item in lists:
@@ -81,7 +82,7 @@ def _check_members(schema: Schema, lists: pd.DataFrame, ids: pd.Series) -> Itera
             names.item,
             twice,
             pairs["item"],
-            "items that stand in their list already",
+            "items that already appear in their list",
             "keep one row per list and item",
         )
     sizes = ids.map(ids.value_counts())
@@ -111,8 +112,8 @@ def _check_members(schema: Schema, lists: pd.DataFrame, ids: pd.Series) -> Itera
                 column,
                 differs,
                 lists[column],
-                f"rows of another {what} than their list's first row",
-                f"give all rows of a list one {what}",
+                f"rows with another {what} than the first row of their list",
+                f"give all rows of a list the same {what}",
                 fatal,
             )
 
@@ -127,7 +128,7 @@ def _check_splits_and_grades(schema: Schema, lists: pd.DataFrame) -> Iterator[Fi
             schema.lists.split,
             ~split.isin(SPLITS),
             split,
-            "values that are no split",
+            "values that are not a split",
             f"use one of {', '.join(SPLITS)}",
         )
     for name, use in (("valid", "choose the best checkpoint by"), ("test", "evaluate on")):
@@ -135,7 +136,7 @@ def _check_splits_and_grades(schema: Schema, lists: pd.DataFrame) -> Iterator[Fi
             yield whole(
                 file,
                 schema.lists.split,
-                f"no list in the split {name}",
+                f"the split {name} has no lists",
                 f"there is nothing to {use}",
                 fatal=False,
                 concerns=TRAINING,
@@ -150,15 +151,15 @@ def _check_splits_and_grades(schema: Schema, lists: pd.DataFrame) -> Iterator[Fi
         yield whole(
             file,
             column,
-            "no training list has a relevant item, one graded above 0",
-            "grade relevant items above 0, and give the split train to some lists",
+            "no training list has a relevant item (grade above 0)",
+            "grade relevant items above 0, and put some lists in the split train",
             concerns=TRAINING,
         )
     if len(np.unique(grades[np.isfinite(grades)])) == 1:
         yield whole(
             file,
             column,
-            "all grades are equal, so every order is as good",
+            "all grades are equal, so every order is equally good",
             "grade better items higher",
             fatal=False,
         )

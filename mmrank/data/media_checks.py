@@ -1,9 +1,9 @@
-"""What can be wrong with the media files that a dataset names. Nothing is raised."""
+"""Checks of the media files that a dataset names. They yield findings and raise no errors."""
 
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import pandas as pd
@@ -11,8 +11,9 @@ from tqdm import tqdm
 
 from mmrank.data.checks import texts
 from mmrank.data.findings import SHOWN, Finding, whole
+from mmrank.data.kinds import kind_of
+from mmrank.data.kinds.media import MediaKind
 from mmrank.data.media import MediaStore
-from mmrank.data.probes import PROBES
 from mmrank.data.tables import DataError
 from mmrank.schema import Feature, Schema
 
@@ -23,28 +24,29 @@ def check_media(
     folder: pathlib.Path,
     schema: Schema,
     frames: Mapping[str, pd.DataFrame],
-    kinds: Mapping[str, Collection[str]],
     media: str,
     counts: dict[str, dict[str, int]],
 ) -> Iterator[Finding]:
-    """Missing and unreadable media files as warnings; the counts per feature go to `counts`.
+    """Finds missing and unreadable media files, as warnings; writes counts per feature to `counts`.
 
     Args:
       folder: The dataset's folder.
-      schema: Its schema.
+      schema: Its schema; a feature on a side that its kind does not allow is skipped.
       frames: Its tables, as far as they could be read.
-      kinds: The sides on which each kind may stand; a feature that stands elsewhere is passed over.
-      media: Read `all` files, an even `sample` of `SAMPLE` a feature, or `none`.
-      counts: Receives named, missing, checked and broken by feature. A file of a query counts
-        once, however many lists ask it; one of an item counts once an item.
+      media: Which files are read: `all`, an even `sample` of `SAMPLE` per feature, or `none`.
+      counts: Receives the numbers of files named, missing, checked and broken by feature. A file of
+        a query counts once, however many lists have the query; a file of an item counts once for
+        each item.
     """
     wanted = []
     for feature in schema.features:
         table = "catalog" if feature.side == "item" else "lists"
-        if feature.kind not in PROBES or feature.side not in kinds.get(feature.kind, ()):
+        kind = kind_of(feature.kind)
+        if not isinstance(kind, MediaKind) or feature.side not in kind.sides:
             continue
         if table in frames and feature.column in frames[table]:
-            wanted.append((feature, getattr(schema, table).file, frames[table][feature.column]))
+            file, column = getattr(schema, table).file, frames[table][feature.column]
+            wanted.append((feature, kind, file, column))
     if not wanted:
         return
     try:
@@ -52,14 +54,15 @@ def check_media(
     except DataError as error:
         yield whole("schema.yaml", None, str(error), "all media count as absent", fatal=False)
         return
-    for feature, file, column in wanted:
-        yield from _check_feature(store, feature, file, column, media, counts)
+    for feature, kind, file, column in wanted:
+        yield from _check_feature(store, feature, kind, file, column, media, counts)
     store.close()
 
 
 def _check_feature(
     store: MediaStore,
     feature: Feature,
+    kind: MediaKind,
     file: str,
     column: pd.Series,
     media: str,
@@ -67,7 +70,7 @@ def _check_feature(
 ) -> Iterator[Finding]:
     names = texts(column).to_numpy(dtype=object)
     named = np.flatnonzero(names != "")
-    if feature.side != "item":  # a query stands in every row of its lists
+    if feature.side != "item":  # the file of a query is repeated in every row of its lists
         named = named[~pd.Series(names[named]).duplicated().to_numpy()]
     problems = {int(r): store.problem(names[r]) for r in named}
     missing = {r: problem for r, problem in problems.items() if problem is not None}
@@ -79,7 +82,7 @@ def _check_feature(
     broken = {}
     for r in tqdm(there, desc=f"checking {feature.name}", unit=" files", disable=None):
         data = store.read(names[r])
-        reason = "cannot be read" if data is None else PROBES[feature.kind](data)
+        reason = "cannot be read" if data is None else kind.probe(data)
         if reason is not None:
             broken[int(r)] = reason
     counts[feature.name] = {
@@ -89,10 +92,10 @@ def _check_feature(
         "broken": len(broken),
     }
     example = next(store.names(), None) if len(missing) == len(named) else None
-    hint = f"; a name there reads {example!r}" if example else ""
+    hint = f"; an existing file is named {example!r}" if example else ""
     rows_of = {"item": "items", "query": "queries"}.get(feature.side, "rows")
     unreadable = f"unreadable {feature.kind} files"
-    for files, what in ((missing, "files that are not there"), (broken, unreadable)):
+    for files, what in ((missing, "missing files"), (broken, unreadable)):
         if files:
             shown = tuple((r + 1, f"{names[r]!r} ({files[r]})") for r in list(files)[:SHOWN])
             remedy = f"these {rows_of} count as having no {feature.name}"

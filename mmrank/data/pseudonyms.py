@@ -1,4 +1,4 @@
-"""Pseudonyms of user ids: a keyed hash, so that who lacks the key cannot try ids out."""
+"""Pseudonyms of user ids: a keyed hash, so that nobody without the key can test guessed ids."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from mmrank.outputs import UserError
 
 VARIABLE = "MMRANK_PSEUDONYM_KEYS"
 _FORM = re.compile(r"([A-Za-z0-9]{1,16}):([0-9a-f]{64})")
-# Ties the hashes to their use: the same key elsewhere would give other values.
+# Binds the hashes to this use: the same key used for something else gives other values.
 _PURPOSE = b"mmrank user id\0"
-# 128 bits: as long as collisions among all users are out of the question.
+# 128 bits, which rules out collisions among all users.
 _DIGITS = 32
 
 
@@ -24,15 +24,22 @@ class PseudonymError(UserError):
 
 
 class Pseudonyms:
-    """Pseudonyms under several keys, of which the first makes new ones.
+    """Pseudonyms under several keys; the first key makes new pseudonyms.
 
-    The others are those of before: with them records can still be found that were written then,
-    until they have expired and the key is taken away.
+    The other keys are earlier ones. They are needed to find records written under them, until these
+    records have expired and the key is removed.
 
     Args:
-      keys: Secrets of 32 bytes by a short name.
+      keys: Secrets of 32 bytes, each by a short name, newest first.
 
     Source: RFC 2104 (HMAC, section 5 on shortened output), with SHA-256.
+
+    Example:
+      >>> pseudonyms = Pseudonyms({"b2": bytes(32), "a1": bytes(range(32))})
+      >>> pseudonyms.of("user 7").startswith("b2."), len(pseudonyms.of("user 7"))
+      (True, 35)
+      >>> [name.partition(".")[0] for name in pseudonyms.every("user 7")]
+      ['b2', 'a1']
     """
 
     def __init__(self, keys: Mapping[str, bytes]):
@@ -42,10 +49,12 @@ class Pseudonyms:
 
     @classmethod
     def from_environment(cls) -> Pseudonyms:
-        """The pseudonyms of the keys in `MMRANK_PSEUDONYM_KEYS`: NAME:HEX, newest first, by commas.
+        """The pseudonyms under the keys in `MMRANK_PSEUDONYM_KEYS`.
+
+        The variable holds keys of the form NAME:HEX, newest first, separated by commas.
 
         Raises:
-          PseudonymError: There is no key, or one is not of that form or named twice.
+          PseudonymError: The variable has no key, or a key has another form or a repeated name.
         """
         keys: dict[str, bytes] = {}
         for number, part in enumerate(filter(None, os.environ.get(VARIABLE, "").split(",")), 1):
@@ -56,7 +65,7 @@ class Pseudonyms:
                     "`python -m mmrank.keys secret` makes one"
                 )
             if match[1] in keys:
-                raise PseudonymError(f"{VARIABLE}: the name {match[1]!r} stands twice")
+                raise PseudonymError(f"{VARIABLE}: the name {match[1]!r} appears twice")
             keys[match[1]] = bytes.fromhex(match[2])
         return cls(keys)
 
@@ -65,7 +74,7 @@ class Pseudonyms:
         return self.every(user)[0]
 
     def every(self, user: str) -> list[str]:
-        """The pseudonyms of a user id under all keys, newest first: what its records may bear."""
+        """The pseudonyms that records of a user id may have: under all keys, newest first."""
         message = _PURPOSE + user.encode("utf-8", "surrogatepass")
         return [
             f"{name}.{hmac.new(key, message, hashlib.sha256).hexdigest()[:_DIGITS]}"
@@ -74,12 +83,12 @@ class Pseudonyms:
 
 
 def new_secret(name: str) -> str:
-    """A new key as the variable takes it.
+    """A new random key in the form NAME:HEX of the variable.
 
     Raises:
       PseudonymError: The name is not 1 to 16 letters and digits.
     """
     secret = f"{name}:{secrets.token_hex(32)}"
     if _FORM.fullmatch(secret) is None:
-        raise PseudonymError(f"{name!r}: name a key by 1 to 16 letters and digits")
+        raise PseudonymError(f"{name!r}: the name of a key must have 1 to 16 letters and digits")
     return secret

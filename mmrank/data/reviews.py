@@ -1,8 +1,9 @@
-"""Reviews of an item: many texts in one cell, and the one text that they become for the graph.
+"""Reviews of an item: reads them from one cell, and packs them into one text for the graph.
 
-A raw value of the graph is one scalar, so the reviews of an item are packed: reviews separated by
-U+001E, the fields of one by U+001F in the order text, age in whole days, helpful votes. What is
-not known stays empty, and empty fields at the end are left out: `good␟3␟12␞never again␟40`.
+A raw value of the graph is one scalar, so the reviews of an item are packed into one text. U+001E
+separates reviews, and U+001F separates the fields of a review: text, age in whole days, helpful
+votes. Unknown fields are empty, and empty fields at the end are left out:
+`good␟3␟12␞never again␟40`.
 """
 
 from __future__ import annotations
@@ -31,13 +32,17 @@ _CONTROL = re.compile("[\x00-\x1f]+")
 
 @dataclasses.dataclass(frozen=True)
 class ReviewKeys:
-    """What the fields of a review are called in the data.
+    """The names of a review's fields in the data.
 
     Attributes:
-      text: Its text.
-      age: Its age in days.
-      time: When it was written, as seconds since 1970 or an ISO date.
-      helpful: How many found it helpful.
+      text: Name of the text.
+      age: Name of the age in days.
+      time: Name of the time when it was written, in seconds since 1970 or as an ISO date.
+      helpful: Name of the number of users who found it helpful.
+
+    Example:
+      >>> read_reviews({"body": "Fits well", "age": 3}, ReviewKeys(text="body", age="age"))
+      [Review(text='Fits well', age=3.0, time=None, helpful=None)]
     """
 
     text: str = "text"
@@ -48,7 +53,12 @@ class ReviewKeys:
 
 @dataclasses.dataclass(frozen=True)
 class Review:
-    """One review with a text; `time` in seconds since 1970; None for what is not known."""
+    """One review with a text; `age` in days, `time` in seconds since 1970; None if unknown.
+
+    Example:
+      >>> newest_time([[Review("Fits well", time=100.0)], [Review("Too small", time=200.0)], []])
+      200.0
+    """
 
     text: str
     age: float | None = None
@@ -60,12 +70,19 @@ def read_reviews(value: Any, keys: ReviewKeys) -> list[Review]:
     """The reviews in one cell, in their order; those without a text are left out.
 
     Args:
-      value: A list of texts and mappings, JSON of one, one text, one mapping, what `pack` gave,
-        or missing.
-      keys: The names in mappings; other names are passed over.
+      value: A list of texts and mappings, JSON of such a list, one text, one mapping, a result of
+        `pack`, or missing.
+      keys: The names in mappings; other names are ignored.
 
     Raises:
-      ValueError: It is none of these, its JSON is broken, or a number or time cannot be read.
+      ValueError: `value` has another form, its JSON is broken, or a number or time cannot be read.
+
+    Example:
+      >>> cell = '["Fits well", {"text": "Too small", "age_days": 3}]'
+      >>> for review in read_reviews(cell, ReviewKeys()):
+      ...     print(review)
+      Review(text='Fits well', age=None, time=None, helpful=None)
+      Review(text='Too small', age=3.0, time=None, helpful=None)
     """
     if isinstance(value, str) and (BETWEEN_REVIEWS in value or BETWEEN_FIELDS in value):
         value = [_unpacked(part, keys) for part in value.split(BETWEEN_REVIEWS)]
@@ -87,12 +104,19 @@ def newest_time(cells: Iterable[Sequence[Review]]) -> float | None:
 
 
 def pack(reviews: Sequence[Review], most: int, now: float | None = None) -> str:
-    """The reviews as one text, see the module; the empty text without any.
+    """The reviews packed into one text (see the module); the empty text without reviews.
 
     Args:
-      reviews: Any number of them.
-      most: How many are kept: the most helpful, among those the latest, then the first.
-      now: From when on ages count where only the time of a review is known.
+      reviews: Any number of reviews.
+      most: How many are kept: the most helpful, among equally helpful ones the latest, then the
+        first.
+      now: The time in seconds since 1970 from which ages are computed, where only the time of a
+        review is known.
+
+    Example:
+      >>> reviews = [Review("Fits well"), Review("Too small", age=3.0, helpful=12.0)]
+      >>> pack(reviews, most=2).replace(BETWEEN_REVIEWS, "␞").replace(BETWEEN_FIELDS, "␟")
+      'Too small␟3␟12␞Fits well'
     """
     aged = [(r, _age(r, now)) for r in reviews]
     aged.sort(key=lambda pair: (-(pair[0].helpful or 0), math.inf if pair[1] is None else pair[1]))
@@ -135,7 +159,7 @@ def _review(entry: Any, keys: ReviewKeys) -> Review | None:
     text = entry.get(keys.text)
     if text is not None and not isinstance(text, str):
         raise ValueError(f"{keys.text!r}: expected a text, got {shown(text)}")
-    # The separators are control characters, so that a text must hold none.
+    # The separators are control characters, so a text must not contain any.
     text = _CONTROL.sub(" ", text or "").strip(BLANK)
     if not text:
         return None

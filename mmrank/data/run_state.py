@@ -1,4 +1,4 @@
-"""Where a run stands, as its state.json says, and whether the tables it began with are the same."""
+"""Reads the state of a run from its state.json, and finds tables that changed since it began."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from typing import Any
 
 from mmrank.config import ConfigError
 from mmrank.data.embedding_cache import files_hash
+from mmrank.data.findings import DataError
 from mmrank.data.reading import parts_of
 from mmrank.outputs import read_json, shown
 from mmrank.schema import SCHEMA_FILE, Schema
 
-DAMAGED = "put back a whole copy of the run, or train anew with another --out"
+DAMAGED = "restore a complete copy of the run, or train again with another --out"
 _NUMBER = (int, float)
-# Of each key its types; what else stands there is another file's.
+# The types of each key. A file with other keys or types is not a state.json of a run.
 _TYPES: Mapping[str, tuple[type, ...]] = {
     "data": (str,),
     "epoch": (int,),
@@ -31,18 +32,28 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
 _FILES = ("checkpoint", "best_weights")
 
 
-def read_state(file: pathlib.Path) -> dict[str, Any]:
-    """What a run's state.json says, by the names of `mmrank.training.callbacks.State`.
+def check_run_folder(folder: pathlib.Path) -> None:
+    """Checks that the folder of a run exists, before TensorFlow is imported.
 
     Raises:
-      ConfigError: It is damaged, or names files that are not the run's: those of the last epoch are
-        read, and deleted after the next.
+      DataError: It does not exist.
+    """
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder; train a run with `python -m mmrank.train`")
+
+
+def read_state(file: pathlib.Path) -> dict[str, Any]:
+    """The content of a run's state.json, by the field names of `mmrank.training.state.State`.
+
+    Raises:
+      ConfigError: The file is damaged, or names files outside the run's folder. Such names are
+        refused because the files of the last epoch are read, and deleted after the next epoch.
     """
     plain = read_json(file, DAMAGED)
     if not isinstance(plain, dict):
-        raise ConfigError(f"{file}: damaged: {shown(plain)} is no state; {DAMAGED}")
+        raise ConfigError(f"{file}: damaged: {shown(plain)} is not the state of a run; {DAMAGED}")
     if "data" not in plain:
-        raise ConfigError(f"{file}: damaged: it names no data; {DAMAGED}")
+        raise ConfigError(f"{file}: damaged: the key data is missing; {DAMAGED}")
     for key, value in plain.items():
         types = _TYPES.get(key)
         if types is None or not isinstance(value, types):
@@ -51,18 +62,19 @@ def read_state(file: pathlib.Path) -> dict[str, Any]:
         path = pathlib.PurePath(plain.get(key) or ".")
         if path.is_absolute() or ".." in path.parts:
             raise ConfigError(
-                f"{file}: {key} {shown(str(path))} leads out of the run's folder; {DAMAGED}"
+                f"{file}: {key} {shown(str(path))} is outside the run's folder; {DAMAGED}"
             )
     return plain
 
 
 def table_hashes(folder: pathlib.Path, schema: Schema) -> dict[str, str]:
-    """What tells the contents of a dataset apart, by the file in its folder: tables and schema.
+    """Hashes of the contents of a dataset's tables and schema, by the name of the file.
 
-    Media are left out, which may be many: an embedding knows its file by its bytes already.
+    Media are left out because they may be many, and the key of an embedding is already a hash of
+    its file's bytes.
 
     Args:
-      folder: The dataset. What is not there is left out.
+      folder: The dataset. Files that do not exist are left out.
       schema: Its schema.
     """
     tables = (schema.catalog, schema.lists, schema.events)
@@ -78,9 +90,13 @@ def table_hashes(folder: pathlib.Path, schema: Schema) -> dict[str, str]:
 def changed_tables(
     before: Mapping[str, str], folder: pathlib.Path, schema: Schema
 ) -> tuple[str, ...]:
-    """The names of the tables that are not those of a run, as its `tables` knows them.
+    """The names of the tables that have changed since a run began.
 
-    A run older than these knows none.
+    Args:
+      before: The hashes in the `tables` of the run's state. They are empty for a run of a version
+        that did not store them; then no table counts as changed.
+      folder: The dataset.
+      schema: Its schema.
     """
     if not before:
         return ()

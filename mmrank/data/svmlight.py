@@ -1,4 +1,4 @@
-"""SVMlight files of learning to rank: `label qid:Q 1:v 2:v ... # comment`, a candidate a line."""
+"""Reads SVMlight files of learning to rank: per candidate `label qid:Q 1:v 2:v ... # comment`."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from mmrank.data.dialect import open_bytes
 from mmrank.data.findings import DataError
 
 COLUMNS = ("label", "qid", "item_id", "pair_id", "part", "features")
-# Where a file of groups lies that nobody named, after the file's own name.
+# The endings of a file of groups that the schema does not name, after the table's own file name.
 GROUP_ENDINGS = (".query", ".group", ".groups")
 _DOCID = re.compile(r"\bdocid\s*=\s*(\S+)")
 _PARTS = {"vali": "valid", "val": "valid", "dev": "valid", "validation": "valid"}
-# A feature's number beyond this is taken for an error: a row has a place for each below it.
+# A larger feature number is taken for an error, because every row has a value for each number.
 _MOST_FEATURES = 100_000
 
 
@@ -28,19 +28,21 @@ def read_svmlight(
 ) -> pd.DataFrame:
     """The rows of some files as one table with the columns of `COLUMNS`.
 
-    `features` holds a vector a row, [features] float32, zero where a feature is left out: all rows
-    have as many, up to the highest number in any file, counted from 1 (or from 0, where one is 0).
-    `item_id` is the comment's docid, or `FILE-ROW` for a row without; `pair_id` is `QID/ITEM`, for
-    a catalogue of which each row is one, as the features tell of query and document together.
-    `part` is the file's name without endings, valid for vali, so that it may be the split.
+    `features` is a vector for each row, [features] float32, zero where a feature is left out. All
+    rows have the same length, up to the highest number in any file. Numbers count from 1, or from 0
+    if a number is 0.
+    `item_id` is the comment's docid, or `FILE-ROW` for a row without docid. `pair_id` is
+    `QID/ITEM`; it can be the item id of a catalogue with a row for each pair, because the features
+    describe query and document together. `part` is the file's name without endings, with valid for
+    vali and the like, so that it can be the split.
 
     Args:
-      files: In the order of their rows.
-      groups: File with the sizes of the lists of the only file, for one without qid. Without it
-        one beside the file is looked for: its name and .query or .group.
+      files: The files, in the order of their rows.
+      groups: File with the sizes of the lists, for a single file without qid. By default it is
+        looked for next to the file, under the file's name followed by .query, .group or .groups.
 
     Raises:
-      DataError: A file cannot be read, or its lists cannot be told.
+      DataError: A file cannot be read, or its lists are unknown.
     """
     read = [_read_file(file, groups if len(files) == 1 else None) for file in files]
     low = min((int(r.numbers.min()) for r in read if len(r.numbers)), default=1)
@@ -67,7 +69,7 @@ def read_svmlight(
 
 
 class _Rows:
-    """The rows of one file: `sizes` tells how many of `numbers` and `values` are each row's."""
+    """The rows of one file; row i has `sizes[i]` of the entries of `numbers` and `values`."""
 
     def __init__(self, part: str):
         self.part = part
@@ -111,7 +113,7 @@ def _read_file(file: pathlib.Path, groups: pathlib.Path | None) -> _Rows:
     rows.sizes, rows.numbers = np.array(sizes, np.int64), np.array(numbers, np.int64)
     rows.values = np.array(values, np.float32)
     if len(numbers) and not 0 <= rows.numbers.min() <= rows.numbers.max() <= _MOST_FEATURES:
-        raise DataError(f"{file}: features are numbered from 0 or 1 to {_MOST_FEATURES:,} at most")
+        raise DataError(f"{file}: features must have numbers from 0 to {_MOST_FEATURES:,}")
     if not rows.labels:
         raise DataError(f"{file}: cannot be read as svmlight: it is empty")
     if with_qid not in (0, len(rows.labels)):
@@ -122,11 +124,11 @@ def _read_file(file: pathlib.Path, groups: pathlib.Path | None) -> _Rows:
 
 
 def _qids(file: pathlib.Path, stem: str, count: int, groups: pathlib.Path | None) -> list[str]:
-    beside = (file.with_name(file.name.removesuffix(".gz") + e) for e in GROUP_ENDINGS)
-    groups = groups or next((f for f in beside if f.is_file()), None)
+    candidates = (file.with_name(file.name.removesuffix(".gz") + e) for e in GROUP_ENDINGS)
+    groups = groups or next((f for f in candidates if f.is_file()), None)
     if groups is None:
         raise DataError(
-            f"{file}: no row has a qid; name the file with the sizes of the lists in the schema: "
+            f"{file}: no row has a qid; give the file with the sizes of the lists in the schema: "
             f"{{file: {file.name}, groups: FILE}}"
         )
     sizes = []
@@ -135,22 +137,24 @@ def _qids(file: pathlib.Path, stem: str, count: int, groups: pathlib.Path | None
             try:
                 sizes.append(int(text))
             except ValueError as error:
-                raise DataError(f"{groups}, line {line}: {text.strip()!r} is no size") from error
+                raise DataError(f"{groups}, line {line}: {text.strip()!r} is not a size") from error
     if sum(sizes) != count or min(sizes, default=1) < 0:
         raise DataError(
-            f"{groups}: its sizes add up to {sum(sizes)}, but {file.name} has {count} rows; take "
+            f"{groups}: its sizes add up to {sum(sizes)}, but {file.name} has {count} rows; use "
             "the file of groups that belongs to it"
         )
     return [f"{stem}-{n}" for n, size in enumerate(sizes, start=1) for _ in range(size)]
 
 
 def _lines(file: pathlib.Path) -> Iterator[tuple[int, str]]:
-    """Every line with its number from 1."""
+    """Every line of a file with its number, counted from 1."""
     if not file.is_file():
-        raise DataError(f"{file}: no such file; put it there or mend the name")
+        raise DataError(f"{file}: no such file; add it or fix the name")
     try:
         with open_bytes(file) as lines:
             for number, line in enumerate(lines, start=1):
                 yield number, line.decode("utf-8")
     except (UnicodeError, EOFError, OSError, zlib.error) as error:
-        raise DataError(f"{file}: cannot be read as svmlight: {error}; fetch it anew") from error
+        raise DataError(
+            f"{file}: cannot be read as svmlight: {error}; download it again"
+        ) from error

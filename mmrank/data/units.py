@@ -1,11 +1,19 @@
-"""Units of measure in shops' data: what a unit measures, and how many base units it is."""
+"""Units of measure in shops' data: the base unit of each, and the factor to it.
+
+Example:
+  >>> UNITS["cm"], UNITS["厘米"]
+  (('metre', 0.01), ('metre', 0.01))
+  >>> base, factor = UNITS["oz"]
+  >>> f"16 oz are {16 * factor:.1f} {base}s"
+  '16 oz are 453.6 grams'
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-# By spelling in small letters and NFKC, which makes ″ two signs: what is measured, and the factor
-# to its base unit. A spelling of several meanings, such as `m`, has the one that shops write most.
+# The base unit and the factor to it, by spelling in lower case and NFKC (which turns ″ into two
+# characters). A spelling with several meanings, such as `m`, has the one most common in shops.
 UNITS: Mapping[str, tuple[str, float]] = {
     **dict.fromkeys(("mm", "millimeter", "millimeters", "millimetre", "毫米"), ("metre", 0.001)),
     **dict.fromkeys(("cm", "centimeter", "centimeters", "centimetre", "厘米"), ("metre", 0.01)),

@@ -1,11 +1,11 @@
-"""The check of a whole dataset before training: everything that is wrong, in one pass."""
+"""Checks a whole dataset before training, and reports all problems in one pass."""
 
 from __future__ import annotations
 
 import dataclasses
 import logging
 import pathlib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,34 +17,21 @@ from mmrank.data.checks import (
     check_events,
     check_schema,
     check_sensitive,
-    empty_reviews,
     known_ids,
 )
 from mmrank.data.checks import texts as as_texts
+from mmrank.data.columns import TABLES
 from mmrank.data.event_checks import check_event_times, count_events
 from mmrank.data.findings import GRADES, TRAINING, Finding, whole
+from mmrank.data.kinds import kind_of
 from mmrank.data.list_checks import check_lists, split_column
 from mmrank.data.media_checks import check_media
 from mmrank.data.plausible import check_plausible
 from mmrank.data.reading import FOUND
-from mmrank.data.tables import SPLITS, TABLES, DataError, Dataset, load_dataset, read_one
-from mmrank.schema import SCHEMA_FILE, Schema, load_schema
+from mmrank.data.splits import SPLITS
+from mmrank.data.tables import DataError, Dataset, load_dataset, read_one
+from mmrank.schema import SCHEMA_FILE, Feature, Schema, load_schema
 
-# Kinds of features, and the sides on which each may stand.
-KINDS: Mapping[str, Collection[str]] = {
-    "text": ("query", "user", "item"),
-    "reviews": ("item",),
-    "image": ("query", "item"),
-    "number": ("query", "user", "item", "pair", "label"),
-    "category": ("query", "user", "item", "pair"),
-    "tags": ("query", "user", "item"),
-    "attributes": ("query", "user", "item"),
-    "vector": ("query", "user", "item", "pair"),
-    "video": ("item",),
-    "audio": ("query", "item"),
-    "history": ("user",),
-    "collaborative": ("pair",),
-}
 MEDIA = ("all", "sample", "none")
 logger = logging.getLogger(__name__)
 
@@ -55,13 +42,21 @@ class ValidationReport:
 
     Attributes:
       name: The dataset's name.
-      folder: Where it lies.
-      findings: Everything found, in the order of the checks.
-      counts: items, lists, candidates, queries, users, events; `without_events` with the items and
-        users of whom there is none; `found`, what the files told of their dialect, in words;
+      folder: Its folder.
+      findings: All findings, in the order of the checks.
+      counts: items, lists, candidates, queries, users, events; `without_events` with the numbers of
+        items and users without events; `found` with descriptions of the detected dialects of files;
         `splits` with lists and candidates of each; `media` with named, missing, checked and broken
         files of each feature whose values are files; `empty_texts` with the number of empty values
-        of each text or reviews feature.
+        of each feature whose kind counts them: texts and reviews.
+
+    Example:
+      >>> from mmrank.data.simulator import simulate
+      >>> _ = simulate("shop", items=60, queries=20, users=5)
+      >>> report = validate_dataset("shop")
+      >>> report.raise_if_errors()
+      >>> [split for split, counted in report.counts["splits"].items()]
+      ['train', 'valid', 'test']
     """
 
     name: str
@@ -71,19 +66,19 @@ class ValidationReport:
 
     @property
     def errors(self) -> tuple[Finding, ...]:
-        """What has to be mended before training."""
+        """The findings that have to be fixed before training."""
         return tuple(f for f in self.findings if f.fatal)
 
     @property
     def warnings(self) -> tuple[Finding, ...]:
-        """What training can live with."""
+        """The findings that do not prevent training."""
         return tuple(f for f in self.findings if not f.fatal)
 
     def raise_if_errors(self) -> None:
-        """Nothing, if there is no error.
+        """Raises an error if the report has errors.
 
         Raises:
-          DataError: With all errors, one on a line.
+          DataError: The report has errors; the message has one per line.
         """
         if self.errors:
             raise DataError(f"{self.folder}: {_section('errors', self.errors)}")
@@ -99,30 +94,44 @@ class ValidationReport:
 def validate_dataset(
     folder: str | pathlib.Path,
     media: str = "sample",
-    kinds: Mapping[str, Collection[str]] = KINDS,
     schema: Schema | None = None,
     passed_over: Collection[str] = (),
 ) -> ValidationReport:
-    """Everything that is wrong with the dataset in a folder, and what it holds.
+    """A report of what the dataset in a folder holds and of everything that is wrong with it.
 
-    Nothing is written, and bad data raises nothing: it is reported.
+    Nothing is written. Bad data raises no error; the report has it.
 
     Args:
       folder: The folder with the schema.yaml.
-      media: Decode `all` media files, an even `sample` of 500 a feature, or `none`. That the files
-        are there is always checked.
-      kinds: Known kinds of features, each with the sides on which it may stand.
-      schema: What is checked in place of the schema.yaml there.
-      passed_over: What findings may concern that are left out, see `Finding.concerns`.
+      media: Which media files are decoded: `all`, an even `sample` of 500 per feature, or `none`.
+        The existence of all files is always checked.
+      schema: Used instead of the schema.yaml in the folder.
+      passed_over: Values of `Finding.concerns` whose findings are left out.
 
     Raises:
       SchemaError: The schema.yaml is missing or cannot be used.
-      ValueError: An unknown word for `media`.
+      ValueError: An unknown value of `media`.
+
+    Example:
+      >>> from mmrank.data.simulator import simulate
+      >>> _ = simulate("shop", items=60, queries=20, users=5)
+      >>> report = validate_dataset("shop")
+      >>> report.errors, report.counts["items"], report.counts["lists"]
+      ((), 60, 20)
     """
     if media not in MEDIA:
         raise ValueError(f"unknown media={media!r}; known: {', '.join(MEDIA)}")
     folder = pathlib.Path(folder)
-    schema = schema or load_schema(folder)
+    return _validated(folder, media, schema or load_schema(folder), passed_over)[0]
+
+
+def _validated(
+    folder: pathlib.Path,
+    media: str,
+    schema: Schema,
+    passed_over: Collection[str],
+) -> tuple[ValidationReport, dict[str, pd.DataFrame]]:
+    """The report, and the tables that could be read, by name."""
     findings: list[Finding] = []
     frames: dict[str, pd.DataFrame] = {}
     for table in TABLES:
@@ -137,7 +146,7 @@ def validate_dataset(
         else:
             if frame is not None:
                 frames[table] = frame
-    findings += check_schema(schema, kinds)
+    findings += check_schema(schema)
     findings += check_columns(schema, frames)
     findings += check_sensitive(folder, schema, frames)
     items = _catalog_ids(schema, frames)
@@ -151,9 +160,9 @@ def validate_dataset(
     findings += check_plausible(schema, frames)
     counts = _counts(schema, frames)
     counts["found"] = tuple(what for f in frames.values() for what in f.attrs.get(FOUND, ()))
-    findings += check_media(folder, schema, frames, kinds, media, counts["media"])
-    told = tuple(f for f in findings if f.concerns not in passed_over)
-    return ValidationReport(schema.name, folder, told, counts)
+    findings += check_media(folder, schema, frames, media, counts["media"])
+    reported = tuple(f for f in findings if f.concerns not in passed_over)
+    return ValidationReport(schema.name, folder, reported, counts), frames
 
 
 def _without_lists() -> Finding:
@@ -161,35 +170,50 @@ def _without_lists() -> Finding:
         SCHEMA_FILE,
         None,
         "lists is null, so there is nothing to learn from",
-        "the catalogue can be encoded; for training, name a table of judged or clicked lists",
+        "the catalogue can be encoded; for training, add a table of judged or clicked lists",
         fatal=False,
     )
 
 
 def checked_dataset(
-    folder: str | pathlib.Path, training: bool = True, graded: bool = True
+    folder: str | pathlib.Path,
+    training: bool = True,
+    graded: bool = True,
+    read: Sequence[Feature] = (),
 ) -> Dataset:
-    """The dataset in a folder, once nothing fatal is found in it; what was found is told.
+    """The dataset in a folder, after validation; the report or its warnings are logged.
 
     Args:
       folder: The folder with the schema.yaml.
-      training: Whether it is to be trained on. Without, what only training wants is passed over,
-        media are not opened, and warnings alone are told.
+      training: Whether the dataset will be trained on. If not, findings that concern only training
+        are left out, media are not decoded, and only warnings are logged.
       graded: Whether every candidate has to have a grade.
+      read: Features of a ranker that will read the dataset. They replace the features of the same
+        names in the schema.yaml; their columns have to exist and are checked.
 
     Raises:
       SchemaError: The schema.yaml is missing or cannot be used.
-      DataError: With all that has to be mended.
+      DataError: Validation found errors; the message has all of them.
+
+    Example:
+      >>> from mmrank.data.simulator import simulate
+      >>> _ = simulate("shop", items=60, queries=20, users=5)
+      >>> len(checked_dataset("shop").catalog)
+      60
     """
     passed_over = [*([] if training else [TRAINING]), *([] if graded else [GRADES])]
     media = "sample" if training else "none"
-    report = validate_dataset(folder, media, passed_over=passed_over)
+    folder = pathlib.Path(folder)
+    schema = load_schema(folder)
+    by_name = {f.name: f for f in schema.features} | {f.name: f for f in read}  # keeps the order
+    schema = dataclasses.replace(schema, features=tuple(by_name.values()))
+    report, frames = _validated(folder, media, schema, passed_over)
     if training:
         logger.info("%s", report)
     report.raise_if_errors()
     for finding in () if training else report.warnings:
         logger.warning("%s", finding)
-    return load_dataset(folder)
+    return load_dataset(folder, schema, frames)
 
 
 def _catalog_ids(schema: Schema, frames: Mapping[str, pd.DataFrame]) -> set[str] | None:
@@ -200,17 +224,17 @@ def _catalog_ids(schema: Schema, frames: Mapping[str, pd.DataFrame]) -> set[str]
 
 
 def _counts(schema: Schema, frames: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
-    """The counts of a report; what cannot be counted for want of a column is left out."""
+    """The counts of a report; counts that need a missing column are left out."""
     counts: dict[str, Any] = {"splits": {}, "media": {}, "empty_texts": {}}
     for key, table in (("items", "catalog"), ("candidates", "lists"), ("events", "events")):
         if table in frames:
             counts[key] = len(frames[table])
     for feature in schema.features:
         frame = frames.get("catalog" if feature.side == "item" else "lists")
-        if feature.kind == "text" and frame is not None and feature.column in frame:
-            counts["empty_texts"][feature.name] = int(as_texts(frame[feature.column]).eq("").sum())
-        if feature.kind == "reviews" and frame is not None and feature.column in frame:
-            counts["empty_texts"][feature.name] = empty_reviews(frame[feature.column], feature)
+        if frame is not None and feature.column in frame:
+            empty = kind_of(feature.kind).count_empty(frame[feature.column], feature)
+            if empty is not None:
+                counts["empty_texts"][feature.name] = empty
     if "events" in frames:
         counts["without_events"] = count_events(schema, frames["events"], frames)
     lists = frames.get("lists")

@@ -1,4 +1,4 @@
-"""Clips: a few frames of a video file, spread evenly over its duration, decoded with PyAV."""
+"""Clips: decodes with PyAV a few frames of a video file, spread evenly over its duration."""
 
 from __future__ import annotations
 
@@ -11,26 +11,28 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from mmrank.data.containers import open_container
+from mmrank.data.findings import DataError
 from mmrank.data.image_bounds import MAX_PIXELS
 from mmrank.data.media import MAX_BYTES
-from mmrank.data.tables import DataError
+from mmrank.outputs import install_command
 
 MAX_SECONDS = 600
-# Over all frames, which are all decoded: about five minutes of 1080p at 30 frames a second.
+# Pixels of all frames, as all are decoded: about five minutes of 1080p at 30 frames per second.
 MAX_DECODED_PIXELS = 2 * 10**10
-# Of the duration that the file claims, what has to be there.
+# The share of the claimed duration that the file has to contain.
 MIN_SHARE = 0.9
-# Playlists and the like would make FFmpeg open other files and addresses; no such format is here.
+# Allowed formats, without playlists and the like, which make FFmpeg open other files and URLs.
 FORMATS = "mov,matroska,gif,avi,mpegts,mpeg,flv,ogg"
 
 
 class ClipError(ValueError):
-    """A file that is no usable clip; the message is the reason in a few words."""
+    """A file that is not a usable clip; the message is the reason in a few words."""
 
 
 @dataclasses.dataclass(frozen=True)
 class _Extent:
-    """When a video begins and ends, in ticks, and whether its frames bear times.
+    """The begin and end of a video in ticks, and whether its frames have times.
 
     Without times the ticks count frames.
     """
@@ -41,13 +43,13 @@ class _Extent:
 
 
 def probe_video(data: bytes) -> str | None:
-    """None for a whole video file of bounded size, else the reason in a few words.
+    """None for a complete video file within the bounds, else the fault in a few words.
 
     Raises:
       DataError: PyAV is not installed.
     """
     try:
-        for _ in _spread(data, 1):  # to the end: damage may stand anywhere
+        for _ in _spread(data, 1):  # decodes to the end, as damage may be anywhere
             pass
     except ClipError as error:
         return str(error)
@@ -55,25 +57,25 @@ def probe_video(data: bytes) -> str | None:
 
 
 def decode_clip(data: bytes, frames: int, height: int, width: int) -> np.ndarray:
-    """Pixels [n, height, width, 3] uint8 of the frames shown in the middle of `frames` equal parts.
+    """Pixels [n, height, width, 3] uint8 of the frames in the middle of `frames` equal parts.
 
-    Each is scaled to fit and padded with white, as photos are, so that proportions stay. A frame
-    stands once, however many parts it fills, so n is less than `frames` for a video of fewer.
+    Each frame is scaled to fit and padded with white, as photos are, which keeps its proportions. A
+    frame that is in the middle of several parts occurs once, so n may be less than `frames`.
 
     Args:
       data: An MP4, WebM, GIF, AVI, MPEG, FLV or Ogg file.
-      frames: Most frames wanted.
-      height, width: Pixels of each.
+      frames: Maximum number of frames.
+      height, width: Pixels of each frame.
 
     Raises:
-      ClipError: The file is no video, damaged, without frames, or over the bounds.
+      ClipError: The file is not a video, is damaged, without frames, or exceeds the bounds.
       DataError: PyAV is not installed.
     """
     return np.stack([_fitted(f, pixel, height, width) for f, pixel in _spread(data, frames)])
 
 
 def clip_strip(data: bytes, frames: int, height: int, width: int) -> bytes:
-    """A PNG of a clip's frames one below the other; arguments and errors as of `decode_clip`."""
+    """A PNG with a clip's frames below each other; arguments and errors are as in `decode_clip`."""
     pixels = decode_clip(data, frames, height, width)
     file = io.BytesIO()
     Image.fromarray(pixels.reshape(-1, width, 3)).save(file, "PNG", compress_level=1)
@@ -81,17 +83,16 @@ def clip_strip(data: bytes, frames: int, height: int, width: int) -> bytes:
 
 
 def _spread(data: bytes, count: int) -> Iterator[tuple[Any, float]]:
-    """The frames (of PyAV) shown in the middle of `count` equal parts of the duration.
+    """PyAV's frames in the middle of `count` equal parts of the duration.
 
-    With each comes how much wider than high its pixels are.
-
-    The whole file is decoded, one frame being held at a time.
+    Each frame comes with the aspect ratio (width over height) of its pixels. The whole file is
+    decoded; memory holds one frame at a time.
     """
     extent = _extent(data)
     part, shown = 0, None
 
     def due(tick: int) -> bool:
-        # The middle of the part lies before the tick; whole numbers keep it exact.
+        # Whether the middle of the part is before the tick, in exact integer arithmetic.
         return 2 * count * (tick - extent.start) > (2 * part + 1) * (extent.end - extent.start)
 
     with _opened(data) as (container, stream):
@@ -115,10 +116,10 @@ def _spread(data: bytes, count: int) -> Iterator[tuple[Any, float]]:
 
 
 def _extent(data: bytes) -> _Extent:
-    """The extent of a video, read from its packets without decoding any.
+    """The extent of a video, read from its packets without decoding them.
 
     Raises:
-      ClipError: There are none, they end early, or they are over the bounds.
+      ClipError: The file has no packets, they end early, or they exceed the bounds.
     """
     start = end = last = None
     count, timed, seconds = 0, True, 0.0
@@ -130,7 +131,7 @@ def _extent(data: bytes) -> _Extent:
         if claimed > MAX_SECONDS:
             raise ClipError(_too_long(claimed))
         begins = (container.start_time or 0) / 1e6
-        for packet in container.demux():  # of all streams: sound may go on after the last frame
+        for packet in container.demux():  # all streams, as sound may continue after the last frame
             if packet.is_corrupt:
                 raise ClipError("truncated")
             if packet.pts is not None and packet.time_base is not None:
@@ -140,7 +141,7 @@ def _extent(data: bytes) -> _Extent:
                 continue
             count += 1
             if count * pixels > MAX_DECODED_PIXELS:
-                raise ClipError(f"too long: over {MAX_DECODED_PIXELS / 1e9:.0f} gigapixels in all")
+                raise ClipError(f"too long: over {MAX_DECODED_PIXELS / 1e9:.0f} gigapixels")
             if packet.pts is None:
                 timed = False
                 continue
@@ -152,13 +153,13 @@ def _extent(data: bytes) -> _Extent:
             raise ClipError("no frames")
         if not timed or start is None or end is None or last is None:
             return _Extent(0, count, False)
-        if end == last:  # the last frame has no duration: it gets that of the others
+        if end == last:  # the last frame has no duration and gets the mean of the others
             end += max(1, (last - start) // max(1, count - 1))
         seconds = max(seconds, float(end * stream.time_base) - begins)
         if seconds > MAX_SECONDS:
             raise ClipError(_too_long(seconds))
         if seconds < MIN_SHARE * claimed:
-            raise ClipError(f"truncated: {seconds:.1f} of {claimed:.1f} seconds are there")
+            raise ClipError(f"truncated: has {seconds:.1f} of {claimed:.1f} seconds")
         return _Extent(start, end, True)
 
 
@@ -167,7 +168,7 @@ def _opened(data: bytes) -> Iterator[tuple[Any, Any]]:
     """The container and the first video stream of a file.
 
     Raises:
-      ClipError: The file is no video, or is found damaged while it is open.
+      ClipError: The file is not a video, or is found damaged while it is open.
     """
     av = _library()
     if not data:
@@ -175,26 +176,24 @@ def _opened(data: bytes) -> Iterator[tuple[Any, Any]]:
     if len(data) > MAX_BYTES:
         raise ClipError(f"larger than {MAX_BYTES / 2**20:.0f} MiB")
     if data[:4] == b"GIF8" and not data.rstrip(b"\0").endswith(b";"):
-        raise ClipError("truncated")  # FFmpeg would play what is there
+        raise ClipError("truncated")  # FFmpeg would decode the rest without an error
     try:
-        container = av.open(
-            io.BytesIO(data), options={"format_whitelist": FORMATS}, metadata_errors="ignore"
-        )
+        container = open_container(data, FORMATS)
     except av.FFmpegError:
-        # An MP4 whose end is missing lacks its index.
+        # A truncated MP4 lacks its index, which is at the end.
         known = data[4:8] == b"ftyp"
         raise ClipError("truncated or damaged" if known else "not a video") from None
     with container:
-        # A cover picture is a video stream too.
+        # A cover picture also is a video stream and is left out.
         streams = [
             s
             for s in container.streams.video
             if not s.disposition & av.stream.Disposition.attached_pic
         ]
         if not streams:
-            raise ClipError("no video in it")
+            raise ClipError("no video track")
         if streams[0].codec_context is None:
-            raise ClipError("no decoder for its video")
+            raise ClipError("no decoder for its video track")
         try:
             yield container, streams[0]
         except av.FFmpegError as error:
@@ -206,19 +205,19 @@ def _library() -> Any:
         import av
     except ImportError as error:
         raise DataError(
-            "reading clips needs PyAV, which is not installed: pip install 'mmrank[video]'"
+            f"reading clips needs PyAV, which is not installed: {install_command('video')}"
         ) from error
     return av
 
 
 def _fitted(frame: Any, pixel: float, height: int, width: int) -> np.ndarray:
-    """Pixels [height, width, 3] uint8 of a frame, the right way up, scaled and padded."""
+    """Pixels [height, width, 3] uint8 of a frame: rotated upright, scaled and padded."""
     clear = any(component.is_alpha for component in frame.format.components)
     picture = Image.fromarray(frame.to_ndarray(format="rgba" if clear else "rgb24"))
     if clear:
         picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
     shape = np.array([picture.height, picture.width * pixel], np.float32)
-    turns = round(frame.rotation / 90) % 4  # telephones film lying down and say so
+    turns = round(frame.rotation / 90) % 4  # phones store rotated frames with the angle
     if turns % 2:
         shape = shape[::-1]
     scale = (np.array([height, width], np.float32) / shape).min()

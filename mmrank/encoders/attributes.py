@@ -1,4 +1,4 @@
-"""Sparse typed attributes: thousands of names, of which an item has some, as one feature."""
+"""Sparse typed attributes as one feature: thousands of names, of which an item has a few."""
 
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ from mmrank.data.units import UNITS
 from mmrank.encoders.base import CHUNK, MOST_OF_A_SET, FeatureKind
 from mmrank.encoders.category import most_frequent
 from mmrank.encoders.normalize import Normalizer
+from mmrank.encoders.word_rows import NamedRows, Rows, known_words
 from mmrank.ranges import Count, Range, Whole
 from mmrank.schema import Feature
 
 _NUMBER = r"[+-]?\d+(?:[.,]\d+)?"
-# The longest first: an alternation takes the first that fits.
+# Longest first: an alternation takes the first alternative that matches.
 _UNIT = "|".join(u.replace(".", r"\.") for u in sorted(UNITS, key=len, reverse=True))
 _QUANTITY = rf"({_NUMBER})\s*({_UNIT})?"
 _FRACTION = rf"(?:(\d+)[ -])?(\d+)/([1-9]\d*)\s*({_UNIT})?"
-# Whole numbers up to this are told apart in float32.
+# float32 represents all integers up to this exactly.
 _MOST_ROWS = 10_000_000
 
 
@@ -35,9 +36,10 @@ class AttributesOptions:
     """Options of attributes.
 
     Attributes:
-      max_tokens: Tokens used of one item: of each attribute one, then the words of the values.
-      attention: Width of the hidden layer that weighs a token; 0 takes their mean.
-      oov_buckets, min_count, max_words: As for a category, of tokens.
+      max_tokens: How many tokens of an item are used: one per attribute first, then the exact
+        quantities of numbers, then the words of texts.
+      attention: Width of the hidden layer that weighs tokens; 0 takes their mean.
+      oov_buckets, min_count, max_words: As for a category, applied to tokens.
     """
 
     max_tokens: Count = 64
@@ -49,7 +51,7 @@ class AttributesOptions:
 
 @dataclasses.dataclass(frozen=True)
 class _Tokens:
-    """Of some items, ragged [N, tokens]: texts, keys of numbers ("" for none), and the numbers."""
+    """Tokens of items, ragged [N, tokens]: texts, keys of numbers ("" for none), and numbers."""
 
     texts: tf.RaggedTensor
     keys: tf.RaggedTensor
@@ -57,7 +59,7 @@ class _Tokens:
 
 
 def _plain(texts: tf.RaggedTensor) -> _Tokens:
-    """Tokens that are no numbers."""
+    """Returns tokens without numbers."""
     flat = texts.flat_values
     return _Tokens(
         texts,
@@ -69,17 +71,24 @@ def _plain(texts: tf.RaggedTensor) -> _Tokens:
 class Attributes(FeatureKind):
     """The attributes of an item as lines `name: value`. The empty text means absent.
 
-    The tokens of a text value are `name=value` and, where it has several, its words. Those of a
-    number, alone or with a unit, are the attribute itself, `name#what is measured`, with the
-    logarithm of the number of base units against that of the training items beside it, and
-    `name#what is measured=number`, so that 1 kg and 1000 g are one. The tokens of training are
-    known by name, all others share buckets.
+    The tokens of a text value are `name=value` and, if it has several words, each of its words. A
+    number, with or without a unit, has two tokens. `name#what is measured` means the attribute
+    and carries the logarithm of the quantity in base units, standardised by the training items.
+    `name#what is measured=number` means the exact quantity, so 1 kg and 1000 g are equal.
+    Tokens seen in training have their own rows; all others share buckets.
 
-    A cell may be what `mmrank.data.attributes.attribute_lines` reads; with the column `PREFIX*` all
-    columns that begin so are one cell.
+    A cell may be anything that `mmrank.data.attributes.attribute_lines` reads. With the column
+    `PREFIX*`, all columns whose names begin with the prefix form one cell.
+
+    Example:
+      >>> import pandas as pd
+      >>> from mmrank.schema import Feature
+      >>> facts = Attributes(Feature("facts", "attributes", "item", "facts"), {})
+      >>> raw, present = facts.read(pd.Series([{"colour": "red", "size": 42}, None]), media=None)
+      >>> raw[0].splitlines(), present.tolist()
+      (['colour: red', 'size: 42'], [True, False])
     """
 
-    sides = frozenset({"item", "query", "user"})
     raw_dtype = tf.string
     Options = AttributesOptions
     most_characters = MOST_OF_A_SET
@@ -115,7 +124,7 @@ class Attributes(FeatureKind):
 
     def fit(self, values: pd.Series) -> None:
         raw, _ = self.read(values, None)
-        rows = collections.Counter(raw)  # a log repeats an item's in each row
+        rows = collections.Counter(raw)  # a log repeats an item in many rows
         distinct = np.array(sorted(rows), dtype=object)
         counts: collections.Counter[str] = collections.Counter()
         numbers: dict[str, list[tuple[float, int]]] = {}
@@ -130,13 +139,13 @@ class Attributes(FeatureKind):
                     numbers.setdefault(key.decode(), []).append((float(value), int(count)))
         self.vocabulary = most_frequent(counts, self.options)
         self.keys = tuple(k for k in sorted(numbers) if counts[k] >= self.options.min_count)
-        told = [np.array(numbers[key]).T for key in self.keys]
-        self.mean = np.array([np.average(v, weights=n) for v, n in told], np.float32)
+        measured = [np.array(numbers[key]).T for key in self.keys]
+        self.mean = np.array([np.average(v, weights=n) for v, n in measured], np.float32)
         spread = [
             np.sqrt(np.average((v - m) ** 2, weights=n))
-            for (v, n), m in zip(told, self.mean, strict=True)
+            for (v, n), m in zip(measured, self.mean, strict=True)
         ]
-        # A constant number, up to rounding, must not blow up the first that differs.
+        # A number that is constant up to rounding must not scale up the first that differs.
         self.deviation = np.array([s if s > 1e-4 else 1.0 for s in spread], np.float32)
         self._lookups.clear()
 
@@ -158,14 +167,14 @@ class Attributes(FeatureKind):
         return [lookup.lookup_table for lookup in self._lookups.values()]
 
     def preprocess(self, raw: tf.Tensor) -> tf.Tensor:
-        """[N, tokens, 3] float32: row of the token from 1, row of its number from 1, the number.
+        """Returns [N, tokens, 3] float32: the token's row, its number's row, its scaled number.
 
-        0 is padding, and a token without a number.
+        Rows count from 1. A token row of 0 is padding; a number row of 0 means no known number.
         """
         tokens = self._tokens(raw)
         words = self._lookup("tokens", self.vocabulary, self.options.oov_buckets)
         rows = words(tokens.texts.flat_values) + 1
-        # Row 0 of the lookup is that of all other keys, among them none.
+        # Row 0 of this lookup is for all other keys, including the empty key of no number.
         number = self._lookup("keys", self.keys, 1)(tokens.keys.flat_values)
         scaled = self._scaled(tokens.values.flat_values, number)
         parts = [tf.cast(rows, tf.float32), tf.cast(number, tf.float32), scaled]
@@ -181,10 +190,10 @@ class Attributes(FeatureKind):
     def _lookup(
         self, what: str, vocabulary: tuple[str, ...], buckets: int
     ) -> tf.keras.layers.StringLookup:
-        """A lookup layer, made once: a table made inside a traced function would be lost."""
+        """Returns a lookup layer, made once: a table made in a traced function would be lost."""
         if what not in self._lookups:
             with tf.init_scope():
-                # Keras refuses an empty vocabulary; a line break, which is in no token, stands in.
+                # Keras refuses an empty vocabulary; use a line break, which no token contains.
                 self._lookups[what] = tf.keras.layers.StringLookup(
                     vocabulary=list(vocabulary) or [BETWEEN_LINES], num_oov_indices=buckets
                 )
@@ -192,7 +201,7 @@ class Attributes(FeatureKind):
 
     def _tokens(self, raw: tf.Tensor) -> _Tokens:
         lines = tf.strings.split(raw, BETWEEN_LINES)
-        # Without the ops of TF-Text, so that any server can run them.
+        # Without TF-Text ops, so that any server can run the graph.
         normal = Normalizer("NFKC", fold_case=True, own_ops=True)(lines.flat_values)
         parted = tf.strings.regex_full_match(normal, r"[^:]+:.*")
         names = tf.strings.strip(tf.strings.regex_replace(normal, r"^([^:]+):.*$", r"\1"))
@@ -228,7 +237,10 @@ class Attributes(FeatureKind):
         )
 
     def _quantities(self, values: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Whether values are numbers, how many base units they are, and what they measure, [n]."""
+        """Returns three tensors [n] about values [n].
+
+        They are: whether a value is a number, its size in base units, and what it measures.
+        """
         plain = tf.strings.regex_full_match(values, _QUANTITY)
         broken = tf.strings.regex_full_match(values, _FRACTION)
 
@@ -238,7 +250,7 @@ class Attributes(FeatureKind):
 
         def number(pattern: str, fits: tf.Tensor, group: int) -> tf.Tensor:
             text = part(pattern, fits, group)
-            # A comma before three digits parts thousands, any other is a decimal mark.
+            # A comma before three digits separates thousands; any other is a decimal mark.
             text = tf.strings.regex_replace(text, r"^([+-]?\d{1,3}),(\d{3})$", r"\1\2")
             text = tf.strings.regex_replace(text, ",", ".")
             return tf.strings.to_number(tf.where(text == "", "0", text))
@@ -247,7 +259,7 @@ class Attributes(FeatureKind):
         fraction = number(_FRACTION, broken, 1) + above / tf.maximum(below, 1.0)
         value = tf.where(broken, fraction, number(_QUANTITY, plain, 1))
         unit = tf.where(broken, part(_FRACTION, broken, 4), part(_QUANTITY, plain, 2))
-        # Row 0 is that of no unit.
+        # Row 0 means no unit.
         row = self._lookup("units", tuple(UNITS), 1)(unit)
         factors = tf.constant([1.0, *(factor for _, factor in UNITS.values())])
         measured = tf.constant(["", *(what for what, _ in UNITS.values())])
@@ -266,26 +278,26 @@ class Attributes(FeatureKind):
         )
 
 
-class AttributesEncoder(tf.keras.layers.Layer):
+class AttributesEncoder(tf.keras.layers.Layer, NamedRows):
     """Embeddings [N, D] of attribute tokens [N, T, 3]: their mean weighted by attention.
 
-    A token is the embedding of its row plus, where it is a number, the number times a vector of its
-    own; its weight is a softmax over the item's tokens of v · tanh(W e + b).
+    A token's embedding e is that of its row plus, for a number, the number times a vector of its
+    attribute. Its weight is a softmax over the item's tokens of v · tanh(W e + b).
 
-    Masking: row 0 is padding and weighs nothing; an item of padding alone gives zeros. The order of
-    the tokens changes nothing.
+    Masking: row 0 is padding and has no weight; an item of padding alone gives zeros. The order of
+    the tokens has no effect.
 
     Args:
       width: D.
-      words: Rows of tokens, padding left out.
-      numbers: Rows of numbers, that of none left out.
+      words: Number of token rows, without padding.
+      numbers: Number of number rows, without the row of no number.
       attention: Rows of W; 0 for equal weights.
 
     Source: Yang et al. 2016, "Hierarchical Attention Networks", equations 5 to 7.
     """
 
     def __init__(self, width: int, *, words: int, numbers: int, attention: int, **kwargs: Any):
-        super().__init__(autocast=False, **kwargs)  # rows stay whole
+        super().__init__(autocast=False, **kwargs)  # keeps row indices exact
         self.width, self.words, self.numbers, self.attention = width, words, numbers, attention
         self.table = tf.keras.layers.Embedding(words + 1, width, name="table")
         self.slopes = tf.keras.layers.Embedding(numbers + 1, width, name="slopes")
@@ -303,9 +315,16 @@ class AttributesEncoder(tf.keras.layers.Layer):
         else:
             logits = tf.zeros_like(inputs[..., :1])
         weights = self.softmax(logits, there[..., None])
-        # A softmax over nothing gives equal weights.
+        # A softmax over no tokens gives equal weights, so set them to zero.
         weights = tf.where(there[..., None], weights, 0.0)
         return tf.reduce_sum(tokens * tf.cast(weights, tokens.dtype), 1)
+
+    def named_rows(self, owner: Attributes) -> Rows:
+        numbers = ("none", *(f"number {key}" for key in owner.keys or ("",)))
+        return [
+            (self.table.embeddings, ("padding", *known_words(owner))),
+            (self.slopes.embeddings, numbers),
+        ]
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {

@@ -1,11 +1,9 @@
-"""Sounds: a recording's log-mel spectrogram under convolutions, or its samples under TF-Hub."""
+"""Sounds: convolutions over a recording's log-mel spectrogram, or a TF-Hub model of its samples."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
-import json
 import logging
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any
@@ -36,22 +34,24 @@ class AudioOptions:
     Attributes:
       encoder: `conv` for convolutions over a log-mel spectrogram, learned here; `hub` for a TF-Hub
         SavedModel over the samples, such as YAMNet or an imported speech embedding.
-      rate: Samples a second; recordings at another rate are resampled. Both of these take 16,000.
-      seconds: What is heard of a recording, from its beginning. An item's recording takes
-        2000 · mels · seconds / hop_ms bytes of memory (conv) or 2 · rate · seconds (hub), whether
-        it has one or not.
-      frame_ms, hop_ms: Length of a frame, and from one to the next, in milliseconds (conv).
+      rate: Samples per second; recordings at another rate are resampled. YAMNet and the speech
+        embedding take 16,000.
+      seconds: How much of a recording is used, from its beginning. Each item takes
+        2000 · mels · seconds / hop_ms bytes of memory (conv) or 2 · rate · seconds (hub), even
+        without a recording.
+      frame_ms, hop_ms: Length of a frame, and step from one frame to the next, in milliseconds
+        (conv).
       mels: Bands on the mel scale (conv).
-      filters: Of each convolution; every one halves frames and bands (conv).
-      dropout: On the result (conv).
-      time_mask, frequency_mask: Longest run of frames, and of bands, that training blots out, as a
+      filters: Filters of each convolution; each convolution halves frames and bands (conv).
+      dropout: Dropout on the result (conv).
+      time_mask, frequency_mask: Longest run of frames, and of bands, that training masks, as a
         share of all; 0 for none (conv).
-      momentum: Of BatchNormalization (conv).
+      momentum: Momentum of BatchNormalization (conv).
       handle: URL or local folder of a hub model that takes one waveform [samples] (hub).
-      output: Which of a hub model's outputs is the embedding: a number for a tuple, else a name.
-        That of YAMNet is 1 (hub).
-      trainable: Whether the hub model learns on; one that does not runs ahead of training, once a
-        recording (hub).
+      output: Which of a hub model's outputs is the embedding: an index for a tuple, else a name.
+        For YAMNet it is 1 (hub).
+      trainable: Whether the hub model continues to learn; if not, it runs before training, once
+        per recording (hub).
       group: Recordings of one group with equal options share one encoder.
     """
 
@@ -73,21 +73,19 @@ class AudioOptions:
 
     @property
     def spectrum(self) -> Spectrum:
-        """How samples become frames."""
+        """The parameters that turn samples into frames."""
         return Spectrum(self.rate, self.seconds, self.frame_ms, self.hop_ms, self.mels)
 
 
 class Audio(Freezable):
-    """A recording by the name of its media file. A missing or broken file means absent.
+    """A recording, given by the name of its media file. A missing or broken file means absent.
 
-    A graph reads WAV alone, so that a raw value is a mono 16-bit PCM WAV at the feature's rate,
-    cut to its seconds; `read` makes one of whatever format the file has.
+    A graph reads only WAV, so a raw value is a mono 16-bit PCM WAV at the feature's rate, cut to
+    its seconds; `read` converts the file to it from its own format.
     """
 
-    sides = frozenset({"item", "query"})
     raw_dtype = tf.string
     Options = AudioOptions
-    is_media = True
     unseen = Freezable.unseen | frozenset(
         "frame_ms hop_ms mels filters dropout time_mask frequency_mask momentum group".split()
     )
@@ -108,8 +106,8 @@ class Audio(Freezable):
         spectrum = chosen.spectrum
         if not 2 <= spectrum.hop <= spectrum.frame <= spectrum.samples:
             raise ConfigError(
-                f"{where}: hop_ms {chosen.hop_ms} may be no longer than frame_ms "
-                f"{chosen.frame_ms}, nor that than the {chosen.seconds} seconds"
+                f"{where}: hop_ms {chosen.hop_ms} must not exceed frame_ms {chosen.frame_ms}, and "
+                f"frame_ms must not exceed the {chosen.seconds} seconds"
             )
         if not chosen.filters:
             raise ConfigError(f"{where}: filters: name at least one")
@@ -140,8 +138,7 @@ class Audio(Freezable):
         return {"wave": [self.options.rate, self.options.seconds]}
 
     def sharing(self) -> str:
-        options = json.dumps(dataclasses.asdict(self.options), sort_keys=True)
-        return f"{self.options.group}_{hashlib.sha256(options.encode()).hexdigest()[:8]}"
+        return self.group_key()
 
     def preprocess(self, raw: tf.Tensor) -> tf.Tensor:
         spectrum = self.options.spectrum
@@ -151,17 +148,17 @@ class Audio(Freezable):
         return log_mels(waves, counts, spectrum)
 
     def arrays(self, values: pd.Series, media: MediaStore | None) -> tuple[np.ndarray, np.ndarray]:
-        """Spectrograms or samples [N, ...] and presence [N].
+        """Returns spectrograms or samples [N, ...] and presence [N].
 
-        Files are read a chunk at a time, and each once however many rows name it: the recording
-        of a query stands in all its lists.
+        Files are read in chunks, and each file once no matter how many rows name it: a query's
+        recording appears in all its lists.
         """
         rows, names = pd.factorize(texts(values))
         if len(names) < len(values):
-            heard, present = self.arrays(pd.Series(names, dtype=object), media)
-            return heard[rows], present[rows]
+            sounds, present = self.arrays(pd.Series(names, dtype=object), media)
+            return sounds[rows], present[rows]
         spec = self.input_spec()
-        heard = np.zeros([len(values), *spec.shape[1:]], spec.dtype.as_numpy_dtype)
+        sounds = np.zeros([len(values), *spec.shape[1:]], spec.dtype.as_numpy_dtype)
         present = np.zeros(len(values), dtype=bool)
         step = self.traced_preprocess()
         for at in tqdm(
@@ -174,7 +171,7 @@ class Audio(Freezable):
         ):
             part = slice(at, at + CHUNK)
             raw, present[part] = self.read(values.iloc[part], media)
-            heard[part] = step(tf.constant(raw, tf.string)).numpy()
+            sounds[part] = step(tf.constant(raw, tf.string)).numpy()
         named = int((texts(values) != "").sum())
         if named > present.sum():
             logger.warning(
@@ -183,7 +180,7 @@ class Audio(Freezable):
                 named - int(present.sum()),
                 named,
             )
-        return heard, present
+        return sounds, present
 
     def input_spec(self) -> tf.TensorSpec:
         spectrum = self.options.spectrum

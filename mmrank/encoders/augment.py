@@ -1,4 +1,4 @@
-"""Photos changed at random in training, so that a tower learns from few of them."""
+"""Random changes of photos in training, so that a tower learns from few of them."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import tensorflow as tf
 class RandomPart(tf.keras.__internal__.layers.BaseRandomLayer):
     """Pixels [N, H, W, 3] of a random part of each photo in training; the whole photo otherwise.
 
-    A part covers a random share of the area at a random place, its proportions changed by up to
-    a third, and is scaled to the size of the whole. One op does it all: Keras's RandomZoom and
-    RandomTranslation take ten times as long on a CPU.
+    A part covers a random share of the area at a random position. Its proportions change by up to
+    a third, and it is scaled to the size of the whole. One op does all of this: Keras's RandomZoom
+    and RandomTranslation take ten times as long on a CPU.
 
     Args:
       smallest: The smallest share of the area, in (0, 1].
@@ -22,7 +22,7 @@ class RandomPart(tf.keras.__internal__.layers.BaseRandomLayer):
     """
 
     def __init__(self, smallest: float, **kwargs: Any):
-        # The op knows no bfloat16, and the tower casts what it is given.
+        # The op does not support bfloat16, and the tower casts its inputs.
         super().__init__(force_generator=True, autocast=False, **kwargs)
         self.smallest = smallest
 
@@ -48,13 +48,13 @@ class RandomPart(tf.keras.__internal__.layers.BaseRandomLayer):
 def changes(
     *, flip: bool, smallest_part: float, brightness: float, contrast: float
 ) -> list[tf.keras.layers.Layer]:
-    """The layers [N, H, W, 3] → [N, H, W, 3] over pixels from 0 to 255; only training changes them.
+    """Returns layers [N, H, W, 3] → [N, H, W, 3] that change pixels, 0 to 255, in training only.
 
     Args:
       flip: Mirror every second photo.
-      smallest_part: As of `RandomPart`; 1 shows the whole.
-      brightness: Most that is added or taken, as a share of the full range.
-      contrast: Most by which the contrast grows or shrinks, as a share.
+      smallest_part: Smallest share of the area, as in `RandomPart`; 1 shows the whole.
+      brightness: Largest change of brightness, up or down, as a share of the full range.
+      contrast: Largest change of contrast, up or down, as a share.
     """
     layers: list[tf.keras.layers.Layer] = []
     if flip:

@@ -1,4 +1,4 @@
-"""Categories and ids: one known word each, unseen ones hashed into shared buckets."""
+"""Categories and ids: a row for each known word, hashed shared buckets for unseen words."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from mmrank.data.media import MediaStore
 from mmrank.encoders.base import FeatureKind, texts
+from mmrank.encoders.word_rows import NamedRows, Rows, known_words
 from mmrank.ranges import Count, Dropped
 
 
@@ -22,8 +23,8 @@ class CategoryOptions:
 
     Attributes:
       oov_buckets: Shared rows for values that training did not see (often enough).
-      min_count: Rarer training values share the buckets too, which is what trains those rows.
-      max_words: The most frequent values kept.
+      min_count: Rarer training values share the buckets too, which trains the rows of the buckets.
+      max_words: How many of the most frequent values are kept.
       dropout: Share of known values sent to a bucket in training, so that unseen ones score well.
     """
 
@@ -34,9 +35,20 @@ class CategoryOptions:
 
 
 class Category(FeatureKind):
-    """One word of an open set: a brand, a shop, a user or item id. The empty text means absent."""
+    """One word of an open set: a brand, a shop, a user or item id. The empty text means absent.
 
-    sides = frozenset({"item", "query", "user", "pair"})
+    Example:
+      >>> import pandas as pd
+      >>> import tensorflow as tf
+      >>> from mmrank.schema import Feature
+      >>> brand = Category(Feature("brand", "category", "item", "brand"), {"oov_buckets": 2})
+      >>> brand.fit(pd.Series(["Acme", "Acme", "Zeta", "Zeta", "Zeta", "seen once"]))
+      >>> brand.vocabulary
+      ('Zeta', 'Acme')
+      >>> brand.preprocess(tf.constant(["Zeta", "Acme"])).numpy().tolist()  # after the two buckets
+      [2, 3]
+    """
+
     raw_dtype = tf.string
     plain = True
     Options = CategoryOptions
@@ -61,14 +73,14 @@ class Category(FeatureKind):
         return self.lookup()(raw)
 
     def lookup(self) -> tf.keras.layers.StringLookup:
-        """The layer from words to rows: first the hashed buckets, then the known words."""
+        """Returns the layer from words to rows: the hashed buckets first, then the known words."""
         return string_lookup(self, self.vocabulary, self.options.oov_buckets)
 
     def input_spec(self) -> tf.TensorSpec:
         return tf.TensorSpec([None], tf.int64)
 
     def as_numbers(self, values: Any) -> tf.Tensor:
-        """Indices [...] of words by frequency, the most frequent 0; unknown ones come last."""
+        """Returns indices [...] of words by frequency, 0 the most frequent, unknown words last."""
         known = tf.cast(values, tf.int64) - self.options.oov_buckets
         return tf.cast(tf.where(known >= 0, known, len(self.vocabulary)), tf.float32)
 
@@ -85,30 +97,41 @@ class Category(FeatureKind):
 def string_lookup(
     owner: Any, vocabulary: tuple[str, ...], oov_buckets: int
 ) -> tf.keras.layers.StringLookup:
-    """The owner's lookup layer, made once: a table made inside a traced function would be lost."""
-    if getattr(owner, "_lookup", None) is None:
+    """Returns the owner's lookup layer, made once: a table made in a traced function is lost."""
+    if owner._string_lookup is None:
         with tf.init_scope():
-            # Keras refuses an empty vocabulary; a word that no text can be stands in.
-            owner._lookup = tf.keras.layers.StringLookup(
+            # Keras refuses an empty vocabulary; use a word that no text can be.
+            owner._string_lookup = tf.keras.layers.StringLookup(
                 vocabulary=list(vocabulary) or ["\x00"], num_oov_indices=oov_buckets
             )
-    return owner._lookup
+    return owner._string_lookup
 
 
 def most_frequent(counts: Mapping[str, int], options: Any) -> tuple[str, ...]:
-    """The known words: frequent enough, the most frequent first, ties in alphabetical order."""
+    """Returns the words that are frequent enough, by descending frequency, then alphabetically.
+
+    Example:
+      >>> most_frequent({"a": 2, "b": 3, "c": 1}, CategoryOptions(min_count=2))
+      ('b', 'a')
+    """
     ordered = sorted(counts, key=lambda word: (-counts[word], word))
     return tuple(w for w in ordered if counts[w] >= options.min_count)[: options.max_words]
 
 
-class CategoryEncoder(tf.keras.layers.Layer):
+class CategoryEncoder(tf.keras.layers.Layer, NamedRows):
     """Embeddings [N, D] of category rows [N] int64.
 
     Args:
       width: D.
-      words: Known words; their rows follow those of the buckets.
-      oov_buckets: Rows for all other words.
-      dropout: Share of rows replaced in training by a bucket's, chosen by row modulo buckets.
+      words: Number of known words; their rows follow those of the buckets.
+      oov_buckets: Number of rows for all other words.
+      dropout: Share of rows that training replaces by a bucket's row, chosen by row modulo buckets.
+
+    Example:
+      >>> import tensorflow as tf
+      >>> encoder = CategoryEncoder(4, words=2, oov_buckets=1, dropout=0.0)
+      >>> encoder(tf.constant([0, 2, 2])).shape
+      TensorShape([3, 4])
     """
 
     def __init__(self, width: int, *, words: int, oov_buckets: int, dropout: float, **kwargs: Any):
@@ -119,8 +142,8 @@ class CategoryEncoder(tf.keras.layers.Layer):
         self.drop = tf.keras.layers.Dropout(dropout)
 
     def build(self, input_shape: Any) -> None:
-        # Not called outside training, dropout would get its random generator in the first step
-        # only: too late for a checkpoint to restore it and for an epoch to seed it.
+        # Built here because dropout is called in training only. Otherwise it would get its random
+        # generator in the first step, too late for a checkpoint to restore or an epoch to seed it.
         self.drop.build(input_shape)
         super().build(input_shape)
 
@@ -130,6 +153,9 @@ class CategoryEncoder(tf.keras.layers.Layer):
             kept = self.drop(tf.ones_like(rows, tf.float32), training=True) > 0
             rows = tf.where(kept, rows, rows % self.oov_buckets)
         return self.table(rows)
+
+    def named_rows(self, owner: Category) -> Rows:
+        return [(self.table.embeddings, known_words(owner))]
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {

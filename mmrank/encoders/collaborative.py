@@ -1,4 +1,4 @@
-"""What other shoppers did with a candidate: scores of collaborative filtering as one vector."""
+"""Scores of collaborative filtering over all users' events, as one vector per candidate."""
 
 from __future__ import annotations
 
@@ -24,14 +24,13 @@ class CollaborativeFeatureOptions(VectorOptions, CollaborativeOptions):
 
 
 class Collaborative(Vector):
-    """The scores of a candidate for this shopper, and how many events both have.
+    """The scores of a candidate for the list's user, and how many events both have.
 
-    It stands in no column: it is computed from the events strictly before the list. What it is made
-    of stands in `mmrank.collaborative.vectors`. A client that asks an export without `Ranker` sends
-    the vector, as for any other.
+    The feature has no column: it is computed from the events strictly before the list.
+    `mmrank.collaborative.vectors` describes the vector. A client that calls an export without
+    `Ranker` sends the vector itself, as for any other vector feature.
     """
 
-    sides = frozenset({"pair"})
     Options = CollaborativeFeatureOptions  # type: ignore[assignment]
 
     def __init__(self, feature: Feature, options: Mapping[str, Any]):
@@ -39,8 +38,12 @@ class Collaborative(Vector):
         make_scorers(self.options.scorers, self.options)
         self._known: AsOfScores | None = None
 
+    def number_names(self) -> tuple[str, ...]:
+        parts = (*self.options.scorers, "shopper_events", "item_events")
+        return tuple(f"{self.name}/{part}" for part in parts)
+
     def as_of(self, dataset: Dataset) -> AsOfScores | None:
-        """The scores of a dataset, None without events or shoppers; those of the last are kept."""
+        """Returns a dataset's scores, None without events or users; caches the last dataset's."""
         if dataset.events is None or dataset.schema.lists.user is None:
             return None
         if self._known is None or self._known.dataset is not dataset:
@@ -48,13 +51,13 @@ class Collaborative(Vector):
         return self._known
 
     def fit_rows(self, dataset: Dataset, rows: pd.DataFrame) -> None:
-        """Learns mean and deviation of the vectors of some rows."""
+        """Learns the mean and deviation of the vectors of some rows."""
         vectors, present = self.vectors(dataset, rows)
-        # Without a single vector the length has to be known all the same.
+        # Without a single vector present, the length still has to be known.
         self.fit_table(vectors[present] if present.any() else vectors[:1])
 
     def vectors(self, dataset: Dataset, rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-        """Vectors [N, scorers + 2] and presence [N] of some rows of the dataset's lists."""
+        """Returns vectors [N, scorers + 2] and presence [N] of some rows of the dataset's lists."""
         as_of = self.as_of(dataset)
         if as_of is None:
             length = len(self.options.scorers) + 2

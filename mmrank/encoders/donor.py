@@ -1,7 +1,7 @@
-"""Encoders taken over from a finished run: its options, its vocabulary, its best weights.
+"""Encoders reused from a finished run: its options, its vocabulary, its best weights.
 
 The weights are found in the run's checkpoint by the structure and the shapes of the encoder that
-asks for them, so that nothing else of that run has to be built.
+needs them, so that nothing else of that run has to be built.
 """
 
 from __future__ import annotations
@@ -23,36 +23,36 @@ _VALUE = "VARIABLE_VALUE"
 
 
 def is_run(weights: str) -> bool:
-    """Whether an option `weights` names the folder of a run."""
+    """Returns whether the option `weights` names the folder of a run."""
     return (pathlib.Path(weights) / STATE_FILE).is_file()
 
 
 def best_weights(run: pathlib.Path) -> pathlib.Path:
-    """The prefix of the checkpoint with a run's best weights.
+    """Returns the prefix of the checkpoint with a run's best weights.
 
     Raises:
-      ConfigError: There is none yet.
+      ConfigError: The run has not finished an epoch yet.
     """
     state = read_state(run / STATE_FILE)
     if state.get("best_weights") is None:
-        raise ConfigError(f"{run}: no epoch was finished yet, so no weights can be taken from it")
+        raise ConfigError(f"{run}: no epoch is finished yet, so no weights can be taken from it")
     return run / state["best_weights"]
 
 
 def checkpoint_files(prefix: pathlib.Path) -> list[pathlib.Path]:
-    """The files of a checkpoint."""
+    """Returns the files of a checkpoint."""
     return sorted(prefix.parent.glob(f"{prefix.name}.index")) + sorted(
         prefix.parent.glob(f"{prefix.name}.data-*")
     )
 
 
 def donor_of(feature: Feature, run: pathlib.Path) -> tuple[Feature, dict[str, Any]]:
-    """The feature of a run that gives its encoder, with its options in that run's config.
+    """Returns the feature of a run whose encoder is reused, with its options in that run's config.
 
-    It is the one of the same name, or else the only one of the same kind.
+    It is the feature of the same name, or else the only one of the same kind.
 
     Raises:
-      ConfigError: There is no such feature.
+      ConfigError: The run has neither a feature of that name nor exactly one of that kind.
     """
     config, schema = load_config(run / CONFIG_FILE), load_schema(run, data=False)
     able = [
@@ -64,34 +64,35 @@ def donor_of(feature: Feature, run: pathlib.Path) -> tuple[Feature, dict[str, An
     if len(named) != 1:
         has = ", ".join(f.name for f in able) or "none"
         raise ConfigError(
-            f"feature {feature.name!r}: {run} has no {feature.kind} feature of that name and not "
-            f"just one of that kind ({has}); name the feature like the one it is to be taken from"
+            f"feature {feature.name!r}: {run} has no {feature.kind} feature of this name and not "
+            f"exactly one of this kind ({has}); give the feature the name of the one whose "
+            "weights it takes"
         )
     donor, encoders = named[0], config.model.encoders
     return donor, {**(encoders.get(donor.kind) or {}), **(encoders.get(donor.name) or {})}
 
 
 def taken_options(donor: Any, options: Mapping[str, Any]) -> dict[str, Any]:
-    """The donor's options (a dataclass) but for what is said otherwise, weights and training."""
+    """Returns the donor's options (a dataclass) except `_NOT_TAKEN`, overridden by `options`."""
     taken = {n: v for n, v in vars(donor).items() if n not in _NOT_TAKEN}
     return {**taken, **options}
 
 
 def fitted_state(run: pathlib.Path, name: str) -> dict[str, Any]:
-    """What a feature of a run was fitted to."""
+    """Returns the fitted state of a feature of a run."""
     return read_json(run / FEATURES_FILE, DAMAGED)[name]
 
 
 def take_weights(layer: tf.keras.layers.Layer, run: pathlib.Path, where: str) -> None:
-    """Gives a built layer the weights of the one like it among a run's encoders.
+    """Gives a built layer the weights of a run's encoder that has the same structure.
 
     Args:
-      layer: Its structure and shapes are looked for.
+      layer: The layer. Its structure and shapes identify the encoder in the run.
       run: The folder of a finished run.
       where: Start of an error message.
 
     Raises:
-      ConfigError: No encoder of the run is like it, or several are.
+      ConfigError: No encoder of the run matches, or several do.
     """
     reader = tf.train.load_checkpoint(str(best_weights(run)))
     graph = trackable_object_graph_pb2.TrackableObjectGraph.FromString(
@@ -105,8 +106,8 @@ def take_weights(layer: tf.keras.layers.Layer, run: pathlib.Path, where: str) ->
     if len(found) != 1:
         raise ConfigError(
             f"{where}: {len(found) or 'none'} of the trained encoders in {run} "
-            f"{'are' if found else 'is'} of this shape; take the options from that run's "
-            f"{CONFIG_FILE}, or, if its encoder was frozen, the weights from where it had them"
+            f"{'have' if found else 'has'} this shape; use the options of that run's "
+            f"{CONFIG_FILE}, or, if its encoder was frozen, the same weights as that run"
         )
     (keys,) = found.values()
     for weight in layer.weights:
@@ -116,13 +117,13 @@ def take_weights(layer: tf.keras.layers.Layer, run: pathlib.Path, where: str) ->
 def _keys(
     layer: tf.keras.layers.Layer, graph: Any, node: int, shapes: Mapping[str, list[int]]
 ) -> dict[int, str] | None:
-    """The checkpoint keys by the identity of the layer's weights; None if the node is not like it.
+    """Returns checkpoint keys by the id() of the layer's weights; None if the node does not match.
 
-    Only layers with weights are compared: their numbering does not depend on those without, such
-    as dropout.
+    Only layers with weights are compared: their numbering does not depend on layers without
+    weights, such as dropout.
     """
     keys: dict[int, str] = {}
-    seen: dict[int, Any] = {}  # the objects too, so that no identity is given anew
+    seen: dict[int, Any] = {}  # holds the objects too, so that no id() is reused
     pairs: list[tuple[Any, int]] = [(layer, node)]
     while pairs:
         own, other = pairs.pop()

@@ -1,4 +1,4 @@
-"""Photos brought to the pixels that a tower sees: padded, cropped or stretched."""
+"""Fits photos to the size that a tower takes: by padding, cropping or stretching."""
 
 from __future__ import annotations
 
@@ -6,22 +6,32 @@ import tensorflow as tf
 
 PAD, CROP, STRETCH = "pad", "crop", "stretch"
 FITS = (PAD, CROP, STRETCH)
-# Names of `tf.image.resize`, and of the filter that makes the same of a part of a photo.
+# Methods of `tf.image.resize`, each with the `ScaleAndTranslate` kernel that gives equal results.
 INTERPOLATIONS = {"bilinear": "triangle", "bicubic": "keyscubic", "lanczos3": "lanczos3"}
 
 
 def fitted(
     pixels: tf.Tensor, height: int, width: int, fit: str = PAD, interpolation: str = "bilinear"
 ) -> tf.Tensor:
-    """A photo of another size, [height, width, 3] uint8.
+    """Returns a photo resized to [height, width, 3] uint8.
 
     Args:
       pixels: [H, W, 3] uint8.
-      height, width: Wanted.
-      fit: `pad`: scaled to fit and the rest white, as shops photograph; `crop`: scaled until it
-        fills, and the middle taken; `stretch`: to other proportions.
-      interpolation: One of `INTERPOLATIONS`; each filter is widened where the photo shrinks, as
-        Pillow does.
+      height, width: Size of the result.
+      fit: `pad` scales the photo to fit and fills the rest with white, the usual background of
+        product photos; `crop` scales it to fill the size and takes the middle; `stretch` changes
+        its proportions.
+      interpolation: One of `INTERPOLATIONS`. When the photo shrinks, its filter is widened, as in
+        Pillow.
+
+    Example:
+      A black photo, twice as wide as high, with white above and below:
+
+      >>> import tensorflow as tf
+      >>> fitted(tf.zeros([2, 4, 3], tf.uint8), 4, 4)[:, 0, 0].numpy().tolist()
+      [255, 0, 0, 255]
+      >>> fitted(tf.zeros([2, 4, 3], tf.uint8), 4, 4, fit="stretch")[:, 0, 0].numpy().tolist()
+      [0, 0, 0, 0]
     """
     if fit == CROP:
         made = _cropped(pixels, height, width, interpolation)
@@ -37,7 +47,7 @@ def _padded(pixels: tf.Tensor, height: int, width: int, interpolation: str) -> t
     scale = tf.reduce_min(tf.constant([height, width], tf.float32) / shape)
     scaled = tf.clip_by_value(tf.cast(tf.round(shape * scale), tf.int32), [1, 1], [height, width])
     resized = tf.image.resize(pixels, scaled, interpolation, antialias=True)
-    # Padding adds zeros; white is taken for zero meanwhile.
+    # Padding adds zeros, so shift the values to make white zero meanwhile.
     padded = tf.image.pad_to_bounding_box(
         resized - 255.0, (height - scaled[0]) // 2, (width - scaled[1]) // 2, height, width
     )
@@ -50,7 +60,7 @@ def _cropped(pixels: tf.Tensor, height: int, width: int, interpolation: str) -> 
         [tf.maximum(tall * width // wide, height), tf.maximum(wide * height // tall, width)]
     )
     outside = (whole - [height, width]) // 2
-    # The middle alone is made: all of a photo of one row would not fit into memory.
+    # Compute the middle only: a one-row photo, scaled as a whole, would not fit into memory.
     made = tf.raw_ops.ScaleAndTranslate(
         images=pixels[None],
         size=[height, width],

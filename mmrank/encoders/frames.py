@@ -13,23 +13,23 @@ from mmrank.encoders.tokens import PresentOnly
 
 
 def frames_there(clips: tf.Tensor) -> tf.Tensor:
-    """Which frames of clips [N, F, height, width, 3], as `decode_strip` gives them, are there."""
+    """Returns which frames of clips [N, F, height, width, 3] from `decode_strip` are present."""
     return clips[:, :, 0, 0, 0] > 0
 
 
 class FrameAttention(tf.keras.layers.Layer):
-    """Embeddings [N, D] of clips [N, F, height, width, 3] uint8, as `decode_strip` gives them.
+    """Embeddings [N, D] of clips [N, F, height, width, 3] uint8, as `decode_strip` returns them.
 
-    Every frame goes through one tower; a learned vector says where in time it stands; a learned
+    One tower encodes every frame, a learned vector is added for its position in time, and a learned
     query attends over the frames.
 
-    Masking: frames that are not there reach neither tower nor attention. A clip without any gives
-    some finite embedding.
+    Masking: missing frames reach neither the tower nor the attention. A clip without any frame
+    gives some finite embedding.
 
     Args:
       tower: Pixels [N', height, width, 3] → features [N', D'].
       width: D.
-      heads: Of the attention.
+      heads: Attention heads.
 
     Source: attention of a learned seed as in Lee et al. 2019, "Set Transformer", section 3.2;
       learned positions as in Gehring et al. 2017, "Convolutional sequence to sequence learning".
@@ -61,14 +61,14 @@ class FrameAttention(tf.keras.layers.Layer):
 
 
 class HubClips(tensorflow_hub.KerasLayer):
-    """Embeddings [N, D] of clips [N, F, height, width, 3] uint8, as `decode_strip` gives them.
+    """Embeddings [N, D] of clips [N, F, height, width, 3] uint8, as `decode_strip` returns them.
 
-    Masking: frames that are not there repeat the last one that is.
+    Masking: the last frame that is present replaces missing ones.
 
     Args:
       handle: URL or local folder of a model from clips [N, F, height, width, 3] float32, 0 to 1.
-      trainable: Whether it learns on.
-      named: Name of its input, or the empty text where it takes a tensor.
+      trainable: Whether the model continues to learn.
+      named: Name of the model's input, or the empty text if it takes a tensor.
     """
 
     def __init__(self, handle: str, trainable: bool, named: str = "", **kwargs: Any):

@@ -1,7 +1,7 @@
-"""Frozen encoders: one that never learns is a part of preprocessing, and runs once a value.
+"""Frozen encoders: one that never learns is a part of preprocessing, and runs once per value.
 
-The embedding of a photo or a text is then what training, evaluation and the exported graph are
-fed, in place of pixels and tokens. It is deterministic: flips and dropout inside do not apply.
+Training, evaluation and the exported graph then receive the embedding of a photo or a text instead
+of pixels or tokens. It is deterministic: flips and dropout inside the encoder do not apply.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ logger = logging.getLogger(__name__)
 
 
 class Freezable(FeatureKind):
-    """A kind of strings (texts, files) whose encoder may be one that never learns.
+    """A kind of strings (texts, files) whose encoder may be frozen.
 
     Attributes:
-      revision: Of reading and preprocessing; to be raised when they give something else for the
-        same value and options, since kept embeddings are then outdated.
-      unseen: Options that do not alter a frozen encoder's embeddings.
+      revision: Version of reading and preprocessing. Raise it when they give another result for
+        the same value and options, because kept embeddings are then outdated.
+      unseen: Options that do not change a frozen encoder's embeddings.
     """
 
     revision: ClassVar[int] = 1
@@ -50,31 +50,31 @@ class Freezable(FeatureKind):
 
     @property
     def embedding_dropout(self) -> float:
-        """Share of a frozen embedding's numbers that training drops."""
+        """The share of a frozen embedding's numbers that training drops."""
         return 0.0
 
     @abc.abstractmethod
     def weights_hash(self) -> str:
-        """A hash of the files that a frozen encoder's weights come from.
+        """Returns a hash of the files that hold a frozen encoder's weights.
 
         Raises:
-          ConfigError: There are no such files.
+          ConfigError: The files do not exist.
         """
 
     @abc.abstractmethod
     def fetch(self, values: pd.Series, media: MediaStore | None) -> np.ndarray:
-        """Raw values [N], empty where there are none, not yet checked."""
+        """Returns raw values [N], empty where a value is missing, not yet checked."""
 
     @abc.abstractmethod
     def usable(self, raw: Any) -> bool:
-        """Whether a raw value that is not empty can be preprocessed."""
+        """Returns whether a raw value that is not empty can be preprocessed."""
 
 
 class Tower:
-    """A frozen encoder behind its preprocessing, made when first needed and shared by features.
+    """A frozen encoder after its preprocessing, made when first needed and shared by features.
 
     Args:
-      kind: The feature whose encoder it is.
+      kind: The feature that the encoder belongs to.
     """
 
     def __init__(self, kind: Freezable):
@@ -82,12 +82,12 @@ class Tower:
 
     @functools.cached_property
     def weights_hash(self) -> str:
-        """The hash of the files that the weights come from."""
+        """The hash of the files that hold the weights."""
         return self._kind.weights_hash()
 
     @functools.cached_property
     def layer(self) -> PresentOnly:
-        """The encoder over present rows, in float32 whatever the precision of the training."""
+        """The encoder over present rows, in float32 even if training uses another precision."""
         policy = tf.keras.mixed_precision.global_policy()
         tf.keras.mixed_precision.set_global_policy("float32")
         try:
@@ -100,33 +100,33 @@ class Tower:
     def embed(self) -> tf.types.experimental.ConcreteFunction:
         """`preprocess` as one graph for any N."""
         spec = tf.TensorSpec([None], self._kind.raw_dtype)
-        _ = self.layer  # made ahead of the graph, whose own tensors end with it
+        _ = self.layer  # made before the graph, whose own tensors end with it
         return tf.function(self.preprocess, input_signature=[spec]).get_concrete_function()
 
     def preprocess(self, raw: tf.Tensor) -> tf.Tensor:
-        """Embeddings [N, D'] of raw values [N], zeros for empty ones."""
+        """Returns embeddings [N, D'] of raw values [N], zeros for empty ones."""
         return self.layer((self._kind.preprocess(raw), raw != ""), training=False)
 
     def tracked(self) -> list[Any]:
-        """What the graph refers to."""
+        """Returns what the graph refers to."""
         encoder = self.layer.encoder
         hub = isinstance(encoder, tensorflow_hub.KerasLayer)
         return [*self._kind.tracked(), *([encoder.resolved_object] if hub else encoder.weights)]
 
 
 class Frozen(FeatureKind):
-    """A feature whose encoder never learns: its preprocessing gives the embedding itself.
+    """A feature whose encoder never learns: its preprocessing returns the embedding.
 
     Args:
       inner: The feature with its encoder.
-      tower: Its encoder; features that share one are given the same.
-      cache: Where embeddings are kept; None computes them anew each time.
+      tower: The feature's encoder; features that share one are given the same tower.
+      cache: Folder where embeddings are kept; None computes them again each time.
     """
 
     def __init__(self, inner: Freezable, tower: Tower, cache: pathlib.Path | None = None):
         self.inner, self.tower, self.cache = inner, tower, cache
         self.feature, self.options = inner.feature, inner.options
-        self.raw_dtype, self.is_media = inner.raw_dtype, inner.is_media
+        self.raw_dtype = inner.raw_dtype
         self.weights, self.width = "", 0
 
     def read(self, values: pd.Series, media: MediaStore | None) -> tuple[np.ndarray, np.ndarray]:
@@ -147,7 +147,7 @@ class Frozen(FeatureKind):
         if self.weights != self.tower.weights_hash:
             raise ConfigError(
                 f"feature {self.name!r}: the weights of its frozen encoder are not those that the "
-                "ranker was trained with; put the old files back, or train anew"
+                "ranker was trained with; restore the old files, or train again"
             )
 
     def sharing(self) -> str | None:
@@ -184,14 +184,14 @@ class Frozen(FeatureKind):
         if not self.inner.embedding_dropout:
             return tf.keras.layers.Identity(name=name)
         drop = tf.keras.layers.Dropout(self.inner.embedding_dropout, name=name)
-        drop.build([None, self.width])  # its random generator, before training, as everywhere
+        drop.build([None, self.width])  # makes its random generator before training, as elsewhere
         return drop
 
     def tracked(self) -> list[Any]:
         return [*self.inner.tracked(), *self.tower.tracked()]
 
     def facts(self) -> dict[str, Any]:
-        """Everything that an embedding depends on, beside the raw value."""
+        """Returns everything that an embedding depends on, except the raw value."""
         seen = vars(self.options).items()
         return {
             "kind": self.feature.kind,
@@ -202,13 +202,13 @@ class Frozen(FeatureKind):
         }
 
     def arrays(self, values: pd.Series, media: MediaStore | None) -> tuple[np.ndarray, np.ndarray]:
-        """Embeddings [N, D'] and presence [N]; only values not met before are encoded.
+        """Returns embeddings [N, D'] and presence [N]; encodes only values not yet in the store.
 
-        The embeddings are rows of memory-mapped files, read when they are asked for.
+        The embeddings are rows of memory-mapped files, which are read on access.
         """
         store = self.store()
         known = len(store)
-        rows, names = pd.factorize(texts(values))  # a photo of many lists is read once
+        rows, names = pd.factorize(texts(values))  # read a photo of many lists once
         column = pd.Series(names, dtype=object)
         starts = tqdm(
             range(0, len(column), READ_ROWS),
@@ -222,27 +222,29 @@ class Frozen(FeatureKind):
         try:
             hashes = self._hashes(chunks, store)
         finally:
-            store.flush()  # a pass that is interrupted goes on from here
-        places = [hashes[row] for row in rows]
-        present = np.array([key != ABSENT for key in places], bool)
-        embeddings = store.rows(places)
-        self._tell(store, len(store) - known, int((texts(values) != "").sum() - present.sum()))
-        # Only rows, shape and dtype are asked of it, as of an array.
+            store.flush()  # an interrupted pass continues from here
+        row_keys = [hashes[row] for row in rows]
+        present = np.array([key != ABSENT for key in row_keys], bool)
+        embeddings = store.rows(row_keys)
+        self._log_embeddings(
+            store, len(store) - known, int((texts(values) != "").sum() - present.sum())
+        )
+        # Callers use only its rows, shape and dtype, as of an array.
         return cast(np.ndarray, embeddings), present
 
     def store(self) -> EmbeddingCache:
-        """Where embeddings of this encoder are kept, with those of earlier runs."""
+        """Returns the store of this encoder's embeddings, including those of earlier runs."""
         facts = self.facts()
         folder = None if self.cache is None else self.cache / key_of(facts)
         return EmbeddingCache(folder, self.width, facts)
 
     def stored(self, raw: np.ndarray, store: EmbeddingCache) -> tuple[np.ndarray, np.ndarray]:
-        """Embeddings [N, D'] and presence [N] of raw values [N], those not in the store added."""
+        """Returns embeddings [N, D'] and presence [N] of raw values [N]; stores new embeddings."""
         hashes = self._hashes([raw], store)
         return store.rows(hashes)[:], np.array([key != ABSENT for key in hashes], bool)
 
     def _hashes(self, chunks: Iterable[np.ndarray], store: EmbeddingCache) -> list[bytes]:
-        """The hashes of raw values, their embeddings in the store; ABSENT where unusable."""
+        """Returns hashes of raw values, ABSENT for unusable ones; adds embeddings to the store."""
         hashes: list[bytes] = []
         waiting: dict[bytes, Any] = {}
         for raw in chunks:
@@ -261,12 +263,12 @@ class Frozen(FeatureKind):
         return hashes
 
     def _embed(self, store: EmbeddingCache, waiting: dict[bytes, Any]) -> None:
-        """Moves up to a batch of waiting values to the store."""
+        """Encodes up to a batch of waiting values and moves them to the store."""
         keys = list(waiting)[:BATCH]
         raw = tf.constant([waiting.pop(k) for k in keys], tf.string)
         store.add(keys, self.tower.embed(raw).numpy())
 
-    def _tell(self, store: EmbeddingCache, new: int, unusable: int) -> None:
+    def _log_embeddings(self, store: EmbeddingCache, new: int, unusable: int) -> None:
         logger.info(
             "%s: %d embeddings computed, %d in all (%.0f MB) in %s",
             self.name,

@@ -1,9 +1,9 @@
-"""The frames that a GIF declares, by graph ops whose number grows with its size alone.
+"""The frames that a GIF declares, by graph ops whose number grows only with its size.
 
-A GIF is a chain of blocks of 1 to 256 bytes, each of which says where the next begins. A step of a
-`tf.while_loop` for every block would let a megabyte of tiny blocks hold a server for half a minute.
-Here a step takes a window of bytes: where each of its bytes would lead is known at once, and the
-chain of n jumps is found by log2(n) lookups.
+A GIF is a chain of blocks of 1 to 256 bytes, each of which says where the next begins. With one
+step of a `tf.while_loop` per block, a megabyte of tiny blocks would occupy a server for half a
+minute. Here a step handles a window of bytes: it computes the jump target of every byte at once,
+and finds the chain of n jumps by log2(n) lookups.
 """
 
 from __future__ import annotations
@@ -16,21 +16,22 @@ from mmrank.data.image_bounds import BLOCK_BYTES, MAX_BLOCKS
 
 WINDOW_BITS = 12
 WINDOW = 2**WINDOW_BITS  # bytes
-_EXTENSION, _IMAGE = 0x21, 0x2C  # what begins an extension and an image
+_EXTENSION, _IMAGE = 0x21, 0x2C  # first byte of an extension and of an image
 _HEADER = 13  # bytes before the first palette
-_IMAGE_HEADER = 11  # of an image with the size of its codes
-_LONGEST = 1024  # no jump is longer: an image's header with 256 colours
+_IMAGE_HEADER = 11  # bytes of an image's header, including the size of its codes
+_LONGEST = 1024  # no jump is longer: the longest is an image's header with 256 colours
 TOO_MANY = tf.int64.max
 
 
 class _Walk(NamedTuple):
-    """Where a walk stands.
+    """The state of a walk through the blocks of a GIF.
 
     Attributes:
-      at: The next byte, [] int32.
-      inside: Whether it is the size of a block of data, else the tag of an extension or an image.
+      at: Index of the next byte, [] int32.
+      inside: Whether that byte is the size of a data block; otherwise it is the tag of an extension
+        or an image.
       total: The pixels of all frames so far, [] int64.
-      widest, tallest: Of all frames, [] int32.
+      widest, tallest: The largest width and height of all frames so far, [] int32.
       blocks: How many blocks were passed, [] int32.
     """
 
@@ -43,15 +44,16 @@ class _Walk(NamedTuple):
 
 
 def gif_pixels(data: tf.Tensor) -> tf.Tensor:
-    """The pixels [] int64 of all frames of a GIF, or of one as wide and high as any of them.
+    """Returns the pixels [] int64 of all frames of a GIF.
 
-    `TOO_MANY` where it has more blocks than are looked through.
+    If it is larger, returns the largest width times the largest height of all frames instead.
+    Returns `TOO_MANY` for a GIF of more blocks than are examined.
 
     Args:
-      data: Its bytes [bytes] uint8.
+      data: The file's bytes [bytes] uint8.
     """
     size = tf.size(data)
-    # Every window is whole, and beyond the end stands what ends a walk.
+    # The padding makes every window complete, and its zeros end a walk.
     padded = tf.pad(data, [[0, WINDOW + 2 * _LONGEST]])
     most = MAX_BLOCKS + size // BLOCK_BYTES
     nothing = tf.zeros([], tf.int32)
@@ -74,62 +76,62 @@ def gif_pixels(data: tf.Tensor) -> tf.Tensor:
 
 
 def _palette(flags: tf.Tensor) -> tf.Tensor:
-    """Bytes of the colour tables that flags announce."""
+    """Returns the bytes of the colour tables that the flags announce."""
     return tf.where(flags >= 0x80, tf.bitwise.left_shift(6, flags & 7), 0)
 
 
 def _through_window(padded: tf.Tensor, size: tf.Tensor, walk: _Walk) -> _Walk:
-    """The walk at the first byte behind the window that begins where it stands, or at its end.
+    """Returns the walk after the window that begins at `walk.at`, or at the end of the walk.
 
-    A place is a byte of the window outside of data, or, `places` further, the same byte as the size
-    of a block of data.
+    Index i, below `span`, is byte i of the window, outside of data. Index i + `span` is the
+    same byte as the size of a data block.
     """
-    places = WINDOW + _LONGEST
-    window = tf.cast(tf.slice(padded, [walk.at], [places + _LONGEST]), tf.int32)
+    span = WINDOW + _LONGEST
+    window = tf.cast(tf.slice(padded, [walk.at], [span + _LONGEST]), tf.int32)
 
     def ahead(by: int) -> tf.Tensor:
-        return window[by : by + places]
+        return window[by : by + span]
 
-    here = tf.range(places)
+    here = tf.range(span)
     within = here < WINDOW
     tag, block = ahead(0), ahead(0)
     image = within & (tag == _IMAGE)
     extension = within & (tag == _EXTENSION)
     header = tf.where(image, _IMAGE_HEADER + _palette(ahead(9)), 2)
-    outside = tf.where(image | extension, here + header + places, here)
+    outside = tf.where(image | extension, here + header + span, here)
     last = within & (block == 0)
-    inside = tf.where(within, here + 1 + block + tf.where(last, 0, places), here + places)
+    inside = tf.where(within, here + 1 + block + tf.where(last, 0, span), here + span)
 
-    reached = _places_on_the_way(tf.concat([outside, inside], 0), tf.where(walk.inside, places, 0))
+    reached = _reached_indices(tf.concat([outside, inside], 0), tf.where(walk.inside, span, 0))
     final = reached[-1]
-    at, in_data = final % places, final >= places
+    at, in_data = final % span, final >= span
     width = tf.where(image, ahead(5) + 256 * ahead(6), 0)
     height = tf.where(image, ahead(7) + 256 * ahead(8), 0)
-    # A place within the window is left by every jump but the one that ends the walk, so that it is
-    # reached once, or has nothing to count.
-    frames = tf.where(reached < places, reached, WINDOW)
+    # Within the window, every jump leads to another index, except the one that ends the walk. So
+    # an index is reached only once, or has nothing to count.
+    frames = tf.where(reached < span, reached, WINDOW)
     widths, heights = tf.gather(width, frames), tf.gather(height, frames)
-    data_places = tf.boolean_mask(reached, reached >= places) - places
+    data_indices = tf.boolean_mask(reached, reached >= span) - span
     return _Walk(
-        # No jump leads from here: it is no tag, and the walk ends.
+        # A byte in the window without a jump is not a tag, so the walk ends.
         tf.where(at < WINDOW, size, walk.at + at),
         in_data,
         walk.total + tf.reduce_sum(tf.cast(widths, tf.int64) * tf.cast(heights, tf.int64)),
         tf.maximum(walk.widest, tf.reduce_max(widths)),
         tf.maximum(walk.tallest, tf.reduce_max(heights)),
-        walk.blocks + tf.math.count_nonzero(data_places < WINDOW, dtype=tf.int32),
+        walk.blocks + tf.math.count_nonzero(data_indices < WINDOW, dtype=tf.int32),
     )
 
 
-def _places_on_the_way(following: tf.Tensor, first: tf.Tensor) -> tf.Tensor:
-    """The first `WINDOW` places of a walk in their order, [WINDOW] int32.
+def _reached_indices(following: tf.Tensor, first: tf.Tensor) -> tf.Tensor:
+    """Returns the first `WINDOW` indices of a walk in their order, [WINDOW] int32.
 
     Args:
-      following: The place after each place; one that ends the walk leads to itself.
-      first: The place to begin with.
+      following: The index after each index; an index that ends the walk leads to itself.
+      first: The index to begin with.
     """
     reached = first[None]
-    for step in range(WINDOW_BITS):  # `following` is that after 2**step jumps
+    for step in range(WINDOW_BITS):  # `following` is the index after 2**step jumps
         reached = tf.concat([reached, tf.gather(following, reached)], 0)
         if step < WINDOW_BITS - 1:
             following = tf.gather(following, following)

@@ -1,4 +1,4 @@
-"""Where pretrained models lie: a TF-Hub handle's folder, and what to say where it cannot be had."""
+"""Finds the folder of a TF-Hub handle, and reports models that are not available."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from mmrank.data.embedding_cache import files_hash
 
 
 def hub_folder(feature: str, handle: str) -> pathlib.Path:
-    """The local folder of a TF-Hub model, downloaded if `handle` is a URL.
+    """Returns the local folder of a TF-Hub model, downloaded if `handle` is a URL.
 
     Args:
-      feature: Whose encoder it is, to begin a message with.
+      feature: The feature that needs the encoder, with which messages begin.
       handle: URL or local folder.
 
     Raises:
-      ConfigError: It cannot be had; the message says what was tried, and what to do by hand.
+      ConfigError: The model is not available; the message says what was tried and how to fetch the
+        model by hand.
     """
     try:
         folder = pathlib.Path(tensorflow_hub.resolve(handle))
@@ -27,14 +28,14 @@ def hub_folder(feature: str, handle: str) -> pathlib.Path:
         raise unreachable(feature, handle, _tried(handle), error, _REMEDY) from error
     if not (folder / "saved_model.pb").is_file():
         raise ConfigError(
-            f"feature {feature!r}: handle {handle!r}: there is no saved_model.pb in {folder}, so "
-            "it is no TF-Hub model; `python -m mmrank.import_encoder` makes one of other files"
+            f"feature {feature!r}: handle {handle!r}: {folder} has no saved_model.pb, so it is "
+            "not a TF-Hub model; `python -m mmrank.import_encoder` makes one from other files"
         )
     return folder
 
 
 def hub_hash(feature: str, handle: str) -> str:
-    """A hash of the files of a TF-Hub model. Arguments and errors are those of `hub_folder`."""
+    """Returns a hash of a TF-Hub model's files. Arguments and errors are those of `hub_folder`."""
     folder = hub_folder(feature, handle)
     return files_hash([f for f in folder.rglob("*") if f.is_file()], folder)
 
@@ -42,25 +43,26 @@ def hub_hash(feature: str, handle: str) -> str:
 def unreachable(
     feature: str, handle: str, tried: str, error: Exception, remedy: str
 ) -> ConfigError:
-    """The error that a pretrained model cannot be had, in one line.
+    """Returns the error that a pretrained model is not available, in one line.
 
     Args:
-      feature: Whose encoder it is.
-      handle: As the config names it.
+      feature: The feature that needs the encoder.
+      handle: The handle in the config.
       tried: What was tried.
-      error: What came of it.
+      error: The error that the attempt raised.
       remedy: What to do by hand.
     """
     lines = str(error).strip(" \n.").splitlines() or [type(error).__name__]
     reason = lines[0] if len(lines[0]) <= 200 else f"{lines[0][:200]}…"
     return ConfigError(
-        f"feature {feature!r}: handle {handle!r} cannot be had: tried {tried}: {reason}; {remedy}"
+        f"feature {feature!r}: handle {handle!r} is not available: tried {tried}: {reason}; "
+        f"{remedy}"
     )
 
 
 _REMEDY = (
-    "to bring it by hand, download and unpack it where there is a network, copy the folder with "
-    "saved_model.pb here, and set `handle` to that folder"
+    "to copy it by hand, download and unpack it on a machine with network access, copy the "
+    "folder with saved_model.pb here, and set `handle` to that folder"
 )
 
 

@@ -1,7 +1,7 @@
 """A BERT or XLM-R of a Hugging Face folder as one Keras model: texts [N] → embeddings [N, D].
 
-The weights are copied by name into a `keras_nlp.models.BertBackbone`; tokenizing and pooling run in
-the same graph, so that its SavedModel is a TF-Hub text model.
+The weights are copied by name into a `keras_nlp.models.BertBackbone`. Tokenizing and pooling run in
+the same graph, so its SavedModel is a TF-Hub text model.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from mmrank.outputs import InputError
 class BertTokens(tf.keras.layers.Layer):
     """Token ids [N, T] int32 and their mask [N, T] int32 of texts [N]; T is the longest's length.
 
-    Texts are cleaned as in BERT's own tokenizer: control characters go, every kind of space
-    separates, lower case is that of Unicode. (`WordPieceTokenizer(lowercase=True)` folds instead,
-    which makes another token of a full-width comma.)
+    Texts are cleaned as in BERT's own tokenizer: control characters are removed, every kind of
+    space separates, and Unicode's lower case applies. (`WordPieceTokenizer(lowercase=True)` folds
+    case instead, which gives another token for a full-width comma.)
 
-    Masking: padding has id of `words.padding` and mask 0.
+    Masking: padding has the id of `words.padding` and mask 0.
 
     Args:
       words: Vocabulary and rules.
-      max_tokens: Most tokens of a text, start and end among them.
+      max_tokens: Maximum number of tokens of a text, including start and end.
 
     Source: Devlin et al. 2019, "BERT", and its reference tokenizer.
     """
@@ -72,7 +72,7 @@ class BertTokens(tf.keras.layers.Layer):
 class Pooling(tf.keras.layers.Layer):
     """Embeddings [N, D] of token vectors [N, T, D] and their mask [N, T].
 
-    Masking: tokens that the mask leaves out are no part of a mean or maximum.
+    Masking: tokens that the mask leaves out take no part in a mean or maximum.
 
     Args:
       kind: mean, cls (the first token's vector) or max.
@@ -110,9 +110,10 @@ def text_model(
     max_tokens: int,
     prefix: str = "",
 ) -> tuple[tf.keras.Model, tuple[str, ...]]:
-    """A model from texts [N] to embeddings [N, D], and the names of the tensors it has no use for.
+    """Returns a model from texts [N] to embeddings [N, D], and the names of unused tensors.
 
-    It has no dropout: what a dropout in a SavedModel draws could be neither seeded nor resumed.
+    The model has no dropout: random numbers of a dropout in a SavedModel could be neither seeded
+    nor resumed.
 
     Args:
       shape: The architecture.
@@ -120,17 +121,18 @@ def text_model(
       weights: Tensors by Hugging Face's names, without the prefix `bert.`.
       pooling: mean, cls or max.
       normalize: Scale embeddings to length 1.
-      max_tokens: Most tokens of a text, start and end among them.
-      prefix: What every text is begun with.
+      max_tokens: Maximum number of tokens of a text, including start and end.
+      prefix: Text put before every text.
 
     Raises:
-      InputError: A tensor is missing or has another shape, or the head count does not divide.
+      InputError: A tensor is missing or has another shape, the head count does not divide, or
+        `max_tokens` is out of range.
     """
     if not 2 < max_tokens <= shape.positions:
         raise InputError(f"max_tokens is {max_tokens}; this model reads 3 to {shape.positions}")
     backbone = bert_backbone(shape)
     unused = copy_weights(backbone, weights, shape.position_offset)
-    # Pooling over tokens does without the [CLS] token's dense layer.
+    # Pooling over tokens does not use the [CLS] token's dense layer.
     sequence = tf.keras.Model(backbone.input, backbone.output["sequence_output"], name="bert")
     texts = tf.keras.Input((), dtype=tf.string, name="texts")
     begun = Prefixed(prefix, name="prefix")(texts) if prefix else texts
@@ -146,7 +148,7 @@ def text_model(
 
 
 def bert_backbone(shape: BertShape) -> keras_nlp.models.BertBackbone:
-    """A BERT of some architecture with random weights and without dropout.
+    """Returns a BERT of the given architecture with random weights and without dropout.
 
     Raises:
       InputError: The head count does not divide.
@@ -163,21 +165,21 @@ def bert_backbone(shape: BertShape) -> keras_nlp.models.BertBackbone:
         max_sequence_length=shape.positions,
         num_segments=shape.segments,
     )
-    # The backbone takes neither as an argument; its layers read both anew at every call.
+    # The backbone takes neither value as an argument, but its layers read both at every call.
     backbone.embeddings_layer_norm.epsilon = shape.epsilon
     for layer in backbone.transformer_layers:
         layer._self_attention_layer_norm.epsilon = shape.epsilon
         layer._feedforward_layer_norm.epsilon = shape.epsilon
-        if not shape.tanh_gelu:  # which is keras_nlp's own
+        if not shape.tanh_gelu:  # keras_nlp's default is the tanh approximation
             layer._feedforward_intermediate_dense.activation = tf.keras.activations.gelu
     return backbone
 
 
 @dataclasses.dataclass(frozen=True)
-class _Place:
-    """A variable, its possible names in the file, and its shape there; kernels lie transposed.
+class _VariableMapping:
+    """A variable, its possible names in the file, and its shape there; kernels are transposed.
 
-    The first `skipped` rows of the file's are none of the variable's.
+    The variable leaves out the first `skipped` rows of the file's tensor.
     """
 
     variable: tf.Variable
@@ -192,30 +194,30 @@ def copy_weights(
     weights: Mapping[str, np.ndarray],
     position_offset: int = 0,
 ) -> tuple[str, ...]:
-    """The names of the tensors left over, after every weight was copied by name.
+    """Copies every weight by name, and returns the names of the tensors left over.
 
     Args:
-      backbone: As `bert_backbone` gives it.
+      backbone: As `bert_backbone` returns it.
       weights: Tensors by Hugging Face's names, without the prefix `bert.`.
-      position_offset: Rows of the file's position table that stand for no position.
+      position_offset: Rows at the start of the file's position table that are not positions.
 
     Raises:
-      InputError: Tensors are missing or do not fit; the first five are named at once.
+      InputError: Tensors are missing or do not fit; the message names the first five.
     """
     left = dict(weights)
     wrong = []
-    for place in _places(backbone, position_offset):
-        name = next((n for n in place.names if n in left), None)
+    for mapping in _mappings(backbone, position_offset):
+        name = next((n for n in mapping.names if n in left), None)
         if name is None:
-            wrong.append(f"{place.names[0]} is missing")
+            wrong.append(f"{mapping.names[0]} is missing")
             continue
         values = left.pop(name)
-        if values.shape != place.shape:
-            wrong.append(f"{name} has the shape {list(values.shape)}, not {list(place.shape)}")
+        if values.shape != mapping.shape:
+            wrong.append(f"{name} has the shape {list(values.shape)}, not {list(mapping.shape)}")
             continue
-        values = values.T if place.transposed else values[place.skipped :]
-        # Heads are an axis of their own in Keras, and a run of columns or rows in the file.
-        place.variable.assign(values.reshape(place.variable.shape))
+        values = values.T if mapping.transposed else values[mapping.skipped :]
+        # Heads are a separate axis in Keras, and a range of columns or rows in the file.
+        mapping.variable.assign(values.reshape(mapping.variable.shape))
     if wrong:
         more = f" and {len(wrong) - 5} more" if len(wrong) > 5 else ""
         raise InputError(
@@ -224,23 +226,31 @@ def copy_weights(
     return tuple(sorted(left))
 
 
-def _places(backbone: keras_nlp.models.BertBackbone, position_offset: int) -> list[_Place]:
-    """Every variable of the backbone but those of the pooled output."""
-    places: list[_Place] = []
+def _mappings(
+    backbone: keras_nlp.models.BertBackbone, position_offset: int
+) -> list[_VariableMapping]:
+    """Returns every variable of the backbone except those of the pooled output."""
+    mappings: list[_VariableMapping] = []
     hidden, between = backbone.hidden_dim, backbone.intermediate_dim
 
     def table(variable: tf.Variable, name: str, skipped: int = 0) -> None:
         shape = (skipped + variable.shape[0], variable.shape[1])
-        places.append(_Place(variable, (f"embeddings.{name}.weight",), shape, skipped=skipped))
+        mappings.append(
+            _VariableMapping(variable, (f"embeddings.{name}.weight",), shape, skipped=skipped)
+        )
 
     def norm(layer: tf.keras.layers.Layer, name: str) -> None:
         # Files converted from TensorFlow checkpoints have gamma and beta.
-        places.append(_Place(layer.gamma, (f"{name}.weight", f"{name}.gamma"), (hidden,)))
-        places.append(_Place(layer.beta, (f"{name}.bias", f"{name}.beta"), (hidden,)))
+        mappings.append(
+            _VariableMapping(layer.gamma, (f"{name}.weight", f"{name}.gamma"), (hidden,))
+        )
+        mappings.append(_VariableMapping(layer.beta, (f"{name}.bias", f"{name}.beta"), (hidden,)))
 
     def dense(layer: tf.keras.layers.Layer, name: str, inputs: int, outputs: int) -> None:
-        places.append(_Place(layer.kernel, (f"{name}.weight",), (outputs, inputs), True))
-        places.append(_Place(layer.bias, (f"{name}.bias",), (outputs,)))
+        mappings.append(
+            _VariableMapping(layer.kernel, (f"{name}.weight",), (outputs, inputs), True)
+        )
+        mappings.append(_VariableMapping(layer.bias, (f"{name}.bias",), (outputs,)))
 
     table(backbone.token_embedding.embeddings, "word_embeddings")
     table(backbone.segment_embedding.embeddings, "token_type_embeddings")
@@ -257,4 +267,4 @@ def _places(backbone: keras_nlp.models.BertBackbone, position_offset: int) -> li
         dense(layer._feedforward_intermediate_dense, f"{at}.intermediate.dense", hidden, between)
         dense(layer._feedforward_output_dense, f"{at}.output.dense", between, hidden)
         norm(layer._feedforward_layer_norm, f"{at}.output.LayerNorm")
-    return places
+    return mappings

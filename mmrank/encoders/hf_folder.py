@@ -1,7 +1,7 @@
-"""What a Hugging Face folder of a BERT or XLM-R says of itself: sizes, tokenizer, pooling, weights.
+"""Reads a Hugging Face folder of a BERT or XLM-R: sizes, tokenizer, pooling, weights.
 
-Only JSON, text and safetensors are read. Weights that are a pickle are refused: reading one runs
-whatever code it holds.
+Only JSON, text and safetensors are read. Weights in a pickle are refused, because reading a pickle
+runs any code that it holds.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ import numpy as np
 from mmrank.encoders.hf_pieces import piece_words
 from mmrank.encoders.piece_tokens import PieceWords
 from mmrank.encoders.shape_bounds import check_sizes
-from mmrank.outputs import InputError
+from mmrank.outputs import InputError, install_command
 from mmrank.schema import did_you_mean
 
 DEFAULT_MAX_TOKENS = 128
-# By model_type: what the tensors' names may begin with, and whether positions are counted from
-# behind the padding's id, as fairseq does.
+# By model_type: the optional prefix of the tensors' names, and whether positions are counted from
+# after the id of padding, as in fairseq.
 PREFIXES = {"bert": "bert.", "xlm-roberta": "roberta."}
 FAIRSEQ = frozenset({"xlm-roberta"})
 POOLINGS = ("mean", "cls", "max")
-# The names of the activation in config.json, and whether it is the tanh approximation of GELU.
+# Names of the activation in config.json, and whether each is the tanh approximation of GELU.
 GELUS = {
     "gelu": False,
     "gelu_python": False,
@@ -49,10 +49,10 @@ class BertShape:
     """The architecture of a BERT.
 
     Attributes:
-      vocabulary_size, hidden, layers, heads, intermediate, positions, segments: Its sizes;
-        positions are those that a token can have.
-      epsilon: Of layer normalisation.
-      tanh_gelu: Whether GELU is the tanh approximation, else by the error function.
+      vocabulary_size, hidden, layers, heads, intermediate, positions, segments: Sizes; positions
+        counts only those that a token can have.
+      epsilon: Epsilon of layer normalisation.
+      tanh_gelu: Whether GELU is the tanh approximation; otherwise it uses the error function.
       position_offset: The first row of the file's position table that is a position.
     """
 
@@ -70,11 +70,11 @@ class BertShape:
 
 @dataclasses.dataclass(frozen=True)
 class BertWords:
-    """How a BERT cuts texts.
+    """How a BERT tokenizes texts.
 
     Attributes:
-      vocabulary: The word pieces; a piece's place is its id.
-      lowercase: Whether texts are lowered first.
+      vocabulary: The word pieces; a piece's index is its id.
+      lowercase: Whether texts are converted to lower case first.
       strip_accents: Whether accents are removed.
       split_cjk: Whether every Chinese character is a word.
       unknown, start, end, padding: The special pieces.
@@ -92,14 +92,14 @@ class BertWords:
 
 @dataclasses.dataclass(frozen=True)
 class BertFolder:
-    """A folder as read, all but its weights.
+    """A folder as read, without its weights.
 
     Attributes:
       path: The folder.
-      shape, words: See there.
-      pooling: `mean`, `cls` or `max`: what the folder says, else mean.
+      shape, words: The architecture and the tokenizer.
+      pooling: `mean`, `cls` or `max`, from the folder; mean by default.
       normalize: Whether the folder scales embeddings to length 1.
-      max_tokens: Tokens of a text, start and end among them.
+      max_tokens: Maximum number of tokens of a text, including start and end.
     """
 
     path: pathlib.Path
@@ -111,12 +111,12 @@ class BertFolder:
 
 
 def read_folder(path: pathlib.Path) -> BertFolder:
-    """The architecture, tokenizer and pooling of a folder.
+    """Returns the architecture, tokenizer and pooling of a folder.
 
     Args:
-      path: It holds config.json, a vocabulary (vocab.txt, sentencepiece.bpe.model, or
-        tokenizer.json with a unigram model) and model.safetensors; the files of
-        sentence-transformers and tokenizer_config.json are read where they are.
+      path: The folder, with config.json, a vocabulary (vocab.txt, sentencepiece.bpe.model, or
+        tokenizer.json with a unigram model) and model.safetensors. The files of
+        sentence-transformers and tokenizer_config.json are read if they exist.
 
     Raises:
       InputError: A file is missing or wrong, or the model is neither a plain BERT nor an XLM-R.
@@ -146,7 +146,7 @@ def read_folder(path: pathlib.Path) -> BertFolder:
 
 
 def read_weights(path: pathlib.Path) -> dict[str, np.ndarray]:
-    """All tensors of the folder's model.safetensors as float32, without the prefix of the type.
+    """Returns all tensors of the folder's model.safetensors as float32, without the type's prefix.
 
     Raises:
       InputError: The file or the package that reads it is missing, or the file is damaged.
@@ -157,7 +157,7 @@ def read_weights(path: pathlib.Path) -> dict[str, np.ndarray]:
         import safetensors.numpy
     except ImportError as error:
         raise InputError(
-            "reading model.safetensors needs a package: pip install 'mmrank[pretrained]'"
+            f"reading model.safetensors needs a package: {install_command('pretrained')}"
         ) from error
     file = path / "model.safetensors"
     try:
@@ -184,8 +184,8 @@ def _check_weights_file(path: pathlib.Path) -> None:
     pickled = path / "pytorch_model.bin"
     if pickled.is_file():
         raise InputError(
-            f"{pickled}: weights as a pickle are not read, since a pickle can run any code; "
-            "convert it where you trust it: model.save_pretrained(DIR, safe_serialization=True)"
+            f"{pickled}: weights as a pickle are not read, since a pickle can run any code; if "
+            "you trust it, convert it: model.save_pretrained(DIR, safe_serialization=True)"
         )
     raise InputError(f"{path}: no model.safetensors, the file with the weights")
 
@@ -205,7 +205,9 @@ def _shape(path: pathlib.Path) -> BertShape:
     config, kind = _json(file), _model_type(path)
     positions = config.get("position_embedding_type", "absolute")
     if positions != "absolute":
-        raise InputError(f"{file}: position_embedding_type is {positions!r}; only 'absolute' is")
+        raise InputError(
+            f"{file}: position_embedding_type is {positions!r}; only 'absolute' is supported"
+        )
     activation = config.get("hidden_act", "gelu")
     if activation not in GELUS:
         raise InputError(
@@ -214,7 +216,7 @@ def _shape(path: pathlib.Path) -> BertShape:
         )
     missing = [key for key in _SHAPE_KEYS if not isinstance(config.get(key), int)]
     if missing:
-        raise InputError(f"{file}: no whole number under {', '.join(missing)}")
+        raise InputError(f"{file}: no whole number for {', '.join(missing)}")
     sizes = {ours: config[theirs] for theirs, ours in _SHAPE_KEYS.items()}
     check_sizes(file, sizes, path / "model.safetensors")
     offset = int(config.get("pad_token_id", 1)) + 1 if kind in FAIRSEQ else 0
@@ -229,7 +231,7 @@ def _shape(path: pathlib.Path) -> BertShape:
 
 def _words(path: pathlib.Path) -> BertWords:
     file = path / "vocab.txt"
-    # Not splitlines(): some vocabularies hold Unicode's own line separators as pieces.
+    # Not splitlines(): some vocabularies have Unicode line separators as pieces.
     pieces = file.read_text(encoding="utf-8").removesuffix("\n").split("\n")
     given = _json(path / "tokenizer_config.json", {})
     lowercase = bool(given.get("do_lower_case", True))
@@ -251,13 +253,13 @@ def _words(path: pathlib.Path) -> BertWords:
 
 
 def _piece(given: Mapping[str, Any], key: str, default: str) -> str:
-    """A special piece, which newer files give as a mapping with its content."""
+    """Returns a special piece, which newer files give as a mapping with its content."""
     value = given.get(key, default)
     return str(value["content"] if isinstance(value, Mapping) else value)
 
 
 def _sentence_modules(path: pathlib.Path) -> tuple[str, bool]:
-    """Pooling and normalisation as sentence-transformers keeps them; mean and none without."""
+    """Returns pooling and normalisation from sentence-transformers' files; else mean and False."""
     modules = _json(path / "modules.json", [])
     normalize = any(str(m.get("type", "")).endswith(".Normalize") for m in modules)
     folder = next((m["path"] for m in modules if m.get("type", "").endswith(".Pooling")), None)
@@ -265,9 +267,11 @@ def _sentence_modules(path: pathlib.Path) -> tuple[str, bool]:
     modes = {"mean": "mean_tokens", "cls": "cls_token", "max": "max_tokens"}
     wanted = [ours for ours, theirs in modes.items() if pooling.get(f"pooling_mode_{theirs}")]
     if len(wanted) > 1:
-        raise InputError(f"{path}: joins {' and '.join(wanted)} pooling; only one can be imported")
+        raise InputError(
+            f"{path}: combines {' and '.join(wanted)} pooling; only one can be imported"
+        )
     if pooling and not wanted:
-        raise InputError(f"{path}: its pooling is none of {', '.join(POOLINGS)}")
+        raise InputError(f"{path}: its pooling is not one of {', '.join(POOLINGS)}")
     return (wanted[0] if wanted else "mean"), normalize
 
 

@@ -1,4 +1,4 @@
-"""The SentencePiece vocabulary of a Hugging Face folder, from either of the files that hold one."""
+"""Reads the SentencePiece vocabulary of a Hugging Face folder, from either file that has one."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from mmrank.encoders.sentence_proto import (
 from mmrank.outputs import InputError
 
 MODEL, FAST = "sentencepiece.bpe.model", "tokenizer.json"
-# Ids of XLM-R's vocabulary as fairseq numbers it; pieces of the model follow, its first three being
-# <unk>, <s> and </s>.
+# Ids of XLM-R's special pieces as fairseq numbers them. The pieces of the model follow; its first
+# three are <unk>, <s> and </s>.
 _SPECIAL = ("<s>", "<pad>", "</s>")
 _START, _PADDING, _END, _UNKNOWN, _OFFSET = 0, 1, 2, 3, 1
 
 
 def piece_words(path: pathlib.Path) -> tuple[pathlib.Path, PieceWords]:
-    """The file that holds the vocabulary, and what it says.
+    """Returns the file that holds the vocabulary, and the vocabulary.
 
     Args:
-      path: The folder: with sentencepiece.bpe.model, or tokenizer.json that holds a unigram model.
+      path: The folder, with sentencepiece.bpe.model, or tokenizer.json with a unigram model.
 
     Raises:
-      InputError: There is no such file, or it cannot be used.
+      InputError: Neither file exists, or the file cannot be used.
     """
     if (path / MODEL).is_file():
         return path / MODEL, _of_model(path / MODEL)
@@ -69,11 +69,11 @@ def _of_fast(file: pathlib.Path) -> PieceWords:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{file}: not a tokenizer with a unigram model: {error!r}") from error
-    ids = {text: place for place, (text, _) in enumerate(vocabulary)}
+    ids = {text: index for index, (text, _) in enumerate(vocabulary)}
     for piece in _SPECIAL:
         if piece not in ids:
             raise InputError(f"{file}: lacks the special piece {piece!r}")
-    # What looks like a special piece in a shop's text is text.
+    # CONTROL pieces never match, so text that looks like a special piece remains text.
     kinds = dict.fromkeys([*_SPECIAL, *control], CONTROL) | {vocabulary[unknown][0]: UNKNOWN}
     pieces = [Piece(text, score, kinds.get(text, NORMAL)) for text, score in vocabulary]
     return PieceWords(
@@ -89,10 +89,10 @@ def _of_fast(file: pathlib.Path) -> PieceWords:
 
 
 def _steps(given: Mapping[str, Any], file: pathlib.Path) -> Iterator[Mapping[str, Any]]:
-    """The normaliser's steps with compiled rules; SentencePiece joins and strips spaces itself.
+    """Yields the normalizer's steps with compiled rules; SentencePiece handles spaces by itself.
 
     Raises:
-      InputError: There is a step that it does not do.
+      InputError: The normalizer has a step that SentencePiece does not perform.
     """
     normalizer = given.get("normalizer") or {"type": "Sequence", "normalizers": []}
     steps = normalizer["normalizers"] if normalizer["type"] == "Sequence" else [normalizer]

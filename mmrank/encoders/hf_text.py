@@ -1,4 +1,4 @@
-"""Importers of the text encoders that Hugging Face folders hold."""
+"""The importer of text encoders in Hugging Face folders."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ENTRY = "text: {{encoder: hub, handle: {handle}}}"
 
 
 def import_hf_text(path: pathlib.Path, choices: Choices) -> Imported:
-    """The text encoder of a folder with a BERT or an XLM-R. An `Importer`; see there."""
+    """Returns the text encoder of a folder with a BERT or an XLM-R. An `Importer`; see there."""
     folder = read_folder(path)
     words = folder.words
     if choices.lowercase is not None:
@@ -35,7 +35,7 @@ def import_hf_text(path: pathlib.Path, choices: Choices) -> Imported:
     facts = {
         "encoder": f"{shape.layers} layers, width {shape.hidden}, {size:,} word "
         f"pieces, {model.count_params():,} weights",
-        "texts": f"{'lowered' if words.lowercase else 'case kept'}, up to {max_tokens} tokens, "
+        "texts": f"{'lowercased' if words.lowercase else 'case kept'}, up to {max_tokens} tokens, "
         f"{pooling} pooling{', length 1' if normalize else ''}{text_choices(choices)}",
         "unused": ", ".join(unused) or "no tensor",
     }
@@ -43,5 +43,5 @@ def import_hf_text(path: pathlib.Path, choices: Choices) -> Imported:
 
 
 def text_choices(choices: Choices) -> str:
-    """What is to be told of the prefix, after other facts."""
-    return f", each after {choices.prefix!r}" if choices.prefix else ""
+    """Returns the description of the prefix, to append to other facts; empty without a prefix."""
+    return f", each with the prefix {choices.prefix!r}" if choices.prefix else ""

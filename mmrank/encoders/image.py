@@ -1,10 +1,8 @@
-"""Photos: decoded and scaled once, then an EfficientNet tower."""
+"""Photos: decoded and scaled once, then encoded by a convolutional network or a transformer."""
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 import logging
 import pathlib
 from collections.abc import Mapping
@@ -44,6 +42,8 @@ from mmrank.ranges import Dropped, Positive, Range, Share
 from mmrank.schema import Feature
 
 SMALLEST = 32  # pixels; Keras refuses less
+# Photos of one batch that are decoded at once. Decoding one may take hundreds of megabytes.
+DECODED_AT_ONCE = 4
 logger = logging.getLogger(__name__)
 
 
@@ -52,30 +52,30 @@ class ImageOptions:
     """Options of a photo.
 
     Attributes:
-      height, width: Pixels that the tower sees. Photos keep their proportions, so the shape of
-        most of them wastes the least.
+      height, width: Pixels that the tower receives. Photos keep their proportions, so use the
+        shape of most photos to waste the least.
       network: Name of a `tf.keras.applications` EfficientNet, such as EfficientNetB0 or
-        EfficientNetV2B0; `EfficientNet` for a member of the family scaled by the next two;
-        EfficientNetLite0 to 4 or ResNet50. VisionTransformer only as a folder of `weights` has it.
-      width_coefficient, depth_coefficient: Scale of `EfficientNet` against B0.
+        EfficientNetV2B0; `EfficientNet` for a member of the family scaled by the next two options;
+        EfficientNetLite0 to 4 or ResNet50. VisionTransformer comes only from a folder in `weights`.
+      width_coefficient, depth_coefficient: Scale of `EfficientNet` relative to B0.
       weights: `imagenet`; `none`; the path of a weights file; a folder that
-        `mmrank.import_encoder` made, which says the network; or the folder of a run, whose photo
-        tower is taken with its best weights and its options, as far as these say nothing else.
-      dropout: On the pooled output, also of a tower that does not learn: with few lists its many
-        numbers are else learned by heart.
+        `mmrank.import_encoder` made, which also sets the network; or the folder of a run, whose
+        photo tower is reused with its best weights and its options, except those set here.
+      dropout: Dropout on the pooled output, also for a tower that does not learn. With few lists,
+        the model would otherwise memorize the many numbers of the output.
       flip: Mirror every second photo in training.
       smallest_part: Training shows a random part of a photo, of at least this share of its area;
         1 shows the whole.
-      brightness, contrast: Most by which training changes them, as shares; 0 leaves them.
-      momentum: Of BatchNormalization. Keras takes 0.99, whose statistics lag so far behind after
-        a few hundred steps from nothing that a photo seems to add nothing.
-      trainable: Whether the tower learns. One that does not runs ahead of training, once a photo;
-        no photo is then changed at random.
-      group: Photos of one group with equal options share one tower, so that a shopper's photo and
-        a product's are seen with the same eyes.
-      fit: How a photo of other proportions is fitted: `pad` leaves it whole and adds white, `crop`
-        takes the middle, `stretch` alters the proportions.
-      interpolation: How it is scaled: bilinear, bicubic or lanczos3.
+      brightness, contrast: Largest random change in training, as a share; 0 for no change.
+      momentum: Momentum of BatchNormalization. With Keras's 0.99, the statistics lag so far behind
+        after a few hundred steps from random weights that photos seem to add nothing.
+      trainable: Whether the tower learns. A tower that does not learn runs before training, once
+        per photo; photos are then not changed at random.
+      group: Photos of one group with equal options share one tower, so the photos of users and
+        of products are encoded in the same way.
+      fit: How a photo of other proportions is fitted: `pad` keeps it whole and adds white, `crop`
+        takes the middle, `stretch` changes the proportions.
+      interpolation: How photos are scaled: bilinear, bicubic or lanczos3.
     """
 
     height: Annotated[int, Range(SMALLEST)] = 64
@@ -97,13 +97,23 @@ class ImageOptions:
 
 
 class Image(Freezable):
-    """A photo by the name of its media file. A missing or broken file means absent."""
+    """A photo, given by the name of its media file. A missing or broken file means absent.
 
-    sides = frozenset({"item", "query"})
+    Example:
+      >>> import io
+      >>> import tensorflow as tf
+      >>> from PIL import Image as Photo
+      >>> from mmrank.schema import Feature
+      >>> file = io.BytesIO()
+      >>> Photo.new("RGB", (40, 20), "red").save(file, "PNG")
+      >>> photo = Image(Feature("photo", "image", "item", "photo"), {"height": 32, "width": 32})
+      >>> photo.preprocess(tf.constant([file.getvalue()])).shape
+      TensorShape([1, 32, 32, 3])
+    """
+
     raw_dtype = tf.string
     Options = ImageOptions
-    is_media = True
-    revision = 2  # 1 did not turn photos upright, and showed black where they are transparent
+    revision = 2  # revision 1 did not turn photos upright and showed transparent pixels as black
     unseen = Freezable.unseen | frozenset(
         "dropout flip smallest_part brightness contrast momentum group".split()
     )
@@ -125,10 +135,10 @@ class Image(Freezable):
             )
         check_network(f"feature {self.name!r}", self.options.network, self.options.weights)
         for name, known in (("fit", FITS), ("interpolation", INTERPOLATIONS)):
-            said = getattr(self.options, name)
-            if said not in known:
+            value = getattr(self.options, name)
+            if value not in known:
                 raise ConfigError(
-                    f"feature {self.name!r}: {name} {said!r} is unknown; known: {', '.join(known)}"
+                    f"feature {self.name!r}: {name} {value!r} is unknown; known: {', '.join(known)}"
                 )
 
     @property
@@ -141,7 +151,7 @@ class Image(Freezable):
 
     @property
     def origin(self) -> str:
-        """The weights that all began with: those of the option, or of the run that it names."""
+        """The weights at the start of a chain of runs: this option's, or those of the named run."""
         return self.options.weights if self.donor is None else self.donor.origin
 
     @property
@@ -192,13 +202,14 @@ class Image(Freezable):
             )
 
         pixels = tf.TensorSpec([height, width, 3], tf.uint8)
-        return tf.map_fn(decode, raw, fn_output_signature=pixels)
+        most = None if tf.executing_eagerly() else DECODED_AT_ONCE  # eager mode runs one by one
+        return tf.map_fn(decode, raw, fn_output_signature=pixels, parallel_iterations=most)
 
     def arrays(self, values: pd.Series, media: MediaStore | None) -> tuple[np.ndarray, np.ndarray]:
-        """Pixels [N, height, width, 3] uint8 and presence [N].
+        """Returns pixels [N, height, width, 3] uint8 and presence [N].
 
-        Files are read a chunk at a time, and each once however many rows name it: the photo of a
-        query stands in all its lists.
+        Files are read in chunks, and each file once no matter how many rows name it: a query's
+        photo appears in all its lists.
         """
         rows, names = pd.factorize(texts(values))
         if len(names) < len(values):
@@ -236,24 +247,23 @@ class Image(Freezable):
         return image_tower(self.options, self.sharing(), f"feature {self.name!r}", self.origin)
 
     def sharing(self) -> str:
-        options = json.dumps(dataclasses.asdict(self.options), sort_keys=True)
-        return f"{self.options.group}_{hashlib.sha256(options.encode()).hexdigest()[:8]}"
+        return self.group_key()
 
 
 def _of_folder(
     feature: Feature, options: Mapping[str, Any], folder: pathlib.Path
 ) -> Mapping[str, Any]:
-    """The options with the network that an imported folder holds, and what it wants of photos.
+    """Returns the options, completed by the network of an imported folder and its photo settings.
 
     Raises:
-      ConfigError: They name another one, or another size of photos than it sees.
+      ConfigError: The options name another network, or another photo size than the network takes.
     """
     network = read_network(folder)
     held = network.network
-    said = {**feature.options, **options}.get("network", held)
-    if said != held:
+    named = {**feature.options, **options}.get("network", held)
+    if named != held:
         raise ConfigError(
-            f"feature {feature.name!r}: network {said!r}, but {folder} holds {held!r}; leave "
+            f"feature {feature.name!r}: network {named!r}, but {folder} holds {held!r}; leave "
             "`network` out, or name that one"
         )
     if not isinstance(network, ImportedTransformer):
@@ -263,8 +273,8 @@ def _of_folder(
         size = {**feature.options, **options}.get(name, wanted[name])
         if size != wanted[name]:
             raise ConfigError(
-                f"feature {feature.name!r}: {name} {size!r}, but the tower in {folder} sees photos "
-                f"of {wanted[name]} pixels each way; leave height and width out"
+                f"feature {feature.name!r}: {name} {size!r}, but the tower in {folder} reads "
+                f"photos of {wanted[name]} pixels each way; leave height and width out"
             )
     return {**wanted, **feature.options, **options, "network": held}
 
@@ -272,17 +282,26 @@ def _of_folder(
 def decode_image(
     data: tf.Tensor, height: int, width: int, fit: str = PAD, interpolation: str = "bilinear"
 ) -> tf.Tensor:
-    """Pixels [height, width, 3] uint8 of an encoded JPEG, PNG, GIF (first frame) or BMP.
+    """Returns pixels [height, width, 3] uint8 of a JPEG, PNG, GIF (first frame) or BMP file.
 
-    They are those that a browser shows on a white page: turned as EXIF data tell, and white where a
-    PNG is transparent.
+    The pixels are those that a browser shows on a white page: turned as the EXIF data say, and
+    white where a PNG is transparent.
 
     Args:
-      data: The file, a scalar.
+      data: The file's bytes, a scalar.
       height, width, fit, interpolation: As `fitted` takes them.
 
     Raises:
-      InvalidArgumentError: When run on a file that cannot be decoded, or only at too high a cost.
+      InvalidArgumentError: At run time, if a file cannot be decoded or decoding costs too much.
+
+    Example:
+      >>> import io
+      >>> import tensorflow as tf
+      >>> from PIL import Image as Photo
+      >>> file = io.BytesIO()
+      >>> Photo.new("RGB", (4, 2), "red").save(file, "PNG")
+      >>> decode_image(tf.constant(file.getvalue()), 4, 4)[:2, 0].numpy().tolist()  # white above
+      [[255, 255, 255], [255, 0, 0]]
     """
     whole = bounded(data)
     pixels = tf.cond(
@@ -295,29 +314,40 @@ def decode_image(
 
 
 def _over_white(pixels: tf.Tensor) -> tf.Tensor:
-    """Pixels [height, width, 3] uint8 over white of those [height, width, 4] with an alpha."""
-    shown = tf.cast(pixels, tf.float32)
-    alpha = shown[..., 3:] / 255.0
-    return tf.cast(tf.round(shown[..., :3] * alpha + 255.0 * (1.0 - alpha)), tf.uint8)
+    """Returns pixels [height, width, 3] uint8: those [height, width, 4] with alpha, over white.
+
+    Computed in integers, and only if a pixel is transparent: floats of a large photo take
+    gigabytes.
+    """
+
+    def mixed() -> tf.Tensor:
+        alpha = tf.cast(pixels[..., 3:], tf.uint16)
+        # 255 is odd, so no quotient lies halfway between two integers.
+        over = tf.cast(pixels[..., :3], tf.uint16) * alpha + 255 * (255 - alpha) + 127
+        return tf.cast(over // 255, tf.uint8)
+
+    return tf.cond(
+        tf.reduce_all(pixels[..., 3] == 255), lambda: tf.identity(pixels[..., :3]), mixed
+    )
 
 
 def image_tower(
     options: ImageOptions, name: str, where: str, origin: str | None = None
 ) -> tf.keras.Model:
-    """A model from pixels [N, height, width, 3], 0 to 255, to pooled features [N, D'].
+    """Returns a model from pixels [N, height, width, 3], 0 to 255, to pooled features [N, D'].
 
     Networks scale their input themselves.
 
     Args:
-      options: Its network and what training does to photos.
-      name: Of the model.
-      where: The feature, to begin messages with.
-      origin: Weights that those of a run began with, as `make_network` takes it.
+      options: The tower's network and the random changes of photos in training.
+      name: The model's name.
+      where: The feature, with which error messages begin.
+      origin: The weights that a run's weights began with, as `make_network` takes them.
 
     Source: Tan and Le 2019, "EfficientNet", and 2021, "EfficientNetV2".
 
     Raises:
-      ConfigError: The weights cannot be had or do not fit the network.
+      ConfigError: The weights are not available or do not fit the network.
     """
     network = make_network(
         where,

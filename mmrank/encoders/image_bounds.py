@@ -1,7 +1,7 @@
-"""An image's bytes let through to the decoder only if decoding them is bounded, in graph ops.
+"""Passes an image's bytes to the decoder only if the cost of decoding is bounded, in graph ops.
 
-A few hundred bytes can declare four gigapixels, for which a decoder would take the memory before
-it looks at the first of them. The graph cannot rely on who called it, so it looks itself.
+A few hundred bytes can declare four gigapixels. A decoder would allocate the memory for them before
+it reads the first pixel. The graph cannot rely on checks of its caller, so it checks by itself.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from mmrank.encoders.gif_walk import TOO_MANY, gif_pixels
 
 
 def bounded(data: tf.Tensor, max_pixels: int = MAX_PIXELS) -> tf.Tensor:
-    """The bytes of an image file unchanged.
+    """Returns the bytes of an image file unchanged.
 
     Args:
       data: A file's bytes [].
-      max_pixels: Bound on the pixels that its decoder would hold, those of all frames of a GIF.
+      max_pixels: Bound on the pixels that its decoder would hold, over all frames of a GIF.
 
     Raises:
-      InvalidArgumentError: When run on a file over the bound, or a JPEG of more than `MAX_SCANS`
-        scans, or a GIF of more blocks than are looked through. A file that is no image passes, for
-        the decoder to refuse.
+      InvalidArgumentError: At run time, if the file exceeds the bound, a JPEG has more than
+        `MAX_SCANS` scans, or a GIF has more blocks than are examined. A file that is not an image
+        passes; the decoder refuses it.
     """
     pixels = declared_pixels(data)
     words = f"an image of {{}} pixels is too large: the most is {max_pixels}"
@@ -37,11 +37,11 @@ def bounded(data: tf.Tensor, max_pixels: int = MAX_PIXELS) -> tf.Tensor:
 
 
 def declared_pixels(data: tf.Tensor) -> tf.Tensor:
-    """What `mmrank.data.image_bounds.declared_pixels` gives, [] int64; 0 for a BMP.
+    """Returns what `mmrank.data.image_bounds.declared_pixels` does, [] int64; 0 for a BMP.
 
-    `gif_walk.TOO_MANY` for a GIF of too many blocks.
+    Returns `gif_walk.TOO_MANY` for a GIF of too many blocks.
 
-    A BMP is never larger than its file, since the decoder reads none that is compressed.
+    A decoded BMP is never larger than its file, because the decoder reads only uncompressed ones.
     """
     return tf.case(
         [
@@ -54,7 +54,7 @@ def declared_pixels(data: tf.Tensor) -> tf.Tensor:
 
 
 def _begins(data: tf.Tensor, magic: bytes) -> tf.Tensor:
-    # `substr` takes less where there is less.
+    # `substr` returns fewer bytes if the file is shorter.
     return tf.strings.substr(data, 0, len(magic)) == magic
 
 
@@ -70,7 +70,7 @@ def _png(data: tf.Tensor) -> tf.Tensor:
 
 
 def _scans(data: tf.Tensor) -> tf.Tensor:
-    """How many scans a JPEG has, [] int32; 0 for another file."""
+    """Returns how many scans a JPEG has, [] int32; 0 for any other file."""
 
     def count() -> tf.Tensor:
         each = tf.io.decode_raw(data, tf.uint8)

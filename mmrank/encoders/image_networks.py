@@ -1,4 +1,4 @@
-"""The networks that photos go through, and where their weights come from."""
+"""The networks that encode photos, and the sources of their weights."""
 
 from __future__ import annotations
 
@@ -39,21 +39,22 @@ KERAS: dict[str, Callable[..., tf.keras.Model]] = {
     "EfficientNetV2M": tf.keras.applications.EfficientNetV2M,
     "EfficientNetV2L": tf.keras.applications.EfficientNetV2L,
 }
-# Those that Keras lacks. Of names that both have, a folder of `import_encoder` means its own.
+# Networks that Keras lacks. For a name in both, a folder of `import_encoder` uses its own network.
 OWN = tuple(name for name in imported.NETWORKS if name not in KERAS)
 NETWORKS = (SCALED, *KERAS, *OWN, TRANSFORMER)
 
 
 def check_network(where: str, network: str, weights: str) -> None:
-    """Nothing, if there is such a network and it can have such weights.
+    """Checks that a network exists and can have the given weights.
 
     Args:
-      where: The feature, to begin the message with.
-      network: Its name.
-      weights: As the option says.
+      where: The feature, with which the message begins.
+      network: The network's name.
+      weights: The option `weights`.
 
     Raises:
-      ConfigError: It is unknown, or Keras has no imagenet weights of it.
+      ConfigError: The network is unknown, the weights do not describe the shape of a transformer,
+        or Keras has no imagenet weights of the network.
     """
     if network not in NETWORKS:
         raise ConfigError(
@@ -62,15 +63,15 @@ def check_network(where: str, network: str, weights: str) -> None:
         )
     if network == TRANSFORMER and not (imported.is_imported(weights) or is_run(weights)):
         raise ConfigError(
-            f"{where}: network {network!r} has no shape of its own; under `weights`, name a folder "
-            "that `python -m mmrank.import_encoder` made of a CLIP or SigLIP, or that of a run"
+            f"{where}: network {network!r} has no fixed shape; set `weights` to a folder that "
+            "`python -m mmrank.import_encoder` made from a CLIP or SigLIP, or to that of a run"
         )
     if weights == IMAGENET and network not in KERAS:
-        lacks = "any scale of it" if network == SCALED else "it"
+        lacks = " at any scale" if network == SCALED else ""
         raise ConfigError(
-            f"{where}: Keras has no imagenet weights of network {network!r} ({lacks}); take "
-            "EfficientNetB0 or another member by name, or bring a file: `python -m "
-            "mmrank.import_encoder` makes a folder for `weights` of one that PyTorch can read"
+            f"{where}: Keras has no imagenet weights for network {network!r}{lacks}; use "
+            "EfficientNetB0 or another network by name, or a file of your own: `python -m "
+            "mmrank.import_encoder` makes a folder for `weights` from one that PyTorch can read"
         )
 
 
@@ -85,27 +86,27 @@ def make_network(
     depth_coefficient: float,
     origin: str,
 ) -> tf.keras.Model:
-    """A network from pixels [N, height, width, 3], 0 to 255, to pooled features [N, D'].
+    """Returns a network from pixels [N, height, width, 3], 0 to 255, to pooled features [N, D'].
 
     Args:
-      where: The feature, to begin messages with.
+      where: The feature, with which messages begin.
       network: One of `NETWORKS`.
-      weights: none, imagenet, a weights file of this network, the folder of an imported one, or
-        that of a run.
-      height, width: Of photos.
-      width_coefficient, depth_coefficient: Scale of `EfficientNet` against B0.
-      origin: `weights`, or, if these are a run's, those that the run began with: they decide how
-        the network is built.
+      weights: none, imagenet, a weights file of this network, the folder of an imported network,
+        or the folder of a run.
+      height, width: Size of the photos.
+      width_coefficient, depth_coefficient: Scale of `EfficientNet` relative to B0.
+      origin: `weights`, or, if these are a run's, the weights that the run began with. They
+        determine how the network is built.
 
     Raises:
-      ConfigError: The weights cannot be had, or do not fit the network.
+      ConfigError: The weights are not available or do not fit the network.
     """
     model = _built(where, network, origin, height, width, width_coefficient, depth_coefficient)
     if is_run(weights):
         take_weights(model, pathlib.Path(weights), f"{where}: weights {weights!r}")
         for layer in model.layers:
             if isinstance(layer, tf.keras.layers.Normalization):
-                layer.finalize_state()  # which it otherwise does when Keras loads it
+                layer.finalize_state()  # Keras does so only when it loads weights itself
     elif imported.is_imported(weights):
         _load(where, model, network, str(pathlib.Path(weights) / imported.WEIGHTS_FILE))
     elif weights not in (NONE, IMAGENET):
@@ -136,7 +137,7 @@ def _built(
         "pooling": "avg",
     }
     if network == SCALED:
-        # The family's constructor is not exported by name, only its members are.
+        # Keras exports only the members of the family by name, not its constructor.
         family = importlib.import_module(tf.keras.applications.EfficientNetB0.__module__)
         return family.EfficientNet(
             width_coefficient=width_coefficient,
@@ -153,32 +154,32 @@ def _downloaded(where: str, network: str, arguments: dict[str, Any]) -> tf.keras
     try:
         return KERAS[network](**arguments)
     except Exception as error:  # Keras raises nothing narrower
-        said = " ".join(str(error).split())
-        file = re.search(r"/([^/\s:]+\.h5)", said)
-        if file is None:  # not of the download
+        reason = " ".join(str(error).split())
+        file = re.search(r"/([^/\s:]+\.h5)", reason)
+        if file is None:  # not an error of the download
             raise
         raise ConfigError(
-            f"{where}: weights imagenet of network {network!r} cannot be downloaded ({said}); "
-            f"copy {file[1]} from elsewhere to {pathlib.Path('~/.keras/models').expanduser()}, or "
-            "name a local file under `weights`"
+            f"{where}: weights imagenet of network {network!r} cannot be downloaded ({reason}); "
+            f"copy {file[1]} from another machine to "
+            f"{pathlib.Path('~/.keras/models').expanduser()}, or name a local file under `weights`"
         ) from error
 
 
 def _load(where: str, model: tf.keras.Model, network: str, file: str) -> None:
-    """Takes up a weights file.
+    """Loads a weights file into the model.
 
     Raises:
-      ConfigError: It cannot be read or does not fit the network.
+      ConfigError: The file cannot be read or does not fit the network.
     """
     path = pathlib.Path(file)
     if path.is_dir() or not (path.is_file() or checkpoint_files(path)):
         raise ConfigError(
-            f"{where}: weights {file!r} do not load: no such file, and no folder that `python -m "
-            "mmrank.import_encoder` made or that a run was trained in"
+            f"{where}: weights {file!r} do not load: neither a file nor a folder that `python -m "
+            "mmrank.import_encoder` made or a run was trained in"
         )
     try:
         status = model.load_weights(file)
-        if status is not None:  # a checkpoint, of which Keras takes what fits and says nothing
+        if status is not None:  # a checkpoint: Keras silently loads only the weights that match
             status.assert_existing_objects_matched()
     except (OSError, ValueError, AssertionError, tf.errors.OpError) as error:
         raise ConfigError(
@@ -189,7 +190,7 @@ def _load(where: str, model: tf.keras.Model, network: str, file: str) -> None:
 
 
 def _is_imagenet(network: str, file: pathlib.Path) -> bool:
-    """Whether a file is the one that Keras downloads for `imagenet`, whatever its name."""
+    """Returns whether a file, under any name, is the one that Keras downloads for `imagenet`."""
     hashes = importlib.import_module(KERAS[network].__module__).WEIGHTS_HASHES
     with contextlib.suppress(OSError):
         return hashlib.md5(file.read_bytes()).hexdigest() in {h for _, h in hashes.values()}
@@ -197,10 +198,10 @@ def _is_imagenet(network: str, file: pathlib.Path) -> bool:
 
 
 def _scale_as_keras(model: tf.keras.Model) -> None:
-    """Sets the scale of pixels as Keras has it for its own weights.
+    """Sets the model's scale of pixels to the one that Keras uses for its own weights.
 
-    It divides by the root of the deviation once more, in a layer that it makes for `imagenet`
-    alone; here the variances take that up. EfficientNetV2 has no such layer.
+    Keras divides by the square root of the deviation once more, in a layer that it adds only for
+    `imagenet`. Here the variances include that factor. EfficientNetV2 has no such layer.
     """
     for layer in model.layers:
         if isinstance(layer, tf.keras.layers.Normalization):

@@ -1,4 +1,4 @@
-"""The importers of pretrained encoders, by the type of model that their files hold.
+"""The importers of pretrained encoders, by the type of model in the files.
 
 A new architecture is one file and one entry in `IMPORTERS`.
 """
@@ -28,12 +28,12 @@ IMPORTERS: dict[str, Importer] = {
 
 
 def import_model(source: pathlib.Path, model_type: str | None, choices: Choices) -> Imported:
-    """The encoder of some files.
+    """Returns the encoder in some files.
 
     Args:
-      source: A folder or file of it.
-      model_type: A name from `IMPORTERS`; None finds it out from the source.
-      choices: What the user says over what the source says of itself.
+      source: A folder or file of the encoder.
+      model_type: A name from `IMPORTERS`; None detects it from the source.
+      choices: The user's choices, which override the source's own settings.
 
     Raises:
       InputError: The source is missing, of an unknown type, or cannot be used.
@@ -50,10 +50,10 @@ def import_model(source: pathlib.Path, model_type: str | None, choices: Choices)
 
 
 def type_of(source: pathlib.Path) -> str:
-    """The type of model that a folder or file holds.
+    """Returns the type of model that a folder or file holds.
 
     Raises:
-      InputError: It does not say.
+      InputError: The source does not say its type.
     """
     if source.suffix == SUFFIX:
         return "speech_embedding"
@@ -67,6 +67,6 @@ def type_of(source: pathlib.Path) -> str:
     if holds_use(source):
         return "use"
     raise InputError(
-        f"{source}: holds no config.json that would say what it is; "
-        f"name it with --type: {', '.join(IMPORTERS)}"
+        f"{source}: holds no config.json with a model type; give the type with --type: "
+        f"{', '.join(IMPORTERS)}"
     )

@@ -1,7 +1,7 @@
 """A chain of convolutions read from a TensorFlow Lite file: its steps, with their weights.
 
-The file is read in Python. TensorFlow Lite's own interpreter is not asked: it trusts a file, and a
-damaged one would end the process.
+The file is read in Python. TensorFlow Lite's own interpreter is not used: it trusts its input, and
+a damaged file would crash the process.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _DTYPES = {lite.TensorType.FLOAT32: np.dtype("<f4"), lite.TensorType.INT32: np.d
 
 @dataclasses.dataclass(frozen=True)
 class Pad:
-    """Zeros around: before and after in time, before and after in bands."""
+    """Zero padding: before and after in time, before and after in bands."""
 
     time: tuple[int, int]
     bands: tuple[int, int]
@@ -41,14 +41,14 @@ class Convolve:
 
 @dataclasses.dataclass(frozen=True)
 class Leak:
-    """x where it is positive, alpha · x elsewhere."""
+    """Leaky ReLU: x if it is positive, alpha · x otherwise."""
 
     alpha: float
 
 
 @dataclasses.dataclass(frozen=True)
 class Floor:
-    """The larger of x and a number."""
+    """The larger of x and `least`."""
 
     least: float
 
@@ -67,11 +67,11 @@ Step = Pad | Convolve | Leak | Floor | Pool
 
 @dataclasses.dataclass(frozen=True)
 class Chain:
-    """What a file computes of one spectrogram [frames, bands].
+    """The computation of a file on one spectrogram [frames, bands].
 
     Attributes:
-      frames, bands: Of the input.
-      steps: From the input to the output.
+      frames, bands: Shape of the input.
+      steps: The steps from the input to the output.
     """
 
     frames: int
@@ -80,10 +80,10 @@ class Chain:
 
 
 def read_chain(file: pathlib.Path) -> Chain:
-    """The chain of a TensorFlow Lite file with one input [N, frames, bands, 1].
+    """Returns the chain of a TensorFlow Lite file with one input [N, frames, bands, 1].
 
     Raises:
-      InputError: It cannot be read, or holds something other than such a chain in 32 bits.
+      InputError: The file cannot be read, or holds anything other than such a chain in 32 bits.
     """
     content = file.read_bytes()
     if content[4:8] != IDENTIFIER:
@@ -92,48 +92,48 @@ def read_chain(file: pathlib.Path) -> Chain:
         return _chain(lite.ModelT.InitFromObj(lite.Model.GetRootAs(content, 0)))
     except InputError as error:
         raise InputError(f"{file}: {error}") from error
-    # Whatever is wrong with the offsets and lengths of a damaged file.
+    # A damaged file with wrong offsets and lengths raises any of these.
     except (ValueError, TypeError, AttributeError, LookupError, struct.error) as error:
         raise InputError(f"{file}: damaged: {error}; download it again") from error
 
 
 def _chain(model: Any) -> Chain:
     if len(model.subgraphs) != 1:
-        raise InputError(f"has {len(model.subgraphs)} graphs, where one is read")
+        raise InputError(f"has {len(model.subgraphs)} graphs, but must have one")
     (graph,) = model.subgraphs
     (given, *more), (asked, *others) = graph.inputs, graph.outputs
-    # The signature of a dimension that may vary is −1.
+    # Not `shapeSignature`, which has −1 for a dimension that may vary.
     shape = [int(size) for size in graph.tensors[given].shape]
     if more or others or len(shape) != 4 or shape[3] != 1:
         raise InputError(f"takes {shape}, not one spectrogram [1, frames, bands, 1]")
     steps, at = [], given
     for number, operator in enumerate(graph.operators):
         code = model.operatorCodes[operator.opcodeIndex]
-        kind = max(code.builtinCode, code.deprecatedBuiltinCode)  # old files have the latter alone
+        kind = max(code.builtinCode, code.deprecatedBuiltinCode)  # old files set only the latter
         if kind not in _STEPS:
             names = {value: name for name, value in vars(lite.BuiltinOperator).items()}
             raise InputError(
-                f"operator {number} is {names.get(kind, kind)}; known are "
+                f"operator {number} is {names.get(kind, kind)}; known: "
                 f"{', '.join(names[known] for known in _STEPS)}"
             )
         first, *rest = operator.inputs
         if first != at:
-            raise InputError(f"operator {number} does not go on from the one before it")
+            raise InputError(f"operator {number} does not read the output of the one before it")
         constants = [_constant(model, graph.tensors[i]) for i in rest]
         steps.append(_STEPS[kind](operator.builtinOptions, *constants))
         (at,) = operator.outputs
     if at != asked:
-        raise InputError("its last operator does not give the output")
+        raise InputError("its last operator does not produce the output")
     return Chain(shape[1], shape[2], tuple(steps))
 
 
 def _constant(model: Any, tensor: Any) -> np.ndarray:
-    """The value of a tensor that stands in the file."""
+    """Returns the value of a tensor that is stored in the file."""
     if tensor.type not in _DTYPES:
-        raise InputError("its weights are not of 32 bits; take the file that is not quantized")
+        raise InputError("its weights are not of 32 bits; use the file that is not quantized")
     data, shape = model.buffers[tensor.buffer].data, tensor.shape
     if data is None:
-        raise InputError("a weight is computed or missing; take the file that is not quantized")
+        raise InputError("a weight is computed or missing; use the file that is not quantized")
     return np.array(data).view(_DTYPES[tensor.type]).reshape([] if shape is None else shape)
 
 
@@ -147,10 +147,10 @@ def _pad(options: Any, borders: np.ndarray) -> Pad:
 def _convolve(options: Any, kernel: np.ndarray, bias: np.ndarray) -> Convolve:
     _check_plain(options)
     if options.dilationHFactor != 1 or options.dilationWFactor != 1:
-        raise InputError("a convolution is dilated; only plain ones are known")
+        raise InputError("a convolution is dilated; only plain ones are supported")
     if kernel.dtype != np.float32 or bias.dtype != np.float32:
         raise InputError(
-            f"weights are {kernel.dtype}, not float32; take the file before quantizing"
+            f"weights are {kernel.dtype}, not float32; use the file from before quantization"
         )
     if kernel.ndim != 4 or bias.shape != kernel.shape[:1]:
         raise InputError(f"a convolution has weights {kernel.shape} and {bias.shape}")
@@ -174,7 +174,7 @@ def _pool(options: Any) -> Pool:
 
 def _check_plain(options: Any) -> None:
     if options.fusedActivationFunction != lite.ActivationFunctionType.NONE:
-        raise InputError("an operator has an activation of its own; only LEAKY_RELU is known")
+        raise InputError("an operator has a fused activation; only LEAKY_RELU is supported")
 
 
 def _strides(options: Any) -> tuple[int, int]:

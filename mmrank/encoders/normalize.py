@@ -1,7 +1,7 @@
-"""Texts normalised in the graph, so that training and an export read the same characters.
+"""Normalises texts in the graph, so that training and an export read the same characters.
 
-Shoppers and shops type one word in many ways: `ＩＰＨＯＮＥ　１５` on a Chinese keyboard is
-`iphone 15`, pasted titles carry zero-width and control characters.
+Users and merchants type one word in many ways: `ＩＰＨＯＮＥ　１５` on a Chinese keyboard is
+`iphone 15`, and pasted titles contain zero-width and control characters.
 """
 
 from __future__ import annotations
@@ -14,42 +14,55 @@ import tensorflow as tf
 import tensorflow_text
 
 from mmrank.encoders.portable import unicode
+from mmrank.encoders.portable.later import PATTERN
 
 FORMS = ("NFC", "NFD", "NFKC", "NFKD")
 STOP_WORDS = {
-    # The list of Lucene's EnglishAnalyzer but for "no" and "not", which turn a wish around.
+    # The list of Lucene's EnglishAnalyzer except "no" and "not", which invert the meaning.
     "english": tuple(
         "a an and are as at be but by for if in into is it of on or such that the their then there "
         "these they this to was will with".split()
     ),
-    # Particles and phrases of questions. Chinese has no spaces, so that words are removed wherever
-    # their characters stand: 和, 地 and 吧, parts of 和服, 地毯 and 酒吧, are no safe stop words.
+    # Particles and question phrases. Chinese has no spaces, so these are removed wherever their
+    # characters occur. 和, 地 and 吧 are unsafe: they are parts of 和服, 地毯 and 酒吧.
     "chinese": tuple("的 吗 呢 啊 嘛 请问 以及 或者 并且 而且 因为 所以 但是".split()),
 }
 
 _IDEOGRAMS = r"\p{Han}\p{Hiragana}\p{Katakana}"
-# Control characters are gone by then, so that this one can mark where words end.
+# Control characters are removed by then, so this one can mark where words end.
 _EDGE = "\x00"
 
 
 @dataclasses.dataclass(frozen=True)
 class Normalizer:
-    """Texts of one spelling, from texts of any shape, in TensorFlow ops.
+    """Normalises the spelling of texts of any shape, in TensorFlow ops.
 
-    In this order: the Unicode form (NFKC makes full-width letters, digits and spaces half-width,
-    and half-width katakana full-width); case folding; format characters, such as zero-width spaces,
-    removed; runs of white space and control characters become one space, none at the ends; stop
-    words removed, unless nothing would remain. Bytes that are no UTF-8 become U+FFFD.
+    The steps, in this order:
+    1. Bytes that are not UTF-8 become U+FFFD. So do the few characters that only a Unicode version
+       later than 12.1 normalises differently, so that every version of TF-Text gives one result.
+    2. The Unicode form: NFKC makes full-width letters, digits and spaces half-width, and
+       half-width katakana full-width.
+    3. Case folding.
+    4. Format characters, such as zero-width spaces, are removed.
+    5. Runs of white space and control characters become one space, and none at the ends.
+    6. Stop words are removed, unless nothing would remain.
 
     Attributes:
-      form: One of `FORMS`, or the empty text to leave characters as they are.
+      form: One of `FORMS`, or the empty text to leave characters unchanged.
       fold_case: Whether upper and lower case become one; it also implies NFKC.
-      stop_words: Words to remove, whatever their case, and names of `STOP_WORDS` for their words.
-        One with a Chinese or Japanese character is removed wherever it stands, any other where
-        it is a whole word.
+      stop_words: Words to remove, in any case, and names of `STOP_WORDS` for their words. A word
+        with a Chinese or Japanese character is removed wherever it occurs, any other word only
+        where it is a whole word.
       own_ops: Whether to do without the ops of TF-Text, which some servers lack.
 
     Source: Unicode Standard Annex 15 (normalisation forms).
+
+    Example:
+      >>> import tensorflow as tf
+      >>> normalize = Normalizer("NFKC", fold_case=True, own_ops=True)
+      >>> texts = normalize(tf.constant(["ＩＰＨＯＮＥ　１５", "  Red  Dress"]))
+      >>> [text.decode() for text in texts.numpy()]
+      ['iphone 15', 'red dress']
     """
 
     form: str = "NFKC"
@@ -59,6 +72,7 @@ class Normalizer:
 
     def __call__(self, texts: tf.Tensor) -> tf.Tensor:
         texts = tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8")
+        texts = tf.strings.regex_replace(texts, PATTERN, "\ufffd")
         ops = unicode if self.own_ops else tensorflow_text
         if self.form:
             texts = ops.normalize_utf8(texts, self.form)
@@ -70,12 +84,12 @@ class Normalizer:
 
     def _without_stop_words(self, texts: tf.Tensor) -> tf.Tensor:
         words = [w for name in self.stop_words for w in STOP_WORDS.get(name, (name,))]
-        # The longest first: an alternation takes the first that fits.
+        # Longest first: an alternation takes the first alternative that matches.
         words.sort(key=len, reverse=True)
         left = texts
         spaced = [w for w in words if not _has_ideogram(w)]
         if spaced:
-            # Every word and every run between words gets edges of its own: neighbours share none.
+            # Every word and every run between words gets its own edges: neighbours share none.
             between = rf"([^\pL\pN\pM'’&+\-]+|[{_IDEOGRAMS}]+)"
             left = tf.strings.regex_replace(left, between, rf"{_EDGE}\1{_EDGE}")
             left = tf.strings.join([_EDGE, left, _EDGE])
@@ -101,5 +115,5 @@ def _has_ideogram(word: str) -> bool:
 
 
 def _escaped(word: str) -> str:
-    """The word as a pattern of RE2."""
+    """Returns the word as a pattern of RE2."""
     return re.sub(r"([^\w\s])", r"\\\1", word)

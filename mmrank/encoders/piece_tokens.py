@@ -1,4 +1,4 @@
-"""SentencePiece in the graph: ids of texts, as XLM-R, multilingual E5, BGE-M3 and USE cut them."""
+"""SentencePiece in the graph: token ids as in XLM-R, multilingual E5, BGE-M3 and USE."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import tensorflow_text
 
 @dataclasses.dataclass(frozen=True)
 class PieceWords:
-    """How an encoder cuts texts by a SentencePiece model.
+    """How an encoder tokenizes texts by a SentencePiece model.
 
     Attributes:
       model: The serialized SentencePiece model.
-      size: Pieces in it.
-      model_unknown: The id that it gives to what it does not know.
-      offset: What is added to its ids to have the encoder's.
+      size: How many pieces it has.
+      model_unknown: The id that the model gives to unknown pieces.
+      offset: Added to the model's ids to get the encoder's.
       unknown, start, end, padding: The encoder's special ids.
-      lowercase: Whether texts are lowered first.
+      lowercase: Whether texts are converted to lower case first.
     """
 
     model: bytes
@@ -42,7 +42,7 @@ class PieceTokens(tf.keras.layers.Layer):
 
     Args:
       words: Model and special ids.
-      max_tokens: Most tokens of a text, start and end among them.
+      max_tokens: Maximum number of tokens of a text, including start and end.
 
     Source: Kudo and Richardson 2018, "SentencePiece"; the offset is that of fairseq's vocabularies
       (Conneau et al. 2020, "XLM-R").
@@ -67,10 +67,10 @@ class PieceTokens(tf.keras.layers.Layer):
 
 
 class Prefixed(tf.keras.layers.Layer):
-    """Texts [N] with something before each, such as the `query: ` that E5 was trained with.
+    """Texts [N] with a prefix before each, such as the `query: ` that E5 was trained with.
 
     Args:
-      prefix: What stands before.
+      prefix: The prefix.
     """
 
     def __init__(self, prefix: str, **kwargs: Any):

@@ -1,4 +1,4 @@
-"""Presets of keras_nlp as text encoders, each with the tokenizer that it was trained with."""
+"""Presets of keras_nlp as text encoders, each with its own tokenizer."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mmrank.encoders.handles import unreachable
 from mmrank.outputs import shown
 from mmrank.schema import did_you_mean
 
-# The tokenizers of encoders that read both ways, and what they call the ids at a text's ends.
+# Tokenizers of bidirectional encoders, each with its names of a text's start and end ids.
 FAMILIES: dict[type[keras_nlp.models.Tokenizer], tuple[str, str]] = {
     keras_nlp.models.BertTokenizer: ("cls_token_id", "sep_token_id"),
     keras_nlp.models.DistilBertTokenizer: ("cls_token_id", "sep_token_id"),
@@ -24,22 +24,22 @@ FAMILIES: dict[type[keras_nlp.models.Tokenizer], tuple[str, str]] = {
     keras_nlp.models.XLMRobertaTokenizer: ("start_token_id", "end_token_id"),
 }
 _REMEDY = (
-    "to bring it by hand, copy its files (config.json, tokenizer.json, metadata.json, "
-    "model.weights.h5 and the folder assets) here from where there is a network, and set `handle` "
-    "to their folder"
+    "to copy it by hand, copy its files (config.json, tokenizer.json, metadata.json, "
+    "model.weights.h5 and the folder assets) here from a machine with network access, and set "
+    "`handle` to their folder"
 )
 
 
 class Preset:
-    """A preset: its tokenizer, and its weights when they are asked for.
+    """A preset: its tokenizer, and its weights on request.
 
     Args:
-      feature: Whose encoder it is, to begin a message with.
+      feature: The feature that needs the encoder, with which messages begin.
       handle: Name of a preset (bert_tiny_en_uncased), kaggle:// or hf:// address, or local folder.
-      max_tokens: Tokens read of a text, start and end among them.
+      max_tokens: Maximum number of tokens read of a text, including start and end.
 
     Raises:
-      ConfigError: The preset is unknown, cannot be had, or is of a family that is no encoder.
+      ConfigError: The preset is unknown, not available, or not of a known family of encoders.
     """
 
     def __init__(self, feature: str, handle: str, max_tokens: int):
@@ -49,7 +49,7 @@ class Preset:
             known = ", ".join(f.__name__.removesuffix("Tokenizer") for f in FAMILIES)
             raise ConfigError(
                 f"feature {feature!r}: preset {handle!r} has a {type(self.tokenizer).__name__}, "
-                f"which is none of an encoder that can be used; known: {known}"
+                f"which belongs to no supported encoder; known: {known}"
             )
         start, end = FAMILIES[type(self.tokenizer)]
         self.padding = int(self.tokenizer.pad_token_id)
@@ -61,10 +61,10 @@ class Preset:
         )
 
     def backbone(self) -> keras_nlp.models.Backbone:
-        """Its network with its weights, made anew.
+        """Returns a new network with the preset's weights.
 
         Raises:
-          ConfigError: It cannot be had, or reads fewer tokens.
+          ConfigError: The preset is not available, or reads fewer tokens.
         """
         backbone = self._load(keras_nlp.models.Backbone)
         longest = backbone.max_sequence_length
@@ -79,7 +79,7 @@ class Preset:
         known = keras_nlp.models.Backbone.presets
         try:
             with warnings.catch_warnings():
-                # keras_nlp looks at all attributes of a model while it reads weights.
+                # keras_nlp accesses all attributes of a model while it reads weights.
                 warnings.filterwarnings("ignore", ".*updates` will be removed", UserWarning)
                 return kind.from_preset(self.handle)
         except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
@@ -94,11 +94,11 @@ class Preset:
             raise unreachable(self.feature, self.handle, tried, error, _REMEDY) from error
 
     def __call__(self, texts: tf.Tensor) -> tf.Tensor:
-        """Token ids [N, max_tokens] int32 of texts [N]."""
+        """Returns token ids [N, max_tokens] int32 of texts [N]."""
         return tf.cast(self._pack(self.tokenizer(texts)), tf.int32)
 
     def hash(self) -> str:
-        """A hash of tokenizer and weights."""
+        """Returns a hash of tokenizer and weights."""
         digest = hashlib.sha256()
         for piece in self.tokenizer.get_vocabulary():
             digest.update(f"{piece}\n".encode())
@@ -108,7 +108,7 @@ class Preset:
         return digest.hexdigest()
 
     def tracked(self) -> list[Any]:
-        """What the graph of the tokenizer refers to and a SavedModel has to hold."""
+        """Returns what the graph of the tokenizer refers to and a SavedModel has to hold."""
         if isinstance(self.tokenizer, keras_nlp.tokenizers.SentencePieceTokenizer):
             return [self.tokenizer._sentence_piece]
         return []
@@ -117,10 +117,10 @@ class Preset:
 class PresetEncoder(tf.keras.layers.Layer):
     """Embeddings [N, D] of token ids [N, T]: the mean over a preset's token vectors.
 
-    Masking: padding is attended to by nobody and no part of the mean.
+    Masking: no token attends to padding, and the mean leaves it out.
 
     Args:
-      backbone: With its weights. What only its pooled output needs is left out.
+      backbone: A backbone with its weights. Weights that only its pooled output needs are left out.
       padding: The id of padding.
     """
 
@@ -128,7 +128,7 @@ class PresetEncoder(tf.keras.layers.Layer):
         super().__init__(**kwargs)
         output = backbone.output
         sequence = output["sequence_output"] if isinstance(output, dict) else output
-        # Without the pooled output its weights are gone too.
+        # Leaving out the pooled output drops its weights too.
         self.backbone = tf.keras.Model(backbone.input, sequence)
         self.padding, self.segments = padding, "segment_ids" in backbone.input
 

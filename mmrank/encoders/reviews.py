@@ -1,4 +1,4 @@
-"""Reviews: many texts an item, each encoded like any text and pooled with attention."""
+"""Reviews: many texts per item, each encoded like any text and pooled with attention."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ from mmrank.encoders.tokens import PresentOnly
 from mmrank.ranges import Count
 from mmrank.schema import Feature
 
-# A first field with a character that shows: some review says something.
-_SAYS = (
+# Matches if the text of at least one review, its first field, has a visible character.
+_HAS_TEXT = (
     f"(?s)(?:.*{BETWEEN_REVIEWS})?[^{BETWEEN_REVIEWS}{BETWEEN_FIELDS}]*[^{BLANK_PATTERN[1:-1]}].*"
 )
 
 
 @dataclasses.dataclass(frozen=True)
 class ReviewsOptions(TextOptions):
-    """Options of reviews: those of a text, for each of them, and of the set.
+    """Options of reviews: those of a text, for each review, and those of the set.
 
     Attributes:
-      max_reviews: Reviews read of an item: the most helpful, among those the latest.
-      attention: Width of the hidden layer that weighs a review.
+      max_reviews: How many reviews of an item are read: the most helpful, among equals the latest.
+      attention: Width of the hidden layer that weighs reviews.
       text_key, age_key, time_key, helpful_key: Names in the data, see `ReviewKeys`.
     """
 
@@ -54,23 +54,31 @@ class ReviewsOptions(TextOptions):
 
 
 class Reviews(FeatureKind):
-    """The reviews of an item, packed into one text as `mmrank.data.reviews` says.
+    """The reviews of an item, packed into one text as described in `mmrank.data.reviews`.
 
-    An item without a review that says something is absent. Reviews with a time and no age are
-    aged by the latest time in the column.
+    An item whose reviews are all blank is absent. The age of a review with a time but no age is
+    counted back from the latest time in the column.
 
-    A text encoder that never learns is not run ahead for reviews: it runs in every step.
+    A text encoder that never learns does not run before training for reviews: it runs in every
+    step.
 
-    An encoder takes one tensor, so a review's two numbers stand behind its text: token ids,
-    age and votes in one row of int32, or three strings where the encoder reads strings. Both are
-    whole numbers, −1 where not known.
+    An encoder takes one tensor, so a review's two numbers, age and votes, follow its text: token
+    ids and numbers in one row of int32, or three strings if the encoder reads strings. Both
+    numbers are integers, −1 if unknown.
 
     Attributes:
-      now: The latest time of the column, for whoever reads it in parts; None takes that of what
-        is read.
+      now: The latest time of the column, set by code that reads the column in parts; None uses the
+        latest time of the values being read.
+
+    Example:
+      >>> import pandas as pd
+      >>> from mmrank.schema import Feature
+      >>> reviews = Reviews(Feature("reviews", "reviews", "item", "reviews"), {})
+      >>> raw, present = reviews.read(pd.Series([["Fits well"], None]), media=None)
+      >>> raw.tolist(), present.tolist()
+      (['Fits well', ''], [True, False])
     """
 
-    sides = frozenset({"item"})
     raw_dtype = tf.string
     Options = ReviewsOptions
     most_characters = MOST_OF_A_SET
@@ -109,7 +117,7 @@ class Reviews(FeatureKind):
         return raw, raw != ""
 
     def newest(self, values: pd.Series) -> float | None:
-        """The time of the latest review of a column, in seconds since 1970; None without times."""
+        """Returns the latest review time of a column, in seconds since 1970; None without times."""
         return newest_time(self._cells(values))
 
     def _cells(self, values: pd.Series) -> list[list[Review]]:
@@ -120,12 +128,17 @@ class Reviews(FeatureKind):
             except ValueError as error:
                 raise DataError(
                     f"feature {self.name!r}, column {self.feature.column!r}, row {row + 1}: "
-                    f"{error}; mend the cell or leave it empty"
+                    f"{error}; correct the cell or leave it empty"
                 ) from error
         return cells
 
     def corpus(self, values: pd.Series) -> pd.Series:
         return pd.Series([r.text for cell in self._cells(values) for r in cell], dtype=object)
+
+    def cells(self, texts: pd.Series) -> pd.Series:
+        """Returns the reviews of each packed text, without their age and votes."""
+        reviews = (text.split(BETWEEN_REVIEWS) for text in texts)
+        return pd.Series([[r.split(BETWEEN_FIELDS)[0] for r in cell] for cell in reviews])
 
     def state(self) -> dict[str, Any]:
         return self.text.state()
@@ -144,12 +157,12 @@ class Reviews(FeatureKind):
     def clean(self, raw: tf.Tensor) -> tf.Tensor:
         bounded = first_characters(raw, MOST_OF_A_SET)
         valid = tf.strings.unicode_transcode(bounded, "UTF-8", "UTF-8")
-        return tf.where(tf.strings.regex_full_match(valid, _SAYS), valid, "")
+        return tf.where(tf.strings.regex_full_match(valid, _HAS_TEXT), valid, "")
 
     def preprocess(self, raw: tf.Tensor) -> tf.Tensor:
         reviews = tf.strings.split(self.clean(raw), BETWEEN_REVIEWS)
         fields = tf.strings.split(reviews.flat_values, BETWEEN_FIELDS)
-        # One review of nothing more, for the places of items with fewer reviews than others.
+        # Add one empty review; its row pads items with fewer reviews than others.
         fields = tf.pad(fields.to_tensor("", shape=[None, 3]), [[0, 1], [0, 0]], constant_values="")
         words = self.text.normalizer()(fields[:, 0])
         rows = reviews.with_flat_values(tf.range(tf.size(words) - 1))
@@ -184,11 +197,11 @@ class ReviewsEncoder(tf.keras.layers.Layer):
 
         v · tanh(W e + b) + u · f
 
-    with e the embedding of its text and f four numbers: log(1 + age in days) and log(1 + helpful
-    votes), each 0 where not known, and for each whether it is known. u starts at zero.
+    where e is the embedding of its text and f has four numbers: log(1 + age in days) and
+    log(1 + helpful votes), each 0 if unknown, and for each whether it is known. u starts at zero.
 
-    Masking: a review of no tokens, or of an empty string, is padding: it is not encoded and weighs
-    nothing. An item of padding alone gives zeros. The order of the reviews changes nothing.
+    Masking: a review without tokens, or of an empty string, is padding: it is not encoded and has
+    no weight. An item of padding alone gives zeros. The order of the reviews has no effect.
 
     Args:
       text: Layer from token ids [M, T], or from strings [M], to embeddings [M, D'].
@@ -199,7 +212,7 @@ class ReviewsEncoder(tf.keras.layers.Layer):
     """
 
     def __init__(self, text: tf.keras.layers.Layer, hidden: int, **kwargs: Any):
-        super().__init__(autocast=False, **kwargs)  # ages and votes stay whole
+        super().__init__(autocast=False, **kwargs)  # keeps ages and votes exact
         self.text = PresentOnly(text, name="present_reviews")
         self.hidden = tf.keras.layers.Dense(hidden, "tanh", name="hidden")
         self.attention = tf.keras.layers.Dense(1, use_bias=False, name="attention")

@@ -1,4 +1,4 @@
-"""Numbers on one scale: by deviations from the mean, by place among quantiles, or both."""
+"""Numbers on one scale: by deviations from the mean, by rank among quantiles, or both."""
 
 from __future__ import annotations
 
@@ -6,29 +6,35 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Annotated, Any
 
+import numpy as np
 import tensorflow as tf
 
 from mmrank.config import ConfigError
-from mmrank.encoders.quantiles import QuantilePlaces
+from mmrank.encoders.quantiles import QuantileRanks
 from mmrank.ranges import OneOf, Weight, Whole
 
-# Deviations beyond which a value says no more: one absurd price must not drown the rest.
+# Larger deviations are clipped to this: one absurd price must not drown the rest.
 LIMIT = 5.0
 
 
 @dataclasses.dataclass(frozen=True)
 class ScalingOptions:
-    """How numbers are scaled, and what their encoder makes of them.
+    """Options of how numbers are scaled and encoded.
 
     Attributes:
-      quantiles: Take each number by its place among this many quantiles of the training values, in
-        place of its deviation from the mean; 0 for the latter. For measurements of many scales.
-      deviations: With quantiles, take its deviation too.
-      noise: Deviation of the Gaussian noise that training adds, where numbers have deviation 1.
-      layers: Dense layers over the numbers, 2 or 0; with 0 the model's own projection is all.
-      norm: Whether the token is layer-normalised. Without, it keeps how large the numbers are.
+      signed_log: Take sign(x) log(1 + |x|) first, for amounts of either sign and any size.
+      quantiles: Scale each number by its rank among this many quantiles of the training values
+        instead of by its deviation from the mean; 0 for the latter. For measurements of many
+        scales.
+      deviations: With quantiles, take the deviation too.
+      noise: Deviation of the Gaussian noise that training adds, on a scale where numbers have
+        deviation 1.
+      layers: Dense layers over the numbers, 2 or 0; with 0, only the model's own projection.
+      norm: Whether the token is layer-normalised. Without it, the token keeps the magnitude of the
+        numbers.
     """
 
+    signed_log: bool = False
     quantiles: Whole = 0
     deviations: bool = False
     noise: Weight = 0.0
@@ -37,24 +43,43 @@ class ScalingOptions:
 
 
 def check_scaling(options: ScalingOptions, where: str) -> None:
-    """Checks what options say together.
+    """Checks that options fit together.
 
     Raises:
-      ConfigError: They do not go together; the message begins with `where`.
+      ConfigError: The options contradict each other; the message begins with `where`.
     """
     if options.deviations and not options.quantiles:
-        raise ConfigError(
-            f"{where}: deviations stands beside quantiles, of which there are 0; give some"
-        )
+        raise ConfigError(f"{where}: deviations needs quantiles, but quantiles is 0; set it")
+
+
+def signed_log(values: np.ndarray) -> np.ndarray:
+    """Returns sign(x) log(1 + |x|) of values [...].
+
+    Example:
+      >>> import numpy as np
+      >>> signed_log(np.array([-np.expm1(1.0), 0.0, np.expm1(2.0)])).round(4).tolist()
+      [-1.0, 0.0, 2.0]
+    """
+    return np.sign(values) * np.log1p(np.abs(values))
+
+
+def signed_log_graph(values: tf.Tensor) -> tf.Tensor:
+    """Returns the result of `signed_log`, in graph ops."""
+    return tf.sign(values) * tf.math.log1p(tf.abs(values))
 
 
 class Scaled(tf.keras.layers.Layer):
-    """Scaled numbers [N, K] float32 of numbers [N, K]; [N, 2 K] by place, then by deviation.
+    """Scaled numbers [N, K] float32 of numbers [N, K]; [N, 2 K], ranks first, if scaled both ways.
 
     Args:
-      mean, deviation: Of the training values, K numbers each.
-      knots: Quantiles of each number, by which it is scaled; none for mean and deviation.
-      deviations: Whether both are given where there are knots.
+      mean, deviation: Statistics of the training values, K numbers each.
+      knots: Quantiles of each number to scale it by; empty to scale by mean and deviation.
+      deviations: With knots, whether to return both ranks and deviations.
+
+    Example:
+      >>> import tensorflow as tf
+      >>> Scaled(mean=[10.0], deviation=[2.0])(tf.constant([[9.0], [14.0]])).numpy().tolist()
+      [[-0.5], [2.0]]
     """
 
     def __init__(
@@ -68,7 +93,7 @@ class Scaled(tf.keras.layers.Layer):
         super().__init__(autocast=False, **kwargs)
         self.mean, self.deviation = list(mean), list(deviation)
         self.knots, self.deviations = [list(k) for k in knots], deviations
-        self.places = QuantilePlaces(self.knots, name="places") if self.knots else None
+        self.places = QuantileRanks(self.knots, name="places") if self.knots else None
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         if self.places is not None and not self.deviations:

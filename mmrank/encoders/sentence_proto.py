@@ -1,4 +1,4 @@
-"""SentencePiece models as files: read for their pieces, and made of a list of pieces."""
+"""SentencePiece model files: reads their pieces, and writes a model of a list of pieces."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _UNIGRAM = 1
 
 @dataclasses.dataclass(frozen=True)
 class Piece:
-    """One piece: its text (`▁` for a space), its log chance, and what it is.
+    """One piece: its text (`▁` for a space), its log probability, and its kind.
 
     Attributes:
-      kind: NORMAL, UNKNOWN, CONTROL (never found in a text) or USER_DEFINED.
+      kind: NORMAL, UNKNOWN, CONTROL (never matched in a text) or USER_DEFINED.
     """
 
     text: str
@@ -30,14 +30,14 @@ class Piece:
 
 
 def read_pieces(model: bytes, file: pathlib.Path) -> list[Piece]:
-    """The pieces of a serialized model; a piece's place is its id.
+    """Returns the pieces of a serialized model; a piece's index is its id.
 
     Args:
       model: The file's content.
-      file: What an error names.
+      file: The file that an error names.
 
     Raises:
-      InputError: It is no such model.
+      InputError: The content is not a SentencePiece model.
     """
     proto = _message()
     try:
@@ -51,10 +51,10 @@ def read_pieces(model: bytes, file: pathlib.Path) -> list[Piece]:
 
 
 def special_ids(pieces: Sequence[Piece], file: pathlib.Path) -> tuple[int, int, int]:
-    """The ids of the unknown piece, of `<s>` and of `</s>`.
+    """Returns the ids of the unknown piece, of `<s>` and of `</s>`.
 
     Raises:
-      InputError: One is not there.
+      InputError: `<s>` or `</s>` is missing.
     """
     unknown = next(i for i, piece in enumerate(pieces) if piece.kind == UNKNOWN)
     control = {p.text: i for i, p in enumerate(pieces) if p.kind == CONTROL}
@@ -65,17 +65,17 @@ def special_ids(pieces: Sequence[Piece], file: pathlib.Path) -> tuple[int, int, 
 
 
 def begins_with_space(model: bytes) -> bool:
-    """Whether a serialized model, which `read_pieces` let pass, puts a space before every text."""
+    """Returns whether a model that `read_pieces` accepted puts a space before every text."""
     proto = _message()
     proto.ParseFromString(model)
     return bool(proto.normalizer_spec.add_dummy_prefix)
 
 
 def write_model(pieces: Sequence[Piece], charsmap: bytes) -> bytes:
-    """A serialized unigram model.
+    """Returns a serialized unigram model.
 
     Args:
-      pieces: One of them UNKNOWN.
+      pieces: The pieces, one of them UNKNOWN.
       charsmap: The compiled rules of normalisation; empty for none.
     """
     proto = _message()
@@ -88,7 +88,7 @@ def write_model(pieces: Sequence[Piece], charsmap: bytes) -> bytes:
 
 @functools.cache
 def _class() -> Any:
-    """The message `ModelProto`, as far as it is needed; other fields are kept unread.
+    """Returns the message `ModelProto` with the needed fields; other fields are kept unread.
 
     Source: sentencepiece_model.proto, for the numbers of the fields.
     """

@@ -1,4 +1,4 @@
-"""Sizes that a config.json may state, before a network of them is made."""
+"""Checks the sizes that a config.json states, before a network of these sizes is built."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from mmrank.outputs import InputError
 
-# Each far above any published encoder of texts or images.
+# Each bound is far above any published encoder of texts or images.
 MOST = {
     "vocabulary_size": 5_000_000,
     "hidden": 32_768,
@@ -19,24 +19,24 @@ MOST = {
 
 
 def check_sizes(file: pathlib.Path, sizes: Mapping[str, int], weights: pathlib.Path) -> None:
-    """Nothing, if the sizes of a transformer can be, and its weights are in its file.
+    """Checks that the sizes of a transformer are possible and that its file can hold its weights.
 
-    A config.json of some bytes could else ask for more memory than there is.
+    Otherwise a config.json of a few bytes could request more memory than the machine has.
 
     Args:
-      file: The config.json, to begin a message with.
-      sizes: By the names of `MOST`; not all of them have to be there.
-      weights: The file that holds the weights, of at least a byte each.
+      file: The config.json, with which messages begin.
+      sizes: Sizes by the names of `MOST`; some may be missing.
+      weights: The file that holds the weights, of at least one byte each.
 
     Raises:
-      InputError: They cannot.
+      InputError: A size is out of range, or the sizes need more weights than the file has bytes.
     """
     for name, most in MOST.items():
         size = sizes.get(name, 1)
         if isinstance(size, bool) or not 1 <= size <= most:
             raise InputError(
-                f"{file}: {name} is {size}; it has to be 1 to {most:,}, so this is no config of a "
-                "pretrained encoder; fetch the folder anew"
+                f"{file}: {name} is {size}; it must be 1 to {most:,}, so this is not the config "
+                "of a pretrained encoder; download the folder again"
             )
     hidden, heads = sizes.get("hidden", 1), sizes.get("heads", 1)
     if hidden % heads:
@@ -48,5 +48,5 @@ def check_sizes(file: pathlib.Path, sizes: Mapping[str, int], weights: pathlib.P
     if count > held:
         raise InputError(
             f"{file}: describes {count:,} weights, but {weights.name} has {held:,} bytes; the two "
-            "files are of different models, or one is damaged; fetch the folder anew"
+            "files are of different models, or one is damaged; download the folder again"
         )

@@ -15,8 +15,8 @@ from mmrank.encoders.logmel import NO_SAMPLE, frames_there
 class SpectrogramMasking(tf.keras.__internal__.layers.BaseRandomLayer):
     """Spectrograms [N, T, M] with a run of frames and a run of bands at zero, in training only.
 
-    The length of a run is uniform from 0 to its share of the frames that are there, or of the
-    bands; its place is uniform among those where it fits.
+    The length of a run is uniform from 0 to its share of the frames that are present, or of the
+    bands; its start is uniform among those where it fits.
 
     Args:
       time: Longest run, as a share of the recording's frames.
@@ -31,7 +31,7 @@ class SpectrogramMasking(tf.keras.__internal__.layers.BaseRandomLayer):
         self.time, self.frequency = time, frequency
 
     def call(self, inputs: tuple[tf.Tensor, tf.Tensor], training: bool | None = None) -> tf.Tensor:
-        """Args: spectrograms [N, T, M]; which frames are there [N, T] bool, from the first on."""
+        """Args: spectrograms [N, T, M]; present frames [N, T] bool, the first ones of each."""
         mels, there = inputs
         if not training:
             return mels
@@ -42,7 +42,7 @@ class SpectrogramMasking(tf.keras.__internal__.layers.BaseRandomLayer):
         return tf.where(over_time | over_bands, tf.zeros([], mels.dtype), mels)
 
     def _run(self, length: tf.Tensor, share: float, most: int) -> tf.Tensor:
-        """A run [N, most] bool in each of N sequences of some length [N]."""
+        """Returns one random run [N, most] bool in each of N sequences of the given lengths [N]."""
         draw = self._random_generator.random_uniform
         width = tf.floor(draw(tf.shape(length)) * (share * length + 1.0))
         first = tf.floor(draw(tf.shape(length)) * (length - width + 1.0))[:, None]
@@ -54,20 +54,20 @@ class SpectrogramMasking(tf.keras.__internal__.layers.BaseRandomLayer):
 
 
 class SoundConvolutions(tf.keras.layers.Layer):
-    """Embeddings [N, D'] of log-mel spectrograms [N, T, M] as `log_mels` gives them.
+    """Embeddings [N, D'] of log-mel spectrograms [N, T, M] as `log_mels` returns them.
 
-    Bands are normalised by BatchNormalization; each block convolves 3 x 3, normalises, rectifies
-    and halves time and frequency by the maximum; then mean and maximum over time stand side by
-    side: D' = 2 · filters[-1] · (bands left).
+    BatchNormalization normalises the bands. Each block convolves 3 x 3, normalises, rectifies, and
+    halves time and frequency by max pooling. The result concatenates mean and maximum over time:
+    D' = 2 · filters[-1] · (bands left).
 
-    Masking: frames that are not there are zero before every convolution and no part of a statistic
-    or of the pooling, so that padding changes nothing.
+    Masking: missing frames are zero before every convolution and take no part in statistics or
+    pooling, so padding has no effect.
 
     Args:
-      filters: Of the convolution of each block.
-      dropout: On the result.
-      time_mask, frequency_mask: As of `SpectrogramMasking`.
-      momentum: Of BatchNormalization.
+      filters: Filters of each block's convolution.
+      dropout: Dropout on the result.
+      time_mask, frequency_mask: As in `SpectrogramMasking`.
+      momentum: Momentum of BatchNormalization.
 
     Source: the blocks of Simonyan and Zisserman 2015, as in Hershey et al. 2017, "CNN
       architectures for large-scale audio classification"; mean and maximum over time as in Kong et
@@ -94,7 +94,7 @@ class SoundConvolutions(tf.keras.layers.Layer):
         }
 
         def norm() -> tf.keras.layers.BatchNormalization:
-            # Its masked statistics are sums over frames, for which 16 bits are too few.
+            # float32: masked statistics are sums over frames, for which 16 bits are too few.
             return tf.keras.layers.BatchNormalization(
                 momentum=momentum, fused=False, dtype=tf.float32
             )
@@ -109,7 +109,7 @@ class SoundConvolutions(tf.keras.layers.Layer):
         self.dropout = tf.keras.layers.Dropout(dropout)
 
     def build(self, input_shape: Any) -> None:
-        # The random generators must be there before training, to be seeded at every epoch.
+        # The random generators must exist before training, to be seeded at every epoch.
         self.masking.build(input_shape)
         self.dropout.build(input_shape)
         super().build(input_shape)
@@ -125,9 +125,9 @@ class SoundConvolutions(tf.keras.layers.Layer):
             x = convolution(_where(kept, x))
             x = tf.nn.relu(norm(x, training=training, mask=kept))
             x = self.pool(_where(kept, tf.cast(x, self.compute_dtype)))
-            there = there[:, ::2]  # frames that are there stand in front
+            there = there[:, ::2]  # present frames come first
         features = tf.reshape(x, [tf.shape(x)[0], x.shape[1], x.shape[2] * x.shape[3]])
-        # At least zero, so that zero does for the maximum too; in 16 bits sums would be rounded.
+        # Features are at least zero, so zero is neutral for the maximum too. 16 bits round sums.
         features = _where(there, tf.cast(features, tf.float32))
         count = tf.reduce_sum(tf.cast(there, tf.float32), 1)[:, None]
         mean = tf.reduce_sum(features, 1) / tf.maximum(count, 1)
@@ -139,20 +139,20 @@ class SoundConvolutions(tf.keras.layers.Layer):
 
 
 class HubSound(tensorflow_hub.KerasLayer):
-    """Embeddings [N, D] of 16-bit samples [N, S] as `samples_16` gives them.
+    """Embeddings [N, D] of 16-bit samples [N, S] as `samples_16` returns them.
 
-    A model such as YAMNet takes one waveform [n] float32 in [−1, 1) and gives an embedding [D], or
+    A model such as YAMNet maps one waveform [n] float32 in [−1, 1) to an embedding [D], or to
     embeddings [frames, D] whose mean is taken.
 
-    Masking: the model hears a recording up to its end, and silence where there is none.
+    Masking: the model receives a recording up to its end, or silence if there is no recording.
 
     Args:
       handle: URL or local folder of the model.
-      trainable: Whether it learns on.
-      output: Which of several outputs is the embedding: a number for a tuple, else a name.
+      trainable: Whether the model continues to learn.
+      output: Which of several outputs is the embedding: an index for a tuple, else a name.
 
     Raises:
-      ConfigError: The model has no such output, or one of unknown width.
+      ConfigError: The model has no such output, or its width is unknown.
     """
 
     def __init__(self, handle: str, trainable: bool, output: str, **kwargs: Any):
@@ -160,7 +160,7 @@ class HubSound(tensorflow_hub.KerasLayer):
         self.source, self.output_key = handle, output
 
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
-        @tf.autograph.experimental.do_not_convert  # so that what it raises comes out as it is
+        @tf.autograph.experimental.do_not_convert  # so that its errors are raised unchanged
         def embed(samples: tf.Tensor) -> tf.Tensor:
             there = samples != NO_SAMPLE
             wave = tf.where(there, tf.cast(samples, tf.float32) / 32768.0, 0.0)
@@ -174,7 +174,7 @@ class HubSound(tensorflow_hub.KerasLayer):
         return tf.map_fn(made, inputs, fn_output_signature=embedding)
 
     def _embedding(self, given: Any) -> tf.Tensor:
-        """The embedding among what the model gives."""
+        """Returns the embedding among the model's outputs."""
         if isinstance(given, (tuple, list)):
             given = dict(enumerate(given))
         if isinstance(given, dict):
@@ -191,5 +191,5 @@ class HubSound(tensorflow_hub.KerasLayer):
 
 
 def _where(there: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
-    """The values where they are there, zero elsewhere; `there` lacks the last axis."""
+    """Returns values where present, zero elsewhere; `there` lacks the last axis."""
     return tf.where(there[..., None], values, tf.zeros([], values.dtype))

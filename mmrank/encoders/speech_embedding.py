@@ -15,24 +15,24 @@ from mmrank.outputs import InputError
 SUFFIX = ".tflite"
 ENTRY = "audio: {{encoder: hub, handle: {handle}}}"
 RATE = 16_000  # samples a second
-FRAME, HOP, BINS = 400, 160, 512  # samples of a frame, to the next, and of its Fourier transform
+FRAME, HOP, BINS = 400, 160, 512  # frame length, step to the next, and FFT size, in samples
 LOWEST, HIGHEST = 60.0, 3800.0  # Hz
-OFFSET = 1e-3  # of the mel magnitudes
+OFFSET = 1e-3  # added to the mel magnitudes
 
 
 class SpeechMels(tf.keras.layers.Layer):
     """Log-mel frames [n // 160 + window, bands] of a waveform [n] in [−1, 1) at 16 kHz.
 
-    ln(0.001 + Σ w |STFT|) over Hann windows. Half a window of silence stands before the recording
-    and half of one after it, so that windows are centred on what it says from its first sample to
-    its last, and that there is one however short it is.
+    ln(0.001 + Σ w |STFT|) over Hann windows. Half a window of silence is added before and after the
+    recording. Windows are thus centred on the recording from its first sample to its last, and
+    even the shortest recording has one window.
 
     Args:
-      window: Frames of a window.
+      window: Number of frames in a window.
       bands: Bands on the mel scale.
 
     Source: Lin et al. 2020, "Training Keyword Spotters with Limited and Synthesized Speech Data",
-      and its TF-Hub module speech_embedding/1, which pads at the beginning alone.
+      and its TF-Hub module speech_embedding/1, which pads only at the beginning.
     """
 
     def __init__(self, window: int, bands: int, **kwargs: Any):
@@ -55,13 +55,13 @@ class SpeechMels(tf.keras.layers.Layer):
 class WindowConvolutions(tf.keras.layers.Layer):
     """Embeddings [T, D] of all windows of a spectrogram [F, bands], in one pass over it.
 
-    Equal to the chain on each window by itself, since nothing is padded in time.
+    Equal to applying the chain to each window separately, because nothing is padded in time.
 
     Args:
-      chain: The steps, which see one window.
+      chain: The steps, which take one window.
 
     Raises:
-      InputError: The chain pads in time, or gives more than one vector of a window.
+      InputError: The chain pads in time, or returns more than one vector per window.
     """
 
     def __init__(self, chain: Chain, **kwargs: Any):
@@ -97,10 +97,11 @@ class WindowConvolutions(tf.keras.layers.Layer):
 
 
 def hop_of(chain: Chain) -> int:
-    """Frames from one window of a chain to the next, as it halves time.
+    """Returns the frames from one window of a chain to the next: the product of its time strides.
 
     Raises:
-      InputError: It pads in time, does not make one vector of a window, or its steps do not fit.
+      InputError: The chain pads in time, does not make one vector per window, or its steps do not
+        fit together.
     """
     sees, hop, bands, channels = 1, 1, chain.bands, 1
     for number, step in enumerate(chain.steps):
@@ -120,24 +121,26 @@ def hop_of(chain: Chain) -> int:
                 padded = step.padding == "SAME" and size[0] > 1
                 bands = _left(bands, size[1], step.strides[1], step.padding)
         if padded:
-            raise InputError("pads in time, so that a window is not heard as it is in a recording")
+            raise InputError(
+                "pads in time, so that the result for a window differs from that within a recording"
+            )
         if not fits or bands < 1:
-            raise InputError(f"its step {number} does not fit what the one before it gives")
+            raise InputError(f"its step {number} does not fit the output of the step before it")
     if (sees, bands) != (chain.frames, 1):
         raise InputError(
-            f"does not make one vector of a window: it takes {chain.frames} frames of "
-            f"{chain.bands} bands, and a vector sees {sees} of them and leaves {bands} bands"
+            f"does not return one vector per window: it takes {chain.frames} frames of "
+            f"{chain.bands} bands, but a vector covers {sees} of them and leaves {bands} bands"
         )
     return hop
 
 
 def _left(count: int, size: int, stride: int, padding: str) -> int:
-    """What a convolution or a maximum leaves of so many bands."""
+    """Returns how many bands a convolution or a max pooling leaves."""
     return math.ceil(count / stride) if padding == "SAME" else (count - size) // stride + 1
 
 
 def import_speech(path: pathlib.Path, choices: Choices) -> Imported:
-    """The sound encoder of a TensorFlow Lite file. An `Importer`; see there."""
+    """Returns the sound encoder of a TensorFlow Lite file. An `Importer`; see there."""
     choices.check("speech_embedding", frozenset())
     if not path.is_file():
         raise InputError(f"{path}: is a folder; name the {SUFFIX} file")

@@ -1,4 +1,4 @@
-"""Tags: a set of words an item bears, in one separated text."""
+"""Tags: a set of words of an item, in one separated text."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
+from mmrank.data.conversion import text_of
 from mmrank.data.media import MediaStore
-from mmrank.data.stands import text_of
 from mmrank.encoders.base import MOST_OF_A_SET, FeatureKind, texts
 from mmrank.encoders.category import most_frequent, string_lookup
+from mmrank.encoders.word_rows import NamedRows, Rows, known_words
 from mmrank.ranges import Count
 
 
@@ -23,8 +24,8 @@ class TagsOptions:
     """Options of tags.
 
     Attributes:
-      separator: Between two tags.
-      max_tags: Tags used of one item, the first ones.
+      separator: Text between two tags.
+      max_tags: How many tags of an item are used, from the first.
       oov_buckets, min_count, max_words: As for a category.
     """
 
@@ -36,9 +37,20 @@ class TagsOptions:
 
 
 class Tags(FeatureKind):
-    """A set of words in one text such as `red|cotton`. The empty text means absent."""
+    """A set of words in one text such as `red|cotton`. The empty text means absent.
 
-    sides = frozenset({"item", "query", "user"})
+    Example:
+      >>> import pandas as pd
+      >>> import tensorflow as tf
+      >>> from mmrank.schema import Feature
+      >>> tags = Tags(Feature("tags", "tags", "item", "tags"), {"oov_buckets": 1, "max_tags": 3})
+      >>> tags.fit(pd.Series(["red|cotton", "red|cotton", "red"]))
+      >>> tags.vocabulary
+      ('red', 'cotton')
+      >>> tags.preprocess(tf.constant(["cotton|red", "red"])).numpy().tolist()  # 0 is padding
+      [[3, 2, 0], [2, 0, 0]]
+    """
+
     raw_dtype = tf.string
     Options = TagsOptions
     most_characters = MOST_OF_A_SET
@@ -60,13 +72,14 @@ class Tags(FeatureKind):
     def _join(self, value: Any) -> Any:
         # Parquet may hold real lists.
         if isinstance(value, (list, tuple, np.ndarray)):
-            return self.options.separator.join(str(text_of(v)) for v in value)
+            tags = [text_of(v) for v in value]
+            return self.options.separator.join(str(v) for v in tags if v is not None)
         return value
 
     def fit(self, values: pd.Series) -> None:
         words, _ = self.read(values, None)
         counts: collections.Counter[str] = collections.Counter()
-        for text, rows in collections.Counter(words).items():  # a log repeats an item's in each row
+        for text, rows in collections.Counter(words).items():  # a log repeats an item in many rows
             for word in filter(None, map(str.strip, text.split(self.options.separator))):
                 counts[word] += rows
         self.vocabulary = most_frequent(counts, self.options)
@@ -96,10 +109,17 @@ class Tags(FeatureKind):
         )
 
 
-class TagsEncoder(tf.keras.layers.Layer):
-    """Embeddings [N, D] of tag rows [N, tags] int64: the mean over the tags that are there.
+class TagsEncoder(tf.keras.layers.Layer, NamedRows):
+    """Embeddings [N, D] of tag rows [N, tags] int64: the mean over the tags of an item.
 
-    Masking: row 0 is padding and weighs nothing; an item of padding alone gives zeros.
+    Masking: row 0 is padding and has no weight; an item of padding alone gives zeros.
+
+    Example:
+      >>> import tensorflow as tf
+      >>> encoder = TagsEncoder(4, words=3)
+      >>> vectors = encoder(tf.constant([[1, 2], [0, 0]]))
+      >>> vectors.shape, vectors[1].numpy().tolist()  # an item without tags
+      (TensorShape([2, 4]), [0.0, 0.0, 0.0, 0.0])
     """
 
     def __init__(self, width: int, *, words: int, **kwargs: Any):
@@ -111,6 +131,9 @@ class TagsEncoder(tf.keras.layers.Layer):
         weight = tf.cast(inputs > 0, self.compute_dtype)[..., None]
         total = tf.reduce_sum(self.table(inputs) * weight, axis=1)
         return total / tf.maximum(tf.reduce_sum(weight, axis=1), 1)
+
+    def named_rows(self, owner: Tags) -> Rows:
+        return [(self.table.embeddings, ("padding", *known_words(owner)))]
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {"width": self.width, "words": self.words}

@@ -1,12 +1,10 @@
-"""Texts: a BERT over word pieces of the shop's own, a preset of keras_nlp, or a TF-Hub handle."""
+"""Texts: a BERT over word pieces fitted here, a keras_nlp preset, or a TF-Hub handle."""
 
 from __future__ import annotations
 
 import copy
 import dataclasses
 import functools
-import hashlib
-import json
 import pathlib
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any
@@ -36,6 +34,7 @@ from mmrank.encoders.handles import hub_folder, hub_hash
 from mmrank.encoders.normalize import FORMS, Normalizer
 from mmrank.encoders.portable.word_pieces import PortableWordPieces
 from mmrank.encoders.preset import Preset, PresetEncoder
+from mmrank.encoders.word_rows import NamedRows, Rows
 from mmrank.ranges import Count, Dropped, Range
 from mmrank.schema import did_you_mean
 
@@ -49,22 +48,22 @@ class TextOptions:
     Attributes:
       encoder: `bert` for a transformer trained here, `hub` for a TF-Hub SavedModel, `preset` for
         a pretrained encoder of keras_nlp with its own tokenizer.
-      max_tokens: Tokens read of a text (bert, preset).
-      vocabulary_size: Word pieces at most (bert).
+      max_tokens: Maximum number of tokens read of a text (bert, preset).
+      vocabulary_size: Maximum number of word pieces (bert).
       layers, heads, hidden, intermediate: The transformer's shape (bert).
-      dropout: In the transformer (bert).
-      handle: URL or local folder of a hub model that takes strings [N] and gives [N, D] (hub), or
-        a preset's name, such as bert_tiny_en_uncased, or local folder (preset).
-      weights: Folder of a run whose BERT is taken, with its best weights, its vocabulary and its
-        options, as far as these say nothing else (bert); `none` starts from nothing.
-      trainable: Whether the encoder learns; `null` is true for bert and false otherwise. One that
-        does not runs ahead of training, once a text.
-      group: Texts of one group with equal options share one encoder and vocabulary, so that a
-        word means the same in a query and in a title.
+      dropout: Dropout in the transformer (bert).
+      handle: URL or local folder of a hub model that maps strings [N] to [N, D] (hub), or the
+        name (such as bert_tiny_en_uncased) or local folder of a preset (preset).
+      weights: Folder of a run whose BERT is reused, with its best weights, its vocabulary and its
+        options, except those set here (bert); `none` starts from random weights.
+      trainable: Whether the encoder learns; `null` means true for bert and false otherwise. An
+        encoder that does not learn runs before training, once per text.
+      group: Texts of one group with equal options share one encoder and vocabulary, so a word
+        has the same meaning in a query and in a title.
       normalization: Unicode form of all texts: NFKC, NFC, NFKD, NFD, or the empty text for none.
-      fold_case: Whether case is folded before the encoder: `null` folds it for bert and leaves it
-        to any other encoder, which may know it.
-      stop_words: Words left out, whatever their case; `english` and `chinese` stand for lists.
+      fold_case: Whether case is folded before the encoder. `null` folds it for bert and leaves it
+        unchanged for other encoders, which may be case-sensitive.
+      stop_words: Words left out, in any case; `english` and `chinese` name built-in lists.
     """
 
     encoder: str = "bert"
@@ -85,15 +84,29 @@ class TextOptions:
 
 
 class Text(Freezable):
-    """A text in Chinese, English or both. The empty text means absent."""
+    """A text in Chinese, English or both. The empty text means absent.
 
-    sides = frozenset({"item", "query", "user"})
+    Example:
+      >>> import pandas as pd
+      >>> import tensorflow as tf
+      >>> from mmrank.schema import Feature
+      >>> options = {"max_tokens": 8, "vocabulary_size": 40}
+      >>> title = Text(Feature("title", "text", "item", "title"), options)
+      >>> raw, present = title.read(pd.Series(["Red dress", "红色连衣裙", "  "]), media=None)
+      >>> present.tolist()
+      [True, True, False]
+      >>> title.fit(pd.Series(["Red dress", "Blue dress"] * 5))
+      >>> tokens = title.preprocess(tf.constant(["red dress"]))
+      >>> tokens.shape
+      TensorShape([1, 8])
+    """
+
     raw_dtype = tf.string
     Options = TextOptions
     unseen = Freezable.unseen | {"handle", "group", "dropout"}
 
     vocabulary: tuple[str, ...] = ()
-    own_ops = False  # whether texts go through TensorFlow's own ops, without those of TF-Text
+    own_ops = False  # whether texts are processed by TensorFlow's own ops, without TF-Text
     donor: Text | None = None
     _made: Callable[[tf.Tensor], tf.Tensor] | None = None
 
@@ -175,14 +188,14 @@ class Text(Freezable):
         if self.donor is not None:
             self.vocabulary = self.donor.vocabulary
         elif self.options.encoder == "bert":
-            # Distinct ones first: a log repeats a query in every row.
+            # Remove duplicates first: a log repeats a query in every row.
             unique = np.unique(texts(values.drop_duplicates()).astype(str))
             normal = self.normalizer()(tf.constant(unique, tf.string)).numpy()
             words = np.array([text.decode() for text in normal], object)
             self.vocabulary = word_pieces(words, self.options.vocabulary_size)
 
     def normalizer(self) -> Normalizer:
-        """What every text goes through, in training and in an export."""
+        """Returns the normalizer of every text, in training and in an export."""
         fold = self.options.fold_case
         return Normalizer(
             self.options.normalization,
@@ -196,6 +209,10 @@ class Text(Freezable):
         other.own_ops, other._made = True, None
         return other
 
+    def forget(self) -> None:
+        super().forget()
+        self._made = None
+
     def state(self) -> dict[str, Any]:
         return {"vocabulary": list(self.vocabulary)}
 
@@ -203,8 +220,7 @@ class Text(Freezable):
         self.vocabulary = tuple(state["vocabulary"])
 
     def sharing(self) -> str:
-        options = json.dumps(dataclasses.asdict(self.options), sort_keys=True)
-        return f"{self.options.group}_{hashlib.sha256(options.encode()).hexdigest()[:8]}"
+        return self.group_key()
 
     def preprocess(self, raw: tf.Tensor) -> tf.Tensor:
         normal = self.normalizer()(raw)
@@ -233,11 +249,11 @@ class Text(Freezable):
 
 
 def word_pieces(values: np.ndarray, size: int) -> tuple[str, ...]:
-    """The WordPiece vocabulary of some texts, the reserved tokens first.
+    """Returns the WordPiece vocabulary of texts, the reserved tokens first.
 
     Args:
       values: Texts [N].
-      size: Most pieces wanted; small corpora give fewer.
+      size: Maximum number of pieces; small corpora give fewer.
     """
     unique = sorted({v for v in values if v})
     dataset = tf.data.Dataset.from_tensor_slices(unique or [""]).batch(1024)
@@ -255,7 +271,7 @@ def word_pieces(values: np.ndarray, size: int) -> tuple[str, ...]:
 def word_piece_tokenizer(
     vocabulary: tuple[str, ...], max_tokens: int
 ) -> keras_nlp.tokenizers.WordPieceTokenizer:
-    """The tokenizer [N] → [N, max_tokens] int32 over a vocabulary; it runs inside a graph."""
+    """Returns the tokenizer [N] → [N, max_tokens] int32 of a vocabulary; it runs in a graph."""
     return keras_nlp.tokenizers.WordPieceTokenizer(
         vocabulary=list(vocabulary),
         sequence_length=max_tokens,
@@ -267,15 +283,15 @@ def word_piece_tokenizer(
 
 
 def portable_word_pieces(vocabulary: tuple[str, ...], max_tokens: int) -> PortableWordPieces:
-    """What gives the same numbers as `word_piece_tokenizer`, without an op of TF-Text."""
+    """Returns a tokenizer with the same results as `word_piece_tokenizer`, without TF-Text ops."""
     return PortableWordPieces(vocabulary, max_tokens, RESERVED[1])
 
 
-class BertEncoder(tf.keras.layers.Layer):
+class BertEncoder(tf.keras.layers.Layer, NamedRows):
     """Embeddings [N, hidden] of token ids [N, T]: the mean over a BERT's token vectors.
 
-    Masking: id 0 is padding; it is attended to by nobody and no part of the mean. A text of
-    padding alone gives zeros.
+    Masking: id 0 is padding. No token attends to it and the mean leaves it out. A text of padding
+    alone gives zeros.
 
     Args:
       vocabulary_size: Rows of the token embedding.
@@ -317,7 +333,7 @@ class BertEncoder(tf.keras.layers.Layer):
             max_sequence_length=max_tokens,
             num_segments=1,
         )
-        # The pooled output of the [CLS] token is not used; without it its weights are gone too.
+        # The pooled output of the [CLS] token is unused; leaving it out drops its weights too.
         self.backbone = tf.keras.Model(backbone.input, backbone.output["sequence_output"])
 
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
@@ -329,6 +345,12 @@ class BertEncoder(tf.keras.layers.Layer):
         )
         weight = tf.cast(present, tokens.dtype)[..., None]
         return tf.reduce_sum(tokens * weight, 1) / tf.maximum(tf.reduce_sum(weight, 1), 1)
+
+    def named_rows(self, owner: Text) -> Rows:
+        (tokens,) = (p for p in self.submodules if p.name == "token_embedding")
+        (positions,) = (p for p in self.submodules if p.name == "position_embedding")
+        places = tuple(f"position {i}" for i in range(owner.options.max_tokens))
+        return [(tokens.embeddings, owner.vocabulary), (positions.position_embeddings, places)]
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | self.arguments

@@ -1,4 +1,4 @@
-"""What an importer of a pretrained encoder is told, and what it gives back."""
+"""The options and the result of an importer of a pretrained encoder."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from mmrank.outputs import InputError
 
 @dataclasses.dataclass(frozen=True)
 class Choices:
-    """What the user says over what the source says of itself; None leaves it to the source.
+    """The user's choices, which override the source's own settings; None keeps the source's.
 
     Attributes:
-      pooling: mean, cls or max: tokens to one vector.
+      pooling: mean, cls or max: how tokens become one vector.
       normalize: Whether embeddings are scaled to length 1.
-      max_tokens: Tokens of a text, those at its ends among them.
-      lowercase: Whether texts are lowered first.
-      prefix: What every text is begun with.
+      max_tokens: Maximum number of tokens of a text, including those at its ends.
+      lowercase: Whether texts are converted to lower case first.
+      prefix: Text put before every text.
     """
 
     pooling: str | None = None
@@ -30,10 +30,10 @@ class Choices:
     prefix: str | None = None
 
     def check(self, model_type: str, known: frozenset[str]) -> None:
-        """Nothing, if only these choices were made.
+        """Checks that only known choices were made.
 
         Raises:
-          InputError: Another one was, which an encoder of this type does not have.
+          InputError: A choice was made that an encoder of this type does not have.
         """
         given = {name for name, value in vars(self).items() if value is not None}
         for name in sorted(given - known):
@@ -47,8 +47,8 @@ class Imported:
 
     Attributes:
       model: From one input, texts [N] or samples [n], to embeddings [N, D] or [T, D].
-      facts: What there is to tell of it, by a short heading.
-      entry: How a config names it, `{handle}` standing for the written folder.
+      facts: Descriptions to print, by short headings.
+      entry: The config entry that uses it, with `{handle}` for the written folder.
     """
 
     model: tf.keras.Model
@@ -56,7 +56,7 @@ class Imported:
     entry: str
 
     def write(self, folder: pathlib.Path) -> None:
-        """Fills the folder, which is empty, with the encoder."""
+        """Writes the encoder to the folder, which is empty."""
         self.model.save(folder, include_optimizer=False, save_format="tf")
 
 

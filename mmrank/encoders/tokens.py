@@ -1,6 +1,6 @@
 """Modality tokens: encoder outputs at one width, absent ones replaced by a learned vector.
 
-Training may hide present modalities, so that the ranker learns to do without each.
+Training may hide present modalities, so that the ranker learns to work without each of them.
 """
 
 from __future__ import annotations
@@ -16,13 +16,22 @@ from mmrank.encoders.norm import layer_norm
 class ModalityDropout(tf.keras.layers.Layer):
     """Presence [N, M] bool in which training hides some present modalities; unchanged otherwise.
 
-    A row that would lose everything keeps all it had. What is hidden is not encoded, so dropping
-    an expensive modality also saves its time.
+    A row that would lose all its modalities keeps all of them. Hidden modalities are not encoded,
+    so dropping an expensive modality also saves its time.
 
     Args:
-      rates: Chance of being hidden, one a modality, each in [0, 1).
+      rates: Probability of hiding each modality, in [0, 1).
 
     Source: Neverova et al. 2016, "ModDrop", section 3.3.
+
+    Example:
+      >>> import tensorflow as tf
+      >>> present = tf.constant([[True, True], [False, True]])
+      >>> layer = ModalityDropout([0.5, 0.5])
+      >>> bool(tf.reduce_all(layer(present) == present))  # nothing is hidden outside of training
+      True
+      >>> bool(tf.reduce_all(tf.reduce_any(layer(present, training=True), -1)))
+      True
     """
 
     def __init__(self, rates: Sequence[float], **kwargs: Any):
@@ -31,7 +40,7 @@ class ModalityDropout(tf.keras.layers.Layer):
         self.drops = [tf.keras.layers.Dropout(rate) for rate in self.rates]
 
     def build(self, input_shape: Any) -> None:
-        # The random generators must be there before training, to be seeded at every epoch.
+        # The random generators must exist before training, to be seeded at every epoch.
         for drop in self.drops:
             drop.build(input_shape)
         super().build(input_shape)
@@ -49,25 +58,32 @@ class ModalityDropout(tf.keras.layers.Layer):
 
 
 def static_shapes() -> bool:
-    """Whether every tensor's size has to be known before a step, as XLA asks for on TPUs."""
+    """Returns whether tensor sizes must be known before a step, as XLA requires on TPUs."""
     return isinstance(tf.distribute.get_strategy(), tf.distribute.TPUStrategy)
 
 
 class PresentOnly(tf.keras.layers.Layer):
     """Embeddings [N, D'] where the modality is present, zeros elsewhere.
 
-    The wrapped encoder sees the present rows alone: absent ones cost nothing, and whatever is
-    stored under them reaches neither a result nor the statistics of BatchNormalization. With no
-    row present at all, the first row is encoded (and its result dropped) so that batch statistics
-    are never taken over nothing. On TPUs all rows are encoded, absent ones as zeros: how many there
-    are has to be known ahead, and so they count in the statistics of BatchNormalization there.
+    The wrapped encoder receives only the present rows. Absent rows cost nothing, and the values
+    stored for them affect neither results nor the statistics of BatchNormalization. If no row is
+    present, the first row is encoded and its result dropped, so that batch statistics are never
+    taken over zero rows. On TPUs all rows are encoded, absent ones as zeros, because the number of
+    rows has to be known in advance; there, absent rows count in the statistics of
+    BatchNormalization.
 
     Args:
       encoder: A layer [N, ...] → [N, D'].
+
+    Example:
+      >>> import tensorflow as tf
+      >>> encoder = PresentOnly(tf.keras.layers.Rescaling(2.0))
+      >>> encoder((tf.constant([[1.0], [5.0]]), tf.constant([True, False]))).numpy().tolist()
+      [[2.0], [0.0]]
     """
 
     def __init__(self, encoder: tf.keras.layers.Layer, **kwargs: Any):
-        # Raw values stay as they are under mixed precision: 2003 is 2000 in bfloat16.
+        # Raw values keep their precision under mixed precision: 2003 is 2000 in bfloat16.
         super().__init__(autocast=False, **kwargs)
         self.encoder = encoder
 
@@ -101,7 +117,7 @@ class InOneBatch(tf.keras.layers.Layer):
     def call(
         self, inputs: tuple[list[tf.Tensor], list[tf.Tensor]], training: bool | None = None
     ) -> list[tf.Tensor]:
-        """Args: values, tensors [N_i, ...] alike but for N_i; present, tensors [N_i] bool."""
+        """Args: values, tensors [N_i, ...] that differ in N_i only; present, tensors [N_i] bool."""
         values, present = inputs
         both = (tf.concat(values, 0), tf.concat(present, 0))
         sizes = tf.stack([tf.shape(p)[0] for p in present])
@@ -111,13 +127,23 @@ class InOneBatch(tf.keras.layers.Layer):
 class ModalityTokens(tf.keras.layers.Layer):
     """Tokens [..., M, D] of M modalities: each projected, and most of them layer-normalised.
 
-    Masking: where a modality is absent its token is a learned embedding; the value given for it
-    changes nothing.
+    Masking: the token of an absent modality is a learned embedding; its input value has no effect.
 
     Args:
       names: The modalities' names, in the order of the inputs.
       width: D.
-      unnormed: Names of those that keep their length, which a layer norm takes away.
+      unnormed: Names of modalities that keep their magnitude, which a layer norm would remove.
+
+    Example:
+      >>> import tensorflow as tf
+      >>> layer = ModalityTokens(("title", "photo"), width=4)
+      >>> embeddings = [tf.ones([3, 8]), tf.ones([3, 16])]
+      >>> present = [tf.constant([True, True, True]), tf.constant([True, False, False])]
+      >>> tokens = layer((embeddings, present))
+      >>> tokens.shape
+      TensorShape([3, 2, 4])
+      >>> bool(tf.reduce_all(tokens[1, 1] == tokens[2, 1]))  # two items without a photo
+      True
     """
 
     def __init__(

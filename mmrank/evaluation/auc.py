@@ -1,4 +1,4 @@
-"""ROC-AUC over all candidates of two scorers, compared by resampling whole lists."""
+"""Compares scorers by their ROC-AUC over all candidates, with intervals from resampled lists."""
 
 from __future__ import annotations
 
@@ -17,8 +17,16 @@ class AucDifference:
     """The ROC-AUC of the first scorer minus that of another, on one task and part.
 
     Attributes:
-      task, part, a, b: What is compared.
-      difference, low, high: The difference and its bootstrap interval over lists.
+      task: The task.
+      part: The part of the candidates.
+      a, b: The names of the two scorers.
+      difference, low, high: ROC-AUC of `a` minus that of `b`, and the bootstrap interval over
+        lists.
+
+    Example:
+      >>> found = AucDifference("click", "all", "ours", "bm25", 0.02, low=-0.01, high=0.05)
+      >>> found.low <= 0 <= found.high  # the two may be equally good
+      True
     """
 
     task: str
@@ -39,15 +47,28 @@ def auc_differences(
     offsets: np.ndarray,
     seed: int,
 ) -> list[AucDifference]:
-    """The first scorer's ROC-AUC less each other's, with intervals from resampled lists.
+    """Returns the first scorer's ROC-AUC minus that of each other scorer, with intervals.
+
+    The intervals come from resampled lists. The result is empty if there is only one scorer, or if
+    the counted rows are all positive or all negative.
 
     Args:
-      task, part: What the differences are called.
-      happened: [rows] bool.
+      task, part: Names of the task and of the part, copied into the result.
+      happened: Whether the label is positive, [rows] bool.
       logits: By scorer, [rows].
       kept: Rows that count, bool [rows].
       offsets: Where each list starts, then the number of rows, [lists + 1].
-      seed: Of the resamples, which are the same for every scorer.
+      seed: Seed of the resamples. All scorers share the same resamples.
+
+    Example:
+      >>> import numpy as np
+      >>> happened = np.array([True, False, True, False])
+      >>> logits = {"ours": np.array([2.0, 1.0, 2.0, 1.0]), "other": np.array([1.0, 2.0, 1.0, 2.0])}
+      >>> [found] = auc_differences(
+      ...     "click", "all", happened, logits, np.ones(4, bool), np.array([0, 2, 4]), seed=0
+      ... )
+      >>> found.difference, found.low, found.high
+      (1.0, 1.0, 1.0)
     """
     first, *others = logits
     if not others or happened[kept].all() or not happened[kept].any():
@@ -80,12 +101,18 @@ def auc_differences(
 def weighted_aucs(
     happened: np.ndarray, logits: np.ndarray, draws: Iterable[np.ndarray]
 ) -> np.ndarray:
-    """ROC-AUC under several weightings of the rows, [draws]; a tie counts half.
+    """Returns the ROC-AUC under several weightings of the rows, [draws]; a tie counts half.
 
     Args:
-      happened: [rows] bool, with some of each.
+      happened: [rows] bool, with at least one True and one False.
       logits: [rows].
-      draws: Weights [rows] of each weighting.
+      draws: For each weighting, the weights of the rows, [rows].
+
+    Example:
+      >>> import numpy as np
+      >>> happened, logits = np.array([True, False, True]), np.array([3.0, 2.0, 1.0])
+      >>> weighted_aucs(happened, logits, [np.ones(3), np.array([2.0, 1.0, 1.0])]).round(4).tolist()
+      [0.5, 0.6667]
     """
     order = np.argsort(logits, kind="stable")
     happened = happened[order]

@@ -1,11 +1,11 @@
-"""Scorers that need no training: what a ranker must beat to be worth serving."""
+"""Scorers that need no training. A ranker must beat them to be worth serving."""
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import re
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
 
 import bm25s
 import numpy as np
@@ -15,16 +15,18 @@ from mmrank.collaborative.options import CollaborativeOptions
 from mmrank.collaborative.scorers import SCORERS, make_scorers
 from mmrank.collaborative.snapshots import AsOfScores
 from mmrank.data.as_of import count_before, list_times
-from mmrank.data.attributes import attribute_lines
+from mmrank.data.kinds import kind_of
 from mmrank.data.tables import DataError, Dataset
 from mmrank.data.words import tokens
+from mmrank.ranges import Share, Weight
+from mmrank.registry import Entry, Registry, check_known
 from mmrank.schema import Feature, Schema
 
 logger = logging.getLogger(__name__)
-WORDED = ("text", "tags", "category", "attributes")
 Baseline = Callable[[Dataset, pd.DataFrame], np.ndarray]
 
-# The first that applies: berries, dresses, watches, boxes; and the plain s, but not glass or lotus.
+# Only the first rule that matches is applied: berries, dresses, watches, boxes, then a plain s. The
+# last rule excludes words such as glass and lotus.
 _PLURALS = (
     (re.compile("(?<=..)ies$"), "y"),
     (re.compile("(?<=ss|sh|ch)es$|(?<=[xz])es$"), ""),
@@ -38,19 +40,28 @@ def baseline_scores(
     names: Sequence[str],
     as_of: AsOfScores | None = None,
 ) -> dict[str, np.ndarray]:
-    """The scores of the named baselines, float64 [rows] each, in the order of the names.
+    """Returns the scores of the named baselines, float64 [rows] each, in the order of the names.
 
-    BM25 is left out, with a line that says why, where the schema has no words to match.
+    BM25 is left out, with a warning that gives the reason, if the schema has no text to match.
 
     Args:
       dataset: The dataset.
-      rows: Candidate rows of it, say `dataset.rows("test")`.
+      rows: Candidate rows of the dataset, for example `dataset.rows("test")`.
       names: Names from `BASELINES` and from the collaborative `SCORERS`.
-      as_of: Collaborative scores of the dataset; None to make them with the default options.
+      as_of: Collaborative scores of the dataset; None computes them with the default options.
 
     Raises:
-      ValueError: A name is not known.
-      DataError: A collaborative scorer is asked for where there are no events or no shoppers.
+      ConfigError: A name is not known.
+      DataError: A collaborative scorer is requested, but the dataset has no events or no users.
+
+    Example:
+      >>> from mmrank.data.simulator import simulate
+      >>> from mmrank.data.tables import load_dataset
+      >>> _ = simulate("shop", items=60, queries=20, users=5)
+      >>> dataset = load_dataset("shop")
+      >>> scores = baseline_scores(dataset, dataset.rows("test"), ["popularity", "bm25"])
+      >>> list(scores), len(scores["bm25"]) == len(dataset.rows("test"))
+      (['popularity', 'bm25'], True)
     """
     check_names(names)
     scores = {}
@@ -64,39 +75,37 @@ def baseline_scores(
             scores[name] = _with_popularity(as_of, together[name], rows)
             continue
         if name == "bm25" and (side := _side_without_words(dataset.schema)):
-            logger.warning("bm25: left out, since the schema has no text of side %s", side)
+            logger.warning("bm25: skipped, because the schema has no text of side %s", side)
             continue
-        scores[name] = BASELINES[name](dataset, rows)
+        scores[name] = BASELINES.make(name)(dataset, rows)
     return scores
 
 
 def _side_without_words(schema: Schema) -> str | None:
-    """The first of query and item that has nothing for BM25 to read; None if both have."""
-    if not any(f.kind == "text" for f in schema.side("query")):
+    """Returns the first of query and item without text for BM25; None if both have text."""
+    if not any(kind_of(f.kind).typed for f in schema.side("query")):
         return "query"
-    return None if any(f.kind in WORDED for f in schema.side("item")) else "item"
+    return None if any(kind_of(f.kind).matched_by for f in schema.side("item")) else "item"
 
 
 def check_names(names: Sequence[str]) -> None:
-    """Checks that every name is a baseline's.
+    """Checks that every name is that of a baseline.
 
     Raises:
-      ValueError: The first that is not, with the known names.
-      MissingExtra: A collaborative one needs a package that is not installed.
+      ConfigError: A name is unknown. The message gives the nearest name, or all of them.
+      MissingExtra: A collaborative baseline needs a package that is not installed.
     """
     for name in names:
-        if name not in {*BASELINES, *SCORERS}:
-            known = ", ".join([*BASELINES, *SCORERS])
-            raise ValueError(f"unknown baseline {name!r}; known: {known}")
+        check_known("baseline", name, (*BASELINES, *SCORERS))
     if collaborative := [name for name in names if name in SCORERS]:
         make_scorers(collaborative, CollaborativeOptions())
 
 
 def singular(word: str) -> str:
-    """The word without its English plural ending: `kurtas` and `kurta` are one word to BM25.
+    """Returns the word without its English plural ending, so that `kurtas` matches `kurta` in BM25.
 
-    Shops write "Sandal" where shoppers ask for "sandals"; BM25 without this is a baseline too
-    easily beaten. Words of fewer than four letters stay as they are.
+    Shops write "Sandal" where users search for "sandals". Without this step BM25 would be too weak
+    a baseline. Words of fewer than four letters are not changed.
     """
     if len(word) < 4:
         return word
@@ -107,32 +116,23 @@ def singular(word: str) -> str:
 
 
 def text_of(frame: pd.DataFrame, features: Iterable[Feature]) -> list[str]:
-    """The values of these features as one text per row, "" where all are missing."""
-    as_text = {"attributes": attribute_lines}
-    columns = [[as_text.get(f.kind, _as_text)(v) for v in frame[f.column]] for f in features]
+    """Returns the values of these features as one text per row, "" where all are missing."""
+    columns = [list(map(kind_of(f.kind).text, frame[f.column])) for f in features]
     if not columns:
         return [""] * len(frame)
     return [" ".join(filter(None, values)) for values in zip(*columns, strict=True)]
 
 
-def _as_text(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    if isinstance(value, (list, tuple, np.ndarray)):
-        return " ".join(_as_text(v) for v in value)
-    return "" if pd.isna(value) else str(value)
-
-
 def _random(dataset: Dataset, rows: pd.DataFrame) -> np.ndarray:
-    """A fixed random score per row."""
+    """Returns a fixed random score per row, float64 [rows]."""
     return np.random.default_rng(0).random(len(rows))
 
 
 def _popularity(dataset: Dataset, rows: pd.DataFrame) -> np.ndarray:
-    """How often the item met an event strictly before the list's time.
+    """Returns the number of the item's events strictly before the list's time, float64 [rows].
 
-    A list without a time counts all training events. A shop without events counts the training
-    rows in which the item was relevant (a positive grade).
+    For a list without a time, all training events count. In a dataset without events, the score is
+    the number of training rows in which the item was relevant (a positive grade).
     """
     items = rows["_item"].to_numpy(dtype=np.int64)
     if dataset.events is None:
@@ -146,16 +146,16 @@ def _popularity(dataset: Dataset, rows: pd.DataFrame) -> np.ndarray:
 
 
 def as_of_scores(dataset: Dataset) -> AsOfScores:
-    """The collaborative scores of a dataset, with the default options.
+    """Returns the collaborative scores of a dataset, with the default options.
 
     Raises:
-      DataError: There are no events or no shoppers.
+      DataError: The dataset has no events or no users.
     """
     if dataset.events is None or dataset.schema.lists.user is None:
         missing = "no events" if dataset.events is None else "no column lists.user"
         raise DataError(
-            f"{dataset.folder}: the schema has {missing}, which a collaborative baseline "
-            f"({', '.join(SCORERS)}) needs; leave these baselines out"
+            f"{dataset.folder}: the schema has {missing}, which collaborative baselines "
+            f"({', '.join(SCORERS)}) need; remove these baselines"
         )
     return AsOfScores(dataset, CollaborativeOptions())
 
@@ -163,36 +163,58 @@ def as_of_scores(dataset: Dataset) -> AsOfScores:
 def _with_popularity(
     as_of: AsOfScores | None, scores: np.ndarray, rows: pd.DataFrame
 ) -> np.ndarray:
-    """The scores of some rows; where a list has no history, the item's events before its time."""
+    """Returns the scores of some rows.
+
+    A row of a list whose user has no history gets the item's event count before the list's time.
+    """
     assert as_of is not None
-    at = as_of.places(rows)
+    at = as_of.indices(rows)
     return np.where(as_of.user_events[at] > 0, scores[at], as_of.item_events[at])
 
 
-def _bm25(dataset: Dataset, rows: pd.DataFrame) -> np.ndarray:
-    """BM25 of the query's texts in all words of the item; 0 without a query.
+@dataclasses.dataclass(frozen=True)
+class Bm25Options:
+    """Options of BM25.
 
-    Its words are those of texts, tags, categories and attributes.
+    Attributes:
+      k1: How much further occurrences of a word count.
+      b: How much the score is divided by the item's length.
+    """
 
-    Words are lower-cased and freed of the English plural, ideographs stand alone.
+    k1: Weight = 1.5
+    b: Share = 0.75
 
-    Source: Robertson and Zaragoza 2009, in Lucene's form as kept by the package bm25s
-      (k1 1.5, b 0.75); the document frequencies are those of the whole catalogue.
+
+def _bm25(
+    dataset: Dataset,
+    rows: pd.DataFrame,
+    *,
+    k1: float = Bm25Options.k1,
+    b: float = Bm25Options.b,
+) -> np.ndarray:
+    """Returns BM25 of the query's texts against all words of the item; 0 without a query.
+
+    The words of an item are those of its texts, tags, categories and attributes.
+
+    Words are lower-cased and lose their English plural ending. Each ideograph is a word of its own.
+
+    Source: Robertson and Zaragoza 2009, in Lucene's form as implemented by the package
+      bm25s. The document frequencies are those of the whole catalogue.
     """
     schema = dataset.schema
-    worded = [f for f in schema.side("item") if f.kind in WORDED]
+    worded = [f for f in schema.side("item") if kind_of(f.kind).matched_by]
     corpus = [_terms(text) for text in text_of(dataset.catalog, worded)]
     scores = np.zeros(len(rows))
     if not any(corpus):
         return scores
-    index = bm25s.BM25(method="lucene", k1=1.5, b=0.75)
+    index = bm25s.BM25(method="lucene", k1=k1, b=b)
     index.index(corpus, show_progress=False)
-    queries = text_of(rows, [f for f in schema.side("query") if f.kind == "text"])
+    queries = text_of(rows, [f for f in schema.side("query") if kind_of(f.kind).typed])
     items = rows["_item"].to_numpy()
-    for query, places in pd.Series(np.arange(len(rows))).groupby(queries, sort=False):
+    for query, row_numbers in pd.Series(np.arange(len(rows))).groupby(queries, sort=False):
         words = _terms(str(query))
         if words:
-            at = places.to_numpy()
+            at = row_numbers.to_numpy()
             scores[at] = index.get_scores(words)[items[at]]
     return scores
 
@@ -201,4 +223,12 @@ def _terms(text: str) -> list[str]:
     return [singular(word) for word in tokens(text)]
 
 
-BASELINES: dict[str, Baseline] = {"random": _random, "popularity": _popularity, "bm25": _bm25}
+# Each entry makes a function `Baseline`.
+BASELINES = Registry(
+    "baseline",
+    {
+        "random": Entry.function(_random),
+        "popularity": Entry.function(_popularity),
+        "bm25": Entry.function(_bm25, Bm25Options),
+    },
+)

@@ -1,4 +1,4 @@
-"""Chances that happen as often as they say: each task's logit is corrected on validation lists."""
+"""Calibrates the probabilities of tasks by correcting each task's logit on validation lists."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import logging
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
-from mmrank.build import Run
 from mmrank.config import CALIBRATION_FILE, ConfigError
 from mmrank.data.tables import Dataset
 from mmrank.features import row_labels
 from mmrank.outputs import write_whole
 from mmrank.ranking.task_metrics import task_truth
 from mmrank.schema import did_you_mean
+from mmrank.trained_run import Run
 
 NONE, PLATT, TEMPERATURE = "none", "platt", "temperature"
 CALIBRATIONS = (NONE, PLATT, TEMPERATURE)
@@ -22,10 +22,10 @@ logger = logging.getLogger(__name__)
 
 
 def check_calibration(name: str) -> None:
-    """Nothing, if there is such a calibration.
+    """Checks that the calibration method exists.
 
     Raises:
-      ConfigError: There is none.
+      ConfigError: The name is unknown.
     """
     if name not in CALIBRATIONS:
         raise ConfigError(
@@ -34,18 +34,31 @@ def check_calibration(name: str) -> None:
 
 
 def fit_calibration(logits: np.ndarray, happened: np.ndarray, name: str) -> tuple[float, float]:
-    """Slope a and offset b of the calibrated logit a · logit + b, by maximum likelihood.
+    """Returns slope a and offset b of the calibrated logit a · logit + b, by maximum likelihood.
 
     Args:
       logits: [rows].
-      happened: [rows] bool, with some of each.
-      name: platt fits both; temperature fits a alone, with b 0.
+      happened: [rows] bool, with at least one True and one False.
+      name: platt fits both a and b; temperature fits only a and sets b to 0.
 
     Source: Platt 1999, "Probabilistic outputs for support vector machines", equation 1, without
     its smoothed targets; Guo et al. 2017 (ICML), "On calibration of modern neural networks",
     section 4, for the temperature 1 / a.
+
+    Example:
+      Of four candidates with logit 1 three were clicked, and of four with logit −1 one. The logit
+      of a share of 3/4 is ln 3, so that the slope is ln 3 and the offset 0:
+
+      >>> from math import log
+      >>> import numpy as np
+      >>> logits = np.repeat([1.0, -1.0], 4)
+      >>> clicked = np.array([True, True, True, False, True, False, False, False])
+      >>> slope, offset = fit_calibration(logits, clicked, "platt")
+      >>> abs(slope - log(3)) < 1e-4, abs(offset) < 1e-4
+      (True, True)
     """
-    # In units of their own spread, so that the solver's tolerance fits; no regularisation.
+    # Logits are divided by their standard deviation, so that the solver's tolerance suits any
+    # scale. C=inf means no regularisation.
     scale = float(np.std(logits)) or 1.0
     model = LogisticRegression(
         C=np.inf, fit_intercept=name == PLATT, solver="newton-cholesky", tol=1e-8
@@ -56,18 +69,19 @@ def fit_calibration(logits: np.ndarray, happened: np.ndarray, name: str) -> tupl
 
 
 def calibrate(run: Run, dataset: Dataset, name: str) -> Run:
-    """The run with its tasks' chances calibrated on validation lists, which its folder keeps.
+    """Returns the run with its tasks' probabilities calibrated on validation lists.
 
-    A task whose logits say nothing, or the wrong way round, is left as it is, with a warning: a
-    slope of 0 or below would turn its order around.
+    The calibration is saved in the run's folder. A task keeps its logits, with a warning, if its
+    validation labels are all equal or if the fitted slope is 0 or below. Such a slope would reverse
+    the order of the candidates.
 
     Args:
       run: A trained run with tasks.
-      dataset: Its dataset.
-      name: platt or temperature; none changes nothing.
+      dataset: The run's dataset.
+      name: platt or temperature. With none, the run is returned unchanged.
 
     Raises:
-      ConfigError: The run has no task whose output is a chance.
+      ConfigError: The run has no task whose output is a probability.
     """
     check_calibration(name)
     if name == NONE:
@@ -76,8 +90,8 @@ def calibrate(run: Run, dataset: Dataset, name: str) -> Run:
     tasks = [] if outputs is None else [t for t in outputs.tasks if not t.is_value]
     if not tasks:
         raise ConfigError(
-            f"evaluation.calibration: {name} corrects the chances of tasks, and training.tasks has "
-            "none that gives one"
+            f"evaluation.calibration: {name} corrects the probabilities of tasks, but no task in "
+            "training.tasks predicts one"
         )
     rows = dataset.rows("valid")
     raw, labels = run.raw(dataset, rows), row_labels(dataset.schema, rows)
@@ -87,14 +101,14 @@ def calibrate(run: Run, dataset: Dataset, name: str) -> Run:
         happened = truth[part] > 0
         if not happened.any() or happened.all():
             logger.warning(
-                "calibration: task %s is left as it is: its validation labels are all alike",
+                "calibration: task %s is unchanged: its validation labels are all equal",
                 task.name,
             )
             continue
         slope, offset = fit_calibration(raw[task.name][part], happened, name)
         if slope <= 0:
             logger.warning(
-                "calibration: task %s is left as it is: its logits do not rise with %s",
+                "calibration: task %s is unchanged: its logits do not increase with %s",
                 task.name,
                 task.label,
             )

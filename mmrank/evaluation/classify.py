@@ -1,4 +1,7 @@
-"""Scorers and chances of tasks as classifiers of single candidates: figures, curves, a table."""
+"""Evaluates scores and task probabilities as classifiers of single candidates.
+
+It gives figures, curves and a table.
+"""
 
 from __future__ import annotations
 
@@ -11,19 +14,23 @@ import numpy as np
 from mmrank.evaluation.curves import AtThreshold, Curves, at_threshold, curves
 from mmrank.evaluation.report import plain, text_table
 
-HALF = 0.5  # the threshold of a chance
+HALF = 0.5  # the threshold of a probability
 
 
 @dataclasses.dataclass(frozen=True)
 class Classifier:
-    """One scorer over all candidates.
+    """One scorer as a classifier, measured over all candidates.
 
     Attributes:
-      scorer: Its name; with a task, whose chance is measured.
-      task: The task, or empty for the score that orders lists.
-      rows, positives: Candidates, and the relevant ones among them.
-      curves: None where all candidates are relevant, or none is.
-      at: What a threshold gives; None without one.
+      scorer: The scorer's name.
+      task: The task whose probability is measured, or empty for the score that orders lists.
+      rows, positives: Numbers of candidates and of relevant candidates.
+      curves: The curves; None if all candidates are relevant, or none is.
+      at: The figures at the scorer's threshold; None without a threshold.
+
+    Example:
+      >>> Classifier("ours", "click", rows=2, positives=2, curves=None, at=None).name
+      'ours: click'
     """
 
     scorer: str
@@ -35,23 +42,33 @@ class Classifier:
 
     @property
     def name(self) -> str:
-        """Scorer and task."""
+        """The scorer's name, followed by the task's if there is one."""
         return f"{self.scorer}: {self.task}" if self.task else self.scorer
 
 
 @dataclasses.dataclass(frozen=True)
 class Classification:
-    """All of them, in order."""
+    """All classifiers, in order.
+
+    Example:
+      >>> import numpy as np
+      >>> relevant, scores = np.array([True, False]), np.array([0.9, 0.1])
+      >>> found = Classification(tuple(classify(relevant, {"ours": scores}, thresholds={})))
+      >>> print(found.to_text())
+      all candidates  rows  relevant  ROC-AUC  avg. precision
+      -------------------------------------------------------
+      ours               2         1    1.000           1.000
+    """
 
     classifiers: tuple[Classifier, ...]
 
     def to_dict(self) -> list[dict[str, Any]]:
-        """Mappings for `json.dumps(..., allow_nan=False)`; what is not defined is None."""
+        """Returns mappings for `json.dumps(..., allow_nan=False)`; undefined values are None."""
         listed: list[dict[str, Any]] = plain([dataclasses.asdict(c) for c in self.classifiers])
         return listed
 
     def to_text(self) -> str:
-        """A table of plain text."""
+        """Returns a table of plain text."""
         shown = self.classifiers
         columns = [
             ["all candidates", *(c.name for c in shown)],
@@ -73,13 +90,20 @@ def classify(
     thresholds: Mapping[str, float],
     task: str = "",
 ) -> Sequence[Classifier]:
-    """Scorers measured on the same candidates.
+    """Measures scorers as classifiers on the same candidates.
 
     Args:
       relevant: [rows] bool.
       scores: By scorer, [rows].
-      thresholds: By scorer, where there is one.
-      task: Whose chances the scores are; empty for scores that order lists.
+      thresholds: By scorer, for the scorers that have a threshold.
+      task: The task whose probabilities the scores are; empty for scores that order lists.
+
+    Example:
+      >>> import numpy as np
+      >>> relevant, scores = np.array([True, False]), np.array([0.9, 0.1])
+      >>> [found] = classify(relevant, {"ours": scores}, thresholds={"ours": 0.5})
+      >>> found.curves.roc_auc, found.at.accuracy
+      (1.0, 1.0)
     """
     return [
         Classifier(

@@ -1,4 +1,4 @@
-"""What a scorer costs beside what it is worth: time to train and to score, size, and its tuning."""
+"""The costs of a scorer: time to train and to score, size, and how it was tuned."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ class Tuning:
 
     Attributes:
       trials: How many settings were tried.
-      space: What they were drawn from.
-      choice: The settings, and what training chose itself.
+      space: The values that the settings were drawn from.
+      choice: The chosen settings, and what training chose itself, such as the number of rounds.
       validation: NDCG@10 of the choice on the validation lists, by which it was chosen.
     """
 
@@ -27,13 +27,14 @@ class Tuning:
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-    """What a scorer costs on this machine; None where it is not known or there is none.
+    """What a scorer costs on this machine; None for a cost that is unknown or does not apply.
 
     Attributes:
-      train_seconds: To train it once, with the settings that were chosen.
-      tune_seconds: All trials together.
-      score_seconds: To score all rows of the evaluation, its features given.
-      feature_seconds: To make the features of these rows, where it shares them with others.
+      train_seconds: Time to train it once, with the chosen settings.
+      tune_seconds: Time of all trials together.
+      score_seconds: Time to score all rows of the evaluation, without the time counted in
+        `feature_seconds`.
+      feature_seconds: Time to make the features of these rows, if several scorers share them.
       size: Bytes of the trained model.
       tuning: How its settings were chosen.
     """
@@ -47,7 +48,7 @@ class Cost:
 
 
 def cost_columns(costs: Mapping[str, Cost]) -> list[list[str]]:
-    """The costs as columns of a table, by scorer."""
+    """Returns the costs as columns of a table, with one row per scorer."""
     shown = costs.values()
     tunings = [c.tuning for c in shown]
     return [
@@ -63,12 +64,12 @@ def cost_columns(costs: Mapping[str, Cost]) -> list[list[str]]:
 
 
 def choice_lines(costs: Mapping[str, Cost], width: int) -> list[str]:
-    """For every tuned scorer its settings, in lines of at most `width` characters."""
+    """Returns the settings of every tuned scorer, in lines of at most `width` characters."""
     lines = []
     for name, cost in costs.items():
         if cost.tuning is not None:
-            told = ", ".join(f"{key} {_value(v)}" for key, v in cost.tuning.choice.items())
-            lines += textwrap.wrap(f"{name}: {told}", width, subsequent_indent="  ")
+            choices = ", ".join(f"{key} {_value(v)}" for key, v in cost.tuning.choice.items())
+            lines += textwrap.wrap(f"{name}: {choices}", width, subsequent_indent="  ")
     return lines
 
 

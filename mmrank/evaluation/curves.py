@@ -1,7 +1,8 @@
-"""What a threshold on scores gives, for one threshold and for all: ROC and precision–recall.
+"""Figures of thresholds on scores: ROC and precision–recall curves, and single thresholds.
 
-Candidates of all lists stand together here, so that scores of different lists are compared. That
-is what a chance is made for; a score that was learned to order single lists need not bear it.
+Candidates of all lists are pooled here, so that scores of different lists are compared.
+Probabilities are comparable across lists. A score that was trained to order single lists need not
+be.
 """
 
 from __future__ import annotations
@@ -15,15 +16,21 @@ POINTS = 500
 
 @dataclasses.dataclass(frozen=True)
 class Curves:
-    """ROC and precision–recall, a point a threshold, the highest threshold first.
+    """ROC and precision–recall curves, one point per threshold, the highest threshold first.
 
     Attributes:
-      threshold: Scores from which on a candidate counts as predicted; the first is infinite.
-      false_positive_rate, recall: The ROC curve: shares of the not relevant and of the relevant
-        candidates that are predicted.
-      precision: Share of the predicted that is relevant; 1 where nothing is predicted.
+      threshold: The lowest score at which a candidate counts as predicted; the first is infinite.
+      false_positive_rate, recall: The ROC curve: the share of the irrelevant candidates and the
+        share of the relevant candidates that are predicted.
+      precision: Share of the predicted candidates that is relevant; 1 where none is predicted.
       roc_auc: Area under the ROC curve.
-      average_precision: Area under steps of the precision–recall curve.
+      average_precision: Area under the steps of the precision–recall curve.
+
+    Example:
+      >>> import numpy as np
+      >>> found = curves(np.array([True, False]), np.array([0.9, 0.1]))
+      >>> found.threshold, found.recall, found.false_positive_rate
+      ((inf, 0.9, 0.1), (0.0, 1.0, 1.0), (0.0, 0.0, 1.0))
     """
 
     threshold: tuple[float, ...]
@@ -36,12 +43,21 @@ class Curves:
 
 @dataclasses.dataclass(frozen=True)
 class AtThreshold:
-    """What one threshold gives.
+    """The figures of one threshold. A figure that is not defined is NaN.
 
     Attributes:
-      threshold: The least score that counts as predicted.
-      accuracy: Share of the candidates of which it is right.
-      precision, recall, f1: Of the relevant ones; NaN precision where nothing is predicted.
+      threshold: The lowest score at which a candidate counts as predicted.
+      accuracy: Share of the candidates that are classified correctly.
+      precision, recall, f1: Figures for the relevant candidates. The precision is NaN if no
+        candidate is predicted.
+
+    Example:
+      No candidate reaches the threshold:
+
+      >>> import numpy as np
+      >>> found = at_threshold(np.array([True, False]), np.array([0.9, 0.1]), threshold=2.0)
+      >>> found.accuracy, found.recall, found.precision
+      (0.5, 0.0, nan)
     """
 
     threshold: float
@@ -52,17 +68,26 @@ class AtThreshold:
 
 
 def curves(relevant: np.ndarray, scores: np.ndarray, points: int = POINTS) -> Curves | None:
-    """Both curves; None where the candidates are all relevant, or none is.
+    """Returns both curves; None if all candidates are relevant, or none is.
 
-    The areas are of all thresholds, whatever is kept as points.
+    The areas are computed from all thresholds, however many points are kept.
 
     Args:
       relevant: [rows] bool.
       scores: [rows], finite; higher is better.
-      points: At most this many are kept, evenly among all, both ends among them.
+      points: Maximum number of points to keep, evenly spaced among all, both ends included.
 
     Source: Fawcett 2006, "An introduction to ROC analysis"; average precision Σ (R_n − R_n−1) P_n
       as in Manning, Raghavan and Schütze 2008, chapter 8.
+
+    Example:
+      Three of four pairs of a relevant and an irrelevant candidate are in the right order. The
+      precision is 1 at the first relevant candidate and 2/3 at the second:
+
+      >>> import numpy as np
+      >>> found = curves(np.array([True, False, True, False]), np.array([0.9, 0.8, 0.7, 0.1]))
+      >>> found.roc_auc, round(found.average_precision, 4)
+      (0.75, 0.8333)
     """
     count = int(np.sum(relevant))
     if count in (0, len(relevant)):
@@ -87,7 +112,13 @@ def curves(relevant: np.ndarray, scores: np.ndarray, points: int = POINTS) -> Cu
 
 
 def at_threshold(relevant: np.ndarray, scores: np.ndarray, threshold: float) -> AtThreshold:
-    """What a threshold gives over all candidates. `relevant` and `scores` as for `curves`."""
+    """Returns a threshold's figures over all candidates. For the other arguments see `curves`.
+
+    Example:
+      >>> import numpy as np
+      >>> at_threshold(np.array([True, False, True, False]), np.array([0.9, 0.8, 0.7, 0.1]), 0.75)
+      AtThreshold(threshold=0.75, accuracy=0.5, precision=0.5, recall=0.5, f1=0.5)
+    """
     predicted = scores >= threshold
     hits, found, wanted = (int(np.sum(v)) for v in (predicted & relevant, predicted, relevant))
     return AtThreshold(
@@ -100,10 +131,17 @@ def at_threshold(relevant: np.ndarray, scores: np.ndarray, threshold: float) -> 
 
 
 def best_threshold(relevant: np.ndarray, scores: np.ndarray) -> float | None:
-    """The threshold of the highest F1, halfway to the next lower score; None without a relevant.
+    """Returns the threshold with the highest F1; None if no candidate is relevant.
 
-    By F1 and not by accuracy: where few candidates are relevant, predicting none is often right.
-    `relevant` and `scores` as for `curves`.
+    The threshold is halfway between the best score and the next lower one. F1 is used instead of
+    accuracy because, where few candidates are relevant, predicting none is often correct. For
+    `relevant` and `scores` see `curves`.
+
+    Example:
+      >>> import numpy as np
+      >>> relevant, scores = np.array([True, False, True, False]), np.array([0.9, 0.8, 0.7, 0.1])
+      >>> round(best_threshold(relevant, scores), 4)  # F1 is 4 / 5 there
+      0.4
     """
     count = int(np.sum(relevant))
     if count == 0:
@@ -117,7 +155,12 @@ def best_threshold(relevant: np.ndarray, scores: np.ndarray) -> float | None:
 def _cumulated(
     relevant: np.ndarray, scores: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Thresholds from infinity down, and how many relevant and how many in all are predicted."""
+    """Returns thresholds from infinity down, with the numbers of candidates predicted at each.
+
+    Returns:
+      The thresholds, the number of relevant candidates predicted at each, and the number of all
+      candidates predicted at each.
+    """
     order = np.argsort(-scores, kind="stable")
     ordered = np.asarray(scores, np.float64)[order]
     last = np.append(np.flatnonzero(np.diff(ordered)), len(ordered) - 1)  # of equal scores

@@ -1,4 +1,4 @@
-"""Dense retrieval as it comes: the cosine of a pretrained text encoder's vectors, untrained."""
+"""Dense retrieval without training: the cosine of a pretrained text encoder's vectors."""
 
 from __future__ import annotations
 
@@ -15,50 +15,73 @@ from mmrank.features import make_features
 from mmrank.models import present_name
 
 if TYPE_CHECKING:
-    from mmrank.build import Run
     from mmrank.features import Features
+    from mmrank.trained_run import Run
 
 MEAN = "mean"
+
+
+def check_dense(features: Features, folder: pathlib.Path | str | None) -> None:
+    """Checks that there are texts to compare, before anything slow begins.
+
+    Args:
+      features: The ranker's features, fitted or not.
+      folder: Folder of a TF-Hub text encoder to use in place of the ranker's encoders, or None.
+
+    Raises:
+      DataError: No text of the query and text of the item share a frozen encoder.
+    """
+    if folder is not None:
+        sides = {f.side for f in features.schema.side("query", "item") if f.kind == "text"}
+        if sides != {"query", "item"}:
+            raise DataError("dense: the schema has no text of both query and item; remove dense")
+    elif not _pairs(features):
+        raise DataError(
+            "dense: the ranker has no frozen text encoder that query and item share; give a TF-Hub "
+            "text encoder by --dense FOLDER or evaluation.dense, or remove dense"
+        )
 
 
 def cosines(
     run: Run, dataset: Dataset, rows: pd.DataFrame, folder: pathlib.Path | None = None
 ) -> dict[str, np.ndarray]:
-    """The cosines [rows] of query and candidate by pair of features, such as `query/title`.
+    """Returns the cosines [rows] of query and candidate by pair of features, e.g. `query/title`.
 
-    A pair is a text of the query and one of the item under one frozen encoder. Of several pairs
-    there is also the `mean`. A cosine is 0 where either text is absent.
+    A pair is a text of the query and a text of the item that share one frozen encoder. If there are
+    several pairs, the result also holds their `mean`. A cosine is 0 where either text is absent.
 
     Args:
-      run: The ranker whose features are looked at.
-      dataset: A dataset of its schema.
-      rows: Rows of `dataset.lists`, a list's rows together.
-      folder: A TF-Hub text encoder to take in place of the run's.
+      run: The ranker whose features are used.
+      dataset: A dataset with the ranker's schema.
+      rows: Rows of `dataset.lists`; the rows of a list are consecutive.
+      folder: Folder of a TF-Hub text encoder to use in place of the run's encoders.
 
     Raises:
-      DataError: There is no such pair.
+      DataError: No text of the query and text of the item share a frozen encoder.
     """
     features = run.fitted if folder is None else _of_folder(run, folder, dataset)
-    queries, items = _texts(features, "query"), _texts(features, "item")
+    check_dense(features, None)
     arrays = features.arrays(dataset, rows) if folder is not None else run.arrays(dataset, rows)
     numbers = np.repeat(np.arange(len(arrays.lengths)), arrays.lengths)
     found = {}
-    for query in queries:
+    for query, item in _pairs(features):
         asked = _unit(arrays.contexts[query.name], arrays.contexts[present_name(query.name)])
-        for item in items:
-            if query.tower is not item.tower:
-                continue
-            offered = _unit(arrays.items[item.name], arrays.items[present_name(item.name)])
-            products = asked[numbers] * offered[arrays.candidates]
-            found[f"{query.name}/{item.name}"] = products.sum(1).astype(np.float64)
-    if not found:
-        raise DataError(
-            f"dense: {run.folder} has no frozen text encoder that query and item share; name a "
-            "TF-Hub text encoder by --dense FOLDER (or evaluation.dense), or leave this one out"
-        )
+        offered = _unit(arrays.items[item.name], arrays.items[present_name(item.name)])
+        products = asked[numbers] * offered[arrays.candidates]
+        found[f"{query.name}/{item.name}"] = products.sum(1).astype(np.float64)
     if len(found) > 1:
         found[MEAN] = np.mean(list(found.values()), axis=0)
     return found
+
+
+def _pairs(features: Features) -> list[tuple[Frozen, Frozen]]:
+    """Texts of the query and of the item that share a frozen encoder."""
+    return [
+        (query, item)
+        for query in _texts(features, "query")
+        for item in _texts(features, "item")
+        if query.tower is item.tower
+    ]
 
 
 def _texts(features: Features, side: str) -> list[Frozen]:
@@ -66,7 +89,7 @@ def _texts(features: Features, side: str) -> list[Frozen]:
 
 
 def _of_folder(run: Run, folder: pathlib.Path, dataset: Dataset) -> Features:
-    """The texts of query and item alone, under the encoder of a folder."""
+    """Returns fitted features that hold only the texts of query and item, encoded by the folder."""
     schema = run.fitted.schema
     drop = [
         f.name

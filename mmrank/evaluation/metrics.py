@@ -1,18 +1,18 @@
-"""Ranking metrics of every list at once, from flat rows.
+"""Computes ranking metrics of all lists at once, from flat rows.
 
 Lists are flat: row r is one candidate, and list i is the rows `offsets[i]:offsets[i + 1]`. Every
-metric gives one value per list, so that intervals, paired tests and slices can be made from it.
+metric gives one value per list, so that intervals, paired tests and slices can be computed from
+these values.
 
-**Ties** are broken by a pseudo-random order fixed by a seed, never by the order of the input: a
+**Ties** are broken by a pseudo-random order fixed by a seed, never by the order of the input. A
 scorer that gives every candidate the same score gets the value of a random order, not that of
 the order in which a shop happened to log its results. (ROC-AUC counts a tie as half, as usual.)
 
-**Lists without a relevant item** have no defined value. The convention is chosen by
-`no_relevant`: `skip` leaves such a list out of the mean (NaN here), `zero` counts 0 (as
-TF-Ranking does), `one` counts 1 (as LightGBM and XGBoost do). It applies to every metric.
-Without a relevant item means: no positive grade for NDCG, no grade of at least
-`relevant_grade` for the others. A list whose items are all relevant has no ROC-AUC under any
-convention.
+**Lists without a relevant item** have no defined value. The argument `no_relevant` selects a
+convention, which applies to every metric: `skip` leaves such a list out of the mean (NaN here),
+`zero` counts 0 (as TF-Ranking does), `one` counts 1 (as LightGBM and XGBoost do). For NDCG, a list
+without a relevant item has no positive grade. For the other metrics, it has no grade of at least
+`relevant_grade`. A list whose items are all relevant has no ROC-AUC under any convention.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ DEFAULT_METRICS = (
 
 @dataclasses.dataclass(frozen=True)
 class RankedLists:
-    """Rows in ranked order: by list, then from the best place to the last.
+    """Rows in ranked order: by list, then from the first position to the last.
 
     Attributes:
-      row: Where the row stood before, int64 [rows].
+      row: Index of the row in the input, int64 [rows].
       list: Number of the row's list, int64 [rows].
-      rank: Place in the list from 1, int64 [rows].
+      rank: Position in the ranked list, from 1, int64 [rows].
       grade: Grades, float64 [rows].
-      ideal: Grades of the best possible order at the same places, float64 [rows].
+      ideal: Grades at the same positions in the best possible order, float64 [rows].
       score: Scores, float64 [rows].
       relevant: Whether the grade reaches `relevant_grade`, bool [rows].
       lists: Number of lists.
@@ -66,7 +66,7 @@ class RankedLists:
     lists: int
 
     def total(self, values: np.ndarray) -> np.ndarray:
-        """The sum of a value over the rows of each list, float64 [lists]."""
+        """Returns the sum of a value over the rows of each list, float64 [lists]."""
         return np.bincount(self.list, weights=values, minlength=self.lists)
 
 
@@ -81,22 +81,22 @@ def per_list(
     tie_keys: np.ndarray | None = None,
     seed: int = 0,
 ) -> dict[str, np.ndarray]:
-    """The value of every metric for every list.
+    """Returns the value of every metric for every list.
 
     Args:
       scores: Scores, higher is better, [rows].
       grades: Relevance grades, not negative, [rows].
       offsets: Where each list starts, then the number of rows, int64 [lists + 1].
-      metrics: Names from `METRICS`, `@k` added for a cutoff: `ndcg@10`, `mrr`.
-      relevant_grade: The lowest grade that counts as relevant for all metrics but NDCG.
+      metrics: Names from `METRICS`, with `@k` appended for a cutoff: `ndcg@10`, `mrr`.
+      relevant_grade: The lowest grade that counts as relevant for all metrics except NDCG.
       no_relevant: The convention for lists without a relevant item: skip, zero or one.
-      tie_keys: What identifies a candidate for tie-breaking, uint64 [rows]; with them the order
-        of ties does not depend on the order of the rows. The row's number unless given. Two
-        rows of one list with the same key fall back to the order of the input.
+      tie_keys: Keys that identify candidates for tie-breaking, uint64 [rows]. With keys, the order
+        of ties does not depend on the order of the rows. The default is the row's number. Two
+        rows of one list with the same key are ordered as in the input.
       seed: Seed of the order of ties.
 
     Returns:
-      By metric name, float64 [lists], NaN where a list is to be left out of the mean.
+      Values by metric name, float64 [lists]; NaN where a list is left out of the mean.
 
     Raises:
       ValueError: An unknown metric or convention, wrong offsets, a non-finite score, or a
@@ -104,6 +104,22 @@ def per_list(
 
     Source: Järvelin and Kekäläinen 2002 (NDCG; gain 2^grade − 1 and discount 1 / log2(1 + rank)
       as in Burges et al. 2005); Manning, Raghavan and Schütze 2008, chapter 8 (the others).
+
+    Example:
+      A list of three candidates and one of two, of which the second has no relevant item:
+
+      >>> from math import log2
+      >>> import numpy as np
+      >>> scores, grades = np.array([3.0, 2.0, 1.0, 0.5, 0.1]), np.array([1, 0, 2, 0, 0])
+      >>> offsets = np.array([0, 3, 5])
+      >>> values = per_list(scores, grades, offsets, metrics=["ndcg@10", "mrr"])
+      >>> values["ndcg@10"].round(4).tolist(), values["mrr"].tolist()
+      ([0.6885, nan], [1.0, nan])
+      >>> round((1 + 3 / log2(4)) / (3 + 1 / log2(3)), 4)  # gains 1, 0, 3 and the ideal 3, 1, 0
+      0.6885
+      >>> values = per_list(scores, grades, offsets, metrics=["ndcg"], no_relevant="zero")
+      >>> values["ndcg"].round(4).tolist()
+      [0.6885, 0.0]
     """
     if no_relevant not in CONVENTIONS:
         raise ValueError(f"unknown convention {no_relevant!r}; known: {', '.join(CONVENTIONS)}")
@@ -133,7 +149,14 @@ def rank(
     tie_keys: np.ndarray | None = None,
     seed: int = 0,
 ) -> RankedLists:
-    """The rows in ranked order. Arguments and errors are those of `per_list`."""
+    """Returns the rows in ranked order. Arguments and errors are those of `per_list`.
+
+    Example:
+      >>> import numpy as np
+      >>> ranked = rank(np.array([0.1, 0.9, 0.5]), np.array([0, 1, 2]), np.array([0, 3]))
+      >>> ranked.row.tolist(), ranked.grade.tolist(), ranked.ideal.tolist()
+      ([1, 2, 0], [1.0, 2.0, 0.0], [2.0, 1.0, 0.0])
+    """
     scores = np.asarray(scores, dtype=np.float64)
     grades = np.asarray(grades, dtype=np.float64)
     offsets = np.asarray(offsets, dtype=np.int64)
@@ -162,7 +185,7 @@ def _check(scores: np.ndarray, grades: np.ndarray, offsets: np.ndarray) -> None:
             f"offsets must start with 0 and end with the number of rows, {len(scores)}"
         )
     if (np.diff(offsets) < 0).any():
-        raise ValueError("offsets must not fall")
+        raise ValueError("offsets must not decrease")
     for name, wrong in (
         ("score", ~np.isfinite(scores)),
         ("grade", ~np.isfinite(grades) | (grades < 0)),
@@ -170,12 +193,12 @@ def _check(scores: np.ndarray, grades: np.ndarray, offsets: np.ndarray) -> None:
         if wrong.any():
             raise ValueError(
                 f"{int(wrong.sum())} {name}(s) cannot be used, the first in row "
-                f"{int(np.flatnonzero(wrong)[0])}: scores must be finite, grades also not negative"
+                f"{int(np.flatnonzero(wrong)[0])}: scores must be finite, grades at least 0"
             )
 
 
 def _mix(keys: np.ndarray, seed: int) -> np.ndarray:
-    """Keys scrambled by a seed, uint64, one to one (the finaliser of SplitMix64)."""
+    """Returns the keys scrambled by a seed, uint64, one to one (the finaliser of SplitMix64)."""
     mixed = keys.astype(np.uint64) + np.uint64(
         (seed * 0xD1342543DE82EF95 + 0x9E3779B97F4A7C15) % 2**64
     )
@@ -185,13 +208,19 @@ def _mix(keys: np.ndarray, seed: int) -> np.ndarray:
 
 
 def check_metrics(names: Sequence[str]) -> None:
-    """Nothing, if these name metrics.
+    """Checks that every name is that of a metric, and that there is at least one name.
 
     Raises:
-      ValueError: One is unknown or has a cutoff that it cannot have, or there is none.
+      ValueError: A metric is unknown or has a cutoff that it does not support, or no name is given.
+
+    Example:
+      >>> check_metrics(["ndcg@10", "mrr"])
+      >>> check_metrics(["ndgc@10"])
+      Traceback (most recent call last):
+      ValueError: ...'ndgc@10'...
     """
     if not names:
-        raise ValueError(f"no metric is named; known: {', '.join(METRICS)}")
+        raise ValueError(f"no metric is given; known: {', '.join(METRICS)}")
     nothing = np.zeros(0)
     for name in names:
         metric, k = _parse(name)
@@ -207,7 +236,7 @@ def _parse(name: str) -> tuple[Metric, float]:
 
 
 def _divide(above: np.ndarray, below: np.ndarray | float) -> np.ndarray:
-    """The quotient, NaN where it is not defined."""
+    """Returns the quotient, NaN where the divisor is not positive."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(np.asarray(below) > 0, above / below, np.nan)
 
@@ -219,7 +248,7 @@ def _ndcg(ranked: RankedLists, k: float) -> np.ndarray:
 
 
 def _mrr(ranked: RankedLists, k: float) -> np.ndarray:
-    """One over the rank of the first relevant item; 0 where it is past the cutoff."""
+    """Returns one over the rank of the first relevant item; 0 if it is past the cutoff."""
     hit = ranked.relevant & (ranked.rank <= k)
     best = np.zeros(ranked.lists)
     np.maximum.at(best, ranked.list[hit], 1.0 / ranked.rank[hit])
@@ -227,7 +256,10 @@ def _mrr(ranked: RankedLists, k: float) -> np.ndarray:
 
 
 def _map(ranked: RankedLists, k: float) -> np.ndarray:
-    """The mean of the precision at the rank of each relevant item, over all relevant items."""
+    """Returns the mean over all relevant items of the precision at each item's rank.
+
+    An item past the cutoff counts 0.
+    """
     hits = _running_hits(ranked)
     found = ranked.relevant & (ranked.rank <= k)
     return _divide(
@@ -236,37 +268,40 @@ def _map(ranked: RankedLists, k: float) -> np.ndarray:
 
 
 def _running_hits(ranked: RankedLists) -> np.ndarray:
-    """How many relevant items stand at this place of the list or above it, [rows]."""
+    """Returns the number of relevant items at or above each row's position in its list, [rows]."""
     running = np.cumsum(ranked.relevant)
     before = np.cumsum(ranked.total(ranked.relevant)) - ranked.total(ranked.relevant)
     return running - before[ranked.list]
 
 
 def _precision(ranked: RankedLists, k: float) -> np.ndarray:
-    """Relevant items among the first k, over k even if the list is shorter (as trec_eval does)."""
+    """Returns the number of relevant items among the first k, divided by k.
+
+    The divisor is k even if the list is shorter (as in trec_eval).
+    """
     hits = ranked.total(ranked.relevant & (ranked.rank <= k))
     return _divide(hits, k if np.isfinite(k) else ranked.total(np.ones_like(ranked.grade)))
 
 
 def _recall(ranked: RankedLists, k: float) -> np.ndarray:
-    """Relevant items among the first k over all relevant items of the list."""
+    """Returns the share of the list's relevant items that are among the first k."""
     return _divide(
         ranked.total(ranked.relevant & (ranked.rank <= k)), ranked.total(ranked.relevant)
     )
 
 
 def _f1(ranked: RankedLists, k: float) -> np.ndarray:
-    """The harmonic mean of precision and recall among the first k; 0 where both are.
+    """Returns the harmonic mean of precision and recall among the first k; 0 if both are 0.
 
     Source: van Rijsbergen 1979, chapter 7; 2 · hits / (k + relevant).
     """
-    places = k if np.isfinite(k) else ranked.total(np.ones_like(ranked.grade))
+    depth = k if np.isfinite(k) else ranked.total(np.ones_like(ranked.grade))
     hits = ranked.total(ranked.relevant & (ranked.rank <= k))
-    return _divide(2.0 * hits, places + ranked.total(ranked.relevant))
+    return _divide(2.0 * hits, depth + ranked.total(ranked.relevant))
 
 
 def _accuracy(ranked: RankedLists, k: float) -> np.ndarray:
-    """Whether an item with the highest grade of its list stands among the first k."""
+    """Returns 1 if an item with the highest grade of its list is among the first k, else 0."""
     first = ranked.rank == 1  # where the ideal order has the highest grade
     highest = np.zeros(ranked.lists)
     highest[ranked.list[first]] = ranked.ideal[first]
@@ -275,7 +310,7 @@ def _accuracy(ranked: RankedLists, k: float) -> np.ndarray:
 
 
 def _auc(ranked: RankedLists, k: float) -> np.ndarray:
-    """The share of (relevant, not relevant) pairs in the right order, a tie counted as half.
+    """Returns the share of (relevant, irrelevant) pairs in the right order; a tie counts half.
 
     Source: Hanley and McNeil 1982; the rank formula is that of Mann and Whitney 1947.
     """

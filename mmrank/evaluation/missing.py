@@ -1,4 +1,4 @@
-"""How the order holds as a modality goes missing: NDCG by the share of items that lost it."""
+"""Measures how NDCG falls as a modality is removed from a growing share of the items."""
 
 from __future__ import annotations
 
@@ -17,19 +17,29 @@ from mmrank.evaluation.significance import Interval
 if TYPE_CHECKING:
     import pathlib
 
-    from mmrank.build import Run
+    from mmrank.trained_run import Run
 
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
 @dataclasses.dataclass(frozen=True)
 class MissingCurve:
-    """NDCG@10 of some runs as a modality goes missing.
+    """NDCG@10 of some runs as a modality is removed from a growing share of the items.
 
     Attributes:
       modality: The feature.
-      shares: Shares of the items that have it from which it is taken, ascending.
-      points: By run, one interval a share; a run without the feature has the same one throughout.
+      shares: Shares of the items with the feature from which it is removed, ascending.
+      points: By run, one interval per share. A run without the feature has the same interval for
+        all shares.
+
+    Example:
+      >>> from mmrank.evaluation.significance import Interval
+      >>> all_photos, no_photos = Interval(0.9, 0.88, 0.92, 50), Interval(0.7, 0.67, 0.73, 50)
+      >>> curve = MissingCurve("photo", (0.0, 1.0), {"ours": (all_photos, no_photos)})
+      >>> print(curve.to_text())
+      ndcg@10 with 'photo' removed from a share of the items that have it
+      run                   0%                100%
+      ours  0.900 [0.880 0.920]  0.700 [0.670 0.730]
     """
 
     modality: str
@@ -37,10 +47,10 @@ class MissingCurve:
     points: Mapping[str, tuple[Interval, ...]]
 
     def to_text(self) -> str:
-        """A table with a row for every run."""
+        """Returns a table with a row for every run."""
         width = max(len(name) for name in [*self.points, "run"])
         lines = [
-            f"{HEADLINE} as {self.modality!r} is taken from a share of the items that have it",
+            f"{HEADLINE} with {self.modality!r} removed from a share of the items that have it",
             "  ".join(["run".ljust(width), *(f"{share:>18.0%}" for share in self.shares)]),
         ]
         for name, points in self.points.items():
@@ -49,11 +59,11 @@ class MissingCurve:
         return "\n".join(lines)
 
     def plot(self, file: pathlib.Path) -> None:
-        """Draws the curves with their intervals into a file, its kind by its ending.
+        """Draws the curves with their intervals into a file; the file's suffix sets its format.
 
         Raises:
-          ModuleNotFoundError: matplotlib is not there.
-          ValueError: The ending names no kind of picture.
+          ModuleNotFoundError: matplotlib is not installed.
+          ValueError: The suffix is not that of a picture format.
         """
         from matplotlib.figure import Figure
 
@@ -65,7 +75,7 @@ class MissingCurve:
             low, high = [p.low for p in points], [p.high for p in points]
             axes.fill_between(share, low, high, color=line.get_color(), alpha=0.15, linewidth=0)
         axes.set_xticks(share)
-        axes.set_xlabel(f"{self.modality} removed from % of the items that have it")
+        axes.set_xlabel(f"% of the items with {self.modality} from which it is removed")
         axes.set_ylabel(f"{HEADLINE}, 95% interval over lists")
         axes.grid(alpha=0.3)
         axes.legend()
@@ -80,17 +90,18 @@ def missing_curve(
     shares: Sequence[float] = SHARES,
     seed: int = 0,
 ) -> MissingCurve:
-    """The curve of every run on the same lists, with the same items losing the modality.
+    """Returns the curve of every run on the same lists, with the same items losing the modality.
 
-    What is taken at a smaller share is taken at a larger one too.
+    Items that lose the modality at a smaller share also lose it at every larger share.
 
     Args:
-      runs: By name. One without the feature, trained without it, say, is scored once.
+      runs: Runs by name. A run without the feature, for example one trained without it, is scored
+        once.
       dataset: The dataset.
       rows: Rows of `dataset.lists`, whole lists.
       modality: An item feature that at least one run has.
       shares: Shares in [0, 1].
-      seed: Seed of the order in which items lose it.
+      seed: Seed of the order in which items lose the modality.
     """
     order = np.random.default_rng(seed).permutation(len(dataset.catalog))
     points: dict[str, tuple[Interval, ...]] = {}
@@ -111,7 +122,9 @@ def missing_curve(
 
 
 def taken(has: np.ndarray, order: np.ndarray, share: float) -> np.ndarray:
-    """The items that lose a modality, [items] bool: the first `share` in `order` that have it.
+    """Returns the items that lose a modality, [items] bool.
+
+    These are the first in `order` among the items that have it, up to the given share of them.
 
     Args:
       has: Which items have it, [items] bool.
@@ -119,6 +132,6 @@ def taken(has: np.ndarray, order: np.ndarray, share: float) -> np.ndarray:
       share: In [0, 1].
     """
     owners = order[has[order]]
-    gone = np.zeros(len(has), dtype=bool)
-    gone[owners[: round(share * len(owners))]] = True
-    return gone
+    removed = np.zeros(len(has), dtype=bool)
+    removed[owners[: round(share * len(owners))]] = True
+    return removed

@@ -1,4 +1,8 @@
-"""What each feature weighs in a run: how often it is there, how large, how much it moves scores."""
+"""The weight of each feature in a run.
+
+It is measured by how often the feature is present, how large its tokens are and how much it changes
+scores.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,7 @@ from mmrank.data.tables import Dataset
 from mmrank.evaluation.offline import list_offsets
 
 if TYPE_CHECKING:
-    from mmrank.build import Run
+    from mmrank.trained_run import Run
 
 LISTS = 100
 
@@ -23,11 +27,20 @@ class ModalityWeight:
 
     Attributes:
       name: The feature.
-      present: Share of the distinct items that have it; None for what is no item feature.
-      norm: Mean Euclidean norm of its tokens where it is there, after projection and layer
-        normalisation, as fusion sees them; None for what is no item feature, or never there.
-      share: How much its absence moves scores against each other within a list (the standard
-        deviation of the change, averaged over lists), as a share of what all features move.
+      present: Share of the distinct items that have the feature; None if it is not an item feature.
+      norm: Mean Euclidean norm of its tokens where it is present, after projection and layer
+        normalisation, as fusion receives them; None if it is not an item feature or is never
+        present.
+      share: How much its absence changes scores relative to each other within a list (the standard
+        deviation of the change, averaged over lists), as a share of the sum over all features.
+
+    Example:
+      >>> photo = ModalityWeight("photo", present=0.9, norm=2.5, share=0.25)
+      >>> query = ModalityWeight("query", present=None, norm=None, share=0.75)
+      >>> print(weights_table((photo, query)))
+      feature  on items    norm   share
+      query           -       -   75.0%
+      photo         90%    2.50   25.0%
     """
 
     name: str
@@ -39,13 +52,13 @@ class ModalityWeight:
 def modality_weights(
     run: Run, dataset: Dataset, rows: pd.DataFrame, lists: int = LISTS, seed: int = 0
 ) -> tuple[ModalityWeight, ...]:
-    """The weight of every feature of a run, in its order.
+    """Returns the weight of every feature of a run, in the run's order of features.
 
     Args:
       run: The run.
       dataset: The dataset.
       rows: Rows of `dataset.lists`, whole lists.
-      lists: At most this many lists are looked at, chosen at random.
+      lists: Maximum number of lists to use, chosen at random.
       seed: Seed of that choice.
     """
     offsets = list_offsets(rows[dataset.schema.lists.list])
@@ -77,7 +90,7 @@ def modality_weights(
 
 
 def weights_table(weights: tuple[ModalityWeight, ...]) -> str:
-    """The weights as a table of plain text, heaviest first."""
+    """Returns the weights as a table of plain text, the largest share first."""
     width = max(len(w.name) for w in weights)
     lines = [f"{'feature'.ljust(width)}  on items    norm   share"]
     for weight in sorted(weights, key=lambda w: -w.share):
@@ -88,7 +101,12 @@ def weights_table(weights: tuple[ModalityWeight, ...]) -> str:
 
 
 def _move(change: np.ndarray, starts: np.ndarray) -> float:
-    """Mean over lists of the standard deviation of a change of scores [rows] within the list."""
+    """Returns the mean over lists of the standard deviation of a change of scores within a list.
+
+    Args:
+      change: Change of the scores, [rows].
+      starts: Index of the first row of each list, [lists].
+    """
     sizes = np.diff(np.concatenate([starts, [len(change)]]))
     change = change.astype(np.float64)
     centred = change - np.repeat(np.add.reduceat(change, starts) / sizes, sizes)

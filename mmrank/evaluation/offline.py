@@ -1,4 +1,4 @@
-"""One report from the scores of a model and of its baselines on the same lists."""
+"""Makes one report from the scores of a model and of its baselines on the same lists."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from mmrank.config import Config
 from mmrank.data.frequency import counts_at_lists
 from mmrank.data.tables import DataError, Dataset
 from mmrank.evaluation.exposure import Exposure, exposure
@@ -22,6 +23,7 @@ from mmrank.evaluation.significance import (
     compare,
 )
 from mmrank.evaluation.slices import ALWAYS, Slice, find_slices
+from mmrank.outputs import shown
 
 Values = dict[str, dict[str, np.ndarray]]
 
@@ -42,35 +44,48 @@ def evaluate_scores(
     permutations: int = PERMUTATIONS,
     seed: int = 0,
 ) -> Report:
-    """The report on the scorers: metrics with intervals, paired tests and slices.
+    """Returns the report on the scorers: metrics with intervals, paired tests and slices.
 
     Args:
       dataset: The dataset.
-      rows: Candidate rows of it, whole lists, say `dataset.rows("test")`.
+      rows: Candidate rows of the dataset, whole lists, for example `dataset.rows("test")`.
       scores: By scorer, finite scores in the order of the rows, [rows]. The first scorer is the
-        model; the paired test compares it with every other one.
-      split: What the rows are called in the report.
-      label: The label whose values are the grades; log(1 + seconds) for dwell.
+        model; the paired test compares it with every other scorer.
+      split: Name of the rows in the report.
+      label: The label whose values are the grades; for dwell the grades are log(1 + seconds).
       metrics: Names as in `mmrank.evaluation.metrics`.
       no_relevant: The convention for lists without a relevant item: skip, zero or one.
-      relevant_grade: The lowest grade that counts as relevant for all metrics but NDCG.
-      with_slices: Whether to look at slices, and at what is exposed.
+      relevant_grade: The lowest grade that counts as relevant for all metrics except NDCG.
+      with_slices: Whether the report includes slices and exposure.
       level: Coverage of the intervals.
       resamples: Number of bootstrap resamples.
       permutations: Number of sign patterns of the paired test.
       seed: Seed of resamples, sign patterns and the order of ties.
 
     Raises:
-      DataError: There are no rows, a list's rows do not stand together, a grade is negative or
+      DataError: There are no rows, the rows of a list are not consecutive, a grade is negative or
         not finite, or a score is not finite.
-      SchemaError: The schema has no such label.
-      ValueError: No scorer, scores of the wrong shape, or an unknown metric or convention.
+      SchemaError: The schema does not have the label.
+      ValueError: There is no scorer, scores have the wrong shape, or a metric or the convention is
+        unknown.
+
+    Example:
+      >>> from mmrank.data.simulator import simulate
+      >>> from mmrank.data.tables import load_dataset
+      >>> _ = simulate("shop", items=60, queries=40, users=5)
+      >>> dataset = load_dataset("shop")
+      >>> rows = dataset.rows("test")
+      >>> truth = rows["grade"].to_numpy(float)
+      >>> scores = {"ideal": truth, "worst": -truth}
+      >>> report = evaluate_scores(dataset, rows, scores, with_slices=False)
+      >>> report.metrics["ideal"]["ndcg@10"].mean
+      1.0
     """
     if not scores:
         raise ValueError("there are no scores to evaluate")
     schema = dataset.schema
     if len(rows) == 0:
-        raise DataError(f"{schema.lists.file}: the split {split!r} has no rows; choose another one")
+        raise DataError(f"{schema.lists.file}: the split {split!r} has no rows; use another split")
     grades = label_grades(dataset, rows, label)
     scores = {name: _checked(name, value, len(rows)) for name, value in scores.items()}
     ids = rows[schema.lists.list]
@@ -150,29 +165,39 @@ def evaluate_scores(
 
 
 def list_offsets(ids: pd.Series) -> np.ndarray:
-    """Where each list starts, then the number of rows, int64 [lists + 1].
+    """Returns where each list starts, then the number of rows, int64 [lists + 1].
 
     Args:
-      ids: The list id of every row; equal ids stand together, [rows].
+      ids: The list id of every row; equal ids are consecutive, [rows].
 
     Raises:
-      DataError: The rows of a list do not stand together.
+      DataError: The rows of a list are not consecutive.
     """
     codes, unique = pd.factorize(ids, use_na_sentinel=False)
     changes = np.flatnonzero(np.diff(codes)) + 1
     if len(changes) + 1 != len(unique):
         raise DataError(
-            f"column {ids.name!r}: the rows of a list must stand together; sort them by list"
+            f"column {ids.name!r}: the rows of a list must be adjacent; sort them by list"
         )
     return np.concatenate([[0], changes, [len(ids)]]).astype(np.int64)
 
 
+def learned_label(config: Config) -> str:
+    """Returns the label by which weights are chosen and from which peers learn.
+
+    It is `training.select_by`, else the label of the first task, else grade.
+    """
+    first = next(iter(config.training.tasks.items()), None)
+    task_label = None if first is None else first[1].label or first[0]
+    return config.training.select_by or task_label or "grade"
+
+
 def label_grades(dataset: Dataset, rows: pd.DataFrame, label: str) -> np.ndarray:
-    """The values of a label as grades, [rows]; log(1 + seconds) for dwell.
+    """Returns the values of a label as grades, [rows]; log(1 + seconds) for dwell.
 
     Raises:
       DataError: A grade is negative or not finite.
-      SchemaError: The schema has no such label.
+      SchemaError: The schema does not have the label.
     """
     schema = dataset.schema
     grades = _grades(schema.lists.file, rows[schema.feature(label).column])
@@ -185,7 +210,7 @@ def _grades(file: str, column: pd.Series) -> np.ndarray:
     if len(wrong):
         raise DataError(
             f"{file}, column {column.name!r}: {len(wrong)} grade(s) are negative or not finite, "
-            f"the first {column.iloc[wrong[0]]!r}; mend or drop these rows"
+            f"the first {shown(column.iloc[wrong[0]])}; fix or drop these rows"
         )
     return grades
 
@@ -202,14 +227,15 @@ def _checked(name: str, scores: np.ndarray, rows: int) -> np.ndarray:
 
 
 def _count(rows: np.ndarray, offsets: np.ndarray) -> np.ndarray:
-    """How many of the marked rows each list has, int64 [lists]."""
+    """Returns the number of marked rows in each list, int64 [lists]."""
     return np.diff(np.concatenate([[0], np.cumsum(rows)])[offsets])
 
 
 def _kept_rows(part: Slice, grades: np.ndarray, offsets: np.ndarray) -> np.ndarray:
-    """The rows of a slice that are evaluated, bool [rows].
+    """Returns the rows of a slice that are evaluated, bool [rows].
 
-    An item slice drops lists with fewer than two of its candidates or no positive grade in it.
+    An item slice drops a list if the slice holds fewer than two of its candidates or none with a
+    positive grade.
     """
     if part.of == "lists":
         return part.rows
@@ -218,7 +244,7 @@ def _kept_rows(part: Slice, grades: np.ndarray, offsets: np.ndarray) -> np.ndarr
 
 
 def _offsets_of(kept: np.ndarray, offsets: np.ndarray) -> np.ndarray:
-    """The offsets of the lists that keep a row, among the kept rows."""
+    """Returns offsets into the kept rows, for the lists that keep at least one row."""
     sizes = _count(kept, offsets)
     return np.concatenate([[0], np.cumsum(sizes[sizes > 0])]).astype(np.int64)
 
@@ -226,7 +252,7 @@ def _offsets_of(kept: np.ndarray, offsets: np.ndarray) -> np.ndarray:
 def _intervals(
     values: Values, level: float, resamples: int, seed: int
 ) -> dict[str, dict[str, Interval]]:
-    """The interval of every scorer and metric, all from the same resampled lists."""
+    """Returns the interval of every scorer and metric, all from the same resampled lists."""
     columns = [column for by_metric in values.values() for column in by_metric.values()]
     found = iter(
         bootstrap_intervals(np.stack(columns, axis=1), level=level, resamples=resamples, seed=seed)

@@ -1,4 +1,4 @@
-"""ROC and precision–recall curves as a picture, a line a scorer."""
+"""Draws ROC and precision–recall curves as a picture, with one line per scorer."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ PICTURES = (".png", ".svg", ".pdf")
 
 
 def plot_curves(file: pathlib.Path, found: Classification) -> None:
-    """Draws both curves side by side into a file, its kind by its ending.
+    """Draws both curves side by side into a file; the file's suffix sets its format.
 
     Args:
-      file: Its ending is one of `PICTURES`.
-      found: What has no curve is left out.
+      file: A file whose suffix is one of `PICTURES`.
+      found: The classifiers. Those without curves are left out.
 
     Raises:
-      ModuleNotFoundError: matplotlib is not there.
+      ModuleNotFoundError: matplotlib is not installed.
     """
     from matplotlib.figure import Figure
 
@@ -37,7 +37,7 @@ def plot_curves(file: pathlib.Path, found: Classification) -> None:
         if one.at is not None:
             pr.plot([one.at.recall], [one.at.precision], "o", color=line.get_color())
     roc.plot([0, 1], [0, 1], "k--", linewidth=0.8)
-    roc.set(xlabel="share of the not relevant", ylabel="share of the relevant", title="ROC")
+    roc.set(xlabel="false positive rate", ylabel="true positive rate", title="ROC")
     pr.set(xlabel="recall", ylabel="precision", title="precision and recall", ylim=(0, 1.02))
     for axes in (roc, pr):
         axes.grid(alpha=0.3)

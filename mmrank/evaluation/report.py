@@ -1,4 +1,4 @@
-"""What an evaluation found, as a mapping for JSON and as a table for people."""
+"""The report of an evaluation, as a mapping for JSON and as tables of plain text."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mmrank.evaluation.significance import Comparison, Interval
 HEADLINE = "ndcg@10"
 WIDTH = 100
 _MEANING = {
-    "skip": "left out of the mean",
+    "skip": "excluded from the mean",
     "zero": "counted as 0",
     "one": "counted as 1",
 }
@@ -26,11 +26,16 @@ class SliceReport:
 
     Attributes:
       name, description, of: As in `Slice`.
-      lists: Number of lists in the slice, dropped ones not counted.
-      rows: Number of candidates in those lists.
-      metrics: By scorer, then by metric; every metric for the model, NDCG@10 for the others;
-        empty without a list.
-      comparisons: The model against every other scorer under NDCG@10, likewise.
+      lists: Number of lists in the slice, excluding dropped lists.
+      rows: Number of evaluated candidates in those lists.
+      metrics: By scorer, then by metric. The model has every metric, the other scorers only
+        NDCG@10, or the first metric if NDCG@10 is not among the metrics. Empty without a list.
+      comparisons: The model against every other scorer under that one metric. Empty without a list.
+
+    Example:
+      >>> cold = SliceReport("cold items", "items without an event", "items", 0, 0, metrics={})
+      >>> cold.lists, cold.comparisons
+      (0, ())
     """
 
     name: str
@@ -44,7 +49,7 @@ class SliceReport:
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """What an evaluation found.
+    """The results of an evaluation.
 
     Attributes:
       dataset: The dataset's name.
@@ -52,15 +57,41 @@ class Report:
       lists: Number of lists.
       rows: Number of candidates.
       no_relevant: The convention for lists without a relevant item: skip, zero or one.
-      relevant_grade: The lowest grade that counts as relevant for all metrics but NDCG.
-      without_positive: Lists without a positive grade: NDCG follows the convention there.
-      without_relevant: Lists without a grade of at least `relevant_grade`: the others do.
+      relevant_grade: The lowest grade that counts as relevant for all metrics except NDCG.
+      without_positive: Number of lists without a positive grade. The convention applies to their
+        NDCG.
+      without_relevant: Number of lists without a grade of at least `relevant_grade`. The convention
+        applies to their other metrics.
       level: Coverage of the intervals.
       metrics: By scorer, then by metric. The first scorer is the model.
       comparisons: The model against every other scorer, under every metric.
       slices: The slices that apply.
-      exposure: By scorer, what stands in the top 10 of all lists together.
+      exposure: By scorer, the exposure of items in the top 10 of all lists together.
       costs: By scorer, its time to train and to score, its size, and how it was tuned.
+
+    Example:
+      >>> from mmrank.evaluation.significance import Interval
+      >>> report = Report(
+      ...     dataset="shop",
+      ...     split="test",
+      ...     lists=40,
+      ...     rows=800,
+      ...     no_relevant="skip",
+      ...     relevant_grade=1.0,
+      ...     without_positive=0,
+      ...     without_relevant=0,
+      ...     level=0.95,
+      ...     metrics={"ours": {"ndcg@10": Interval(0.71, 0.64, 0.78, 40)}},
+      ...     comparisons=(),
+      ...     slices=(),
+      ... )
+      >>> lines = report.to_text().splitlines()
+      >>> print(lines[0])
+      shop, split test: 40 lists, 800 candidates
+      >>> print(lines[-1])
+      ndcg@10  0.710 [0.640 0.780]
+      >>> report.to_dict()["metrics"]["ours"]["ndcg@10"]["mean"]
+      0.71
     """
 
     dataset: str
@@ -79,12 +110,12 @@ class Report:
     costs: Mapping[str, Cost] = dataclasses.field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """A mapping for `json.dumps(..., allow_nan=False)`; what is not defined is None."""
+        """Returns a mapping for `json.dumps(..., allow_nan=False)`; undefined values are None."""
         mapping: dict[str, Any] = plain(dataclasses.asdict(self))
         return mapping
 
     def to_text(self) -> str:
-        """The report as plain text of at most 100 columns (unless names are very long)."""
+        """Returns the report as plain text of at most 100 columns (unless names are very long)."""
         parts = [self._heading(), *self._metric_tables()]
         parts.extend(self._slice_tables())
         if self.exposure:
@@ -93,7 +124,7 @@ class Report:
             parts.append(text_table(cost_columns(self.costs)))
             if lines := choice_lines(self.costs, WIDTH):
                 parts.append("\n".join(lines))
-        if self.comparisons:  # last: on a terminal it is what is read first
+        if self.comparisons:  # last, since the end of the output is what a terminal shows
             parts.append(self._comparison_table())
         return "\n\n".join(parts) + "\n"
 
@@ -176,7 +207,7 @@ class Report:
 
 
 def plain(value: Any) -> Any:
-    """The value for JSON, numbers that are not finite as None."""
+    """Returns the value for JSON, with numbers that are not finite replaced by None."""
     if isinstance(value, Mapping):
         return {k: plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
@@ -198,7 +229,7 @@ def _interval(value: Interval, sign: str = "") -> str:
 
 
 def _blocks(fixed: Sequence[Sequence[str]], columns: Sequence[Sequence[str]]) -> list[str]:
-    """Tables that each show the fixed columns and as many of the others as fit in `WIDTH`."""
+    """Returns tables that each show the fixed columns and as many others as fit in `WIDTH`."""
     tables: list[str] = []
     room: list[Sequence[str]] = []
     for column in columns:
@@ -214,12 +245,20 @@ def _width(columns: Sequence[Sequence[str]]) -> int:
 
 
 def text_table(columns: Sequence[Sequence[str]]) -> str:
-    """The columns aligned under their headings; the first to the left, the others to the right."""
+    """Returns the columns as an aligned table: the first to the left, the others to the right.
+
+    Example:
+      >>> print(text_table([["scorer", "ours", "bm25"], ["ndcg@10", ".912", ".631"]]))
+      scorer  ndcg@10
+      ---------------
+      ours       .912
+      bm25       .631
+    """
     widths = [max(map(len, column)) for column in columns]
     lines = [
         "  ".join(
-            cell.rjust(width) if place else cell.ljust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+            cell.rjust(width) if index else cell.ljust(width)
+            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
         )
         for row in zip(*columns, strict=True)
     ]

@@ -1,9 +1,9 @@
-"""Parts of an evaluation that are looked at on their own.
+"""Slices: parts of an evaluation that are reported separately.
 
-A **list slice** selects whole lists (short queries, new shoppers). An **item slice** restricts
-every list to the candidates of the slice (cold items, items without a photo): it asks how well
-these are ordered among themselves. A list left with fewer than two candidates or with no
-relevant one is dropped from an item slice.
+A **list slice** selects whole lists (short queries, new users). An **item slice** restricts every
+list to the candidates of the slice (cold items, items without a photo). It measures how well these
+candidates are ordered among themselves. An item slice drops a list that is left with fewer than two
+candidates or without a positive grade.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import pandas as pd
 from mmrank.data.as_of import count_before, list_times
 from mmrank.data.blank import BLANK
 from mmrank.data.frequency import counts_at_lists, training_counts
+from mmrank.data.kinds import kind_of
 from mmrank.data.media import MediaStore, open_media
-from mmrank.data.probes import PROBES
 from mmrank.data.tables import Dataset
 from mmrank.data.words import tokens
 from mmrank.evaluation.baselines import text_of
@@ -26,7 +26,7 @@ from mmrank.evaluation.baselines import text_of
 HEAD_SHARE, TAIL_SHARE = 0.2, 0.5
 RARE_EVENTS = 5
 SHORT_QUERY = 2
-NEW_SHOPPER_EVENTS = 3
+NEW_USER_EVENTS = 3
 ALWAYS = ("head items", "middle items", "tail items", "cold items")
 
 
@@ -36,9 +36,17 @@ class Slice:
 
     Attributes:
       name: Short name, shown in reports.
-      description: What exactly is in it.
+      description: What exactly the slice contains.
       of: `items` for an item slice, `lists` for a list slice.
-      rows: Whether a row belongs to it, bool [rows]; for a list slice equal within a list.
+      rows: Whether each row belongs to the slice, bool [rows]. In a list slice the value is the
+        same for all rows of a list.
+
+    Example:
+      >>> import numpy as np
+      >>> rows = np.array([True, True, False])
+      >>> short = Slice("short queries", "queries of at most 2 words", of="lists", rows=rows)
+      >>> short.of, int(short.rows.sum())
+      ('lists', 2)
     """
 
     name: str
@@ -48,28 +56,40 @@ class Slice:
 
 
 def find_slices(dataset: Dataset, rows: pd.DataFrame) -> tuple[Slice, ...]:
-    """The slices that this dataset's schema knows of and that hold at least one of the rows.
+    """Returns the slices that the dataset's schema allows and that hold at least one of the rows.
 
-    Head, middle, tail and cold items are always among them, also without a row.
+    The slices of head, middle, tail and cold items are always included, even without a row.
 
     Args:
       dataset: The dataset.
-      rows: Candidate rows of it, say `dataset.rows("test")`.
+      rows: Candidate rows of the dataset, for example `dataset.rows("test")`.
 
     Raises:
-      DataError: There are images, and the media folder or archive cannot be read.
+      DataError: The schema has media features, and the media folder or archive cannot be read.
+
+    Example:
+      >>> from mmrank.data.simulator import simulate
+      >>> from mmrank.data.tables import load_dataset
+      >>> _ = simulate("shop", items=60, queries=20, users=5)
+      >>> dataset = load_dataset("shop")
+      >>> slices = find_slices(dataset, dataset.rows("test"))
+      >>> [part.name for part in slices][:4]
+      ['head items', 'middle items', 'tail items', 'cold items']
     """
     found = (
         *_by_popularity(dataset, rows),
         *_by_absence(dataset, rows),
         *_by_query(dataset, rows),
-        *_by_shopper(dataset, rows),
+        *_by_user(dataset, rows),
     )
     return tuple(part for part in found if part.name in ALWAYS or part.rows.any())
 
 
 def _by_popularity(dataset: Dataset, rows: pd.DataFrame) -> tuple[Slice, ...]:
-    """Head, middle, tail and cold items, which part the candidates, and two more."""
+    """Returns head, middle, tail and cold items, then rare and, with events, unseen items.
+
+    The first four slices partition the candidates.
+    """
     counts = training_counts(dataset)
     known = np.sort(counts[counts > 0])
     head = int(known[-int(np.ceil(HEAD_SHARE * len(known)))]) if len(known) else 1
@@ -81,8 +101,8 @@ def _by_popularity(dataset: Dataset, rows: pd.DataFrame) -> tuple[Slice, ...]:
     parts = [
         Slice(
             "head items",
-            f"items with {head} or more {what}: what the most frequent {HEAD_SHARE:.0%} of the "
-            "items with any have by the end of training",
+            f"items with {head} or more {what}: reached by the most frequent {HEAD_SHARE:.0%} of "
+            "the items with any, by the end of training",
             "items",
             seen >= head,
         ),
@@ -94,8 +114,8 @@ def _by_popularity(dataset: Dataset, rows: pd.DataFrame) -> tuple[Slice, ...]:
         ),
         Slice(
             "tail items",
-            f"items with 1 to {tail} {what}: what the least frequent {TAIL_SHARE:.0%} of the items "
-            "with any have by the end of training, head items left out",
+            f"items with 1 to {tail} {what}: reached by the least frequent {TAIL_SHARE:.0%} of the "
+            "items with any, by the end of training, without head items",
             "items",
             (seen > 0) & (seen <= tail),
         ),
@@ -111,7 +131,7 @@ def _by_popularity(dataset: Dataset, rows: pd.DataFrame) -> tuple[Slice, ...]:
         parts.append(
             Slice(
                 "unseen items",
-                "items with no event by the end of training and in no training list",
+                "items without an event by the end of training and in no training list",
                 "items",
                 new[rows["_item"].to_numpy()],
             )
@@ -120,21 +140,24 @@ def _by_popularity(dataset: Dataset, rows: pd.DataFrame) -> tuple[Slice, ...]:
 
 
 def _by_absence(dataset: Dataset, rows: pd.DataFrame) -> list[Slice]:
-    """Items without each of their features, and lists whose query lacks a medium."""
+    """Returns a slice per item feature and per media feature of the query.
+
+    A slice holds the items, or the lists, that lack the feature.
+    """
     features = [
-        f for f in dataset.schema.side("item", "query") if f.side == "item" or f.kind in PROBES
+        f for f in dataset.schema.side("item", "query") if f.side == "item" or kind_of(f.kind).media
     ]
-    media = open_media(dataset) if any(f.kind in PROBES for f in features) else None
+    media = open_media(dataset) if any(kind_of(f.kind).media for f in features) else None
     parts = []
     for feature in features:
         of_item = feature.side == "item"
         column = (dataset.catalog if of_item else rows)[feature.column]
-        if feature.kind in PROBES:
+        if kind_of(feature.kind).media:
             assert media is not None
             missing = _without_file(column, media)
-            what = f"whose {feature.column} is empty or names a file that is not there"
+            what = f"whose {feature.column} is empty or names a missing file"
         else:
-            missing = np.array([_says_nothing(value) for value in column], dtype=bool)
+            missing = np.array([_is_blank(value) for value in column], dtype=bool)
             what = f"whose {feature.column} is empty"
         parts.append(
             Slice(
@@ -150,14 +173,14 @@ def _by_absence(dataset: Dataset, rows: pd.DataFrame) -> list[Slice]:
 
 
 def _without_file(column: pd.Series, media: MediaStore) -> np.ndarray:
-    codes, names = pd.factorize(column)  # the photo of a query stands in all its rows
+    codes, names = pd.factorize(column)  # a query's photo is repeated in all its rows
     problem = [
         not isinstance(name, str) or not name or media.problem(name) is not None for name in names
     ]
-    return np.array([*problem, True])[codes]  # −1, the last, is no name at all
+    return np.array([*problem, True])[codes]  # code −1, a missing name, selects the last value
 
 
-def _says_nothing(value: Any) -> bool:
+def _is_blank(value: Any) -> bool:
     if isinstance(value, str):
         return not value.strip(BLANK)
     if isinstance(value, (list, tuple, np.ndarray, dict)):
@@ -166,7 +189,7 @@ def _says_nothing(value: Any) -> bool:
 
 
 def _by_query(dataset: Dataset, rows: pd.DataFrame) -> list[Slice]:
-    worded = [f for f in dataset.schema.side("query") if f.kind == "text"]
+    worded = [f for f in dataset.schema.side("query") if kind_of(f.kind).typed]
     if not worded:
         return []
     texts = text_of(rows, worded)
@@ -190,11 +213,16 @@ def _by_query(dataset: Dataset, rows: pd.DataFrame) -> list[Slice]:
 
 
 def query_length(text: str) -> float:
-    """The length of a query in words; a Chinese or Japanese character counts half a word."""
+    """Returns the query's length in words; a Chinese or Japanese character counts half a word.
+
+    Example:
+      >>> query_length("red dress"), query_length("red 裙子")
+      (2.0, 2.0)
+    """
     return sum(0.5 if len(t) == 1 and t >= "\u3040" else 1.0 for t in tokens(text))
 
 
-def _by_shopper(dataset: Dataset, rows: pd.DataFrame) -> list[Slice]:
+def _by_user(dataset: Dataset, rows: pd.DataFrame) -> list[Slice]:
     lists, events = dataset.schema.lists, dataset.schema.events
     if dataset.events is None or events is None or lists.user is None:
         return []
@@ -206,9 +234,9 @@ def _by_shopper(dataset: Dataset, rows: pd.DataFrame) -> list[Slice]:
     return [
         Slice(
             "new shoppers",
-            f"lists of a named shopper with fewer than {NEW_SHOPPER_EVENTS} events before the "
+            f"lists of a known user id with fewer than {NEW_USER_EVENTS} events before the "
             "list's time",
             "lists",
-            (asked >= 0) & (counts < NEW_SHOPPER_EVENTS),
+            (asked >= 0) & (counts < NEW_USER_EVENTS),
         )
     ]

@@ -1,4 +1,4 @@
-"""How well a run's tasks fit their labels, overall and on items that training saw little of."""
+"""Measures how well a run's tasks fit their labels, overall and on items rare in training."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import tensorflow as tf
 from mmrank.data.tables import Dataset
 from mmrank.evaluation.auc import AucDifference, auc_differences
 from mmrank.evaluation.classify import HALF, Classifier, classify
-from mmrank.evaluation.offline import list_offsets
+from mmrank.evaluation.offline import learned_label, list_offsets
 from mmrank.evaluation.report import plain, text_table
 from mmrank.features import row_labels
 from mmrank.ranking.task_metrics import task_figures, task_truth
@@ -21,8 +21,8 @@ from mmrank.ranking.task_outputs import TaskOutputs
 from mmrank.ranking.tasks import TaskSpec
 
 if TYPE_CHECKING:
-    from mmrank.build import Run
     from mmrank.config import Config
+    from mmrank.trained_run import Run
 
 FEW = 5
 
@@ -33,10 +33,11 @@ class TaskFigures:
 
     Attributes:
       task, label: The task, and the label that it is measured by.
-      part: `all`, or candidates by how many training rows of their item have the label.
-      scorer: Whose outputs are measured.
-      rows, positives: Candidates, and those whose label is above 0.
-      figures: auc, log_loss and ece of a chance, or rmse and mae of a value.
+      part: `all`, or a part of the candidates. Parts are formed by the number of training rows of
+        the candidate's item in which the label is above 0.
+      scorer: The scorer whose outputs are measured.
+      rows, positives: Number of candidates, and of candidates whose label is above 0.
+      figures: auc, log_loss and ece of a probability, or rmse and mae of a value.
     """
 
     task: str
@@ -53,20 +54,28 @@ class TaskReport:
     """All figures of all tasks.
 
     Attributes:
-      figures: By task, part and scorer.
-      differences: Of the first scorer to every other one.
+      figures: The figures by task, part and scorer.
+      differences: ROC-AUC differences between the first scorer and every other one.
+
+    Example:
+      >>> figures = {"auc": 0.75, "log_loss": 0.4, "ece": 0.01}
+      >>> click = TaskFigures("click", "click", "all", "ours", 800, 90, figures)
+      >>> print(TaskReport(figures=(click,), differences=()).to_text())
+      task   candidates  scorer  rows  positive  ROC-AUC  log-loss     ECE
+      --------------------------------------------------------------------
+      click         all    ours   800        90   0.7500    0.4000  0.0100
     """
 
     figures: tuple[TaskFigures, ...]
     differences: tuple[AucDifference, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """A mapping for `json.dumps(..., allow_nan=False)`; what is not defined is None."""
+        """Returns a mapping for `json.dumps(..., allow_nan=False)`; undefined values are None."""
         mapping: dict[str, Any] = plain(dataclasses.asdict(self))
         return mapping
 
     def to_text(self) -> str:
-        """The report as tables of plain text."""
+        """Returns the report as tables of plain text."""
         names = {
             "auc": "ROC-AUC",
             "log_loss": "log-loss",
@@ -90,12 +99,12 @@ class TaskReport:
                     columns.append([names[kind], *("-" if v != v else f"{v:.4f}" for v in values)])
                 tables.append(text_table(columns))
         if self.differences:
-            told = self.differences
-            spans = (f"{d.difference:+.4f} [{d.low:+.4f} {d.high:+.4f}]" for d in told)
+            differences = self.differences
+            spans = (f"{d.difference:+.4f} [{d.low:+.4f} {d.high:+.4f}]" for d in differences)
             columns = [
-                ["task", *(d.task for d in told)],
-                ["candidates", *(d.part for d in told)],
-                ["compared", *(f"{d.a} - {d.b}" for d in told)],
+                ["task", *(d.task for d in differences)],
+                ["candidates", *(d.part for d in differences)],
+                ["compared", *(f"{d.a} - {d.b}" for d in differences)],
                 ["ROC-AUC", *spans],
             ]
             tables.append(text_table(columns))
@@ -103,25 +112,22 @@ class TaskReport:
 
 
 def ranking_label(dataset: Dataset, config: Config) -> str:
-    """The label that orders are measured by: grade, or without one what weights are chosen by."""
-    if dataset.schema.label("grade") is not None:
-        return "grade"
-    first = next(iter(config.training.tasks.items()), None)
-    task_label = None if first is None else first[1].label or first[0]
-    return config.training.select_by or task_label or "grade"
+    """Returns the label that orders are measured by: grade if it exists, else `learned_label`."""
+    return "grade" if dataset.schema.label("grade") is not None else learned_label(config)
 
 
 def report_tasks(
     dataset: Dataset, rows: pd.DataFrame, runs: Mapping[str, Run], seed: int = 0
 ) -> TaskReport:
-    """The figures of some runs' tasks on the same candidates.
+    """Returns the figures of some runs' tasks on the same candidates.
 
     Args:
       dataset: The dataset.
-      rows: Candidate rows of it, whole lists.
-      runs: By name; the first is compared with the others, task by task of the same name and
-        label. Runs without tasks, and tasks whose label the dataset lacks, are left out.
-      seed: Of the bootstrap.
+      rows: Candidate rows of the dataset, whole lists.
+      runs: Runs by name. The first run is compared with the others on each task that has the same
+        name and label in both. Runs without tasks, and tasks whose labels the dataset lacks, are
+        left out.
+      seed: Seed of the bootstrap.
     """
     with_tasks = {name: run.outputs for name, run in runs.items()}
     outputs = {name: o for name, o in with_tasks.items() if o is not None}
@@ -136,11 +142,12 @@ def task_report(
     raw: Mapping[str, Mapping[str, np.ndarray]],
     seed: int = 0,
 ) -> TaskReport:
-    """As `report_tasks`, of what networks gave.
+    """Returns the same report as `report_tasks`, from network outputs that are already computed.
 
     Args:
-      outputs: By scorer, what its outputs mean.
-      raw: By scorer and task, what the network gave, [rows].
+      dataset, rows, seed: As for `report_tasks`.
+      outputs: By scorer, the meaning of its outputs.
+      raw: By scorer and task, the outputs of the network, [rows].
     """
     labels = row_labels(dataset.schema, rows)
     offsets = list_offsets(rows[dataset.schema.lists.list])
@@ -159,17 +166,17 @@ def task_report(
                 continue
             counts = int(kept.sum()), int((truth[kept] > 0).sum())
             part_labels = {name: values[kept] for name, values in labels.items()}
-            chances = {}
+            probabilities = {}
             for scorer, o in having.items():
                 given = {t.name: raw[scorer][t.name][kept] for t in o.tasks}
                 own = _only(o, task.name)
                 found = task_figures(own, given, part_labels)[task.name]
                 figures.append(TaskFigures(task.name, task.label, part, scorer, *counts, found))
-                chances[scorer] = np.zeros(len(rows))
-                chances[scorer][kept] = given[task.name]
+                probabilities[scorer] = np.zeros(len(rows))
+                probabilities[scorer][kept] = given[task.name]
             if not task.is_value:
                 differences += auc_differences(
-                    task.name, part, truth > 0, chances, kept, offsets, seed
+                    task.name, part, truth > 0, probabilities, kept, offsets, seed
                 )
     return TaskReport(tuple(figures), tuple(differences))
 
@@ -177,7 +184,7 @@ def task_report(
 def classify_tasks(
     dataset: Dataset, rows: pd.DataFrame, runs: Mapping[str, Run]
 ) -> list[Classifier]:
-    """The chances that some runs' tasks give as classifiers, at a threshold of one half.
+    """Measures the probabilities of some runs' tasks as classifiers, at a threshold of one half.
 
     Args:
       dataset, rows, runs: As for `report_tasks`.
@@ -188,21 +195,24 @@ def classify_tasks(
         if run.outputs is None:
             continue
         raw = {n: tf.constant(v, tf.float32) for n, v in run.raw(dataset, rows).items()}
-        chances = run.outputs.predictions(raw)
+        probabilities = run.outputs.predictions(raw)
         for task in run.outputs.tasks:
             if not task.is_probability or not set(task.labels) <= set(labels):
                 continue
             truth, part = task_truth(task, labels)
             if part.any():
-                chance = {name: chances[task.name].numpy()[part]}
-                found += classify(truth[part] > 0, chance, {name: HALF}, task.name)
+                probability = {name: probabilities[task.name].numpy()[part]}
+                found += classify(truth[part] > 0, probability, {name: HALF}, task.name)
     return found
 
 
 def _tasks(
     outputs: Mapping[str, TaskOutputs], labels: Mapping[str, np.ndarray]
 ) -> Sequence[TaskSpec]:
-    """The first scorer's tasks first; of two with one name and label the first counts."""
+    """Returns the distinct tasks whose labels are all known.
+
+    Tasks with the same name and label are one task. It is defined by the first scorer that has it.
+    """
     every = [task for o in outputs.values() for task in o.tasks if set(task.labels) <= set(labels)]
     return list({(task.name, task.label): task for task in reversed(every)}.values())[::-1]
 
@@ -213,7 +223,11 @@ def _only(outputs: TaskOutputs, task: str) -> TaskOutputs:
 
 
 def _parts(dataset: Dataset, rows: pd.DataFrame, task: TaskSpec) -> dict[str, np.ndarray]:
-    """Parts of the candidates, bool [rows], by how often training saw the label on their item."""
+    """Returns parts of the candidates, bool [rows].
+
+    Parts are formed by the number of training rows of a candidate's item in which the label is
+    above 0. For values and for grades there is only the part `all`.
+    """
     every = np.ones(len(rows), bool)
     if task.is_value or task.label == "grade":
         return {"all": every}

@@ -1,4 +1,4 @@
-"""What the columns of a caller's DataFrames are, as features of a schema."""
+"""The roles of the columns of a caller's DataFrames, as features of a schema."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from mmrank.data.checks import as_numbers
+from mmrank.data.kinds import kind_of
 from mmrank.data.tables import DataError
 from mmrank.schema import (
     LABELS,
@@ -21,26 +21,24 @@ from mmrank.schema import (
 )
 
 CATALOG, LISTS, LIST_ID, SPLIT = "catalog.parquet", "lists.parquet", "list_id", "split"
-MEDIA = ("image", "video", "audio")
-# Inputs of an export that are no features.
+# Names of an export's inputs and outputs that are not features.
 TAKEN = ("items", "list_length", "tokens", "present", "known", "scores")
-SKEWED = 20.0
 
 
 @dataclasses.dataclass(frozen=True)
 class Columns:
-    """What the caller says of his columns.
+    """The roles of the columns, as the caller gives them.
 
     Attributes:
       item: The column of item ids in both tables.
       query: Columns of the judged table with texts of the query.
-      grade: Its column of grades, from 0.
-      labels: Its columns of other labels by label, such as {"click": "clicked"}.
+      grade: The judged table's column of grades, from 0.
+      labels: The judged table's columns of other labels by label, such as {"click": "clicked"}.
       items: Columns of the catalogue by kind: text, image, number, category, tags and others.
       pair: Columns of the judged table with a number for query and item together.
-      group: Its column that tells lists apart; None for queries and shoppers themselves.
-      user, time, split: Its columns of the shopper, the list's time and its split.
-      features: Further features as a schema.yaml has them.
+      group: The judged table's column of list ids; None to identify lists by query and user.
+      user, time, split: The judged table's columns of the user, the list's time and its split.
+      features: Further features, in the form of a schema.yaml.
     """
 
     item: str
@@ -57,7 +55,7 @@ class Columns:
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """The columns that tell lists apart."""
+        """The columns that identify a list."""
         if self.group is not None:
             return (self.group,)
         return (*self.query, *([self.user] if self.user else []))
@@ -69,23 +67,23 @@ class Columns:
 
 
 def as_names(value: str | Sequence[str] | None) -> tuple[str, ...]:
-    """Some columns, given as one name, several or none."""
+    """Returns the names of columns that are given as one name, several or None."""
     return () if value is None else (value,) if isinstance(value, str) else tuple(value)
 
 
 def make_schema(
     columns: Columns, judged: pd.DataFrame, catalog: pd.DataFrame, media: str | None
 ) -> Schema:
-    """The schema of the dataset that is written of two tables.
+    """Returns the schema of the dataset that is written from two tables.
 
     Raises:
-      DataError: A column is missing, or nothing tells lists apart.
-      SchemaError: A feature is none.
+      DataError: A column is missing, or no column identifies lists.
+      SchemaError: A feature is not valid.
     """
     if not columns.keys:
         raise DataError(
-            "judged: nothing tells which rows are one list; name the query's columns as `query` or "
-            "a column of list ids as `group`"
+            "judged: no column shows which rows are one list; name the query's columns as "
+            "`query` or a column of list ids as `group`"
         )
     taken = set(TAKEN)
     features: list[dict[str, Any]] = []
@@ -101,10 +99,10 @@ def make_schema(
     for kind, names in columns.items.items():
         for column in names:
             check_column("catalog", catalog, column, kind)
-            add(kind, "item", column, **_options(kind, catalog[column]))
+            add(kind, "item", column, **kind_of(kind).guessed_options(catalog[column]))
     for column in columns.pair:
         check_column("judged", judged, column, "pair")
-        add("number", "pair", column, **_options("number", judged[column]))
+        add("number", "pair", column, **kind_of("number").guessed_options(judged[column]))
     for feature in columns.features:
         where = "catalog" if feature.get("side") == "item" else "judged"
         column = feature.get("column", feature.get("name"))
@@ -120,6 +118,13 @@ def make_schema(
         column = getattr(columns, role)
         if column is not None:
             check_column("judged", judged, column, role)
+    own = {SPLIT} | ({LIST_ID} if columns.list_column == LIST_ID else set())
+    taken_by = next((f for f in features if f["side"] != "item" and f.get("column") in own), None)
+    if taken_by is not None:
+        raise DataError(
+            f"judged: the column {taken_by['column']!r} has the name of a column that `fit` adds; "
+            "give it another name"
+        )
     plain: dict[str, Any] = {
         "name": "fit",
         "catalog": dataclasses.asdict(Catalog(CATALOG, columns.item)),
@@ -132,29 +137,26 @@ def make_schema(
 
 
 def check_column(table: str, frame: pd.DataFrame, column: Any, role: str) -> None:
-    """Nothing, if a table has a column.
+    """Checks that a table has a column.
 
     Raises:
-      DataError: It has not.
+      DataError: The table has no such column, or several of that name.
     """
     if column not in frame.columns:
         near = did_you_mean(str(column), map(str, frame.columns))
+        if column is not None and column in frame.index.names:
+            near = f"; it is the index: give {table}.reset_index()"
         raise DataError(f"{table}: no column {column!r}, which `{role}` names{near}")
-
-
-def _options(kind: str, values: pd.Series) -> dict[str, Any]:
-    """A number is taken as its logarithm where a few values are far above the usual, as prices."""
-    if kind != "number":
-        return {}
-    numbers = pd.Series(as_numbers(values)).dropna()
-    if numbers.empty or numbers.min() < 0:
-        return {}
-    usual, high = numbers.quantile(0.5), numbers.quantile(0.99)
-    return {"log": True} if high > 10 and high > SKEWED * max(usual, high / 1e6) else {}
+    count = list(frame.columns).count(column)
+    if count > 1:
+        raise DataError(
+            f"{table}: {count} columns are called {column!r}, which `{role}` names; give each a "
+            "name of its own"
+        )
 
 
 def _name(column: str, side: str, taken: Collection[str]) -> str:
-    """A name for a column's feature that no other has."""
+    """Returns a name for a column's feature that no other feature has."""
     name = as_name(str(column), side)
     if name in taken:
         name = f"{side}_{name}"

@@ -1,4 +1,4 @@
-"""A ranker of numbers with the interface of scikit-learn, under the training that all runs have."""
+"""A ranker of numeric arrays with the interface of scikit-learn, trained as all runs are."""
 
 from __future__ import annotations
 
@@ -15,16 +15,18 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from mmrank.build import Run, build_features, build_model
+from mmrank.build import build_features, build_model
 from mmrank.config import Config, from_mapping
 from mmrank.config_checks import check_config
-from mmrank.data.tables import Dataset, number_lists
+from mmrank.data.numbering import number_lists
+from mmrank.data.tables import Dataset
 from mmrank.evaluation.metrics import per_list
 from mmrank.schema import schema_from_dict
+from mmrank.trained_run import Run
 from mmrank.training.forest import add_trees
 from mmrank.training.loop import train_run
 
-PART = 32  # rows of a list that is drawn of rows without groups
+PART = 32  # rows of a list that is drawn from rows without groups
 PIECE = 64  # rows scored as one list, so that shapes, and with them the sums, are always the same
 FEATURE = "x"
 SCHEMA = schema_from_dict(
@@ -42,26 +44,36 @@ SCHEMA = schema_from_dict(
 class RankerEstimator(BaseEstimator):
     """Learns to order the rows of each group by their grades; `predict` gives scores.
 
-    Scores of one group compare; the higher, the better. Every row is scored alone, so `predict`
-    needs no groups. Copies, pickles and clones work as scikit-learn's do.
+    Scores are comparable within a group; higher is better. Every row is scored separately, so
+    `predict` needs no groups. Copying, pickling and cloning work as for scikit-learn's estimators.
 
     Args:
       width: Width of the embedding of a row.
-      hidden: Widths of the hidden layers of the scoring tower.
+      hidden: Widths of the hidden layers of the scorer.
       dropout: Share of their units dropped in training.
       loss: A loss of TF-Ranking by name.
-      epochs: Passes over the groups at most.
-      batch_lists: Groups a step.
+      epochs: Maximal number of passes over the groups.
+      batch_lists: Number of groups a step.
       learning_rate: Peak of the schedule.
       patience: Epochs without a better NDCG@10 before training stops.
-      validation_fraction: Share of the groups that tell when to stop; with fewer than two
-        groups, those that are learned from.
-      config: Further sections of a config, which have the last word, or None.
+      validation_fraction: Share of the groups that decide when to stop; with fewer than two
+        groups, the training groups decide.
+      config: Further sections of a config, which override the other arguments, or None.
       random_state: Seed, or a generator.
 
     Attributes:
-      n_features_in_, feature_names_in_: As scikit-learn has them.
-      n_groups_: Groups that were learned from or chosen by.
+      n_features_in_, feature_names_in_: As in scikit-learn.
+      n_groups_: Number of groups used for training and validation.
+
+    Example:
+      >>> import numpy as np
+      >>> X = np.random.default_rng(0).normal(size=(40, 2))
+      >>> y, group = (X[:, 0] > 0).astype(int), np.repeat(np.arange(8), 5)
+      >>> estimator = RankerEstimator(width=8, hidden=(8,), epochs=1).fit(X, y, group)
+      >>> estimator.predict(X[:3]).shape, estimator.n_groups_
+      ((3,), 8)
+      >>> 0.0 <= estimator.score(X, y, group) <= 1.0
+      True
     """
 
     def __init__(
@@ -91,17 +103,17 @@ class RankerEstimator(BaseEstimator):
         self.random_state = random_state
 
     def fit(self, X: Any, y: Any, group: Any = None) -> RankerEstimator:  # noqa: N803
-        """The estimator itself, which has learned.
+        """Learns from graded rows, and returns the estimator itself.
 
         Args:
           X: Numbers [rows, features]: an array or a DataFrame.
-          y: Grades [rows] from 0, the higher, the better.
+          y: Grades [rows] from 0; higher is better.
           group: The group of each row [rows], or the sizes of the groups in their order, as
-            LightGBM takes them. Without it all rows are one group, and random parts of it are
-            learned from.
+            LightGBM takes them. Without it all rows are one group, and the ranker learns from
+            random parts of it.
 
         Raises:
-          ValueError: Arrays that do not fit, or fewer than two rows.
+          ValueError: The arrays do not fit together, or there are fewer than two rows.
         """
         X, y = validate_data(self, X, y, dtype=np.float32, y_numeric=True, ensure_min_samples=2)
         y = np.asarray(y, np.float32)
@@ -118,12 +130,12 @@ class RankerEstimator(BaseEstimator):
         self._config = config
         self._state = run.fitted.columns[FEATURE].state()
         self._weights = run.model.network.get_weights()
-        self._blend = run.model.blend
+        self._blend, self._stack = run.model.blend, run.model.stack
         self._run = run
         return self
 
     def predict(self, X: Any) -> np.ndarray:  # noqa: N803
-        """Scores [rows] float64; only differences within a group mean anything.
+        """Returns scores [rows] float64; only differences within a group mean anything.
 
         Args:
           X: Numbers [rows, features] as in `fit`.
@@ -140,10 +152,10 @@ class RankerEstimator(BaseEstimator):
         return scores[:count].astype(np.float64)
 
     def score(self, X: Any, y: Any, group: Any = None) -> float:  # noqa: N803
-        """Mean NDCG@10 over the groups that have a row graded above 0.
+        """Returns the mean NDCG@10 over the groups that have a row graded above 0.
 
         Args:
-          X, y, group: As of `fit`; without `group` all rows are one.
+          X, y, group: As for `fit`; without `group` all rows are one group.
         """
         scores, y = self.predict(X), np.asarray(y, np.float64)
         groups = np.zeros(len(y), np.int64) if group is None else _groups(group, len(y), None)
@@ -159,7 +171,7 @@ class RankerEstimator(BaseEstimator):
         return tags
 
     def __getstate__(self) -> dict[str, Any]:
-        # The network is made anew of its weights, which are plain arrays.
+        # A copy rebuilds the network from its weights, which are plain arrays.
         return {k: v for k, v in super().__getstate__().items() if k != "_run"}
 
     def __sklearn_is_fitted__(self) -> bool:
@@ -190,7 +202,7 @@ class RankerEstimator(BaseEstimator):
     def _split(
         self, groups: np.ndarray, draws: np.random.RandomState
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Groups by number from 0, and the split of each."""
+        """Returns the group of each row, numbered from 0, and the split of each group."""
         count = int(groups.max()) + 1
         wanted = round(self.validation_fraction * count)
         split = np.full(count, "train", object)
@@ -199,11 +211,13 @@ class RankerEstimator(BaseEstimator):
         return groups, split
 
     def _model(self) -> Run:
-        """The ranker, made anew after a copy."""
+        """Returns the ranker; rebuilds it in a copy."""
         if not hasattr(self, "_run"):
             features = build_features(self._config, SCHEMA)
             features.columns[FEATURE].restore(self._state)
-            model = build_model(self._config, features)
+            # An estimator that was pickled before stacked rankers existed has no `_stack`.
+            stack = getattr(self, "_stack", None)
+            model = build_model(self._config, features, stack=stack)
             model.network.set_weights(self._weights)
             run = Run(pathlib.Path(), self._config, pathlib.Path(), features, model)
             self._run = run if self._blend is None else run.with_trees(self._blend)
@@ -211,7 +225,7 @@ class RankerEstimator(BaseEstimator):
 
 
 def _groups(group: Any, rows: int, draws: np.random.RandomState | None) -> np.ndarray:
-    """The number of each row's group, from 0, [rows] int64."""
+    """Returns the number of each row's group, from 0, [rows] int64."""
     if group is None:
         assert draws is not None
         parts = -(-rows // PART)
@@ -230,7 +244,7 @@ def _groups(group: Any, rows: int, draws: np.random.RandomState | None) -> np.nd
 
 
 def _dataset(X: np.ndarray, y: np.ndarray, groups: np.ndarray, split: np.ndarray) -> Dataset:  # noqa: N803
-    """A dataset in memory; a single group is both learned from and chosen by."""
+    """Returns a dataset in memory; if all groups are for training, they also validate."""
     ids = np.arange(len(X)).astype(str).astype(object)
     catalog = pd.DataFrame({"item_id": ids, FEATURE: list(X)})
     of_rows = split[np.minimum(groups, len(split) - 1)]
@@ -238,15 +252,15 @@ def _dataset(X: np.ndarray, y: np.ndarray, groups: np.ndarray, split: np.ndarray
         {"list_id": groups.astype(str), "item_id": ids, "grade": y, "split": of_rows}
     )
     if set(split) == {"train"}:
-        again = lists.assign(list_id="again-" + lists["list_id"], split="valid")
-        lists = pd.concat([lists, again], ignore_index=True)
+        copies = lists.assign(list_id="again-" + lists["list_id"], split="valid")
+        lists = pd.concat([lists, copies], ignore_index=True)
     numbers = pd.Series(np.arange(len(ids), dtype=np.int32), index=ids)
     return Dataset(pathlib.Path(), SCHEMA, catalog, number_lists(SCHEMA, lists, numbers), None)
 
 
 @contextlib.contextmanager
 def _own_draws() -> Iterator[None]:
-    """Leaves the generators of Python and NumPy as they were: training seeds them."""
+    """Restores the generators of Python and NumPy afterwards, since training seeds them."""
     kept = random.getstate(), np.random.get_state()
     try:
         yield

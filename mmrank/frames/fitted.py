@@ -1,4 +1,4 @@
-"""What `mmrank.fit` gives: a ranker that scores DataFrames."""
+"""The ranker that `mmrank.fit` returns, which scores DataFrames."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mmrank.data.cells import as_ids
 from mmrank.data.media import MediaStore
-from mmrank.data.tables import DataError, as_ids, load_dataset
+from mmrank.data.tables import DataError, load_dataset
 from mmrank.data.validation import checked_dataset
 from mmrank.evaluation.baselines import BASELINES
-from mmrank.evaluation.compared import LEARNING, check_compared, compared_scores
+from mmrank.evaluation.compared import DENSE, any_learns, check_compared, compared_scores
+from mmrank.evaluation.dense import check_dense
 from mmrank.evaluation.offline import evaluate_scores
 from mmrank.evaluation.report import Report
 from mmrank.evaluation.tasks import ranking_label
@@ -42,13 +44,13 @@ SCORE, RANK = "score", "rank"
 
 
 class FittedRanker:
-    """A ranker that was fitted on DataFrames, and scores others by the same columns.
+    """A ranker that was fitted on DataFrames, and scores other frames with the same columns.
 
     Attributes:
-      folder: The run, as `python -m mmrank.train` leaves it.
-      export: The exported version; `mmrank.Ranker.load(export)` and servers read it.
-      ranker: The same, loaded.
-      report: Its figures on the test lists, against the baselines; None without such lists.
+      folder: The run, as `python -m mmrank.train` writes it.
+      export: The folder of the exported version, for `mmrank.Ranker.load(export)` and servers.
+      ranker: The exported version, loaded.
+      report: Figures on the test lists, compared with the baselines; None without such lists.
     """
 
     def __init__(
@@ -74,23 +76,24 @@ class FittedRanker:
         user: Any = None,
         history: Iterable[Any] | None = None,
     ) -> pd.DataFrame:
-        """The candidates from best to worst, with `score` and `rank` beside their columns.
+        """Returns the candidates from best to worst, with the further columns `score` and `rank`.
 
         Args:
           query: The text of the query, or a mapping of its columns.
-          candidates: Item ids of the catalogue that it was fitted with, or rows with the items' own
-            columns, as that catalogue has them; new products are fine.
-          user: The shopper's id, or a mapping of its columns.
-          history: What the shopper did, as `Ranker.rank` takes it.
+          candidates: Item ids of the catalogue that the ranker was fitted with, or rows with the
+            same item columns as that catalogue; these may be new products.
+          user: The user's id, or a mapping of the user's columns.
+          history: The user's events, as `Ranker.rank` takes them.
 
         Raises:
-          DataError: There is no candidate, or none that can be told.
-          RankError: The query or the shopper does not fit.
+          DataError: There are no candidates, or none is in the catalogue.
+          RankError: The query or the user does not fit, or the candidates have neither ids nor the
+            items' columns.
         """
         if not isinstance(candidates, pd.DataFrame):
             candidates = pd.DataFrame({self._columns.item: list(candidates)})
         if candidates.empty:
-            raise DataError("candidates: there is none; give at least one")
+            raise DataError("candidates: the list is empty; give at least one")
         layout = self._layout(candidates)
         reader, inputs = ColumnReader(self._reader()), self.ranker.inputs
         sides = {"query": query, "user": user}
@@ -100,20 +103,21 @@ class FittedRanker:
         rows = candidate_arrays(inputs, layout, candidates, reader)
         offsets = np.array([0, len(candidates)])
         found = score_lists(self.ranker, contexts, rows, offsets, [history])
-        self._tell(reader)
+        self._log_unusable(reader)
         scores = found.pop("scores")
         placed = candidates.assign(**found, **{SCORE: scores, RANK: ranks(scores, offsets)})
         return placed.sort_values(RANK, kind="stable")
 
     def score(self, lists: pd.DataFrame) -> np.ndarray:
-        """Scores [rows] float32 of the candidates of some lists, in the order of the rows.
+        """Returns scores [rows] float32 of the candidates of some lists, in the order of the rows.
 
         Args:
           lists: A row per candidate, with the columns of the query and either item ids of the
-            catalogue that it was fitted with or the items' own columns. Lists are told as in `fit`.
+            catalogue that the ranker was fitted with or the items' own columns. Lists are
+            identified by the same columns as in `fit`.
 
         Raises:
-          DataError: A column is missing, or no candidate can be told.
+          DataError: A column is missing, or no candidate is in the catalogue.
         """
         if lists.empty:
             return np.zeros(0, np.float32)
@@ -123,7 +127,7 @@ class FittedRanker:
         keys = list_keys(lists, self._columns.keys)
         order = np.argsort(pd.factorize(keys)[0], kind="stable")
         found = score_table(self.ranker, layout, lists.iloc[order], keys[order], reader)
-        self._tell(reader)
+        self._log_unusable(reader)
         scores = np.empty(len(lists), np.float32)
         scores[order] = found["scores"]
         return scores
@@ -134,20 +138,23 @@ class FittedRanker:
         catalog: pd.DataFrame | None = None,
         baselines: Sequence[str] = tuple(BASELINES),
     ) -> Report:
-        """The figures on other lists, all of them, as `python -m mmrank.evaluate` reports them.
+        """Returns figures on all of some other lists, as `python -m mmrank.evaluate` reports them.
 
         Args:
           lists: Like `judged` of `fit`, with its labels.
-          catalog: Like `catalog` of `fit`; None for that one, or for the items' columns in `lists`
-            where they stood there.
-          baselines: What to compare with, as `evaluation.baselines` of a config has them. Peers
-            learn from the lists that the ranker learned from.
+          catalog: Like `catalog` of `fit`; None for the items' columns in `lists` if it has all of
+            them, else for the catalogue of `fit`.
+          baselines: Names of the scorers to compare with, as in `evaluation.baselines` of a config.
+            Peers learn from the lists that the ranker learned from.
 
         Raises:
           DataError: A column or an item is missing.
-          ValueError: A name of `baselines` is not known.
+          ValueError: A name in `baselines` is unknown.
         """
         check_compared(baselines)
+        settings = self._run.config.evaluation
+        if DENSE in baselines:
+            check_dense(self._run.fitted, settings.dense)
         if catalog is None:
             catalog = pd.read_parquet(self._data / CATALOG)
             named = self._run.fitted.schema.media
@@ -165,18 +172,16 @@ class FittedRanker:
             dataset = checked_dataset(folder, training=False)
             rows = dataset.rows("test")
             scores = {"model": self._run.score(dataset, rows)}
-            settings = self._run.config.evaluation
             label = ranking_label(dataset, self._run.config)
             compared = compared_scores(
                 self._run,
                 dataset,
                 rows,
                 baselines,
-                label=label,
                 trials=settings.peer_trials,
                 seed=self._run.config.seed,
                 dense=None if settings.dense is None else pathlib.Path(settings.dense),
-                learned=load_dataset(self._data) if set(baselines) & set(LEARNING) else None,
+                learned=load_dataset(self._data) if any_learns(baselines) else None,
             )
             scores |= compared.scores
             report = evaluate_scores(
@@ -191,19 +196,19 @@ class FittedRanker:
             return dataclasses.replace(report, costs=compared.costs)
 
     def _layout(self, frame: pd.DataFrame) -> TableLayout:
-        """What the columns are: the items' own where all are there, else ids."""
+        """Returns the roles of the columns: item columns if all of them exist, else item ids."""
         raw = self._has_items(frame)
         schema, columns = self._run.fitted.schema, list(frame.columns)
         layout = find_layout(self.ranker.card, schema, columns, "candidates", Named(raw=raw))
         of_items = [n for n in layout.absent if n in self.ranker.card.names("item")]
         if of_items:
-            logger.warning("candidates: no column of %s: absent", ", ".join(of_items))
+            logger.warning("candidates: no column for %s: absent in every row", ", ".join(of_items))
         if layout.item is not None:
             self._check_known(frame[layout.item])
         return layout
 
     def _has_items(self, frame: pd.DataFrame) -> bool:
-        """Whether a table has all columns of items."""
+        """Returns whether a table has all columns of items."""
         wanted = [f.column for f in self._run.fitted.schema.side("item")]
         return all(c in frame.columns for c in wanted)
 
@@ -216,23 +221,26 @@ class FittedRanker:
                 f"with; give their own columns ({own})"
             )
         if unknown.any():
-            logger.warning("%s candidates are not in the catalogue: absent", f"{unknown.sum():,}")
+            logger.warning(
+                "%s candidates are not in the catalogue: all their features are absent",
+                f"{unknown.sum():,}",
+            )
 
     def _by_name(self, side: str, value: Any) -> Any:
-        """A mapping of columns as one of features; anything else as it is."""
+        """Returns a mapping by column as a mapping by feature; other values are unchanged."""
         if not isinstance(value, Mapping):
             return value
         names = {f.column: f.name for f in self._run.fitted.schema.side(side)}
         return {names.get(key, key): v for key, v in value.items()}
 
     def _reader(self) -> Callable[[str], bytes | None]:
-        """How a path in a table is read."""
+        """Returns a function that reads the file at a path in a table."""
         if self._media is not None:
             return MediaStore(pathlib.Path(self._media).absolute()).read
         return _read_path
 
     @staticmethod
-    def _tell(reader: ColumnReader) -> None:
+    def _log_unusable(reader: ColumnReader) -> None:
         for name, count in reader.unusable.items():
             logger.warning("%s: %s values cannot be used and count as absent", name, f"{count:,}")
 

@@ -19,7 +19,7 @@ from mmrank.defaults import default_config
 from mmrank.frames.columns import Columns, as_names
 from mmrank.frames.fitted import FittedRanker
 from mmrank.frames.writing import write_frames
-from mmrank.job import check_data, check_job, measure_and_export, train
+from mmrank.job import run_experiment
 from mmrank.outputs import log_progress, refuse_filled
 from mmrank.schema import did_you_mean
 from mmrank.training.run_lock import LOCK, locked_run
@@ -57,35 +57,70 @@ def fit(
     progress: bool = True,
     **overrides: Any,
 ) -> FittedRanker:
-    """A ranker that learned from two tables, measured on a tenth of the lists and exported.
+    """Trains a ranker on two tables, measures it on a tenth of the lists, and exports it.
 
-    What `python -m mmrank.train` does, on a dataset folder that is written of the tables.
+    Writes the tables as a dataset folder and runs the same job as `python -m mmrank.train`.
 
     Args:
       judged: A row per candidate of a list; candidates of one list compete.
-      catalog: A row per item; None if the items' columns stand in `judged`.
-      item: The column of item ids, in both.
+      catalog: A row per item; None if `judged` has the items' columns.
+      item: The column of item ids, in both tables.
       query: Columns of `judged` with texts of the query.
-      grade: Its column of grades, from 0 for irrelevant.
-      labels: Its columns of other labels, such as {"click": "clicked"}.
+      grade: The column of grades in `judged`, from 0 for irrelevant.
+      labels: Columns of other labels in `judged`, such as {"click": "clicked"}.
       text, image, number, category, tags, vector, audio, video, reviews: Columns of the catalogue
         by kind; cells of media are paths or the bytes of files.
       pair: Columns of `judged` with a number for query and item together.
-      features: More features, as a schema.yaml has them.
-      group: The column that tells lists apart; without it, the query and the shopper do.
-      user, time_column, split: Columns of the shopper, the list's time and its split (train,
-        valid or test; without it by a hash of the list).
-      media: Folder or zip archive that the paths of media lead from (default: the working
+      features: Further features, in the form of a schema.yaml.
+      group: The column of list ids; without it, query and user identify a list.
+      user, time_column, split: Columns of the user, the list's time and its split (train, valid or
+        test; without the column, lists are split by a hash).
+      media: Folder or zip archive that the paths of media are relative to (default: the working
         directory).
-      out: Folder of the run; without it a temporary one, which lasts as long as what is returned.
-      config: A config file, or a mapping of the same form; what it does not say is chosen by the
-        data where it has no section `model`.
-      progress: Whether to tell what is done.
-      **overrides: Sections of the config over it, such as training={"epochs": 3}.
+      out: Folder of the run; without it a temporary folder, which is removed with the returned
+        ranker.
+      config: A config file, or a mapping of the same form. If it has no section `model`, settings
+        that it leaves out are chosen from the data.
+      progress: Whether to log the progress.
+      **overrides: Sections that override those of the config, such as training={"epochs": 3}.
+
+    Returns:
+      The fitted ranker.
 
     Raises:
-      ValueError: What the tables or the config have cannot be used; one line or a list of lines
-        says what and how to mend it.
+      ValueError: The tables or the config cannot be used; one line or several say what is wrong and
+        how to fix it.
+
+    Example:
+      Twenty searches of three products, in which the expensive product is the relevant one:
+
+      >>> import numpy as np
+      >>> import pandas as pd
+      >>> import mmrank
+      >>> judged = pd.DataFrame(
+      ...     {
+      ...         "search": np.repeat(np.arange(20), 3),
+      ...         "sku": ["A", "B", "C"] * 20,
+      ...         "price": [9.0, 5.0, 1.0] * 20,
+      ...         "grade": [2, 1, 0] * 20,
+      ...     }
+      ... )
+      >>> ranker = mmrank.fit(
+      ...     judged,
+      ...     group="search",
+      ...     item="sku",
+      ...     grade="grade",
+      ...     number="price",
+      ...     model={"width": 8, "head": {"hidden": [8]}},
+      ...     training={"epochs": 1},
+      ...     evaluation={"baselines": []},
+      ...     progress=False,
+      ... )
+      >>> ranked = ranker.rank(candidates=pd.DataFrame({"sku": ["X", "Y"], "price": [7.0, 2.0]}))
+      >>> list(ranked.columns), ranked["rank"].tolist()
+      (['sku', 'price', 'score', 'rank'], [1, 2])
+      >>> ranker.score(judged).shape
+      (60,)
     """
     started = time.monotonic()
     if progress:
@@ -116,7 +151,7 @@ def fit(
     )
     plain = _plain(config, overrides)
     chosen = plain.get("model") is None or (config is None and "model" in overrides)
-    given = from_mapping(Config, plain, "config")  # wrong values are told before anything is done
+    given = from_mapping(Config, plain, "config")  # raises for wrong values before any work
     if out is not None:
         folder = pathlib.Path(out)
         refuse_filled(folder, but=(LOCK,))
@@ -127,10 +162,12 @@ def fit(
             schema = write_frames(columns, judged, catalog, folder / DATA, media)
             dataset = checked_dataset(folder / DATA)
             settings = default_config(schema, dataset, plain) if chosen else given
-            check_job(settings, dataset.schema)
-            check_data(settings, dataset)
-            trained = train(settings, dataset, folder)
-            finished = measure_and_export(trained, dataset, started)
+            finished = run_experiment(settings, dataset, folder, started=started)
+            if finished is None:
+                raise ConfigError(
+                    "fit: only the first of several workers has a ranker in the end; train on "
+                    "several hosts by `python -m mmrank.train`"
+                )
     except BaseException:
         if out is None:
             shutil.rmtree(folder, ignore_errors=True)
@@ -144,26 +181,28 @@ def fit(
 def _plain(
     config: str | os.PathLike[str] | Mapping[str, Any] | None, overrides: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """What the caller says of the run, overrides over the config, section by section."""
+    """Returns the caller's config as plain values, with the overrides merged over it."""
     if config is None:
         plain: dict[str, Any] = {}
     elif isinstance(config, Mapping):
         plain = dict(config)
+    elif not isinstance(config, (str, os.PathLike)):
+        raise ConfigError(f"config: expected a file or a mapping, got {type(config).__name__}")
     else:
         plain = read_plain(pathlib.Path(config))
     known = list(Config.__dataclass_fields__)
     for key, value in overrides.items():
         if key not in known:
             raise ConfigError(
-                f"fit: no argument and no section of a config is called {key!r}"
-                f"{did_you_mean(key, known)}"
+                f"fit: {key!r} is neither an argument nor a section of a "
+                f"config{did_you_mean(key, known)}"
             )
         plain[key] = _over(plain.get(key), value)
     return plain
 
 
 def _over(below: Any, above: Any) -> Any:
-    """One value over another, mappings key by key."""
+    """Returns the value `above`; mappings are merged key by key over `below`."""
     if not isinstance(below, Mapping) or not isinstance(above, Mapping):
         return above
     return {**below, **{k: _over(below.get(k), v) for k, v in above.items()}}

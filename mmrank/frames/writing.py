@@ -1,32 +1,46 @@
-"""A caller's DataFrames as a dataset folder, which is all that training reads."""
+"""Writes a caller's DataFrames as a dataset folder, the only input that training reads."""
 
 from __future__ import annotations
 
 import dataclasses
+import datetime
+import decimal
 import logging
+import numbers
 import os
 import pathlib
+import uuid
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from mmrank.data.tables import DataError, as_ids, hash_splits
+from mmrank.data.cells import as_ids
+from mmrank.data.conversion import texts_of, well_formed
+from mmrank.data.kinds import kind_of
+from mmrank.data.splits import hash_splits
+from mmrank.data.tables import DataError
 from mmrank.frames.columns import (
     CATALOG,
     LISTS,
-    MEDIA,
     SPLIT,
     Columns,
     check_column,
     make_schema,
 )
+from mmrank.outputs import shown
 from mmrank.schema import COMPUTED, Schema, save_schema
 
 logger = logging.getLogger(__name__)
-MEDIA_NAME = "media"  # of the folder with the media files, or of the link to it
-LEAST = 3  # lists, for one of each split
+MEDIA_NAME = "media"  # name of the folder with the media files, or of the link to it
+LEAST = 3  # lists: one for each split
+# Types of cells that are kept as they are, and types that are written as text.
+_NESTED = (list, tuple, dict, np.ndarray)
+_PLAIN = (
+    *(str, bytes, bytearray, memoryview, bool, np.generic, numbers.Real, decimal.Decimal),
+    *(datetime.date, datetime.time, datetime.timedelta, pd.Period, uuid.UUID, os.PathLike),
+)
 
 
 def write_frames(
@@ -36,19 +50,19 @@ def write_frames(
     folder: pathlib.Path,
     media: str | os.PathLike[str] | None = None,
 ) -> Schema:
-    """The schema of the dataset that is written into a folder; the frames stay as they are.
+    """Writes a dataset into a folder and returns its schema; the frames are not changed.
 
     Args:
-      columns: What their columns are.
+      columns: The roles of the frames' columns.
       judged: A row per candidate of a list.
-      catalog: A row per item; None if the items' columns stand in `judged`.
+      catalog: A row per item; None if `judged` has the items' columns.
       folder: The folder, which is made.
-      media: Folder or zip archive that paths of media files lead from; None if they lead from the
-        working directory, or the cells hold the files' bytes.
+      media: Folder or zip archive that paths of media files are relative to; None if they are
+        relative to the working directory, or if the cells hold the files' bytes.
 
     Raises:
       DataError: A column is missing or cannot be written, or there are too few lists.
-      SchemaError: A feature is none.
+      SchemaError: A feature is not valid.
     """
     for name, frame in (("judged", judged), ("catalog", catalog)):
         if frame is not None and not isinstance(frame, pd.DataFrame):
@@ -73,12 +87,12 @@ def write_frames(
 
 
 def first_of_each(frame: pd.DataFrame, item: str) -> pd.DataFrame:
-    """The first row of each item."""
+    """Returns the first row of each item."""
     return frame[~as_ids(frame[item]).duplicated().to_numpy()]
 
 
 def list_keys(columns: Columns, judged: pd.DataFrame) -> pd.Series:
-    """A text [N] that tells lists apart."""
+    """Returns the key [N] of each row's list, a text."""
     first, *others = (as_ids(judged[c]).fillna("") for c in columns.keys)
     for other in others:
         first = first + " | " + other
@@ -86,11 +100,19 @@ def list_keys(columns: Columns, judged: pd.DataFrame) -> pd.Series:
 
 
 def _lists(columns: Columns, schema: Schema, judged: pd.DataFrame) -> pd.DataFrame:
-    """The rows that can be learned from, with list ids and splits."""
+    """Returns the rows of lists with two candidates or more, with list ids and splits."""
     keys = list_keys(columns, judged)
+    if columns.group is not None and (keys.str.strip() == "").any():
+        raise DataError(
+            f"judged, column {columns.group!r}: {(keys.str.strip() == '').sum():,} rows without a "
+            "list id; give every row its list's id, or leave these out"
+        )
     alone = (keys.map(keys.value_counts()) < 2).to_numpy()
     if alone.any():
-        logger.info("left out: %s lists of one candidate, which teach no order", f"{alone.sum():,}")
+        logger.info(
+            "left out: %s lists of one candidate, from which no order can be learned",
+            f"{alone.sum():,}",
+        )
         judged, keys = judged[~alone], keys[~alone]
     count = keys.nunique()
     if count < LEAST:
@@ -103,7 +125,10 @@ def _lists(columns: Columns, schema: Schema, judged: pd.DataFrame) -> pd.DataFra
 
 
 def _splits(keys: pd.Series) -> np.ndarray:
-    """80/10/10 by a hash of the list; where few lists leave a split empty, one in ten in turn."""
+    """Returns splits of 80/10/10 by a hash of the list.
+
+    If that leaves a split empty, since lists are few, each ten lists in turn are split 8/1/1.
+    """
     split = hash_splits(keys)
     if len(set(split)) == 3:
         return split
@@ -113,7 +138,7 @@ def _splits(keys: pd.Series) -> np.ndarray:
 
 
 def _chosen(schema: Schema, side: str, frame: pd.DataFrame, keep: list[str]) -> pd.DataFrame:
-    """The columns of a table that anything names, each once."""
+    """Returns the columns of a table that the schema or `keep` names, each once."""
     of_items = side == "item"
     named = [
         f.column
@@ -126,7 +151,7 @@ def _chosen(schema: Schema, side: str, frame: pd.DataFrame, keep: list[str]) -> 
 def _write(frame: pd.DataFrame, file: pathlib.Path, ids: list[str]) -> None:
     frame = frame.assign(**{c: as_ids(frame[c]) for c in ids})
     for column in frame:
-        frame = frame.assign(**{column: _writable(frame[column])})
+        frame = frame.assign(**{column: _writable(file.stem, frame[column])})
     frame.columns = [str(c) for c in frame.columns]
     try:
         frame.to_parquet(file, index=False)
@@ -134,23 +159,55 @@ def _write(frame: pd.DataFrame, file: pathlib.Path, ids: list[str]) -> None:
         raise DataError(f"{file.stem}: cannot be kept as a table: {error}") from error
 
 
-def _writable(values: pd.Series) -> pd.Series:
-    """The column, objects of several types as text; lists and mappings stay."""
+def _writable(table: str, values: pd.Series) -> pd.Series:
+    """Returns the column with objects of plain types as text; lists and mappings are unchanged.
+
+    Raises:
+      DataError: A cell has another type, or the column mixes lists or mappings with plain values.
+    """
     if isinstance(values.dtype, pd.CategoricalDtype):
-        values = values.astype(values.cat.categories.dtype)
+        values = _uncoded(values)
+    if isinstance(values.dtype, (pd.PeriodDtype, pd.IntervalDtype)):
+        return values.astype("string")  # Parquet would store the number behind a period
     if values.dtype != object:
         return values
     known = values.dropna()
-    if known.map(lambda v: isinstance(v, (str, list, tuple, dict, np.ndarray))).all():
+    nested = known.map(lambda v: isinstance(v, _NESTED)).to_numpy(bool)
+    if nested.all():
         return values
-    return values.astype("string")
+    wrong = nested | ~known.map(lambda v: isinstance(v, _PLAIN)).to_numpy(bool)
+    if wrong.any():
+        index = int(np.flatnonzero(wrong)[0])
+        row = int(np.flatnonzero(values.notna())[index]) + 1
+        raise DataError(
+            f"{table}, column {values.name!r}: row {row}: {shown(known.iloc[index])} "
+            f"({type(known.iloc[index]).__name__}) is neither a text nor a number; give one of "
+            "these, or a list in every row"
+        )
+    return texts_of(values).map(lambda v: well_formed(v) if isinstance(v, str) else None)
+
+
+def _uncoded(values: pd.Series) -> pd.Series:
+    """Returns the values of a column of categories.
+
+    Whole numbers stay exact even if some values are missing.
+    """
+    kind = values.cat.categories.dtype
+    if kind.kind in "iu" and values.isna().any():
+        kind = pd.api.types.pandas_dtype("UInt64" if kind.kind == "u" else "Int64")
+    if kind.kind == "b" and values.isna().any():
+        kind = pd.BooleanDtype()
+    return values.astype(kind)
 
 
 def _with_media(
     schema: Schema, judged: pd.DataFrame, items: pd.DataFrame, folder: pathlib.Path
 ) -> tuple[pd.DataFrame, pd.DataFrame, str | None]:
-    """The tables with names of media files, and the name of their folder, None without."""
-    features = [f for f in schema.features if f.kind in MEDIA]
+    """Returns the tables with names of media files, and the files' folder (None without media).
+
+    The lists are the first table, the items the second.
+    """
+    features = [f for f in schema.features if kind_of(f.kind).media]
     if not features:
         return judged, items, None
     tables = {"item": items, "list": judged}
@@ -181,11 +238,16 @@ def _with_media(
 def _path(value: Any) -> str | bytes | None:
     if isinstance(value, (bytes, bytearray, memoryview)):
         return bytes(value) or None
+    if not isinstance(value, (str, os.PathLike)):
+        raise DataError(
+            f"media: {shown(value)} ({type(value).__name__}) is neither the bytes of a file nor "
+            "its path"
+        )
     return os.path.abspath(value) if str(value).strip() else None
 
 
 def _named(value: str | bytes, root: pathlib.Path, name: str) -> str:
-    """The name below the root of a file, written there if it is given by its bytes."""
+    """Returns a file's name relative to the root; a file given by its bytes is written there."""
     if isinstance(value, str):
         return os.path.relpath(value, root)
     (root / name).write_bytes(value)

@@ -1,13 +1,28 @@
-"""Fusion by cross-attention: query and shopper look over the modality tokens."""
+"""Fusion by cross-attention: query and user attend to the modality tokens."""
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import tensorflow as tf
 
 from mmrank.encoders.norm import layer_norm
 from mmrank.fusion import base
+from mmrank.ranges import Count, Dropped
+
+
+@dataclasses.dataclass(frozen=True)
+class CrossAttentionOptions:
+    """Options of `CrossAttention`.
+
+    Attributes:
+      heads: Attention heads.
+      dropout: On the attention weights.
+    """
+
+    heads: Count = 4
+    dropout: Dropped = 0.1
 
 
 class CrossAttention(base.Fusion):
@@ -17,13 +32,27 @@ class CrossAttention(base.Fusion):
     embeddings of absence instead.
 
     Args:
-      heads: Attention heads.
-      dropout: On the attention weights.
+      heads, dropout: As in `CrossAttentionOptions`.
 
     Source: Vaswani et al. 2017, "Attention is all you need", equation 1 with query ≠ key.
+
+    Example:
+      What one context reads, its product with the context, two similarities, two flags and the
+      context:
+
+      >>> import tensorflow as tf
+      >>> tokens, present = tf.ones([1, 3, 2, 4]), tf.ones([1, 3, 2], tf.bool)
+      >>> fusion = CrossAttention(heads=2)
+      >>> fusion((tokens, present, tf.ones([1, 1, 4]), tf.constant([[True]]))).shape
+      TensorShape([1, 3, 16])
     """
 
-    def __init__(self, heads: int = 4, dropout: float = 0.1, **kwargs: Any):
+    def __init__(
+        self,
+        heads: int = CrossAttentionOptions.heads,
+        dropout: float = CrossAttentionOptions.dropout,
+        **kwargs: Any,
+    ):
         super().__init__(**kwargs)
         self.heads, self.dropout = heads, dropout
 

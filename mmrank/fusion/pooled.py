@@ -1,4 +1,4 @@
-"""What the pooling fusions share: many tokens → one, and that one faces query and shopper."""
+"""The base of pooling fusions: many tokens → one, which is compared with query and user."""
 
 from __future__ import annotations
 
@@ -26,21 +26,37 @@ class Pooled(base.Fusion, abc.ABC):
 
     @abc.abstractmethod
     def pool(self, tokens: tf.Tensor, visible: tf.Tensor, training: bool | None) -> tf.Tensor:
-        """One token [B, L, D] of each candidate's.
+        """One token [B, L, D] for each candidate.
 
         Args:
           tokens: [B, L, K, D].
-          visible: [B, L, K] bool, at least one of each candidate's; the others must not count.
+          visible: [B, L, K] bool, at least one True per candidate; other tokens must not count.
           training: Whether dropout is on.
         """
 
 
 def mean_of(tokens: tf.Tensor, visible: tf.Tensor) -> tf.Tensor:
-    """The mean [B, L, D] of the visible tokens."""
+    """The mean [B, L, D] of the visible tokens.
+
+    Example:
+      >>> import tensorflow as tf
+      >>> tokens = tf.constant([[[[1.0, 2.0], [3.0, 6.0]]]])
+      >>> mean_of(tokens, tf.constant([[[True, True]]])).numpy().tolist()
+      [[[2.0, 4.0]]]
+      >>> mean_of(tokens, tf.constant([[[True, False]]])).numpy().tolist()
+      [[[1.0, 2.0]]]
+    """
     count = tf.reduce_sum(tf.cast(visible, tokens.dtype), -1, keepdims=True)
     return sum_of(tokens, visible) / count
 
 
 def sum_of(tokens: tf.Tensor, visible: tf.Tensor) -> tf.Tensor:
-    """The sum [B, L, D] of the visible tokens."""
+    """The sum [B, L, D] of the visible tokens.
+
+    Example:
+      >>> import tensorflow as tf
+      >>> tokens = tf.constant([[[[1.0, 2.0], [3.0, 6.0]]]])
+      >>> sum_of(tokens, tf.constant([[[True, True]]])).numpy().tolist()
+      [[[4.0, 8.0]]]
+    """
     return tf.reduce_sum(tf.where(visible[..., None], tokens, tf.zeros([], tokens.dtype)), 2)

@@ -1,13 +1,32 @@
-"""Fusion by a transformer: the modality tokens of a candidate look at one another."""
+"""Fusion by a transformer: the modality tokens of a candidate attend to one another."""
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import keras_nlp
 import tensorflow as tf
 
 from mmrank.fusion.pooled import Pooled, mean_of
+from mmrank.ranges import Count, Dropped
+
+
+@dataclasses.dataclass(frozen=True)
+class TransformerOptions:
+    """Options of `Transformer`.
+
+    Attributes:
+      layers: Layers of attention.
+      heads: Attention heads; at most D.
+      feed_forward: Width of the feed-forward network.
+      dropout: On attention weights and the output of each half of a layer.
+    """
+
+    layers: Count = 1
+    heads: Count = 4
+    feed_forward: Count = 128
+    dropout: Dropped = 0.1
 
 
 class Transformer(Pooled):
@@ -19,30 +38,30 @@ class Transformer(Pooled):
     Masking: absent tokens get no attention and are left out of the mean.
 
     Args:
-      layers: Layers of attention, 1 or more.
-      heads: Attention heads; at most D.
-      feed_forward: Width of the feed-forward network.
-      dropout: On attention weights and the output of each half of a layer.
-
-    Raises:
-      ValueError: A number of layers, heads or units below 1.
+      layers, heads, feed_forward, dropout: As in `TransformerOptions`.
 
     Source: Vaswani et al. 2017, "Attention is all you need", section 3.1, with learned modality
-    embeddings in place of positions, as the segment embeddings of Devlin et al. 2019 (BERT).
+    embeddings in place of positions, like the segment embeddings of Devlin et al. 2019 (BERT).
+
+    Example:
+      The pooled token, its product and similarity with the context, two flags and the context:
+
+      >>> import tensorflow as tf
+      >>> tokens, present = tf.ones([1, 3, 2, 4]), tf.ones([1, 3, 2], tf.bool)
+      >>> fusion = Transformer(layers=1, heads=2, feed_forward=8)
+      >>> fusion((tokens, present, tf.ones([1, 1, 4]), tf.constant([[True]]))).shape
+      TensorShape([1, 3, 15])
     """
 
     def __init__(
         self,
-        layers: int = 1,
-        heads: int = 4,
-        feed_forward: int = 128,
-        dropout: float = 0.1,
+        layers: int = TransformerOptions.layers,
+        heads: int = TransformerOptions.heads,
+        feed_forward: int = TransformerOptions.feed_forward,
+        dropout: float = TransformerOptions.dropout,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        for name, value in (("layers", layers), ("heads", heads), ("feed_forward", feed_forward)):
-            if value < 1:
-                raise ValueError(f"fusion transformer: {name}: expected 1 or more, got {value}")
         self.layers, self.heads = layers, heads
         self.feed_forward, self.dropout = feed_forward, dropout
         self.blocks = [

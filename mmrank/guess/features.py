@@ -1,4 +1,4 @@
-"""What kind of feature each column of a table is, how sure that is, and why."""
+"""Guesses the kind of feature of each column of a table, how sure that is, and why."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from mmrank.guess.roles import GRADES, Found, Table, depends, is_text
 from mmrank.schema import as_name
 
 SURE, LIKELY, GUESS = "sure", "likely", "a guess"
-FAMILY = 20  # columns of one beginning that are sparse attributes
-FEATURES = 60  # of a table, beyond which further numbers and words are told and left out
+FAMILY = 20  # so many sparse columns with the same prefix are one feature of attributes
+FEATURES = 60  # numbers and categories of a table beyond this many become comments
 _WORDS = ("brand", "colour", "color", "category", "supplier", "vendor", "manufacturer", "gender")
 _PRICES = ("price", "cost", "amount", "sales", "count", "revenue", "views", "stock", "quantity")
 
@@ -23,10 +23,16 @@ class Guess:
     """One line of the features.
 
     Attributes:
-      entry: As the schema has it.
-      sure: How sure it is: sure, likely or a guess.
-      why: What speaks for it.
-      on: Whether it is taken; otherwise it is told as a comment.
+      entry: The feature as in the schema.
+      sure: How sure the guess is: sure, likely or a guess.
+      why: The reason for the guess.
+      on: Whether the feature is used; otherwise its line is a comment.
+
+    Example:
+      >>> entry = {"name": "price", "kind": "number", "side": "item"}
+      >>> guess = Guess(entry, SURE, "all values are numbers")
+      >>> guess.sure, guess.on
+      ('sure', True)
     """
 
     entry: Mapping[str, Any]
@@ -36,15 +42,15 @@ class Guess:
 
 
 def item_features(found: Found, kinds: Collection[str], media: Collection[str]) -> Iterator[Guess]:
-    """The lines of the catalogue's columns.
+    """Yields the lines of the catalogue's columns.
 
     Args:
-      found: What the tables are.
+      found: The roles of the tables.
       kinds: Kinds that a schema may name.
-      media: Columns whose files are there.
+      media: Columns whose media files exist.
     """
     table = found.catalog
-    # Of a table that is both, what belongs to the list is no feature of the item.
+    # If one table has both lists and items, the columns of the lists are not features of the item.
     both = found.lists is table
     used = {found.item, *(_list_columns(found) if both else ())}
     families = _families(table, used)
@@ -68,29 +74,29 @@ def item_features(found: Found, kinds: Collection[str], media: Collection[str]) 
         if guess.on and guess.entry["kind"] in ("number", "category"):
             taken += 1
             if taken > FEATURES:
-                guess = dataclasses.replace(guess, on=False, why=f"{guess.why}; one of too many")
+                guess = dataclasses.replace(guess, on=False, why=f"{guess.why}; too many features")
         if guess.on and guess.entry["kind"] not in kinds:
             guess = dataclasses.replace(guess, on=False)
         yield guess
 
 
 def list_features(found: Found) -> Iterator[Guess]:
-    """The lines of the columns of the table of lists."""
+    """Yields the lines of the columns of the table of lists."""
     table = found.lists
     if table is None:
         return
     if found.query is not None:
         column = table.columns[found.query]
-        why = f"{column.words:.1f} words, {column.distinct:,} different"
+        why = f"{column.words:.1f} words on average, {column.distinct:,} different texts"
         entry = {"kind": "text", "side": "query", "column": found.query}
-        tongue = language(table.frame[found.query])
-        yield Guess({"name": "query", **entry}, LIKELY, f"called so; {why}, {tongue}")
+        language_text = language(table.frame[found.query])
+        yield Guess({"name": "query", **entry}, LIKELY, f"by its name; {why}, {language_text}")
     for label, name in found.labels.items():
         column = table.columns[name]
         why = f"{column.distinct:,} different numbers"
         sure = SURE if name.lower() in (label, *GRADES) else LIKELY
         entry = {"kind": "number", "side": "label", "column": name}
-        yield Guess({"name": label, **entry}, sure, f"called so; {why}")
+        yield Guess({"name": label, **entry}, sure, f"by its name; {why}")
     used = {*_list_columns(found), found.item}
     for name, column in table.columns.items():
         own = table is found.catalog and depends(table, name, found.item)
@@ -101,17 +107,20 @@ def list_features(found: Found) -> Iterator[Guess]:
         if column.numeric > 0.98:
             entry = {"name": _plain(name), "kind": "number", "side": "pair"}
             entry |= {} if entry["name"] == name else {"column": name}
-            doubt = (
-                "may tell the grade"
+            caveat = (
+                "may reveal the grade"
                 if any(g in name.lower() for g in GRADES)
                 else "may be known only later"
             )
-            why = f"a number of query and item together; {doubt}: take it if it is known before"
+            why = (
+                f"a number of query and item together; {caveat}: use it if it is known at "
+                "request time"
+            )
             yield Guess(entry, GUESS, why, on=False)
 
 
 def _column(table: Table, name: str, column: Profile, side: str, media: Collection[str]) -> Guess:
-    """The line of one column by what stands in it."""
+    """Returns the line of one column, guessed from its name and values."""
 
     def line(kind: str, sure: str, why: str, on: bool = True, **options: Any) -> Guess:
         entry = {"name": _plain(name), "kind": kind, "side": side}
@@ -138,17 +147,17 @@ def _column(table: Table, name: str, column: Profile, side: str, media: Collecti
         return line(column.media, SURE if there else GUESS, why, on=there)
     if column.dates > 0.9:
         return line(
-            "category", SURE, "dates, of which no kind is made; an age in days is a number", False
+            "category", SURE, "dates, which no kind reads; use an age in days as a number", False
         )
     if column.distinct == 1 and column.filled == 1:
         return line("category", SURE, "the same in every row", on=False)
     if column.numeric >= 0.98:
         return _number(name, column, line)
     if column.separator is not None:
-        why = f"several words parted by {column.separator!r}"
+        why = f"words separated by {column.separator!r}"
         return line("tags", LIKELY, why, separator=column.separator)
     if column.longest <= 80 and any(w in name.lower() for w in _WORDS):
-        why = f"called so; {column.distinct:,} different short words"
+        why = f"by its name; {column.distinct:,} different short words"
         return line("category", LIKELY, why)
     if is_text(column):
         why = f"{column.words:.0f} words, {column.distinct:,} different, {language(values)}"
@@ -157,39 +166,37 @@ def _column(table: Table, name: str, column: Profile, side: str, media: Collecti
         sure = LIKELY if column.variety < 0.1 else GUESS
         return line("category", sure, f"{column.distinct:,} different short words")
     if column.words < 1.5 and column.variety > 0.9:
-        return line(
-            "text", GUESS, "codes, nearly all different; a text if shoppers type them", False
-        )
+        return line("text", GUESS, "codes, nearly all different; a text if users type them", False)
     return line("text", GUESS, f"{column.distinct:,} different short texts, {language(values)}")
 
 
 def _number(name: str, column: Profile, line: Any) -> Guess:
     plain = name.lower()
     if _numbers_rows(name, column):
-        return line("category", GUESS, "a number of its own in every row: an id", on=False)
+        return line("category", GUESS, "a different number in every row: an id", on=False)
     if re.search(r"(^|_)(id|type|class|code|category)$", plain) and column.whole == 1:
-        return line("category", LIKELY, f"{column.distinct:,} whole numbers, called like ids")
+        return line("category", LIKELY, f"{column.distinct:,} different integers, named like ids")
     options = {"log": True} if column.skewed else {}
-    why = "numbers" + (", a few far above the usual" if column.skewed else "")
+    why = "numbers" + (", some far larger than the rest" if column.skewed else "")
     sure = SURE if any(p in plain for p in _PRICES) or column.whole < 1 else LIKELY
     return line("number", sure, why, **options)
 
 
 def _numbers_rows(name: str, column: Profile) -> bool:
-    """Whether numbers are those of rows or articles, which tell nothing but who they are."""
+    """Returns whether numbers only identify rows or articles and carry no other information."""
     called = re.search(r"(^|_)(id|ean|gtin|code|no)$|^unnamed", name.lower()) is not None
     return column.variety > 0.98 and column.whole == 1 and called
 
 
 def _families(table: Table, used: Collection[str]) -> dict[str, list[str]]:
-    """Columns of a common beginning that are mostly empty, by that beginning."""
+    """Returns the columns that share a prefix and are mostly empty, by that prefix."""
     groups: dict[str, list[str]] = {}
     for name, column in table.columns.items():
         prefix, mark, _ = name.partition("_")
         if mark and name not in used and column.filled < 0.5:
             groups.setdefault(prefix + mark, []).append(name)
     large = {p: c for p, c in groups.items() if len(c) >= FAMILY}
-    # With the few that are filled in most rows: they are attributes, too.
+    # Include the few columns of the prefix that are filled in most rows: they are attributes, too.
     return {p: [n for n in table.columns if n.startswith(p) and n not in used] for p in large}
 
 
@@ -199,5 +206,5 @@ def _list_columns(found: Found) -> set[str]:
 
 
 def _plain(name: str) -> str:
-    """A column's name as a feature's: letters, digits and underscores."""
+    """Returns a column's name as a feature's: letters, digits and underscores."""
     return as_name(name, "f")

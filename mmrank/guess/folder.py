@@ -18,32 +18,32 @@ from mmrank.guess.profile import MEDIA, ending_of
 from mmrank.guess.roles import Table
 from mmrank.schema import SCHEMA_FILE, Reading
 
-LOOKED_AT = 200  # names of media files that are looked for
+LOOKED_AT = 200  # names of media files to look for, for each column
 TYPES = ("parquet", "csv", "tsv", "jsonl")
 
 
 @dataclasses.dataclass(frozen=True)
 class Folder:
-    """What a folder holds.
+    """The tables of a folder.
 
     Attributes:
-      tables: Its tables.
-      told: What has to be told of a table's file, by its name.
-      passed: Files that were not read, with why.
+      tables: The tables that could be read.
+      readings: Options that the schema needs to read a table's file, by the file's name.
+      passed: Notes on files that were not read and why, and on the dialects of files that were.
     """
 
     tables: tuple[Table, ...]
-    told: Mapping[str, Mapping[str, str]]
+    readings: Mapping[str, Mapping[str, str]]
     passed: tuple[str, ...]
 
 
 def read_folder(folder: pathlib.Path) -> Folder:
-    """The tables of a folder, read whole.
+    """Reads all tables of a folder.
 
     Raises:
-      DataError: There is no table.
+      DataError: The folder has no table.
     """
-    tables, told, passed = [], {}, []
+    tables, readings, passed = [], {}, []
     for file in sorted(f for f in folder.iterdir() if f.is_file()):
         if file.name == SCHEMA_FILE or file.name.startswith("."):
             continue
@@ -52,7 +52,7 @@ def read_folder(folder: pathlib.Path) -> Folder:
             continue
         try:
             prefixes = _families(file, reading)
-            frame = read_table(file, [f"{p}*" for p in prefixes], told=reading)
+            frame = read_table(file, [f"{p}*" for p in prefixes], reading=reading)
         except DataError as error:
             passed.append(str(error).removeprefix(f"{folder}/"))
             continue
@@ -60,15 +60,15 @@ def read_folder(folder: pathlib.Path) -> Folder:
             tables.append(Table.of(file.name, frame))
             passed += [f"{what}" for what in frame.attrs.get(FOUND, ())]
             if reading.format is not None:
-                told[file.name] = {"format": reading.format}
+                readings[file.name] = {"format": reading.format}
     if not tables:
         why = f" ({passed[0]})" if passed else ""
-        raise DataError(f"{folder}: no table: a .csv, .tsv, .jsonl or .parquet file{why}")
-    return Folder(tuple(tables), told, tuple(passed))
+        raise DataError(f"{folder}: has no table; add a .csv, .tsv, .jsonl or .parquet file{why}")
+    return Folder(tuple(tables), readings, tuple(passed))
 
 
 def _reading(file: pathlib.Path) -> Reading | None:
-    """What has to be told for a file to be read; None for one that is no table."""
+    """Returns the options for reading a file; None if the file is not a table."""
     kind = ending(file)
     if FORMAT_OF.get(kind) in TYPES:
         return Reading()
@@ -78,7 +78,10 @@ def _reading(file: pathlib.Path) -> Reading | None:
 
 
 def _families(file: pathlib.Path, reading: Reading) -> list[str]:
-    """Beginnings of names that many keys of JSON lines have: read each alone, they fill memory."""
+    """Returns the prefixes that many keys of a file of JSON lines share.
+
+    A separate column for each such key would take too much memory.
+    """
     if reading.format != "jsonl" and FORMAT_OF.get(ending(file)) != "jsonl":
         return []
     counts = collections.Counter(
@@ -88,11 +91,15 @@ def _families(file: pathlib.Path, reading: Reading) -> list[str]:
 
 
 def find_media(folder: pathlib.Path, columns: Mapping[str, Sequence[str]]) -> tuple[str, set[str]]:
-    """Where media files lie, relative to the folder, and the columns whose files are there.
+    """Finds media files.
 
     Args:
       folder: The folder.
-      columns: Names of files by column, some of them.
+      columns: Names of files by column; the first of them are looked for.
+
+    Returns:
+      The folder or archive of the media files, relative to `folder`, and the columns whose files
+      exist there.
     """
     best: tuple[str, set[str]] = ("", set())
     for root in _roots(folder):
@@ -109,7 +116,7 @@ def find_media(folder: pathlib.Path, columns: Mapping[str, Sequence[str]]) -> tu
 
 
 def files_by_id(folder: pathlib.Path, ids: Sequence[str]) -> str | None:
-    """Where files are called by items' ids, in words; None where they are not."""
+    """Returns a sentence on media files that are named by items' ids; None if there are none."""
     some = set(ids)
     for root in _roots(folder):
         if root == ".":
@@ -122,7 +129,7 @@ def files_by_id(folder: pathlib.Path, ids: Sequence[str]) -> str | None:
         found = {pathlib.PurePosixPath(name).stem for name in named} & some
         if len(found) > 0.5 * len(some):
             example = next(n for n in named if pathlib.PurePosixPath(n).stem in some)
-            return f"{root} has files called by item, such as {example}, of {len(found):,} items"
+            return f"{root} has files named by item, such as {example}, for {len(found):,} items"
     return None
 
 

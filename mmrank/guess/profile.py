@@ -1,4 +1,4 @@
-"""What the values of a column look like."""
+"""Profiles of columns: statistics of their values."""
 
 from __future__ import annotations
 
@@ -9,15 +9,13 @@ import re
 import numpy as np
 import pandas as pd
 
-from mmrank.data.stands import texts_of
+from mmrank.data.conversion import texts_of
+from mmrank.data.kinds import KINDS
+from mmrank.data.kinds.media import MediaKind
 from mmrank.defaults import words
 
 SAMPLE = 5000
-MEDIA = {
-    "image": (".jpg", ".jpeg", ".png", ".gif", ".bmp"),
-    "video": (".mp4", ".webm", ".avi", ".mpeg", ".flv", ".ogv"),
-    "audio": (".wav", ".flac", ".ogg", ".mp3", ".aiff"),
-}
+MEDIA = {name: k.endings for name, k in KINDS.items() if isinstance(k, MediaKind)}
 _DATE = re.compile(r"(19|20)\d\d-[01]\d-[0-3]\d([T ][0-2]\d:[0-5]\d.*)?")
 _SCRIPTS = {
     "Chinese": r"[㐀-鿿]",
@@ -37,21 +35,22 @@ _COMMON = {
 
 @dataclasses.dataclass(frozen=True)
 class Profile:
-    """What the values of one column look like.
+    """Statistics of the values of one column.
 
     Attributes:
       name: The column.
-      rows: Rows of its table.
+      rows: Number of rows of its table.
       filled: Share of the rows that have a value.
-      distinct: Different values.
-      numeric, whole, negative: Shares of the values that are numbers, whole numbers, below 0.
-      skewed: Whether a few numbers are far above the usual.
+      distinct: Number of distinct values.
+      numeric: Share of the values that are numbers.
+      whole, negative: Shares of the numbers that are whole, and that are below 0.
+      skewed: Whether a few numbers are far above the median.
       dates: Share of the values that are dates.
-      words: Words of a value, on average.
-      longest: Most characters of a value.
-      nested: `list`, `vector` or `mapping` where cells hold these.
+      words: Mean number of words of a value.
+      longest: Number of characters of the longest value.
+      nested: `list`, `vector` or `mapping` if cells hold these, or None.
       media: Kind of the files that the values name, or None.
-      separator: What parts several words within a value, or None.
+      separator: Separator between several words within a value, or None.
     """
 
     name: str
@@ -71,17 +70,20 @@ class Profile:
 
     @property
     def unique(self) -> bool:
-        """Whether every row has a value of its own."""
+        """Whether every row has a value, and all values are distinct."""
         return self.filled == 1 and self.distinct == self.rows > 1
 
     @property
     def variety(self) -> float:
-        """Different values for each that is there."""
+        """Number of distinct values divided by the number of values."""
         return self.distinct / max(self.filled * self.rows, 1)
 
 
 def profile(column: pd.Series) -> Profile:
-    """What a column's values look like; all are counted, an even sample is looked into."""
+    """Returns the profile of a column.
+
+    `filled` and `distinct` count all values; the other statistics are of an even sample.
+    """
     known = column.dropna()
     first = known.iloc[0] if len(known) else None
     if isinstance(first, (list, tuple, np.ndarray, dict)):
@@ -99,7 +101,7 @@ def profile(column: pd.Series) -> Profile:
     some = texts.iloc[:: max(len(texts) // SAMPLE, 1)]
     numbers = pd.to_numeric(some, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
     is_number = np.isfinite(numbers)
-    # 007 is a code, whatever it would be as a number.
+    # A text with leading zeros, such as 007, is a code and not a number.
     is_number &= ~some.str.match(r"[+-]?0\d").to_numpy(dtype=bool)
     values = numbers[is_number]
     counts = words(some)
@@ -118,7 +120,7 @@ def profile(column: pd.Series) -> Profile:
 
 
 def language(column: pd.Series) -> str:
-    """The language of some texts, as far as scripts and the commonest words tell it."""
+    """Guesses the language of some texts from their scripts and most common words."""
     texts = texts_of(column).dropna().astype(str)
     some = " ".join(texts.iloc[:: max(len(texts) // 500, 1)].head(500))
     counts = {name: len(re.findall(script, some)) for name, script in _SCRIPTS.items()}
@@ -137,7 +139,12 @@ def language(column: pd.Series) -> str:
 
 
 def ending_of(name: str) -> str:
-    """The ending of a file's name in small letters, with its dot."""
+    """Returns the suffix of a file's name in lower case, with its dot.
+
+    Example:
+      >>> ending_of("Photos/1.JPG")
+      '.jpg'
+    """
     return pathlib.PurePosixPath(name.replace("\\", "/")).suffix.lower()
 
 

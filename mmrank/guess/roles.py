@@ -1,4 +1,4 @@
-"""Which table is the catalogue and which the lists, and what each column of them is."""
+"""Guesses which table is the catalogue and which has the lists, and the roles of their columns."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ QUERIES = ("query", "search_term", "search", "term", "keyword", "question", "q",
 LISTS = ("list_id", "search_id", "query_id", "qid", "session_id", "srch_id", "impression_id")
 USERS = ("user", "userid", "user_id", "customer", "customer_id", "visitor", "shopper", "shopper_id")
 TIMES = ("time", "timestamp", "date", "ts", "created", "datetime")
-JOINED = 0.98  # share of a column's ids that the catalogue has
+JOINED = 0.98  # least share of a column's ids that the catalogue must have
 
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """A table and what its columns look like.
+    """A table and the profiles of its columns.
 
     Attributes:
-      file: Its name in the folder.
+      file: Name of its file in the folder.
       frame: Its rows.
-      columns: The profiles by column.
+      columns: Profiles by column.
     """
 
     file: str
@@ -51,28 +51,28 @@ class Table:
 
     @classmethod
     def of(cls, file: str, frame: pd.DataFrame) -> Table:
-        """The table, profiled."""
+        """Returns the table with the profiles of its columns."""
         return cls(file, frame, {str(c): profile(frame[c]) for c in frame})
 
     def ids(self, column: str) -> pd.Series:
-        """The texts of a column that are there."""
+        """Returns the values of a column that are not missing, as texts."""
         return self.frame[column].dropna().astype(str)
 
 
 @dataclasses.dataclass(frozen=True)
 class Found:
-    """What a folder's tables were taken for.
+    """The roles of a folder's tables.
 
     Attributes:
       catalog, item: The table of items, and its column of ids.
-      repeated: Whether an item has several rows there.
-      catalog_why: What speaks for it.
-      lists, lists_item, query: The table of candidates, its column of item ids, and of queries.
-      group: The column that tells lists apart.
-      user, time: Columns of the shopper and of the list's time.
+      repeated: Whether an item has several rows in this table.
+      catalog_why: The reason for choosing this table.
+      lists, lists_item, query: The table of lists, its column of item ids, and that of queries.
+      group: The column that identifies a list.
+      user, time: Columns of the user and of the list's time.
       labels: Columns by label.
-      lists_why: What speaks for it, or what is missing where there is none.
-      others: Tables with the items' ids that are neither, with that column.
+      lists_why: The reason for choosing this table of lists, or what is missing if there is none.
+      others: Further tables that refer to the items, each with its column of item ids.
     """
 
     catalog: Table
@@ -91,10 +91,10 @@ class Found:
 
 
 def find_roles(tables: Sequence[Table]) -> Found | None:
-    """What some tables are; None where none has a column that can be an item's id."""
+    """Returns the roles of some tables; None if no table has a column that can be an item's id."""
     joins = list(_joins(tables))
     judged = [t for t in tables if labels_of(t)]
-    # ---- a catalogue that the lists refer to
+    # ---- a catalogue, to which a table of lists may refer
     best: tuple[float, Found] | None = None
     for table, item in _catalogues(tables):
         referring = [(t, c, s) for t, c, other, i, s in joins if other is table and i == item]
@@ -113,7 +113,7 @@ def find_roles(tables: Sequence[Table]) -> Found | None:
             best = worth, found
     if best is not None and best[1].lists is not None:
         return best[1]
-    # ---- one table that is both
+    # ---- one table with both items and lists
     for table in sorted(judged, key=lambda t: -len(t.frame)):
         both = _both(table)
         if both is not None:
@@ -122,7 +122,7 @@ def find_roles(tables: Sequence[Table]) -> Found | None:
 
 
 def labels_of(table: Table) -> dict[str, str]:
-    """The columns that hold labels, by label: by their names and by what stands in them."""
+    """Returns the columns that hold labels, by label, guessed from their names and values."""
     found: dict[str, str] = {}
     for label, names in {"grade": GRADES, **BEHAVIOUR}.items():
         columns = [c for c in table.columns if _matches(c, names)]
@@ -144,7 +144,7 @@ def _may_be(label: str, column: Profile) -> bool:
 
 
 def _matches(column: str, names: Iterable[str]) -> bool:
-    """Whether a column is called by one of these names, alone or as its last word."""
+    """Returns whether a column has one of these names, or one of them as its last word."""
     plain = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", str(column)).lower()
     return any(plain == n or plain.replace("_", "") == n.replace("_", "") for n in names) or (
         plain.split("_")[-1] in names and "agent" not in plain
@@ -152,7 +152,7 @@ def _matches(column: str, names: Iterable[str]) -> bool:
 
 
 def _is_id(column: Profile) -> bool:
-    """Whether values can be ids: short, one word, whole where numbers."""
+    """Returns whether values can be ids: short, of one word, and whole if they are numbers."""
     if column.nested or column.media or column.dates > 0.5:
         return False
     whole = column.numeric < 0.5 or column.whole == 1
@@ -167,12 +167,15 @@ def _catalogues(tables: Sequence[Table]) -> Iterable[tuple[Table, str]]:
 
 
 def _joins(tables: Sequence[Table]) -> Iterable[tuple[Table, str, Table, str, float]]:
-    """(table, column, catalogue, its id, share of the ids that are there) of what may join."""
+    """Yields tables that may refer to a catalogue.
+
+    As (table, column, catalogue, catalogue's id column, share of the ids that the catalogue has).
+    """
     for catalogue, item in _catalogues(tables):
         known = set(catalogue.ids(item))
         for table in tables:
             if table is catalogue or set(table.columns) == set(catalogue.columns):
-                continue  # as of two splits, each with the numbers of its own rows
+                continue  # the tables may be two splits, each with its own row numbers
             best: tuple[float, str, float] | None = None
             for name, column in table.columns.items():
                 if not _is_id(column) or _matches(name, GRADES):
@@ -187,7 +190,7 @@ def _joins(tables: Sequence[Table]) -> Iterable[tuple[Table, str, Table, str, fl
 
 
 def _alike(one: str, other: str) -> float:
-    """How alike two names of id columns are: 1 for equal ones."""
+    """Returns how similar two names of id columns are, from 0 to 1 for equal names."""
     plain = [re.sub(r"[^a-z0-9]", "", n.lower()) for n in (one, other)]
     if plain[0] == plain[1]:
         return 1.0
@@ -196,20 +199,20 @@ def _alike(one: str, other: str) -> float:
 
 
 def _named(column: str) -> float:
-    """How much a name sounds like that of an item's id."""
+    """Returns how much a column's name resembles that of an item's id."""
     plain = column.lower()
     sounds = ("item", "product", "sku", "asin", "article", "movie", "doc", "video", "url", "faq")
     return 1.0 * any(s in plain for s in sounds) + 0.5 * plain.endswith(("id", "sku"))
 
 
 def _described(table: Table) -> float:
-    """How much a table says of its items: texts above all."""
+    """Returns how well a table describes its items; columns of text count most."""
     texts = sum(is_text(p) for p in table.columns.values())
     return 3.0 * min(texts, 3) + min(len(table.columns), 20) / 20
 
 
 def is_text(column: Profile) -> bool:
-    """Whether values are texts of several words, of many kinds."""
+    """Returns whether values are texts of several words, and either distinct enough or long."""
     return (
         column.nested is None
         and column.media is None
@@ -222,14 +225,18 @@ def is_text(column: Profile) -> bool:
 
 
 def _as_lists(table: Table) -> tuple[bool, bool, int]:
-    """How well a table does as lists: with queries, with a column called as a grade, with rows."""
+    """Returns how well a table suits as lists, as a key for sorting.
+
+    It compares whether there are queries, whether a column has the name of a grade, and the number
+    of rows.
+    """
     labels = labels_of(table)
     exact = any(c.lower() in GRADES for c in labels.values())
     return query_of(table, None) is not None, exact, len(table.frame)
 
 
 def query_of(table: Table, item: str | None) -> str | None:
-    """The column of a table of candidates with the query's text; None without."""
+    """Returns the column with the query's text in a table of candidates; None if it has none."""
     usable = [
         c
         for c, p in table.columns.items()
@@ -253,7 +260,7 @@ def _with_lists(catalog: Table, item: str, lists: Table, column: str, share: flo
     if not group:
         return Found(
             catalog, item, False, f"every row has its own {item}",
-            lists_why=f"{lists.file} has {', '.join(labels.values())}, and no column that tells "
+            lists_why=f"{lists.file} has {', '.join(labels.values())}, but no column that says "
             "which rows are one list",
         )  # fmt: skip
     grouped = lists.frame.groupby(lists.frame[group].astype(str))
@@ -272,7 +279,10 @@ def _with_lists(catalog: Table, item: str, lists: Table, column: str, share: flo
 
 
 def _both(table: Table) -> Found | None:
-    """A table in which the rows of lists hold the items' own columns too."""
+    """Returns the roles for a table whose rows are candidates with the items' own columns.
+
+    None if the table is not of this form.
+    """
     query = query_of(table, None)
     if query is None:
         return None
@@ -284,11 +294,15 @@ def _both(table: Table) -> Found | None:
     for item in sorted(repeated, key=lambda c: (-_named(c), -table.columns[c].distinct)):
         if table.columns[item].distinct < 20:
             continue
-        told = [c for c in texts if depends(table, c, item)]
-        if told or (not texts and _named(item)):
-            said = f"each {item} has one {told[0]}" if told else f"{item} sounds like an item's id"
+        dependent = [c for c in texts if depends(table, c, item)]
+        if dependent or (not texts and _named(item)):
+            evidence = (
+                f"each {item} has one {dependent[0]}"
+                if dependent
+                else f"{item} is named like an item id"
+            )
             found = _with_lists(table, item, table, item, 1.0)
-            why = f"{said}, in several rows"
+            why = f"{evidence} and occurs in several rows"
             return dataclasses.replace(found, repeated=True, catalog_why=why)
     unique = [c for c in ids if table.columns[c].unique]
     if unique and texts:
@@ -299,7 +313,7 @@ def _both(table: Table) -> Found | None:
 
 
 def depends(table: Table, column: str, on: str) -> bool:
-    """Whether one column has one value for each of another's, but for a few mistakes."""
+    """Returns whether a column has one value for each value of `on`, with few exceptions."""
     try:
         several = table.frame.groupby(on)[column].nunique() > 1
     except TypeError:
@@ -310,5 +324,5 @@ def depends(table: Table, column: str, on: str) -> bool:
 def _no_lists(tables: Sequence[Table]) -> str:
     names = [t.file for t in tables if query_of(t, None) is not None]
     if not names:
-        return "no table has queries, or grades or clicks of candidates"
-    return f"{', '.join(names)} has queries, and no grades or clicks of several candidates each"
+        return "no table has queries, nor grades or clicks of candidates"
+    return f"{', '.join(names)} has queries, but no grades or clicks of several candidates each"

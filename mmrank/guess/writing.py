@@ -1,4 +1,4 @@
-"""A guessed schema as YAML, with how sure each line is and why."""
+"""A guessed schema as YAML; each line says how sure it is and why."""
 
 from __future__ import annotations
 
@@ -25,8 +25,19 @@ class Written:
 
     Attributes:
       text: The YAML with its comments.
-      found: What the tables were taken for.
+      found: The roles of the tables.
       guesses: The features' lines.
+
+    Example:
+      >>> import pathlib
+      >>> import pandas as pd
+      >>> titles = [f"Red dress number {i} of cotton" for i in range(30)]
+      >>> products = pd.DataFrame({"sku": [f"P{i:03}" for i in range(30)], "title": titles})
+      >>> products.to_csv("products.csv", index=False)
+      >>> print(guess_schema(pathlib.Path("."), ["text", "number", "category"]).summary())
+      catalog   products.csv, sku: ...
+      lists     none: ...
+      features  ...
     """
 
     text: str
@@ -34,7 +45,7 @@ class Written:
     guesses: tuple[Guess, ...]
 
     def summary(self) -> str:
-        """What was taken for what, in a few lines."""
+        """Returns the roles of the tables and the number of features, in a few lines."""
         taken = [g for g in self.guesses if g.on]
         counts = [f"{sum(g.sure == s for g in taken)} {s}" for s in (SURE, LIKELY, GUESS)]
         lists = self.found.lists
@@ -49,21 +60,31 @@ class Written:
 
 
 def guess_schema(folder: pathlib.Path, kinds: Collection[str]) -> Written:
-    """The schema of a folder's tables, as far as they show it.
+    """Guesses the schema of a folder from its tables.
 
     Args:
       folder: A folder with tables, and perhaps media files.
       kinds: Kinds that a schema may name.
 
     Raises:
-      DataError: There is no table, or none whose rows can be told apart by an id.
+      DataError: There is no table, or no table has a column that can be an item's id.
+
+    Example:
+      >>> import pathlib
+      >>> import pandas as pd
+      >>> titles = [f"Red dress number {i} of cotton" for i in range(30)]
+      >>> products = pd.DataFrame({"sku": [f"P{i:03}" for i in range(30)], "title": titles})
+      >>> products.to_csv("products.csv", index=False)
+      >>> written = guess_schema(pathlib.Path("."), ["text", "number", "category"])
+      >>> written.found.catalog.file, written.found.item
+      ('products.csv', 'sku')
     """
     read = read_folder(folder)
     found = find_roles(read.tables)
     if found is None:
         raise DataError(
-            f"{folder}: no table has a column that can be an item's id: one word, filled in every "
-            "row; add one"
+            f"{folder}: no table has a column that can be an item's id, which is one word and "
+            "never empty; add one"
         )
     media, features = _features(folder, found, kinds)
     if not any(g.on and g.entry["side"] == "item" for g in features):
@@ -89,11 +110,11 @@ def _features(
 
 def _id_alone(found: Found) -> Guess:
     entry = {"name": "item", "kind": "category", "side": "item", "column": found.item}
-    return Guess(entry, GUESS, "nothing else describes the items")
+    return Guess(entry, GUESS, "no other column describes the items")
 
 
 def _named_once(features: list[Guess]) -> list[Guess]:
-    """The lines, a name that is taken with its side before it."""
+    """Returns the lines; a repeated name gets its side as a prefix."""
     seen: set[str] = set()
     made = []
     for guess in features:
@@ -112,20 +133,20 @@ def _lines(
     folder: pathlib.Path, read: Folder, found: Found, media: str, features: list[Guess]
 ) -> Iterator[str]:
     yield "# Guessed by `python -m mmrank.schema --guess`: read it before you train. Each line"
-    yield "# says how sure it is (sure, likely, a guess) and why. A line behind # is left out; take"
-    yield "# the # away to use it. docs/dataset.md tells every key."
+    yield "# says how sure it is (sure, likely, a guess) and why. A line after # is left out;"
+    yield "# remove the # to use it. docs/dataset.md describes every key."
     for what in read.passed:
         yield from _comment(what)
     yield f"name: {_flow(folder.absolute().name)}"
     yield from _comment(found.catalog_why)
     catalog: dict[str, Any] = {"file": found.catalog.file, "item": found.item}
-    catalog |= read.told.get(found.catalog.file, {})
+    catalog |= read.readings.get(found.catalog.file, {})
     yield f"catalog: {_flow(catalog | ({'repeated': 'first'} if found.repeated else {}))}"
     yield from _lists(found, read)
     for table, column in found.others:
         yield from _comment(
-            f"{table.file} has {len(table.frame):,} rows of the same items by {column}, and is not "
-            "read: a schema takes one table of items and one of lists"
+            f"{table.file} has {len(table.frame):,} rows of the same items by {column}, but is not "
+            "read: a schema has one table of items and one of lists"
         )
     if media:
         yield f"media: {_flow(media)}"
@@ -147,21 +168,21 @@ def _lists(found: Found, read: Folder) -> Iterator[str]:
         return
     plain: dict[str, Any] = {"file": table.file, "list": found.group, "item": found.lists_item}
     plain |= {k: v for k, v in (("user", found.user), ("time", found.time)) if v is not None}
-    plain |= read.told.get(table.file, {})
+    plain |= read.readings.get(table.file, {})
     frame = table.frame
     keys = frame[[found.group, found.lists_item]].astype(str)
     twice = int(keys.duplicated().sum())
     if twice:
         plain["repeated"] = "first"
-        yield from _comment(f"{twice:,} rows repeat an item within its list: the first one counts")
+        yield from _comment(f"{twice:,} rows repeat an item of their list: the first row is used")
     sizes = keys.drop_duplicates()[found.group].value_counts()
     alone = int((sizes < 2).sum())
     if alone:
         plain["short"] = "drop"
-        yield from _comment(f"{alone:,} lists have one candidate, which teaches no order")
+        yield from _comment(f"{alone:,} lists have only one candidate, so no order can be learned")
     yield from _comment(
-        f"{found.group} tells lists apart: {len(sizes):,} of {sizes.median():.0f} candidates in "
-        f"the median, {sizes.max():,} at most"
+        f"{found.group} distinguishes lists: {len(sizes):,}, with {sizes.median():.0f} candidates "
+        f"in the median, {sizes.max():,} at most"
     )
     yield f"lists: {_flow(plain)}"
 
@@ -171,7 +192,7 @@ def _comment(text: str) -> Iterator[str]:
 
 
 def _flow(value: Mapping[str, Any] | str) -> str:
-    """A value in one line of YAML."""
+    """Returns a value in one line of YAML."""
     text: str = yaml.safe_dump(
         value, default_flow_style=True, sort_keys=False, allow_unicode=True, width=10**6
     )

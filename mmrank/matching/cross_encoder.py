@@ -1,4 +1,4 @@
-"""A query and a candidate's texts read together by one BERT, → scores."""
+"""Scores from one BERT that reads a query and a candidate's texts together."""
 
 from __future__ import annotations
 
@@ -17,26 +17,27 @@ HIDDEN = 128
 
 
 class CrossEncoder(tf.keras.layers.Layer):
-    """Scores [B, L, S] float32: first scores and what a BERT adds that reads both texts together.
+    """Scores [B, L, S] float32: first scores plus the output of a BERT that reads both texts.
 
-    A pair is [CLS] query [SEP] item [SEP] without padding in between. What the BERT makes of it are
-    the vector of [CLS] and, of the means over the query's and over the item's tokens, product and
-    distance: a BERT that was trained on single sentences says by these how alike they are. The
-    layer that gives the scores begins at zero, so that a new ranker orders as without it.
+    A pair is [CLS] query [SEP] item [SEP] without padding in between. From the BERT's output the
+    layer takes the vector of [CLS], and the product and the distance of two means: over the query's
+    tokens and over the item's tokens. A BERT that was trained on single sentences shows by product
+    and distance how similar the two texts are. The layer that gives the scores begins at zero, so
+    that a new ranker orders as it would without the cross-encoder.
 
     Pairs go through the BERT in sub-batches of about equal length, so that memory is bounded and
     little padding is read.
 
-    Masking: padding is not read and changes nothing; its score is the first one. A text that is
-    absent is one without pieces.
+    Masking: padding is not read and changes nothing; its score is the first score. An absent text
+    counts as a text without pieces.
 
     Args:
       shape: The BERT's architecture.
       start, end, padding: Ids of [CLS], [SEP] and [PAD].
       outputs: S.
-      rescore: How many of the best candidates are read where lists are ranked, by the first of the
-        S first scores; None for all. In training all are.
-      alone: Whether first scores count for nothing.
+      rescore: How many of the best candidates the BERT reads when lists are ranked, ordered by the
+        first of the S first scores; None for all. In training it reads all of them.
+      alone: Whether first scores are ignored.
       trainable_bert: Whether the BERT learns.
       sub_batch: Pairs that go through the BERT at a time.
       recompute: Whether a sub-batch is computed once more for its gradient.
@@ -44,6 +45,19 @@ class CrossEncoder(tf.keras.layers.Layer):
     Source: Nogueira and Cho 2019, "Passage re-ranking with BERT", section 3; Reimers and Gurevych
     2019, "Sentence-BERT", section 3 (distance of means); Chen et al. 2016, "Training deep nets with
     sublinear memory cost" (recomputing).
+
+    Example:
+      >>> import tensorflow as tf
+      >>> from mmrank.encoders.hf_folder import BertShape
+      >>> shape = BertShape(
+      ...     vocabulary_size=9, hidden=4, layers=1, heads=2, intermediate=8, positions=16
+      ... )
+      >>> layer = CrossEncoder(shape, start=1, end=2)
+      >>> asked = tf.constant([[4.0, 5.0]])  # a query of two pieces
+      >>> offered = tf.constant([[[6.0], [0.0]]])  # a candidate of one piece, and padding
+      >>> mask, first = tf.constant([[True, False]]), tf.constant([[[0.5], [9.0]]])
+      >>> layer((asked, offered, mask, first)).numpy().tolist()  # not trained yet, so it adds 0
+      [[[0.5], [9.0]]]
     """
 
     def __init__(
@@ -61,14 +75,14 @@ class CrossEncoder(tf.keras.layers.Layer):
         recompute: bool = True,
         **kwargs: Any,
     ):
-        # Ids are whole numbers in float32, which half precision would round.
+        # Ids are integers in float32, which half precision would round.
         super().__init__(autocast=False, **kwargs)
         self.shape, self.start, self.end, self.padding = shape, start, end, padding
         self.outputs, self.rescore, self.alone = outputs, rescore, alone
         self.trainable_bert = trainable_bert
         self.sub_batch, self.recompute = sub_batch, recompute
         backbone = bert_backbone(shape)
-        # Without its pooled output, which is not used, and so without the weights of that.
+        # Without the pooled output, which is not used, and therefore without its weights.
         self.bert = tf.keras.Model(
             backbone.input, backbone.output["sequence_output"], name="cross_bert"
         )
@@ -96,7 +110,7 @@ class CrossEncoder(tf.keras.layers.Layer):
         if self.rescore is not None and not training:
             chosen = best(first[..., 0], mask, self.rescore)
         at = tf.where(chosen)
-        # With nothing to read the first pair is read, and its score dropped.
+        # If there is nothing to read, the first pair is read and its score is dropped.
         at = tf.cond(tf.size(at) > 0, lambda: at, lambda: tf.zeros([1, 2], tf.int64))
         pieces, second = self.pairs(tf.gather(asked, at[:, 0]), tf.gather_nd(offered, at))
         order = tf.argsort(tf.reduce_sum(tf.cast(pieces > 0, tf.int32), -1))
@@ -110,14 +124,14 @@ class CrossEncoder(tf.keras.layers.Layer):
             return more
         if self.rescore is None or training:
             return first + more
-        # One score alone, as is checked where the ranker is made.
+        # There is only one score here; this is checked where the ranker is made.
         return rescored(first[..., 0], first[..., 0] + more[..., 0], chosen)[..., None]
 
     def pairs(self, asked: tf.Tensor, offered: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """The pieces [P, T] int32 of pairs, 0 for padding at the end, and their segments [P, T].
+        """Returns pieces [P, T] int32 of pairs, 0 for padding at the end, and segments [P, T].
 
         Args:
-          asked, offered: Pieces [P, ...] of queries and of items; ids plus 1, 0 for none.
+          asked, offered: Pieces [P, ...] of queries and of items: ids plus 1, 0 for no piece.
         """
         one = tf.ones_like(asked[:, :1], tf.int32)
         asked, offered = tf.cast(asked, tf.int32), tf.cast(offered, tf.int32)
@@ -129,7 +143,7 @@ class CrossEncoder(tf.keras.layers.Layer):
         return pieces, segments
 
     def _vectors(self, pieces: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
-        """Vectors [P, 3H] float32 of pairs in the order of their lengths."""
+        """Vectors [P, 3H] float32 of pairs, which are sorted by length."""
         if not self.recompute or not self.bert.trainable_variables:
             return self._looped(pieces, second)
 
@@ -145,7 +159,7 @@ class CrossEncoder(tf.keras.layers.Layer):
         return computed_twice(pieces, second)
 
     def _looped(self, pieces: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
-        """Vectors [P, 3H], sub-batch by sub-batch."""
+        """Vectors [P, 3H], computed sub-batch by sub-batch."""
         count = -(-tf.shape(pieces)[0] // self.sub_batch)
         width = 3 * self.shape.hidden
         found = tf.TensorArray(tf.float32, count, element_shape=[None, width], infer_shape=False)
@@ -165,7 +179,7 @@ class CrossEncoder(tf.keras.layers.Layer):
         upstream: tf.Tensor,
         variables: Sequence[tf.Variable],
     ) -> list[tf.Tensor]:
-        """Gradients of some variables, by those of all vectors [P, 3H]."""
+        """Gradients of some variables, given the gradients of all vectors [P, 3H]."""
         count = -(-tf.shape(pieces)[0] // self.sub_batch)
 
         def step(i: tf.Tensor, *sums: tf.Tensor) -> tuple[tf.Tensor, ...]:
@@ -212,7 +226,7 @@ class CrossEncoder(tf.keras.layers.Layer):
         return tf.concat([tokens[:, 0], query * item, tf.abs(query - item)], -1)
 
     def take(self, weights: dict[str, Any]) -> tuple[str, ...]:
-        """The names of the tensors left over, after the BERT took all that it has from these.
+        """Copies the weights that the BERT has; returns the names of the tensors left over.
 
         Args:
           weights: As `mmrank.encoders.hf_folder.read_weights` gives them.
@@ -239,6 +253,6 @@ class CrossEncoder(tf.keras.layers.Layer):
 
 
 def _mean(tokens: tf.Tensor, where: tf.Tensor) -> tf.Tensor:
-    """Means [P, H] of tokens [P, T, H] where 1 stands in `where` [P, T]."""
+    """Means [P, H] of tokens [P, T, H] where `where` [P, T] is 1."""
     weight = tf.cast(where, tokens.dtype)[..., None]
     return tf.reduce_sum(tokens * weight, 1) / tf.maximum(tf.reduce_sum(weight, 1), 1.0)

@@ -1,18 +1,26 @@
-"""Where values stand in a sorted table, by operations that TensorFlow Lite has too."""
+"""Indices of values in a sorted table, by operations that TensorFlow Lite has too."""
 
 from __future__ import annotations
 
 import tensorflow as tf
 
 
-def places(table: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
-    """The first place in the table that is not below a value, int32, of the shape of the values.
+def indices_in(table: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
+    """The first index whose entry is not below a value, int32, of the shape of the values.
 
-    A binary search, branch by branch: TensorFlow Lite has nothing for `tf.searchsorted`.
+    The search is binary and written out step by step, since TensorFlow Lite has no equivalent of
+    `tf.searchsorted`.
 
     Args:
-      table: [N] float32 in rising order; its last is infinite, so that every value has a place.
+      table: [N] float32 in rising order; its last entry is infinite, so that every value has an
+        index.
       values: float32, of any shape.
+
+    Example:
+      >>> import tensorflow as tf
+      >>> table = tf.constant([1.0, 3.0, float("inf")])
+      >>> indices_in(table, tf.constant([0.0, 1.0, 2.0, 5.0])).numpy().tolist()
+      [0, 0, 1, 2]
     """
     last = table.shape[0] - 1
     at = tf.zeros_like(values, tf.int32)

@@ -1,4 +1,4 @@
-"""Texts as word pieces in a row of numbers: what a cross-encoder reads of a query and an item."""
+"""Texts as word pieces in a row of numbers: the input of a cross-encoder."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pandas as pd
 import tensorflow as tf
 
 from mmrank.config import ConfigError, Cross
+from mmrank.data.kinds import KINDS, kind_of
 from mmrank.encoders.base import FeatureKind
 from mmrank.encoders.hf_folder import BertShape, BertWords, read_folder
 from mmrank.encoders.portable.word_pieces import PortableWordPieces
@@ -20,19 +21,18 @@ from mmrank.schema import did_you_mean
 
 MARKS = 3  # [CLS] query [SEP] item [SEP]
 NO_WEIGHTS = "none"
-READ_KINDS = ("text", "category", "tags")
 
 
 class PieceRows:
-    """Rows of word pieces [N, budget] float32 of raw texts [N]; an id's number is one above it.
+    """Rows of word pieces [N, budget] float32 of raw texts [N]; each number is the id plus 1.
 
-    So 0 is no piece, whatever id padding has. Texts are cleaned as by BERT's own tokenizer, by
+    So 0 means no piece, whatever id padding has. Texts are cleaned as by BERT's own tokenizer, by
     TensorFlow's own ops.
 
     Args:
       words: Vocabulary and rules.
-      budget: Most pieces of a text.
-      separator: What parts the values of one text; empty for a text of one value.
+      budget: Maximum number of pieces of a text; further pieces are left out.
+      separator: Separates the values of one text; empty for a text of one value.
 
     Source: Devlin et al. 2019, "BERT", and its reference tokenizer.
     """
@@ -60,7 +60,7 @@ class PieceRows:
 
 
 def spelled(texts: tf.Tensor, lowercase: bool) -> tf.Tensor:
-    """Texts without control characters, one kind of space, perhaps in lower case."""
+    """Texts without control characters, with one kind of space, in lower case if requested."""
     valid = tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8")
     spaced = tf.strings.regex_replace(valid, r"[\t\n\r\p{Z}]", " ")
     clean = tf.strings.regex_replace(spaced, r"[\p{C}\x{FFFD}]", "")
@@ -72,11 +72,11 @@ class PiecePlan:
     """What a cross-encoder reads, and the BERT that it reads with.
 
     Attributes:
-      words: Its vocabulary and rules.
-      shape: Its architecture.
+      words: The BERT's vocabulary and rules.
+      shape: The BERT's architecture.
       query: Budget of the query feature, by its name.
       fields: Budgets of the item features, in the order in which they are read.
-      separators: What parts several values of one field, by name.
+      separators: Separators of the fields with several values, by name.
     """
 
     words: BertWords
@@ -86,7 +86,7 @@ class PiecePlan:
     separators: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def rows(self, feature: str) -> PieceRows | None:
-        """What makes rows of a feature's raw texts; None for one that is not read."""
+        """The function that makes rows of a feature's raw texts; None if it is not read."""
         budget = self.query.get(feature) or self.fields.get(feature)
         if budget is None:
             return None
@@ -103,21 +103,21 @@ class PiecePlan:
 
     @classmethod
     def restored(cls, state: Mapping[str, Any]) -> PiecePlan:
-        """The plan that `state` gave."""
+        """The plan whose `state` this is."""
         words = state["words"] | {"vocabulary": tuple(state["words"]["vocabulary"])}
         return cls(**{**state, "words": BertWords(**words), "shape": BertShape(**state["shape"])})
 
 
 def check_read(cross: Cross, kinds: Mapping[str, FeatureKind]) -> None:
-    """Checks that a cross-encoder reads features that there are.
+    """Checks that the features that a cross-encoder reads exist.
 
     Args:
       cross: Its options.
       kinds: The features of the model by name.
 
     Raises:
-      ConfigError: A feature is not there, of another side, or says nothing in words; or a budget is
-        below 1.
+      ConfigError: A feature does not exist, is of another side, or contains no words; or a budget
+        is below 1.
     """
     if not cross.fields:
         raise ConfigError("model.cross.fields: name the item features to read, as {title: 32}")
@@ -125,12 +125,15 @@ def check_read(cross: Cross, kinds: Mapping[str, FeatureKind]) -> None:
     read += [(name, budget, "item", "fields") for name, budget in cross.fields.items()]
     for name, budget, side, key in read:
         worded = [
-            n for n, k in kinds.items() if k.feature.side == side and k.feature.kind in READ_KINDS
+            n
+            for n, k in kinds.items()
+            if k.feature.side == side and kind_of(k.feature.kind).in_words
         ]
         if name not in worded:
+            readable = ", ".join(n for n, kind in KINDS.items() if kind.in_words)
             raise ConfigError(
-                f"model.cross.{key}: {name!r} is no feature of side {side} and kind "
-                f"{', '.join(READ_KINDS)} in this model{did_you_mean(name, worded)}"
+                f"model.cross.{key}: {name!r} is not a feature of side {side} and kind "
+                f"{readable} in this model{did_you_mean(name, worded)}"
             )
         if isinstance(budget, bool) or not isinstance(budget, int) or budget < 1:
             raise ConfigError(f"model.cross: {name}: {budget!r} tokens; give a whole number from 1")
@@ -142,7 +145,7 @@ def fit_pieces(
     items: Sequence[FeatureKind],
     values: Callable[[FeatureKind], pd.Series],
 ) -> PiecePlan:
-    """The plan of a cross-encoder.
+    """The fitted plan of a cross-encoder.
 
     Args:
       cross: Its options.
@@ -150,7 +153,8 @@ def fit_pieces(
       values: The column that a feature is fitted on.
 
     Raises:
-      ConfigError: A text may be longer than the BERT reads.
+      ConfigError: The texts together may be longer than the BERT reads, or the folder has no
+        vocab.txt.
       InputError: The folder of `weights` holds no BERT.
     """
     kinds = {k.name: k for k in (*queries, *items)}
@@ -191,7 +195,7 @@ def fit_pieces(
 
 
 def _texts(kind: FeatureKind, column: pd.Series) -> np.ndarray:
-    """The distinct texts of a column as they are cut into pieces, [texts] str."""
+    """The distinct texts of a column in the form that is cut into pieces, [texts] str."""
     raw = np.unique(kind.read(column.drop_duplicates(), None)[0].astype(str))
     if kind.separator:
         raw = np.array([text.replace(kind.separator, " ") for text in raw], object)

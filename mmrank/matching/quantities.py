@@ -1,4 +1,4 @@
-"""Numbers in texts, with their units made one: `3/4 in`, `500ml`, `0.5 l` and `42"` compare."""
+"""Numbers in texts, with units converted: `3/4 in`, `500ml`, `0.5 l` and `42"` can be compared."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import tensorflow as tf
 from mmrank.data.units import UNITS
 from mmrank.matching.words import hashes
 
-# What a number counts: nothing, itself, or from 2 on what its unit measures.
+# What a number counts: nothing, a bare number, or from 2 on what its unit measures.
 NONE, BARE = 0, 1
-CLOSE = 0.005  # of two logarithms that count as one number: half a percent
+CLOSE = 0.005  # difference of logarithms below which two numbers are equal: half a percent
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,10 +22,17 @@ class Quantities:
     """The first Q numbers of some texts.
 
     Attributes:
-      kinds: What each counts, [..., Q]: 0 for none, 1 for a bare number, else what its unit
-        measures.
+      kinds: What each number counts, [..., Q]: 0 for padding, 1 for a bare number, else what its
+        unit measures.
       amounts: Logarithms of the numbers in base units of what is measured, [..., Q].
-      numbers: Logarithms of the numbers as they stand, [..., Q].
+      numbers: Logarithms of the numbers as written, [..., Q].
+
+    Example:
+      >>> import tensorflow as tf
+      >>> from mmrank.matching.words import words_of
+      >>> found = quantities_of(words_of(tf.constant(["pack of 6", "red"])), width=2)
+      >>> found.kinds.numpy().tolist()  # a bare number and padding
+      [[1.0, 0.0], [0.0, 0.0]]
     """
 
     kinds: tf.Tensor
@@ -34,10 +41,19 @@ class Quantities:
 
 
 def quantities_of(words: tf.RaggedTensor, width: int) -> Quantities:
-    """The numbers among words [N, words], Q = `width` of each text at most, float32.
+    """The numbers among words [N, words], at most Q = `width` for each text, float32.
 
-    A whole number before a fraction is one with it: `1 1/2` is 1.5. A unit is the word after the
-    number, or the two words after it.
+    An integer before a fraction forms one number with it: `1 1/2` is 1.5. A unit is the word after
+    the number, or the two words after it.
+
+    Example:
+      >>> import tensorflow as tf
+      >>> from mmrank.matching.words import words_of
+      >>> found = quantities_of(words_of(tf.constant(["500 ml", "1 1/2 l"])), width=1)
+      >>> tf.exp(found.amounts).numpy().round(4).tolist()  # litres
+      [[0.5], [1.5]]
+      >>> tf.exp(found.numbers).numpy().round(4).tolist()  # as written
+      [[500.0], [1.5]]
     """
     flat, rows = words.flat_values, words.value_rowids()
     decimal = tf.strings.regex_full_match(flat, r"\d{1,12}(\.\d{1,9})?")
@@ -47,7 +63,7 @@ def quantities_of(words: tf.RaggedTensor, width: int) -> Quantities:
     lower = tf.strings.to_number(tf.where(fraction, tf.strings.regex_replace(flat, ".*/", ""), "1"))
     value += upper / lower
 
-    following = _next(rows, -1)  # a word after the last one of a text is none of it
+    following = _next(rows, -1)  # the word after a text's last one belongs to another text
     same = rows == following
     joined = (
         decimal
@@ -60,7 +76,7 @@ def quantities_of(words: tf.RaggedTensor, width: int) -> Quantities:
     value = tf.where(joined, value + _next(value, 0.0), value)
     there = (decimal | fraction) & ~_last(joined) & (value > 0)
 
-    # The word after the number; after `1 1/2` the one after the fraction.
+    # The word after the number; after `1 1/2` the word after the fraction.
     first = tf.where(same, _next(flat, ""), "")
     second = tf.where(same & _next(same, False), _next(_next(flat, ""), ""), "")
     third = tf.where(_next(_next(same, False), False), _next(_next(_next(flat, ""), ""), ""), "")
@@ -80,15 +96,27 @@ def quantities_of(words: tf.RaggedTensor, width: int) -> Quantities:
 
 
 def agreement(asked: Quantities, offered: Quantities) -> tuple[tf.Tensor, tf.Tensor]:
-    """Shares of the numbers asked for that a candidate has, and that it has otherwise, [B, L].
+    """Shares [B, L] of the query's numbers that a candidate has, and that it contradicts.
 
-    A number is had if one of the candidate's is within half a percent of it in the same unit; if
-    either is bare, as they stand. It is had otherwise if the candidate has numbers of its unit, and
-    none of them is it. Both are 0 for a query without numbers.
+    A candidate has a number if one of its own is within half a percent of it in the same unit; if
+    either is bare, the numbers are compared as written. It contradicts a number if it has numbers
+    of that unit, but not this one. Both shares are 0 for a query without numbers.
 
     Args:
-      asked: Of queries, [B, Q].
-      offered: Of candidates, [B, L, R].
+      asked: The numbers of queries, [B, Q].
+      offered: The numbers of candidates, [B, L, R].
+
+    Example:
+      A query for 500 ml, and three candidates:
+
+      >>> import tensorflow as tf
+      >>> from mmrank.matching.words import words_of
+      >>> asked = quantities_of(words_of(tf.constant(["500ml"])), width=1)
+      >>> offered = quantities_of(words_of(tf.constant(["0.5 l", "1 litre", "red"])), width=1)
+      >>> of_list = Quantities(offered.kinds[None], offered.amounts[None], offered.numbers[None])
+      >>> same, other = agreement(asked, of_list)
+      >>> same.numpy().tolist(), other.numpy().tolist()
+      ([[1.0, 0.0, 0.0]], [[0.0, 1.0, 0.0]])
     """
 
     def each(name: str) -> tuple[tf.Tensor, tf.Tensor]:
@@ -112,18 +140,18 @@ def agreement(asked: Quantities, offered: Quantities) -> tuple[tf.Tensor, tf.Ten
 
 
 def _next(values: tf.Tensor, last: object) -> tf.Tensor:
-    """The value after each."""
+    """The next value of each."""
     end = tf.cast(tf.fill([1], last), values.dtype)
     return tf.concat([values[1:], end[: tf.size(values)]], 0)
 
 
 def _last(flags: tf.Tensor) -> tf.Tensor:
-    """The flag before each."""
+    """The previous flag of each."""
     return tf.concat([tf.zeros_like(flags[:1]), flags[:-1]], 0)
 
 
 def _units(words: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Kinds of unit [N], `BARE` where a word is none, and logarithms of their sizes."""
+    """Kinds of unit [N], `BARE` where a word is not a unit, and logarithms of the unit sizes."""
     known, kinds, scales = _table()
     number = hashes(words)
     at = tf.minimum(tf.searchsorted(tf.constant(known), number), len(known) - 1)
@@ -136,7 +164,7 @@ def _units(words: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 def _table() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Hashes of the units in rising order, what they measure, and logarithms of their sizes.
 
-    Units stand as `words_of` leaves them: those of two words, or of ideographs, written as one.
+    Units are spelled as `words_of` leaves them: units of two words, or of ideographs, as one word.
     """
     units = {s.replace(" ", ""): unit for s, unit in UNITS.items() if s.replace(" ", "").isalpha()}
     measured = sorted({what for what, _ in units.values()})

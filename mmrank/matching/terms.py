@@ -9,12 +9,12 @@ import tensorflow as tf
 from mmrank.matching.quantities import Quantities, quantities_of
 from mmrank.matching.words import grams_of, hashed_rows, phrases_of, stems_of, words_of
 
-LONGEST_NAME = 3  # words of a name that is looked for in queries
+LONGEST_NAME = 3  # maximum words of a name that is looked for in queries
 
 
 @dataclasses.dataclass(frozen=True)
 class Terms:
-    """What a text is matched by, unpacked; 0 stands where there are fewer.
+    """What a text is matched by, unpacked; 0 is padding.
 
     Attributes:
       words, stems: Hashes [..., words] in the order of the text.
@@ -22,6 +22,15 @@ class Terms:
       quantities: Numbers with their units, [..., numbers].
       names: Hashes [..., names]: of a query every run of up to three words, of a category its whole
         value, of tags each value.
+
+    Example:
+      >>> import tensorflow as tf
+      >>> layout = TermLayout(words=3, grams=8)
+      >>> terms = layout.unpack(layout.pack(tf.constant(["red dresses", ""])))
+      >>> terms.words.shape, terms.grams.shape
+      (TensorShape([2, 3]), TensorShape([2, 8]))
+      >>> (terms.stems > 0).numpy().tolist()
+      [[True, True, False], [False, False, False]]
     """
 
     words: tf.Tensor
@@ -33,12 +42,21 @@ class Terms:
 
 @dataclasses.dataclass(frozen=True)
 class TermLayout:
-    """How many of each stand in a row.
+    """How many terms of each sort a row has.
 
     Attributes:
       words, grams, numbers, names: See `Terms`.
       phrases: Whether names are the runs of words of a query, rather than whole values.
-      separator: What parts the values of one text, each a name; empty for a text of one value.
+      separator: Separates the values of one text, each a name; empty for a text of one value.
+
+    Example:
+      >>> import tensorflow as tf
+      >>> layout = TermLayout(words=3)
+      >>> rows = layout.pack(tf.constant(["red dresses"]))
+      >>> rows.shape, layout.width  # three words and three stems
+      (TensorShape([1, 6]), 6)
+      >>> (layout.unpack(rows).words > 0).numpy().tolist()
+      [[True, True, False]]
     """
 
     words: int
@@ -50,7 +68,7 @@ class TermLayout:
 
     @property
     def width(self) -> int:
-        """Numbers of a row."""
+        """How many numbers a row has."""
         return 2 * self.words + self.grams + 3 * self.numbers + self.names
 
     def pack(self, raw: tf.Tensor) -> tf.Tensor:

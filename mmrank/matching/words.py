@@ -1,4 +1,4 @@
-"""The words of texts, their stems, and both as whole numbers; by TensorFlow's own ops."""
+"""The words of texts, their stems, and the hashes of both as integers; by TensorFlow's own ops."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import tensorflow as tf
 
 from mmrank.encoders.normalize import Normalizer
 
-# Hashes are kept as float32 beside vectors; whole numbers are exact there up to 2**24.
+# Hashes are kept as float32 alongside vectors; integers are exact there up to 2**24.
 HASHES = 2**24 - 1
 NORMALIZER = Normalizer("NFKC", fold_case=True, own_ops=True)
 
-# In this order. Marks keep the points and slashes of numbers while other punctuation goes; control
-# characters cannot be in a normalised text.
+# In this order. Marks preserve the points and slashes of numbers while other punctuation is
+# removed; a normalised text cannot contain control characters.
 _POINT, _SLASH = "\x01", "\x02"
 _SPELLINGS = (
     (r"(\d),(\d\d\d)", r"\1\2"),  # 1,000
@@ -30,8 +30,8 @@ _SPELLINGS = (
     (_POINT, "."),
     (_SLASH, "/"),
 )
-# Endings that English nouns and verbs change, the first four of which exclude one another. Other
-# words lose a letter now and then, on both sides alike.
+# Endings that English inflection adds to nouns and verbs; the first four exclude one another. Other
+# words sometimes lose a letter, in the same way on both sides.
 _ENDINGS = (
     (r"^(\pL{2,})ies$", r"\1y"),
     (r"^(\pL+(?:ss|sh|ch|x|z))es$", r"\1"),
@@ -47,7 +47,14 @@ def words_of(texts: tf.Tensor) -> tf.RaggedTensor:
     """The words of texts [N], [N, words] string.
 
     Case and the Unicode form are folded. Every ideograph is a word; a number and its unit are two
-    (`500ml`), decimals and fractions one (`3/4`), and inches and feet have their names (`42"`).
+    words (`500ml`); a decimal or a fraction is one word (`3/4`); signs for inches and feet are
+    replaced by `in` and `ft` (`42"`).
+
+    Example:
+      >>> import tensorflow as tf
+      >>> words = words_of(tf.constant(['Red-Dress 500ml, 42" 红裙']))
+      >>> [word.decode() for word in words[0].numpy()]
+      ['red', 'dress', '500', 'ml', '42', 'in', '红', '裙']
     """
     spelled = NORMALIZER(texts)
     for pattern, rewrite in _SPELLINGS:
@@ -58,41 +65,71 @@ def words_of(texts: tf.Tensor) -> tf.RaggedTensor:
 def stems_of(words: tf.RaggedTensor) -> tf.RaggedTensor:
     """The words without the endings of English inflection, of the same shape.
 
-    `cabinets` and `cabinet`, `berries` and `berry`, `fitting`, `fitted` and `fit` are one.
+    `cabinets` and `cabinet`, `berries` and `berry`, `fitting`, `fitted` and `fit` have one stem.
+
+    Example:
+      >>> import tensorflow as tf
+      >>> words = words_of(tf.constant(["cabinets berries fitting fitted fit"]))
+      >>> [stem.decode() for stem in stems_of(words)[0].numpy()]
+      ['cabinet', 'berry', 'fit', 'fit', 'fit']
     """
-    stems = words.flat_values
+    return words.with_flat_values(stemmed(words.flat_values))
+
+
+def stemmed(words: tf.Tensor) -> tf.Tensor:
+    """The words without the endings that `stems_of` removes, of any shape."""
+    stems = words
     for pattern, rewrite in _ENDINGS:
         if rewrite is None:
             for letter in _DOUBLED:
                 stems = tf.strings.regex_replace(stems, rf"^(\pL+{letter}){letter}$", r"\1")
         else:
             stems = tf.strings.regex_replace(stems, pattern, rewrite)
-    return words.with_flat_values(stems)
+    return stems
 
 
 def grams_of(words: tf.RaggedTensor) -> tf.RaggedTensor:
     """Runs of three characters of the words written without spaces, [N, grams] string.
 
-    An underscore stands at either end, so that a text of two characters has two.
+    An underscore is added at both ends, so that a text of two characters has two runs.
+
+    Example:
+      >>> import tensorflow as tf
+      >>> [gram.decode() for gram in grams_of(words_of(tf.constant(["red"])))[0].numpy()]
+      ['_re', 'red', 'ed_']
     """
     joined = tf.strings.join(["_", tf.strings.reduce_join(words, axis=-1), "_"])
     return tf.strings.ngrams(tf.strings.unicode_split(joined, "UTF-8"), 3, separator="")
 
 
 def phrases_of(words: tf.RaggedTensor, longest: int) -> tf.RaggedTensor:
-    """Runs of one to `longest` words, written with spaces, [N, phrases] string."""
+    """Runs of one to `longest` words, written with spaces, [N, phrases] string.
+
+    Example:
+      >>> import tensorflow as tf
+      >>> phrases = phrases_of(words_of(tf.constant(["red silk dress"])), longest=2)
+      >>> sorted(phrase.decode() for phrase in phrases[0].numpy())
+      ['dress', 'red', 'red silk', 'silk', 'silk dress']
+    """
     return tf.strings.ngrams(words, list(range(1, longest + 1)), separator=" ")
 
 
 def hashes(strings: tf.Tensor) -> tf.Tensor:
-    """Whole numbers from 1 to 2**24 − 1 of strings of any shape, float32.
+    """Hashes of strings of any shape: integers from 1 to 2**24 − 1, float32.
 
-    Two words have one number with a chance of 6e-8.
+    Two words have the same number with a probability of 6e-8.
     """
     return tf.cast(tf.strings.to_hash_bucket_fast(strings, HASHES) + 1, tf.float32)
 
 
 def hashed_rows(strings: tf.RaggedTensor, width: int) -> tf.Tensor:
-    """The first `width` hashes of each row, [N, width] float32, 0 where there are fewer."""
+    """The first `width` hashes of each row, [N, width] float32, 0 where there are fewer.
+
+    Example:
+      >>> import tensorflow as tf
+      >>> rows = hashed_rows(words_of(tf.constant(["red dress", "red"])), width=3).numpy()
+      >>> rows.shape, bool(rows[0, 0] == rows[1, 0]), rows[1, 1:].tolist()
+      ((2, 3), True, [0.0, 0.0])
+    """
     numbers = strings.with_flat_values(hashes(strings.flat_values))
     return numbers.to_tensor(0.0, shape=[None, width])

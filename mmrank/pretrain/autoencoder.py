@@ -8,10 +8,10 @@ import tensorflow as tf
 
 
 class Autoencoder(tf.keras.Model):
-    """Logits [B, V] of rows [B, V]; `encode` gives their codes [B, D].
+    """Logits [B, V] of rows [B, V]; `encode` returns their codes [B, D].
 
-    The row is scaled to length 1, parts of it are hidden in training, and a linear decoder has to
-    tell the whole row from the code: a column's weights in it are the column's own vector.
+    The row is scaled to length 1, parts of it are hidden in training, and a linear decoder must
+    reconstruct the whole row from the code: a column's weights in it are the column's own vector.
 
     Args:
       width: D.
@@ -19,6 +19,13 @@ class Autoencoder(tf.keras.Model):
       dropout: Share of the row hidden in training.
 
     Source: Liang, Krishnan, Hoffman and Jebara 2018 (Mult-DAE).
+
+    Example:
+      >>> import tensorflow as tf
+      >>> model = Autoencoder(width=4, hidden=8)
+      >>> rows = tf.constant([[1.0, 0.0, 2.0]])
+      >>> model(rows).shape, model.encode(rows).shape
+      (TensorShape([1, 3]), TensorShape([1, 4]))
     """
 
     def __init__(self, width: int, *, hidden: int = 256, dropout: float = 0.5, **kwargs: Any):

@@ -1,4 +1,4 @@
-"""The training of an autoencoder on sparse rows, of which only a batch is ever dense."""
+"""Trains an autoencoder on sparse rows; only one batch at a time is dense."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Model = Autoencoder | VariationalAutoencoder
 
 
 class SparseBatches(tf.keras.utils.Sequence):
-    """Batches (rows, rows) [B, V] float32 of a sparse matrix, in another order every epoch.
+    """Batches (rows, rows) [B, V] float32 of a sparse matrix, in a new order every epoch.
 
     Args:
       rows: [N, V].
       batch_rows: B.
-      seed: Of the order; None for that of the rows.
+      seed: Seed of the order; None keeps the order of the rows.
     """
 
     def __init__(self, rows: sp.csr_matrix, batch_rows: int = BATCH_ROWS, seed: int | None = 0):
@@ -41,7 +41,7 @@ class SparseBatches(tf.keras.utils.Sequence):
         return dense, dense
 
     def on_epoch_end(self) -> None:
-        """A new order for the next epoch."""
+        """Shuffles the order for the next epoch."""
         if self._rng is not None:
             self._rng.shuffle(self._order)
 
@@ -55,28 +55,36 @@ def fit_rows(
     learning_rate: float = 1e-3,
     seed: int = 0,
 ) -> list[float]:
-    """Trains an autoencoder and gives the loss of every epoch.
+    """Trains an autoencoder and returns the loss of every epoch.
 
     Args:
       model: Not trained yet.
       rows: Weights of at least 0, [N, V]; empty rows teach nothing and are left out.
-      epochs: Passes.
-      batch_rows: Rows of a step, all that is dense at a time.
-      learning_rate: Of Adam.
-      seed: Of the order.
+      epochs: Passes over the rows.
+      batch_rows: Rows of a step; only these are dense at a time.
+      learning_rate: Learning rate of Adam.
+      seed: Seed of the order.
 
     Raises:
       ValueError: All rows are empty.
+
+    Example:
+      >>> import numpy as np
+      >>> import scipy.sparse as sp
+      >>> model = Autoencoder(width=2, hidden=4)
+      >>> losses = fit_rows(model, sp.csr_matrix(np.eye(4)), epochs=2)
+      >>> len(losses), column_vectors(model).shape
+      (2, (4, 2))
     """
-    told = np.diff(rows.indptr) > 0
-    if not told.any():
+    known = np.diff(rows.indptr) > 0
+    if not known.any():
         raise ValueError("all rows are empty")
     model.compile(
         tf.keras.optimizers.Adam(learning_rate),
         loss=lambda given, logits: -multinomial_log_likelihood(given, logits),
     )
     history = model.fit(
-        SparseBatches(rows[told], batch_rows, seed),
+        SparseBatches(rows[known], batch_rows, seed),
         epochs=epochs,
         shuffle=False,
         verbose=0,
@@ -86,7 +94,14 @@ def fit_rows(
 
 
 def encode_rows(model: Model, rows: sp.csr_matrix, batch_rows: int = BATCH_ROWS) -> np.ndarray:
-    """The codes [N, D] float32 of sparse rows [N, V], NaN for an empty row."""
+    """The codes [N, D] float32 of sparse rows [N, V], NaN for an empty row.
+
+    Example:
+      >>> import scipy.sparse as sp
+      >>> model = Autoencoder(width=4, hidden=8)
+      >>> encode_rows(model, sp.csr_matrix([[1.0, 0.0, 2.0], [0.0, 1.0, 0.0]])).shape
+      (2, 4)
+    """
     batches = SparseBatches(rows, batch_rows, seed=None)
     encode = tf.function(model.encode, input_signature=[tf.TensorSpec([None, rows.shape[1]])])
     parts = [encode(batches[i][0]).numpy() for i in range(len(batches))]
@@ -96,6 +111,14 @@ def encode_rows(model: Model, rows: sp.csr_matrix, batch_rows: int = BATCH_ROWS)
 
 
 def column_vectors(model: Model) -> np.ndarray:
-    """The vectors [V, D] float32 of the columns: their weights in the linear decoder."""
+    """The vectors [V, D] float32 of the columns: their weights in the linear decoder.
+
+    Example:
+      >>> import tensorflow as tf
+      >>> model = Autoencoder(width=2, hidden=4)
+      >>> _ = model(tf.zeros([1, 3]))  # makes the weights for three columns
+      >>> column_vectors(model).shape
+      (3, 2)
+    """
     assert model.decoder is not None
     return model.decoder.kernel.numpy().T

@@ -10,22 +10,29 @@ from mmrank.pretrain.likelihood import gaussian_kl
 
 
 class VariationalAutoencoder(tf.keras.Model):
-    """Logits [B, V] of rows [B, V]; `encode` gives the means [B, D] of their codes.
+    """Logits [B, V] of rows [B, V]; `encode` returns the means [B, D] of their codes.
 
-    A row's code is a normal distribution, drawn from in training. β times its divergence from the
-    standard normal one is added to the loss; β rises from 0 to its bound, so that codes say
-    something before they are reined in. The decoder is linear: a column's weights in it are the
-    column's own vector.
+    A row's code is a normal distribution, from which training draws. β times its divergence from
+    the standard normal distribution is added to the loss. β rises from 0 to its bound, so that
+    codes become informative before they are regularised. The decoder is linear: a column's weights
+    in it are the column's own vector.
 
     Args:
       width: D.
       hidden: Width of the layer between row and code.
       dropout: Share of the row hidden in training.
       beta: The bound of β.
-      anneal_steps: Steps after which β is there.
+      anneal_steps: Steps after which β reaches its bound.
 
     Source: Liang, Krishnan, Hoffman and Jebara 2018, "Variational autoencoders for collaborative
       filtering" (Mult-VAE, its regularised bound and the annealing of β).
+
+    Example:
+      >>> import tensorflow as tf
+      >>> model = VariationalAutoencoder(4)
+      >>> rows = tf.constant([[1.0, 0.0, 2.0]])
+      >>> model(rows).shape, model.encode(rows).shape
+      (TensorShape([1, 3]), TensorShape([1, 4]))
     """
 
     def __init__(

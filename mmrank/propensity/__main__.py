@@ -1,4 +1,4 @@
-"""Command line: examination propensities of each position, estimated from a log of clicks."""
+"""Command line: estimates the examination propensity of each position from a log of clicks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import pathlib
 import sys
 from collections.abc import Sequence
 
-from mmrank.data.tables import SPLITS, DataError
+from mmrank.data.splits import SPLITS
+from mmrank.data.tables import DataError
 from mmrank.outputs import check_target, exit_code, log_progress, require_extra
 from mmrank.propensity import METHODS
 
@@ -16,12 +17,12 @@ EXAMPLE = """example:
   python -m mmrank.propensity --data data/shop --method harvest --positions 15 \\
       --out propensities.csv --plot propensities.png
 
-The schema of the dataset has to name the labels `position` (from 1) and `click`.
+The schema of the dataset must have the labels `position` (from 1) and `click`.
 methods:
   harvest        query–item pairs seen at two positions or more; the first to try
   em             the same by expectation maximisation, on pairs seen at four or more
-  regression_em  relevance predicted from numbers and categories; no pair need come back
-  random         pages in random order, told by the column --randomised
+  regression_em  relevance predicted from numbers and categories; no pair needs to recur
+  random         pages in random order, marked by the column --randomised
 """
 
 
@@ -29,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The exit status: 0, 2 for wrong input, 130 when interrupted.
 
     Args:
-      argv: The arguments, those of the process unless given.
+      argv: The arguments; by default those of the process.
     """
     args = _parser().parse_args(argv)
     log_progress()
@@ -39,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m mmrank.propensity",
-        description="Estimates how likely each position is looked at, from a log of clicks.",
+        description="Estimates from a log of clicks how likely users look at each position.",
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -69,8 +70,10 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="bootstrap resamples of the lists for the intervals (default: %(default)s)",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the resamples (%(default)s)")
-    parser.add_argument("--force", action="store_true", help="let files that exist be replaced")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="seed of the resamples (default: %(default)s)"
+    )
+    parser.add_argument("--force", action="store_true", help="replace existing files")
     return parser
 
 
@@ -105,8 +108,8 @@ def _run(args: argparse.Namespace) -> int:
     if args.plot is not None:
         plot_propensities(args.plot, [found])
     print(
-        f"wrote {args.out}. Weights by it: training.tasks with "
-        f"position_bias: {{name: ipw, propensities: {args.out}}}",
+        f"wrote {args.out}. To weight clicks by it: training.tasks with position_bias: {{name: "
+        f"ipw, propensities: {args.out}}}",
         file=sys.stderr,
     )
     return 0

@@ -1,4 +1,4 @@
-"""Propensities with bootstrap intervals: what one method finds in a log."""
+"""Estimates propensities from a log with one method, with bootstrap intervals."""
 
 from __future__ import annotations
 
@@ -10,21 +10,20 @@ from tqdm import tqdm
 from mmrank.data.tables import DataError
 from mmrank.propensity import METHODS
 from mmrank.propensity.log import ClickLog
-from mmrank.schema import did_you_mean
 
 RESAMPLES = 100
-NORMAL = 1.959964  # standard errors on either side, for 95%
+NORMAL = 1.959964  # standard errors on either side of a 95% interval
 
 
 @dataclasses.dataclass(frozen=True)
 class Propensities:
-    """How likely each position is looked at, relative to the first.
+    """The probability that a user looks at each position, relative to position 1.
 
     Attributes:
-      method: What estimated them.
+      method: Name of the method that estimated them.
       propensity: [K], 1 at position 1.
       low, high: Ends of the 95% bootstrap interval over lists, [K].
-      clicks, impressions: Of each position in the whole log, [K].
+      clicks, impressions: Counts for each position in the whole log, [K].
     """
 
     method: str
@@ -35,7 +34,7 @@ class Propensities:
     impressions: np.ndarray
 
     def to_text(self) -> str:
-        """A table with a row for every position."""
+        """A text table with a row for every position."""
         lines = [
             f"{'position':>8}  {self.method + ' [95%]':>22}  {'clicks':>9}  {'impressions':>11}"
         ]
@@ -52,8 +51,9 @@ def estimate(
 ) -> Propensities:
     """The propensities of every position of a log, with bootstrap intervals over lists.
 
-    An interval is p · exp(± 1.96 s), with s the standard deviation of log p over resampled lists:
-    in resamples fewer different pages show a pair, which moves some estimates (`em`) to one side.
+    An interval is p · exp(± 1.96 s), with s the standard deviation of log p over resampled lists.
+    Quantiles of the resamples are not used: in a resample fewer different pages show a pair, which
+    biases some estimates (`em`) to one side.
 
     Args:
       log: The log.
@@ -62,12 +62,27 @@ def estimate(
       seed: Seed of the resamples.
 
     Raises:
-      DataError: An unknown method, one whose needs the log does not meet, or positions that the
-        log does not tie to position 1.
+      ConfigError: The method is unknown.
+      DataError: The log lacks what the method needs, or clicks do not connect some position to
+        position 1.
+
+    Example:
+      >>> import numpy as np
+      >>> from mmrank.propensity import ClickLog
+      >>> log = ClickLog(
+      ...     lists=np.array([0, 0, 1, 1]),
+      ...     pairs=np.array([0, 1, 1, 0]),
+      ...     positions=np.array([1, 2, 1, 2]),
+      ...     clicks=np.array([1.0, 1.0, 1.0, 0.0]),
+      ...     features=np.zeros([4, 0]),
+      ...     categorical=np.zeros(0, bool),
+      ...     randomised=np.ones(4, bool),
+      ... )
+      >>> found = estimate(log, "random", resamples=0)
+      >>> found.propensity.tolist(), found.clicks.tolist()
+      ([1.0, 0.5], [2.0, 1.0])
     """
-    if method not in METHODS:
-        raise DataError(f"unknown method {method!r}{did_you_mean(method, METHODS)}")
-    estimator = METHODS[method](log)
+    estimator = METHODS.make(method, {}, log)
     ones = np.ones(len(log.clicks))
     propensity = estimator(ones)
     _refuse_unknown(method, propensity)
@@ -91,10 +106,11 @@ def _refuse_unknown(method: str, propensity: np.ndarray) -> None:
         return
     if unknown[0] <= 2:
         raise DataError(
-            f"method {method}: the log does not tie position {unknown[0]} to the first, for want "
-            "of clicks there; use a longer log or another --method"
+            f"method {method}: the log does not connect position {unknown[0]} with the first, "
+            "because clicks are missing there; use a longer log or another --method"
         )
     raise DataError(
-        f"method {method}: the log does not tie position {unknown[0]} to the first, for want "
-        f"of clicks there; leave it out with --positions {unknown[0] - 1}, or use a longer log"
+        f"method {method}: the log does not connect position {unknown[0]} with the first, because "
+        f"clicks are missing there; leave it out with --positions {unknown[0] - 1}, or use a "
+        "longer log"
     )

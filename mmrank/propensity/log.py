@@ -1,4 +1,4 @@
-"""A log of shown results as arrays, and what an estimator of propensities is."""
+"""A log of shown results as arrays, and the interface of the estimators of propensities."""
 
 from __future__ import annotations
 
@@ -9,31 +9,46 @@ import pathlib
 import numpy as np
 import pandas as pd
 
-from mmrank.data.tables import (
-    DataError,
-    as_ids,
-    hash_splits,
-    offenders,
-    read_one,
-)
+from mmrank.data.cells import as_ids
+from mmrank.data.findings import offenders
+from mmrank.data.kinds import kind_of
+from mmrank.data.kinds.base import CATEGORY
+from mmrank.data.splits import hash_splits
+from mmrank.data.tables import DataError, read_one
 from mmrank.schema import COMPUTED, Feature, Schema, did_you_mean, load_schema
 
-MOST_CATEGORIES = 254  # of a column, what the bins of scikit-learn's boosting hold
+# Most categories of a column with codes of their own. Together with code 0, for rare and new
+# categories, they fit into the bins of scikit-learn's boosting.
+MOST_CATEGORIES = 253
 
 
 @dataclasses.dataclass(frozen=True)
 class ClickLog:
-    """Shown results, a row each.
+    """Shown results, one per row.
 
     Attributes:
-      lists: Number of the row's list, from 0, [rows] int64.
-      pairs: Number of the row's query–item pair, from 0, [rows] int64.
+      lists: Index of the row's list, from 0, [rows] int64.
+      pairs: Index of the row's query–item pair, from 0, [rows] int64.
       positions: From 1, [rows] int64.
-      clicks: 1 where it was clicked, else 0, [rows] float64.
-      features: What is known of query and item, [rows, F] float64, NaN where absent.
+      clicks: 1 where the result was clicked, else 0, [rows] float64.
+      features: Features of item, query and pair, [rows, F] float64, NaN where absent.
       categorical: Which features are codes of categories, [F] bool.
-      randomised: Whether the row's list was shown in random order, [rows] bool; None if nothing
-        says so.
+      randomised: Whether the row was shown in random order, [rows] bool; None if unknown.
+
+    Example:
+      One query–item pair on two pages, clicked at the first position and not at the second:
+
+      >>> import numpy as np
+      >>> log = ClickLog(
+      ...     lists=np.array([0, 1]),
+      ...     pairs=np.array([0, 0]),
+      ...     positions=np.array([1, 2]),
+      ...     clicks=np.array([1.0, 0.0]),
+      ...     features=np.zeros([2, 0]),
+      ...     categorical=np.zeros(0, bool),
+      ... )
+      >>> log.depth, log.by_position(log.clicks).tolist()
+      (2, [1.0, 0.0])
     """
 
     lists: np.ndarray
@@ -50,18 +65,39 @@ class ClickLog:
         return int(self.positions.max(initial=0))
 
     def by_position(self, values: np.ndarray) -> np.ndarray:
-        """The sum of a value over the rows of each position, [K]."""
+        """The sum of values [rows] over the rows of each position, [K]."""
         return np.bincount(self.positions - 1, weights=values, minlength=self.depth)
 
 
 class Estimator(abc.ABC):
-    """What estimates examination propensities from a log.
+    """Estimates examination propensities from a log.
 
     Args:
       log: The log.
 
     Raises:
-      DataError: The log lacks what the method needs; the message tells the remedy.
+      DataError: The log lacks what the method needs; the message names the remedy.
+
+    Example:
+      >>> import numpy as np
+      >>> class ClickRate(Estimator):  # right only for results in random order
+      ...     def __init__(self, log):
+      ...         self._log = log
+      ...
+      ...     def __call__(self, weights):
+      ...         log = self._log
+      ...         rate = log.by_position(weights * log.clicks) / log.by_position(weights)
+      ...         return rate / rate[0]
+      >>> log = ClickLog(
+      ...     lists=np.array([0, 0, 1, 1]),
+      ...     pairs=np.arange(4),
+      ...     positions=np.array([1, 2, 1, 2]),
+      ...     clicks=np.array([1.0, 1.0, 1.0, 0.0]),
+      ...     features=np.zeros([4, 0]),
+      ...     categorical=np.zeros(0, bool),
+      ... )
+      >>> ClickRate(log)(np.ones(4)).tolist()
+      [1.0, 0.5]
     """
 
     @abc.abstractmethod
@@ -69,10 +105,10 @@ class Estimator(abc.ABC):
 
     @abc.abstractmethod
     def __call__(self, weights: np.ndarray) -> np.ndarray:
-        """Propensities [K] relative to position 1; NaN where the log does not tell.
+        """Propensities [K] relative to position 1; NaN where the log does not determine them.
 
         Args:
-          weights: How often each row counts, [rows] float64.
+          weights: Weight of each row, [rows] float64.
         """
 
 
@@ -83,21 +119,29 @@ def read_log(
     positions: int | None = None,
     randomised: str | None = None,
 ) -> ClickLog:
-    """The log in the lists of a prepared dataset.
+    """Reads the log from the lists of a prepared dataset.
 
-    Two rows have the same query if they agree in all query features; without any there is one
-    query. A click is a value above 0.
+    Two rows have the same query if they agree in all query features. Without query features all
+    rows have the same query. A value above 0 is a click.
 
     Args:
-      folder: Of the dataset.
+      folder: Folder of the dataset.
       split: train, valid, test or all.
       positions: Rows below this position are left out; None keeps all.
-      randomised: Column of the lists that is above 0 where the order was drawn at random.
+      randomised: Column of the lists that is above 0 where the order was random.
 
     Raises:
       SchemaError: The schema cannot be read.
-      DataError: No position or click, a position that is no whole number from 1, a click that is
-        no number from 0, an unknown column, or no row is left.
+      DataError: There is no position or click, a position is not a whole number from 1, a click is
+        not a number from 0, a column is unknown, or no row is left.
+
+    Example:
+      >>> import pathlib
+      >>> from mmrank.data.simulator import simulate
+      >>> _ = simulate("shop", items=60, queries=20, users=5)
+      >>> log = read_log(pathlib.Path("shop"), split="all", positions=10)
+      >>> log.depth, len(log.clicks) == len(log.positions)
+      (10, True)
     """
     schema = load_schema(folder)
     rows = read_one(folder, schema, "lists")
@@ -108,26 +152,26 @@ def read_log(
     for column in [*columns, *filter(None, [names.split, randomised])]:
         if column not in rows:
             raise DataError(f"{file}: no column {column!r}{did_you_mean(column, rows.columns)}")
-    place = _label(schema, rows, "position")
+    position = _label(schema, rows, "position")
     click = _label(schema, rows, "click")
-    wrong = ~((place >= 1) & (place == np.floor(place)))
+    wrong = ~((position >= 1) & (position == np.floor(position)))
     _refuse(schema, rows, "position", wrong, "is not a position; count whole numbers from 1")
-    _refuse(schema, rows, "click", ~(click >= 0), "is not a click; put 1 for clicked, else 0")
+    _refuse(schema, rows, "click", ~(click >= 0), "is not a click; write 1 for clicked, else 0")
 
     ids = as_ids(rows[names.list])
     in_split = hash_splits(ids) if names.split is None else rows[names.split].to_numpy()
     kept = (in_split == split) | (split == "all")
     if positions is not None:
-        kept &= place <= positions
+        kept &= position <= positions
     if not kept.any():
         raise DataError(f"{file}: no row is left in the split {split!r}; choose another --split")
     item = as_ids(rows[names.item])
-    query = [rows[f.column] for f in schema.side("query") if f.kind != "history"]
-    values, categorical = _features(folder, schema, rows, item)
+    query = [rows[f.column] for f in schema.side("query") if f.kind not in COMPUTED]
+    values, categorical = _features(folder, schema, rows, item, in_split == "train")
     return ClickLog(
         lists=pd.factorize(ids[kept])[0],
         pairs=_numbered([c[kept] for c in [item, *query]]),
-        positions=place[kept].astype(np.int64),
+        positions=position[kept].astype(np.int64),
         clicks=(click[kept] > 0).astype(np.float64),
         features=values[kept],
         categorical=categorical,
@@ -162,7 +206,7 @@ def _refuse(schema: Schema, rows: pd.DataFrame, name: str, wrong: np.ndarray, wh
 
 
 def _numbered(columns: list[pd.Series]) -> np.ndarray:
-    """One number for each distinct combination of values, [rows]."""
+    """The index of each row's combination of values among the distinct combinations, [rows]."""
     number = np.zeros(len(columns[0]), np.int64)
     for column in columns:
         codes, unique = pd.factorize(column, use_na_sentinel=False)
@@ -171,15 +215,24 @@ def _numbered(columns: list[pd.Series]) -> np.ndarray:
 
 
 def _features(
-    folder: pathlib.Path, schema: Schema, rows: pd.DataFrame, item: pd.Series
+    folder: pathlib.Path,
+    schema: Schema,
+    rows: pd.DataFrame,
+    item: pd.Series,
+    train: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers and categories of items, queries and pairs: [rows, F] and which are categories."""
-    used = [f for f in schema.side("item", "query", "pair") if f.kind in ("number", "category")]
+    """Numbers and categories of items, queries and pairs: values [rows, F] and which are codes [F].
+
+    The values of a category are coded by their frequency in the training rows alone, so that other
+    rows have no influence. The code of a rare value, or of one in no training row, is 0.
+    """
+    used = [f for f in schema.side("item", "query", "pair") if kind_of(f.kind).tabular]
     catalog = read_one(folder, schema, "catalog") if used else None
     values, categorical = [], []
     for feature in used:
-        values.append(_column(feature, schema, rows, catalog, item))
-        categorical.append(feature.kind == "category")
+        column = _column(feature, schema, rows, catalog, item)
+        categorical.append(kind_of(feature.kind).tabular == CATEGORY)
+        values.append(_coded(column, train) if categorical[-1] else _numbers(column))
     table = np.stack(values, 1) if values else np.zeros((len(rows), 0))
     return table, np.array(categorical, dtype=bool)
 
@@ -190,7 +243,8 @@ def _column(
     rows: pd.DataFrame,
     catalog: pd.DataFrame | None,
     item: pd.Series,
-) -> np.ndarray:
+) -> pd.Series:
+    """The values of a feature [rows], missing where a row has none."""
     table = rows
     if feature.side == "item":
         assert catalog is not None
@@ -201,15 +255,19 @@ def _column(
             f"{file}: no column {feature.column!r}{did_you_mean(feature.column, table.columns)}"
         )
     column = table[feature.column]
-    if feature.kind == "number":
-        found = pd.to_numeric(column, errors="coerce").to_numpy(np.float64, na_value=np.nan)
-    else:
-        words = as_ids(column)
-        frequent = words.value_counts().index[:MOST_CATEGORIES]
-        found = pd.Index(frequent).get_indexer(words).astype(np.float64)
-        found[found < 0] = np.nan
     if feature.side != "item":
-        return found
-    ids = pd.Index(as_ids(table[schema.catalog.item]))
-    at = ids.get_indexer(item)
-    return np.where(at >= 0, found[at], np.nan)
+        return column
+    at = pd.Index(as_ids(table[schema.catalog.item])).get_indexer(item)
+    return column.iloc[at].where(at >= 0).reset_index(drop=True)
+
+
+def _numbers(column: pd.Series) -> np.ndarray:
+    return pd.to_numeric(column, errors="coerce").to_numpy(np.float64, na_value=np.nan)
+
+
+def _coded(column: pd.Series, train: np.ndarray) -> np.ndarray:
+    words = as_ids(column)
+    # Equally frequent values are in alphabetical order, so the order of the rows does not matter.
+    counts = words[train].value_counts().sort_index().sort_values(ascending=False, kind="stable")
+    found = pd.Index(counts.index[:MOST_CATEGORIES]).get_indexer(words) + 1.0
+    return np.where(words.isna(), np.nan, found)

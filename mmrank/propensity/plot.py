@@ -1,4 +1,4 @@
-"""Propensities as a picture: one line with intervals for each estimate."""
+"""A plot of propensities: one line with an interval for each estimate."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from mmrank.propensity.estimate import Propensities
 def plot_propensities(
     file: pathlib.Path, estimates: Sequence[Propensities], truth: np.ndarray | None = None
 ) -> None:
-    """Draws propensities by position into a file, its kind by its ending.
+    """Draws propensities by position into a file; the file's ending chooses the format.
 
     Args:
-      file: .png, .svg or .pdf.
-      estimates: One line each, with its interval.
-      truth: The true ones [K] relative to position 1, where they are known.
+      file: A .png, .svg or .pdf file.
+      estimates: The estimates; each becomes a line with an interval.
+      truth: The true propensities [K] relative to position 1, if they are known.
 
     Raises:
-      ModuleNotFoundError: matplotlib is not there.
+      ModuleNotFoundError: matplotlib is not installed.
     """
     from matplotlib.figure import Figure
 

@@ -11,19 +11,37 @@ from mmrank.propensity.log import ClickLog, Estimator
 class Randomised(Estimator):
     """The click rate at each position over that at position 1, on pages in random order.
 
-    Where chance alone decides the order, every position shows items of the same relevance on
-    average, and click rates differ by examination alone. Lists of many lengths do no harm if the
-    whole list was shuffled; a shuffled top of a page may end before the list does.
+    Where the order is random, every position shows items of the same relevance on average, and
+    click rates differ by examination alone. If lists have different lengths, this also requires
+    that the relevance of their items does not depend on the length. Rows that are not marked as
+    random are ignored, so the random order may cover only the top of a page.
 
     Source: Joachims et al., "Unbiased learning-to-rank with biased feedback" (WSDM 2017),
       section 5.1; Wang et al. 2018 (WSDM), section 3.1.
+
+    Example:
+      Two pages in random order, of two positions each. Position 1 has two clicks, position 2 one:
+
+      >>> import numpy as np
+      >>> from mmrank.propensity import ClickLog
+      >>> log = ClickLog(
+      ...     lists=np.array([0, 0, 1, 1]),
+      ...     pairs=np.array([0, 1, 1, 0]),
+      ...     positions=np.array([1, 2, 1, 2]),
+      ...     clicks=np.array([1.0, 1.0, 1.0, 0.0]),
+      ...     features=np.zeros([4, 0]),
+      ...     categorical=np.zeros(0, bool),
+      ...     randomised=np.ones(4, bool),
+      ... )
+      >>> Randomised(log)(np.ones(4)).tolist()
+      [1.0, 0.5]
     """
 
     def __init__(self, log: ClickLog):
         if log.randomised is None:
             raise DataError(
-                "method random: nothing says which pages were in random order; name the column of "
-                "the lists that does with --randomised, or use --method harvest"
+                "method random: no column says which pages were in random order; name it with "
+                "--randomised, or use --method harvest"
             )
         if not log.randomised.any():
             raise DataError(

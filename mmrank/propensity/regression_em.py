@@ -11,23 +11,39 @@ from mmrank.propensity.log import ClickLog, Estimator
 
 ROUNDS, TOLERANCE = 40, 1e-3
 TREES, LEAVES, BINS, LEARNING_RATE = 10, 16, 255, 0.5
-FITTED_ROWS = 100_000  # drawn once; more make the trees no better, only slower
-LEAST = 1e-4  # relevance stays this far from 0 and 1
+FITTED_ROWS = 100_000  # drawn once; more rows make the trees slower and not better
+LEAST = 1e-4  # relevance is kept this far from 0 and 1
 
 
 class RegressionEM(Estimator):
-    """Examination propensities θ_k beside a relevance γ(x) that trees predict from features.
+    """Estimates examination propensities θ_k and a relevance γ(x) that trees predict from features.
 
-    It needs no pair twice. What it does need: given the features x, an item's position says nothing
-    of its relevance. The features that the logging ranker sorted by belong among them; where one is
-    missing, relevance that x does not tell goes into θ.
+    No pair has to be seen twice. The method assumes that, given the features x, an item's position
+    is independent of its relevance. So x should include the features that the logging ranker sorted
+    by; if one is missing, the relevance that x does not explain biases θ.
 
-    The numbers and categories of items, queries and pairs are the features. The trees are fitted to
-    the expected relevance itself, where the paper draws 0 or 1 with that chance. A resample keeps
-    the relevance of the whole log, so that intervals are those of the clicks given it.
+    The features are the numbers and categories of items, queries and pairs. The trees are fitted to
+    the expected relevance itself, where the paper draws 0 or 1 with that probability. A resample
+    keeps the relevance of the whole log, so the intervals are conditional on that relevance.
 
     Source: Wang et al., "Position bias estimation for unbiased learning to rank in personal search"
       (WSDM 2018), algorithm 1.
+
+    Example:
+      >>> import numpy as np
+      >>> log = ClickLog(
+      ...     lists=np.repeat(np.arange(50), 2),
+      ...     pairs=np.arange(100),
+      ...     positions=np.tile([1, 2], 50),
+      ...     clicks=np.ones(100),
+      ...     features=np.arange(100.0)[:, None],
+      ...     categorical=np.array([False]),
+      ... )
+      >>> estimate = RegressionEM(log)
+      >>> estimate(np.ones(100)).tolist()  # always clicked, thus always examined
+      [1.0, 1.0]
+      >>> estimate(np.tile([1.0, 0.0], 50)).tolist()  # without the rows at position 2
+      [1.0, nan]
     """
 
     def __init__(self, log: ClickLog):

@@ -1,4 +1,4 @@
-"""Propensities as a file: written as a CSV table, read back for weights in training."""
+"""Writes propensities as a CSV table, and reads them back for weights in training."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import pathlib
 import numpy as np
 import pandas as pd
 
-from mmrank.data.tables import DataError, offenders, read_table
+from mmrank.data.findings import offenders
+from mmrank.data.reading import read_table
+from mmrank.data.tables import DataError
 from mmrank.outputs import write_whole
 from mmrank.propensity.estimate import Propensities
 
@@ -15,7 +17,7 @@ COLUMNS = ("position", "propensity", "low", "high", "clicks", "impressions")
 
 
 def write_propensities(file: pathlib.Path, found: Propensities) -> None:
-    """Writes the table, a row for every position from 1."""
+    """Writes the table, with a row for every position from 1."""
     table = pd.DataFrame(
         {
             "position": np.arange(1, len(found.propensity) + 1),
@@ -30,11 +32,18 @@ def write_propensities(file: pathlib.Path, found: Propensities) -> None:
 
 
 def read_propensities(file: pathlib.Path) -> np.ndarray:
-    """The propensities [K] in a table with the columns `position` and `propensity`.
+    r"""The propensities [K] in a table with the columns `position` and `propensity`.
 
     Raises:
       DataError: The file or a column is missing, the positions are not 1, 2, 3, …, or a propensity
         is not above 0.
+
+    Example:
+      >>> import pathlib
+      >>> file = pathlib.Path("propensities.csv")
+      >>> _ = file.write_text("position,propensity\n1,1\n2,0.5\n")
+      >>> read_propensities(file).tolist()
+      [1.0, 0.5]
     """
     table = read_table(file)
     for column in COLUMNS[:2]:
@@ -45,11 +54,11 @@ def read_propensities(file: pathlib.Path) -> np.ndarray:
     numbers = {c: pd.to_numeric(table[c], errors="coerce").to_numpy(float) for c in COLUMNS[:2]}
     wrong = numbers["position"] != np.arange(1, len(table) + 1)
     if wrong.any() or not len(table):
-        what = "positions are to be 1, 2, 3, … without a gap"
+        what = "positions must be 1, 2, 3, … without a gap"
         raise DataError(offenders(str(file), "position", wrong, table["position"], what))
     propensity = numbers["propensity"]
     wrong = ~((propensity > 0) & np.isfinite(propensity))
     if wrong.any():
-        what = "is not a propensity; it has to be above 0"
+        what = "is not a propensity; it must be above 0"
         raise DataError(offenders(str(file), "propensity", wrong, table["propensity"], what))
     return propensity

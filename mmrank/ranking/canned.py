@@ -11,7 +11,7 @@ from mmrank.ranking._library import models
 
 EXAMPLES, MASK = "examples", "mask"
 DNN, GAM = "dnn", "gam"
-# TF-Ranking's own 0.999 lags behind by hundreds of steps, which small data do not have.
+# TF-Ranking's own 0.999 lags hundreds of steps behind, more steps than small data have.
 MOMENTUM = 0.9
 Tensors = dict[str, tf.Tensor]
 
@@ -34,15 +34,21 @@ def canned_model(
         model, the sum of one network for each feature.
       width: F, at least 1.
       hidden: Widths of the hidden layers.
-      dropout: Share dropped after each.
-      batch_norm: Whether each is batch-normalised.
-      contexts: The features that are equal for all candidates of a list, by which `gam` weighs the
-        others; a `dnn` reads them as any other.
+      dropout: Share of units dropped after each hidden layer.
+      batch_norm: Whether each hidden layer is batch-normalised.
+      contexts: Indices of the features that are equal for all candidates of a list, by which `gam`
+        weights the others; a `dnn` reads them like any other.
 
     Raises:
-      ValueError: An unknown network, or a `gam` of contexts alone.
+      ValueError: The network is unknown, or a `gam` would read contexts alone.
 
     Source: Pasumarthi et al. 2019 (TF-Ranking); Zhuang et al. 2021 (neural GAM).
+
+    Example:
+      >>> import tensorflow as tf
+      >>> model = canned_model("dnn", width=4, hidden=[8])
+      >>> model({"examples": tf.zeros([2, 3, 4]), "mask": tf.ones([2, 3], tf.bool)}).shape
+      TensorShape([2, 3])
     """
     shared = {
         "activation": tf.nn.relu,
@@ -55,7 +61,9 @@ def canned_model(
         scorer = models.DNNScorer(hidden_layer_dims=list(hidden), output_units=1, **shared)
     elif network == GAM:
         if len(contexts) >= width:
-            raise ValueError("gam: all features are equal within every list; none tells an order")
+            raise ValueError(
+                "gam: all features are equal within every list; none orders the candidates"
+            )
         prepare = _Split(width, contexts)
         scorer = models.GAMScorer(
             example_hidden_layer_dims=list(hidden),
@@ -77,7 +85,7 @@ def _whole(
 
 
 class _Split:
-    """Parts the one input of all features into one of each, those of lists among the contexts."""
+    """Splits the input of all features into one per feature; those of lists become contexts."""
 
     def __init__(self, width: int, contexts: Sequence[int]):
         self._width, self._contexts = width, frozenset(contexts)

@@ -2,56 +2,34 @@
 
 from __future__ import annotations
 
-import dataclasses
+import functools
 from collections.abc import Mapping
 from typing import Any
 
 import tensorflow as tf
 
 from mmrank.ranking._library import layers
-from mmrank.ranking.list_context import ListContext
 from mmrank.ranking.member_tower import MemberTower
 from mmrank.ranking.multitask import make_towers
-from mmrank.schema import did_you_mean
+from mmrank.ranking.rank_models import RANK_MODELS
+from mmrank.ranking.shared_tower import SharedTower
+from mmrank.registry import Entry, Registry
 
-
-@dataclasses.dataclass(frozen=True)
-class RankModel:
-    """How the candidates of a list reach one another's scores.
-
-    Attributes:
-      attends: By attention across the candidates, before they are scored.
-      reads: By a GRU down the order of their scores, which moves these.
-    """
-
-    attends: bool
-    reads: bool
-
-
-RANK_MODELS = {
-    "none": RankModel(attends=False, reads=False),
-    "attention": RankModel(attends=True, reads=False),
-    "gru": RankModel(attends=False, reads=True),
-    "attention_gru": RankModel(attends=True, reads=True),
-}
-
-
-def find_rank_model(name: str) -> RankModel:
-    """The rank model of that name.
-
-    Raises:
-      ValueError: There is none.
-    """
-    if name not in RANK_MODELS:
-        raise ValueError(f"unknown rank model {name!r}{did_you_mean(name, RANK_MODELS)}")
-    return RANK_MODELS[name]
+# What the towers of several members share.
+SHARINGS = Registry(
+    "sharing",
+    {
+        "none": Entry(MemberTower),
+        "batch_ensemble": Entry(SharedTower),
+        "first_adapter": Entry(functools.partial(SharedTower, first_alone=True)),
+    },
+)
 
 
 class ListwiseHead(tf.keras.layers.Layer):
-    """Scores [B, L] float32 of candidate vectors [B, L, F]; [B, L, K] of K members.
+    """Scores [B, L] float32 of candidate vectors [B, L, F]; [B, L, K] with K members.
 
-    Masking: padding is attended to by nobody, and no GRU reads it. Scores of padding are 0 and
-    mean nothing.
+    Masking: attention and GRU ignore padding. Scores of padding are 0 and mean nothing.
 
     Saving: a `.keras` file leaves out the weights of TF-Ranking's attention, which keeps them in
     tuples; a SavedModel and a TensorFlow checkpoint have them.
@@ -60,21 +38,31 @@ class ListwiseHead(tf.keras.layers.Layer):
       hidden: Widths of the hidden layers of the scoring tower.
       dropout: Share of units dropped in training.
       rank_model: A name in `RANK_MODELS`; none scores each candidate alone.
-      attention_layers: Layers of TF-Ranking's attention across candidates, 1 or more.
-      attention_heads, attention_width: Its shape.
-      gru_units, gru_top, gru_bidirectional: As `ListContext` takes them.
-      members: K towers side by side, see `MemberTower`; 1 for the plain tower.
-      linear: Whether the score of each tower has a linear function of its vectors added.
-      tasks: Names of several tasks; the scores are then a mapping from task to [B, L]. With a GRU
-        each task has its own.
+      attention_layers, attention_heads, attention_width: As in `AttentionOptions`.
+      gru_units, gru_top, gru_bidirectional: As in `GruOptions`.
+      members: K parallel towers; 1 for a plain tower.
+      sharing: For several members, a name in `SHARINGS`: with none each member has its own weights,
+        see `MemberTower`; otherwise members share weights, see `SharedTower`.
+      linear: Whether a linear function of the vectors is added to the score of each tower.
+      tasks: Names of several tasks; the scores are then a mapping from task to [B, L]. If there is
+        a GRU, each task has its own.
       multitask, multitask_options: How tasks share the tower, as `make_towers` takes it.
 
     Raises:
-      ValueError: An unknown rank model or way of sharing, or a number below 1.
+      ValueError: The rank model or the way of sharing is unknown, a number is below 1, or options
+        cannot be combined.
 
     Source: Pasumarthi et al. 2020, "Permutation equivariant document interaction network";
     Qin et al. 2021, "Are neural rankers still outperformed by gradient boosted decision trees?";
     for the GRU see `ListContext`.
+
+    Example:
+      >>> import tensorflow as tf
+      >>> head = ListwiseHead(hidden=(8,), dropout=0.1, rank_model="attention")
+      >>> vectors = tf.random.stateless_normal([2, 3, 5], seed=[0, 1])  # 2 lists of 3 slots
+      >>> scores = head((vectors, tf.constant([[True, True, True], [True, False, False]])))
+      >>> scores.shape, scores[1, 1:].numpy().tolist()
+      (TensorShape([2, 3]), [0.0, 0.0])
     """
 
     def __init__(
@@ -90,6 +78,7 @@ class ListwiseHead(tf.keras.layers.Layer):
         gru_top: int | None = None,
         gru_bidirectional: bool = False,
         members: int = 1,
+        sharing: str = "none",
         linear: bool = False,
         tasks: tuple[str, ...] = (),
         multitask: str = "shared_bottom",
@@ -109,29 +98,25 @@ class ListwiseHead(tf.keras.layers.Layer):
             "gru_top": gru_top,
             "gru_bidirectional": gru_bidirectional,
             "members": members,
+            "sharing": sharing,
             "linear": linear,
             "tasks": tuple(tasks),
             "multitask": multitask,
             "multitask_options": dict(multitask_options or {}),
         }
-        parts = find_rank_model(rank_model)
+        parts = RANK_MODELS.make(rank_model, RANK_MODELS.pick(rank_model, self.arguments))
         if members < 1:
             raise ValueError(f"members: expected 1 or more, got {members}")
         if members > 1 and (tasks or parts.reads):
             what = "several tasks" if tasks else f"rank_model {rank_model}"
-            raise ValueError(f"members: {members} of them do not go with {what}; give it 1")
-        self.attention = self.context = None
-        if parts.attends:
-            if attention_layers < 1:
-                raise ValueError(f"attention_layers: expected 1 or more, got {attention_layers}")
-            self.attention = layers.DocumentInteractionAttention(
-                num_heads=attention_heads,
-                head_size=attention_width,
-                num_layers=attention_layers,
-                dropout=dropout,
-            )
-        self.contexts: dict[str, ListContext] = {}
-        # Begins at nothing, so that the towers' scores are as they would be without.
+            raise ValueError(f"members: {members} cannot be combined with {what}; set it to 1")
+        SHARINGS.entry(sharing)
+        if members == 1 and sharing != "none":
+            raise ValueError(f"sharing: {sharing} is for several members; give members 2 or more")
+        self.context = None
+        self.attention = parts.make_attention(dropout)
+        self.contexts: dict[str, tf.keras.layers.Layer] = {}
+        # Its kernel begins at zero, so that at first the scores are those of the towers alone.
         self.linear = (
             tf.keras.layers.Dense(
                 members, use_bias=False, kernel_initializer="zeros", name="linear"
@@ -145,14 +130,11 @@ class ListwiseHead(tf.keras.layers.Layer):
             self.tower = make_towers(multitask, multitask_options or {}, tasks, hidden, dropout)
             if parts.reads:
                 self.contexts = {
-                    task: ListContext(
-                        gru_units, gru_top, gru_bidirectional, dropout, name=f"list_context_{task}"
-                    )
-                    for task in tasks
+                    task: parts.make_context(dropout, f"list_context_{task}") for task in tasks
                 }
             return
         if members > 1:
-            self.tower = MemberTower(members, hidden, dropout, name="member_tower")
+            self.tower = SHARINGS.make(sharing, {}, members, hidden, dropout, name="member_tower")
             return
         self.tower = layers.create_tower(
             list(hidden),
@@ -161,10 +143,7 @@ class ListwiseHead(tf.keras.layers.Layer):
             use_batch_norm=False,
             dropout=dropout,
         )
-        if parts.reads:
-            self.context = ListContext(
-                gru_units, gru_top, gru_bidirectional, dropout, name="list_context"
-            )
+        self.context = parts.make_context(dropout, "list_context")
 
     def call(
         self, inputs: tuple[tf.Tensor, tf.Tensor], training: bool | None = None
@@ -191,16 +170,16 @@ class ListwiseHead(tf.keras.layers.Layer):
 
     @property
     def tasks(self) -> tuple[str, ...]:
-        """Names of several tasks; none if there is one score a candidate."""
+        """Names of several tasks; empty if each candidate has one score."""
         return self._tasks
 
     @property
     def members(self) -> int:
-        """How many scores a candidate has that are one score by their mean."""
+        """How many scores of a candidate are averaged into one score."""
         return self._members
 
     def last_layers(self) -> list[tf.keras.layers.Layer]:
-        """The layers that give the scores, one for each task in their order; each has a kernel."""
+        """The layers that give the scores, one per task in the tasks' order; each has a kernel."""
         if self.members > 1:
             return [self.tower.last]
         towers = self.tower.towers.values() if self.arguments["tasks"] else [self.tower]

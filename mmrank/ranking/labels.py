@@ -1,4 +1,4 @@
-"""The one place where a mask becomes TF-Ranking's label −1."""
+"""Labels for TF-Ranking; the only module that turns a mask into TF-Ranking's label −1."""
 
 from __future__ import annotations
 
@@ -11,6 +11,11 @@ def masked_labels(grades: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
     Args:
       grades: [B, L], at least 0 for real candidates.
       mask: [B, L] bool, True for real candidates.
+
+    Example:
+      >>> import tensorflow as tf
+      >>> masked_labels(tf.constant([[2.0, 0.0, 0.0]]), tf.constant([[True, True, False]])).numpy()
+      array([[ 2.,  0., -1.]], dtype=float32)
     """
     return tf.where(mask, tf.cast(grades, tf.float32), -1.0)
 
@@ -23,18 +28,26 @@ def task_labels(
     log: bool = False,
     binary: bool = False,
 ) -> tf.Tensor:
-    """Labels [B, L] float32 of one task, −1 for candidates that are no part of it.
+    """Labels [B, L] float32 of one task, −1 for candidates that do not take part.
 
     Args:
-      values: [B, L], at least 0; NaN where unknown, which is no part of the task.
+      values: [B, L], at least 0; NaN where unknown, which does not take part.
       mask: [B, L] bool, True for real candidates.
       among: [B, L]; only candidates where it is above 0 take part. None for all.
       log: Take the natural logarithm of 1 plus the value.
       binary: Take 1 for values above 0.
+
+    Example:
+      Of two products that were bought, one is unknown, and the last slot is padding:
+
+      >>> import tensorflow as tf
+      >>> values, mask = tf.constant([[3.0, float("nan"), 1.0]]), tf.constant([[True, True, False]])
+      >>> task_labels(values, mask, binary=True).numpy()
+      array([[ 1., -1., -1.]], dtype=float32)
     """
     part = mask & ~tf.math.is_nan(values)
     if among is not None:
-        part &= among > 0  # False where it is not known
+        part &= among > 0  # False where `among` is unknown
     safe = tf.where(part, values, 0.0)
     if log:
         safe = tf.math.log1p(safe)

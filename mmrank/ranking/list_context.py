@@ -1,4 +1,4 @@
-"""A recurrent look down the list: initial scores give an order, a GRU reads it, scores move."""
+"""Adjusts scores by a GRU over the list, which reads the candidates in order of initial score."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
-# Slices of the tensor that compares a candidate's state with that of the list.
+# Slices of the tensor that compares a candidate's state with the list's state.
 SLICES = 4
 
 
@@ -14,18 +14,18 @@ class ListContext(tf.keras.layers.Layer):
     """Terms [B, L] float32 that the other candidates add to a candidate's initial score.
 
     The best candidates by initial score go through a GRU from the lowest to the highest, so that
-    the best come last and shape its final state s most. A candidate whose output is o gets the
-    term V · (o · tanh(W s + b)), where W has some slices and V weighs them.
+    the best come last and influence its final state s most. A candidate whose output is o gets the
+    term V · (o · tanh(W s + b)), where W has several slices and V weights them.
 
-    The order itself has no gradient; adding the terms to the initial scores gives those one.
-    Permuting the candidates permutes the terms, whatever the order of the list says: equal
-    initial scores are ordered by the candidates' own vectors. Only duplicates stay as they come.
+    The order itself has no gradient; adding the terms to the initial scores gives these a gradient.
+    Permuting the candidates of the list permutes the terms, since equal initial scores are ordered
+    by the candidates' own vectors. Only duplicates keep the order that they have in the list.
 
-    Masking: padding is not read and gets the term 0, as do candidates below the best.
+    Masking: padding is not read and gets the term 0, as do candidates that are not among the best.
 
     Args:
       units: Width of the GRU.
-      top: How many candidates it reads, the best ones; None for all.
+      top: How many of the best candidates the GRU reads; None for all.
       bidirectional: Whether a second GRU reads from the highest to the lowest.
       dropout: Share of a candidate's values dropped in training.
 
@@ -33,8 +33,17 @@ class ListContext(tf.keras.layers.Layer):
       ValueError: `units` or `top` is below 1.
 
     Source: Ai et al. 2018, "Learning a deep listwise context model for ranking refinement",
-    section 3 and figure 1: there the initial scores come from a ranker trained before, and the
-    final score is the term alone.
+    section 3 and figure 1. There the initial scores come from a ranker that was trained before, and
+    the final score is the term alone.
+
+    Example:
+      >>> import tensorflow as tf
+      >>> layer = ListContext(units=4, top=2)
+      >>> vectors = tf.random.stateless_normal([1, 3, 5], seed=[0, 1])
+      >>> scores, mask = tf.constant([[3.0, 1.0, 2.0]]), tf.constant([[True, True, True]])
+      >>> terms = layer((vectors, scores, mask))
+      >>> terms.shape, float(terms[0, 1])  # only the best two candidates are read
+      (TensorShape([1, 3]), 0.0)
     """
 
     def __init__(
@@ -45,7 +54,7 @@ class ListContext(tf.keras.layers.Layer):
         dropout: float = 0.0,
         **kwargs: Any,
     ):
-        # Initial scores stay float32 under mixed precision: rounded ones would tie.
+        # Initial scores stay float32 under mixed precision, since rounded scores would tie.
         super().__init__(autocast=False, **kwargs)
         self.arguments = {
             "units": units,
@@ -90,13 +99,22 @@ def reading_order(
 
     Args:
       scores: [B, L] float32.
-      ties: [B, L] float32, by which candidates of one score are ordered, lowest first.
+      ties: [B, L] float32, by which candidates of equal score are ordered, lowest first.
       mask: [B, L] bool.
-      top: Only this many of the highest are read; None for all.
+      top: How many of the highest are read; None for all.
 
     Returns:
-      Places [B, N] int32 in the list, N the smaller of L and `top`; [B, N] bool, True for those
+      Indices [B, N] int32 into the list, N the smaller of L and `top`; [B, N] bool, True for those
       read. Padding comes last, so that a GRU on an accelerator keeps its fast kernel.
+
+    Example:
+      The two best of three candidates, the lower first:
+
+      >>> import tensorflow as tf
+      >>> scores, mask = tf.constant([[3.0, 1.0, 2.0]]), tf.constant([[True, True, True]])
+      >>> order, read = reading_order(scores, tf.zeros([1, 3]), mask, top=2)
+      >>> order.numpy().tolist(), read.numpy().tolist()
+      ([[2, 0]], [[True, True]])
     """
     length = tf.shape(mask)[1]
     wanted = length if top is None else tf.minimum(top, length)
@@ -112,12 +130,17 @@ def reading_order(
 
 
 def put_back(values: tf.Tensor, order: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
-    """Values [B, L] at their places in the list, from those [B, N] in some order; 0 elsewhere.
+    """Values [B, L] in the order of the list, from values [B, N] in another order; 0 elsewhere.
 
     Args:
       values: [B, N].
-      order: [B, N] int32, the place of each in the list, none twice.
+      order: [B, N] int32, the index of each value in the list; no index occurs twice.
       length: L.
+
+    Example:
+      >>> import tensorflow as tf
+      >>> put_back(tf.constant([[0.5, 0.9]]), tf.constant([[2, 0]]), tf.constant(3)).numpy()
+      array([[0.9, 0. , 0.5]], dtype=float32)
     """
     shape = tf.shape(order)
     lists = tf.broadcast_to(tf.range(shape[0])[:, None], shape)

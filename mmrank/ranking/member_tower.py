@@ -1,4 +1,4 @@
-"""Several scoring towers side by side: an ensemble of seeds that is trained and served as one."""
+"""Several parallel scoring towers: an ensemble of seeds, trained and served as one network."""
 
 from __future__ import annotations
 
@@ -8,16 +8,58 @@ from typing import Any
 import tensorflow as tf
 
 
-class MemberTower(tf.keras.layers.Layer):
-    """Scores [B, L, K] float32 of candidate vectors [B, L, F], one of each of K members.
+class Towers(tf.keras.layers.Layer):
+    """Scores [B, L, K] float32 of candidate vectors [B, L, F] by the hidden layers of K members.
 
-    Each member has weights and dropout of its own, so that nothing but the vectors is common to
-    them. Trained on the mean of their losses, not on the loss of their mean, members differ as
-    networks of several seeds do, and the mean of their scores is better than any of them.
+    Args:
+      layers: The hidden layers, from values [K, N, D] to [K, N, D'].
+      arguments: What the subclass is made from, including `members`, K, and `dropout`.
+      first: Gives each member its input [K, N, F] from rows [1, N, F]; None gives all the same.
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[tf.keras.layers.Layer],
+        arguments: dict[str, Any],
+        first: tf.keras.layers.Layer | None = None,
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        self.arguments = arguments
+        self.first = first
+        self.hidden = list(layers)
+        self.drops = [tf.keras.layers.Dropout(arguments["dropout"]) for _ in layers]
+        self.last = MemberDense(arguments["members"], 1, name="member_scores")
+
+    def build(self, input_shape: Any) -> None:
+        # The random generators must exist before training, to be seeded at every epoch.
+        for drop in self.drops:
+            drop.build(None)
+        super().build(input_shape)
+
+    def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+        shape, count = tf.shape(inputs), self.arguments["members"]
+        rows = tf.reshape(inputs, [1, -1, inputs.shape[-1]])
+        rows = tf.tile(rows, [count, 1, 1]) if self.first is None else self.first(rows)
+        for dense, drop in zip(self.hidden, self.drops, strict=True):
+            rows = drop(tf.nn.relu(dense(rows)), training=training)
+        scores = tf.cast(tf.transpose(self.last(rows)[..., 0]), tf.float32)
+        return tf.reshape(scores, [shape[0], shape[1], count])
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | self.arguments
+
+
+class MemberTower(Towers):
+    """Scores [B, L, K] float32 of candidate vectors [B, L, F], one from each of K members.
+
+    Each member has its own weights and dropout; members share only the vectors. Trained on the mean
+    of their losses, not on the loss of their mean, members differ as networks of several seeds do,
+    and the mean of their scores is better than the scores of any member.
 
     Args:
       members: K, at least 1.
-      hidden: Widths of the hidden layers of each.
+      hidden: Widths of the hidden layers of each member.
       dropout: Share of units dropped in training.
 
     Source: deep ensembles: Lakshminarayanan et al. 2017; in one network under the mean of the
@@ -26,32 +68,11 @@ class MemberTower(tf.keras.layers.Layer):
     """
 
     def __init__(self, members: int, hidden: Sequence[int], dropout: float, **kwargs: Any):
-        super().__init__(**kwargs)
-        self.arguments = {"members": members, "hidden": tuple(hidden), "dropout": dropout}
-        self.hidden = [
-            MemberDense(members, width, name=f"hidden_{i}") for i, width in enumerate(hidden)
-        ]
-        self.drops = [tf.keras.layers.Dropout(dropout) for _ in hidden]
-        self.last = MemberDense(members, 1, name="member_scores")
-
-    def build(self, input_shape: Any) -> None:
-        # The random generators must be there before training, to be seeded at every epoch.
-        for drop in self.drops:
-            drop.build(None)
-        super().build(input_shape)
-
-    def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
-        shape = tf.shape(inputs)
-        count = self.arguments["members"]
-        rows = tf.reshape(inputs, [1, -1, inputs.shape[-1]])
-        rows = tf.tile(rows, [count, 1, 1])
-        for dense, drop in zip(self.hidden, self.drops, strict=True):
-            rows = drop(tf.nn.relu(dense(rows)), training=training)
-        scores = tf.cast(tf.transpose(self.last(rows)[..., 0]), tf.float32)
-        return tf.reshape(scores, [shape[0], shape[1], count])
-
-    def get_config(self) -> dict[str, Any]:
-        return super().get_config() | self.arguments
+        super().__init__(
+            [MemberDense(members, width, name=f"hidden_{i}") for i, width in enumerate(hidden)],
+            {"members": members, "hidden": tuple(hidden), "dropout": dropout},
+            **kwargs,
+        )
 
 
 class MemberDense(tf.keras.layers.Layer):
@@ -68,7 +89,7 @@ class MemberDense(tf.keras.layers.Layer):
 
     def build(self, input_shape: Any) -> None:
         width = int(input_shape[-1])
-        # Keras would take the members for a part of the fan, and start all too small.
+        # Keras would count the members as part of the fan, and initialise all weights too small.
         self.kernel = self.add_weight(
             "kernel",
             [self.members, width, self.units],
@@ -86,7 +107,7 @@ class MemberDense(tf.keras.layers.Layer):
 
 
 class MemberMean(tf.keras.layers.Layer):
-    """Scores [B, L], the mean of those [B, L, K] of all members."""
+    """Scores [B, L]: the mean of the members' scores [B, L, K]."""
 
     def __init__(self, **kwargs: Any):
         super().__init__(autocast=False, dtype=tf.float32, **kwargs)

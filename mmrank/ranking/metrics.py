@@ -1,7 +1,7 @@
 """TF-Ranking's metrics as Keras metrics.
 
-A list without a relevant item counts 0 here, TF-Ranking's convention; `mmrank.evaluation` lets
-one choose.
+A list without a relevant item counts as 0 here, TF-Ranking's convention; in `mmrank.evaluation` the
+convention can be chosen.
 """
 
 from __future__ import annotations
@@ -24,6 +24,17 @@ def make_metric(name: str) -> tf.keras.metrics.Metric:
 
     Raises:
       ValueError: The name is not one of these, or the cutoff is not a positive number.
+
+    Example:
+      >>> from math import log2
+      >>> ndcg = make_metric("ndcg@10")
+      >>> labels, scores = [[1.0, 0.0, 2.0, -1.0]], [[3.0, 2.0, 1.0, 9.0]]  # the last is padding
+      >>> value = float(ndcg(labels, scores))
+      >>> abs(value - (1 + 3 / log2(4)) / (3 + 1 / log2(3))) < 1e-6
+      True
+      >>> make_metric("ndcg@0")
+      Traceback (most recent call last):
+      ValueError: ...'ndcg@0'...
     """
     key, _, cutoff = name.partition("@")
     if key not in METRICS:

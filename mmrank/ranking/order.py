@@ -1,10 +1,11 @@
-"""The order that several tasks make together: a formula over their outputs, read and never run.
+"""The order of candidates under several tasks: a formula over outputs, parsed and never executed.
 
     click^0.3 * purchase^0.7        (click + 2 * purchase) * dwell^0.1        click + 5 * purchase
 
-Only names of tasks, numbers, + - * / ^ and brackets; ^ is a power. A product of names, positive
-numbers, powers and sums of these gives its logarithm: the order is the same, and chances of one in
-a billion neither vanish nor tie. Anything else, such as a sum, gives its value.
+A formula has only names of tasks, numbers, + - * / ^ and brackets; ^ is a power. For a product of
+names, positive numbers, powers and sums of these, the score is the logarithm of the formula: the
+order is the same, and probabilities of one in a billion neither underflow nor tie. For any other
+formula, such as a sum, the score is the value itself.
 """
 
 from __future__ import annotations
@@ -30,6 +31,10 @@ class Order:
     Attributes:
       text: As it was written.
       tasks: Names of the tasks in it.
+
+    Example:
+      >>> parse_order("click + 2 * purchase", ["click", "purchase", "dwell"]).tasks
+      ('click', 'purchase')
     """
 
     text: str
@@ -40,8 +45,8 @@ class Order:
         """Scores of candidates, of the outputs' shape.
 
         Args:
-          logs: By task, the natural logarithm of its output: a chance, seconds, or another value
-            above 0.
+          logs: For each task, the natural logarithm of its output: a probability, seconds, or
+            another value above 0; all of one shape, such as [B, L].
         """
         tree = self._tree
         is_sum = isinstance(tree, ast.BinOp) and isinstance(tree.op, ast.Add)
@@ -53,17 +58,27 @@ def parse_order(text: str, tasks: Collection[str]) -> Order:
 
     Args:
       text: The formula.
-      tasks: Names that may stand in it.
+      tasks: Names that the formula may contain.
 
     Raises:
-      ValueError: It is no formula, names no task or an unknown one, holds anything beside names,
-        numbers, + - * / ^ and brackets, or has no value for some outputs.
+      ValueError: The text is not a formula, names no task or an unknown one, contains anything
+        besides names, numbers, + - * / ^ and brackets, or has no value for some outputs.
+
+    Example:
+      >>> import tensorflow as tf
+      >>> order = parse_order("click^0.5 * purchase", ["click", "purchase"])
+      >>> logs = {"click": tf.math.log([0.25]), "purchase": tf.math.log([0.5])}
+      >>> order.scores(logs).numpy().round(4)  # ln(0.25) / 2 + ln(0.5)
+      array([-1.3863], dtype=float32)
+      >>> parse_order("clik * purchase", ["click", "purchase"])
+      Traceback (most recent call last):
+      ValueError: ...did you mean 'click'?
     """
     where = f"order {text!r}"
     if not isinstance(text, str) or "**" in text or len(text) > LONGEST:
         raise ValueError(f"{where}: not a formula; {EXAMPLE}")
     try:
-        # Python's power binds as a power should. The text is parsed, never compiled or run.
+        # Python's power has the right precedence. The text is parsed, never compiled or run.
         tree = ast.parse(text.strip().replace("^", "**"), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise ValueError(f"{where}: not a formula; {EXAMPLE}") from error
@@ -73,20 +88,20 @@ def parse_order(text: str, tasks: Collection[str]) -> Order:
     except (OverflowError, ZeroDivisionError) as error:
         raise ValueError(f"{where}: its numbers have no finite value") from error
     if not names:
-        raise ValueError(f"{where}: names no task; known: {', '.join(tasks)}")
+        raise ValueError(f"{where}: contains no task; known: {', '.join(tasks)}")
     return Order(text, tuple(names), tree)
 
 
 def _check(node: ast.expr, where: str, tasks: Collection[str], names: dict[str, None]) -> None:
     if isinstance(node, ast.Name):
         if node.id not in tasks:
-            raise ValueError(f"{where}: no task {node.id!r}{did_you_mean(node.id, tasks)}")
+            raise ValueError(f"{where}: unknown task {node.id!r}{did_you_mean(node.id, tasks)}")
         names[node.id] = None
     elif isinstance(node, ast.Constant):
         number = node.value
         real = isinstance(number, (int, float)) and not isinstance(number, bool)
         if not real or not math.isfinite(number):  # type: ignore[arg-type]
-            raise ValueError(f"{where}: {number!r} is not a number to reckon with")
+            raise ValueError(f"{where}: {number!r} is not a finite number")
     elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
         _check(node.operand, where, tasks, names)
     elif isinstance(node, ast.BinOp) and isinstance(node.op, _BINARY):
@@ -101,19 +116,21 @@ def _check(node: ast.expr, where: str, tasks: Collection[str], names: dict[str, 
 
 
 def _check_defined(node: ast.BinOp, where: str) -> None:
-    """Nothing, if a power or a quotient has a value whatever the outputs are."""
+    """Raises ValueError unless a power or a quotient has a value for all outputs."""
     if isinstance(node.op, ast.Div) and not _positive(node.right):
         divisor = _number(node.right)
         if divisor is None or divisor == 0:
-            raise ValueError(f"{where}: divides by what may be 0, {ast.unparse(node.right)!r}")
+            raise ValueError(f"{where}: divides by {ast.unparse(node.right)!r}, which may be 0")
     if isinstance(node.op, ast.Pow):
         exponent = _number(node.right)
         if exponent is None:
-            raise ValueError(f"{where}: an exponent is a number, not {ast.unparse(node.right)!r}")
+            raise ValueError(
+                f"{where}: an exponent must be a number, not {ast.unparse(node.right)!r}"
+            )
         if not _positive(node.left) and (exponent < 0 or exponent % 1):
             raise ValueError(
-                f"{where}: {ast.unparse(node.left)!r} may be negative, and only a whole exponent "
-                "from 0 on goes with that"
+                f"{where}: {ast.unparse(node.left)!r} may be negative, which needs a whole "
+                "exponent of at least 0"
             )
 
 
@@ -133,7 +150,7 @@ def _number(node: ast.expr) -> float | None:
 
 
 def _positive(node: ast.expr) -> bool:
-    """Whether an expression is above 0 whatever the outputs are, so that it has a logarithm."""
+    """Whether an expression is above 0 for all outputs, so that it has a logarithm."""
     number = _number(node)
     if number is not None:
         return number > 0

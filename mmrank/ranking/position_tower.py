@@ -1,4 +1,4 @@
-"""What a position adds to a click, learned beside the scores and left out when serving."""
+"""The effect of a position on clicks, learned alongside the scores and left out when serving."""
 
 from __future__ import annotations
 
@@ -7,60 +7,66 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-POSITIONS = 100  # positions with a logit of their own; deeper ones have that of the last
+POSITIONS = 100  # positions with their own logit; deeper ones have the logit of the last
 ADD, EXAMINATION, MIXTURE = "add", "examination", "mixture"
-# How the tower meets the scores under the losses that want more than a sum.
-FORMS = {"click_em_loss": EXAMINATION, "mixture_em_loss": MIXTURE}
 
 
 class PositionTower(tf.keras.layers.Layer):
-    """Logits that training compares with clicks, of scores and the positions they were shown at.
+    """Logits that training compares with clicks, from scores and the positions of the candidates.
 
-    A position k has a learned logit b_k, which begins at −log k. Its forms:
+    A position k has a learned logit b_k, which begins at −log k. The forms are:
 
-      add: score + b_k, [B, L]: the odds of a click are those of the item times those of its place.
+      add: score + b_k, [B, L]: the odds of a click are the item's odds times the position's odds.
       examination: (b_k, score), [B, L, 2], for `click_em_loss`.
-      mixture: score + b_km, [B, L, M], for `mixture_em_loss`: M ways to read a page, of which
-        every list follows one; the scores are common to them.
+      mixture: score + b_km, [B, L, M], for `mixture_em_loss`: M ways to read a page, of which every
+        list follows one; all of them share the scores.
 
     Only the training graph has the tower: scores of the scorer, of an evaluation and of an export
-    know no position. With a chance of `dropout` training takes a position for unknown, so that
-    scores do not leave to it what they can tell themselves.
+    do not depend on positions. With a probability of `dropout`, training treats a position as
+    unknown, so that scores must learn what they can explain without positions.
 
-    Masking: a position below 1 or NaN is unknown, which has a logit of its own.
+    Masking: a position below 1 or NaN is unknown, which has its own logit.
 
     Args:
       form: add, examination or mixture.
-      dropout: Share of the positions that training takes for unknown.
-      behaviours: M, of the form mixture.
+      dropout: Share of the positions that training treats as unknown.
+      behaviours: M, for the form mixture.
 
     Raises:
-      ValueError: A dropout that is not in [0, 1), or fewer than two behaviours of a mixture.
+      ValueError: The dropout is not in [0, 1), or a mixture has fewer than two behaviours.
 
     Source: the additive tower: Yan et al., "Revisiting two tower models for unbiased learning to
       rank" (SIGIR 2022), equation 4; dropout: Zhao et al., "Recommending what video to watch next"
-      (RecSys 2019), section 4.3. Guo et al., "PAL" (RecSys 2019), multiply chances instead.
+      (RecSys 2019), section 4.3. Guo et al., "PAL" (RecSys 2019), multiply probabilities instead.
+
+    Example:
+      Before training, position k has the logit −ln k; an unknown position has 0:
+
+      >>> import tensorflow as tf
+      >>> tower = PositionTower()
+      >>> tower((tf.zeros([1, 3]), tf.constant([[1.0, 2.0, float("nan")]]))).numpy().round(4)
+      array([[ 0.    , -0.6931,  0.    ]], dtype=float32)
     """
 
     def __init__(self, form: str = ADD, dropout: float = 0.1, behaviours: int = 2, **kwargs: Any):
-        # Logits stay float32 under mixed precision, as scores do.
+        # Logits stay float32 under mixed precision, like scores.
         super().__init__(autocast=False, dtype=tf.float32, **kwargs)
         if not 0 <= dropout < 1:
             raise ValueError(f"position_bias.dropout {dropout}: must be at least 0 and below 1")
         if form == MIXTURE and behaviours < 2:
-            raise ValueError(f"position_bias.behaviours {behaviours}: a mixture has 2 or more")
+            raise ValueError(f"position_bias.behaviours {behaviours}: a mixture needs 2 or more")
         self.form, self.dropout, self.behaviours = form, dropout, behaviours
         self.dropped = tf.keras.layers.Dropout(dropout)
 
     def build(self, input_shape: Any) -> None:
         columns = self.behaviours if self.form == MIXTURE else 1
-        log_place = np.log(np.maximum(np.arange(POSITIONS + 1), 1))[:, None]
-        # The ways of a mixture differ from the start: the last reads the least far down.
-        start = -log_place * (np.arange(columns) + 1) / columns
+        log_position = np.log(np.maximum(np.arange(POSITIONS + 1), 1))[:, None]
+        # The columns of a mixture differ from the start: the last one falls fastest with depth.
+        start = -log_position * (np.arange(columns) + 1) / columns
         self.table = self.add_weight(
             "table", start.shape, initializer=tf.keras.initializers.Constant(start)
         )
-        # Its random generator must be there before training, to be seeded at every epoch.
+        # The random generator must exist before training, to be seeded at every epoch.
         self.dropped.build(input_shape)
         super().build(input_shape)
 
@@ -68,10 +74,10 @@ class PositionTower(tf.keras.layers.Layer):
         """Args: scores [B, L] float32; positions [B, L] float32, from 1."""
         scores, positions = inputs
         known = positions >= 1  # False for NaN
-        # What dropout leaves is scaled up, what it takes is 0.
+        # Dropout scales up what it keeps and sets the rest to 0.
         known &= self.dropped(tf.ones_like(scores), training=training) > 0
-        place = tf.cast(tf.where(known, tf.minimum(positions, POSITIONS), 0.0), tf.int32)
-        logits = tf.gather(self.table, place)
+        index = tf.cast(tf.where(known, tf.minimum(positions, POSITIONS), 0.0), tf.int32)
+        logits = tf.gather(self.table, index)
         if self.form == EXAMINATION:
             return tf.stack([logits[..., 0], scores], -1)
         if self.form == MIXTURE:

@@ -1,4 +1,8 @@
-"""Batches from shards: a window of lists in memory at a time, the same ones whenever started."""
+"""Batches from shards, with one window of lists in memory at a time.
+
+The batches are reproducible: a stream that starts at batch n yields the same batches as a stream
+that starts at batch 0 yields from batch n on.
+"""
 
 from __future__ import annotations
 
@@ -18,18 +22,34 @@ logger = logging.getLogger(__name__)
 
 
 class RecordBatches:
-    """Endless batches from the shards of a split, in the form of `Batches`.
+    """Endless batches from the shards of a split, with the interface of `Batches`.
 
-    In each pass a worker goes through its shards in an order of that pass, and in each shard
-    through its windows one after another; lists are shuffled, batched and cut within their window.
-    A single window that holds all lists gives just the batches of `Batches`.
+    In each pass a worker reads its shards in an order that is shuffled for that pass, and the
+    windows of each shard one after another. Lists are shuffled, batched and cut within their
+    window. A single window that holds all lists gives exactly the batches of `Batches`.
 
     Args:
       files: The shards.
-      windows: What they hold.
-      reader: From messages to lists.
-      make: From the lists of a window and a seed to its batches.
-      seed: Of the run.
+      windows: The windows of all shards, in the order of the shards.
+      reader: Turns messages into lists.
+      make: Turns the lists of a window and a seed into its batches.
+      seed: Seed of the run.
+
+    Example:
+      The windows give the numbers before any list is read:
+
+      >>> import pathlib
+      >>> from mmrank.records.shards import Window
+      >>> windows = [
+      ...     Window(shard=0, first=0, lists=4, batches=2, candidates=30, longest=9),
+      ...     Window(shard=0, first=4, lists=3, batches=1, candidates=20, longest=8),
+      ... ]
+      >>> batches = RecordBatches([pathlib.Path("train.tfrecord")], windows, None, None, seed=0)
+      >>> batches.per_pass, batches.size
+      (3, (7, 50))
+      >>> next(batches.stream(0, shard=(0, 2)))
+      Traceback (most recent call last):
+      mmrank.data.findings.DataError: .: 1 shard(s) for 2 workers; write at least one for each
     """
 
     def __init__(
@@ -45,12 +65,12 @@ class RecordBatches:
 
     @property
     def per_pass(self) -> int:
-        """Batches of a pass over all shards."""
+        """The number of batches of a pass over all shards."""
         return sum(w.batches for w in self._windows)
 
     @property
     def size(self) -> tuple[int, int]:
-        """Lists, and candidates after the cut."""
+        """The number of lists, and of their candidates after the cut."""
         return sum(w.lists for w in self._windows), sum(w.candidates for w in self._windows)
 
     @property
@@ -60,11 +80,11 @@ class RecordBatches:
 
     @property
     def listwise(self) -> frozenset[str]:
-        """Names of what a batch holds by candidate, [B, L, ...]."""
+        """Names of the arrays of a batch that have a value for each candidate, [B, L, ...]."""
         return self._first.listwise
 
     def largest(self) -> Batch:
-        """The batch of the most candidates in the window with the longest list."""
+        """The batch with the most candidates in the window with the longest list."""
         return self._largest
 
     @functools.cached_property
@@ -80,7 +100,7 @@ class RecordBatches:
         """Endless batches of one worker.
 
         Args:
-          start: Batches that this worker has taken already.
+          start: Number of batches that this worker has already taken.
           shard: (index, count): the worker reads every `count`-th shard from number `index` on.
 
         Raises:
@@ -95,7 +115,7 @@ class RecordBatches:
         own = [n for n, w in enumerate(self._windows) if w.shard % count == index]
         mine = sum(self._windows[n].batches for n in own)
         epoch, left = divmod(start, mine)
-        self._reader.unusable.clear()  # of windows that were looked at ahead
+        self._reader.unusable.clear()  # drops the counts of `sample` and `largest`
         while True:
             for number in self._order(own, epoch):
                 size = self._windows[number].batches
@@ -106,15 +126,15 @@ class RecordBatches:
                 for members in batches.plan(epoch)[left:]:
                     yield batches.make(members, epoch)
                 left = 0
-            self._tell_unusable()
+            self._log_unusable()
             epoch += 1
 
     def _order(self, own: Sequence[int], epoch: int) -> list[int]:
-        """A worker's windows in the order of a pass: shards shuffled, each from its beginning."""
+        """A worker's windows in the order of a pass: shards shuffled, windows of each in order."""
         shards = sorted({self._windows[n].shard for n in own})
         mixed = np.random.default_rng([self._seed, epoch]).permutation(len(shards))
-        place = {shards[s]: p for p, s in enumerate(mixed)}
-        return sorted(own, key=lambda n: (place[self._windows[n].shard], n))
+        turn = {shards[s]: p for p, s in enumerate(mixed)}
+        return sorted(own, key=lambda n: (turn[self._windows[n].shard], n))
 
     def _batches(self, number: int) -> Batches:
         window = self._windows[number]
@@ -126,7 +146,7 @@ class RecordBatches:
         )
         return self._make(arrays, self._seed + number)
 
-    def _tell_unusable(self) -> None:
+    def _log_unusable(self) -> None:
         for name, count in self._reader.unusable.items():
             if count:
                 logger.warning(

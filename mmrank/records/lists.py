@@ -1,4 +1,4 @@
-"""Serialized lists as arrays: the parsing and cleaning of a served request, then preprocessing."""
+"""Serialized lists as arrays: parsed and cleaned like a served request, then preprocessed."""
 
 from __future__ import annotations
 
@@ -23,17 +23,33 @@ from mmrank.serving.elwc import parse_lists
 from mmrank.serving.raw import cleaned
 
 LENGTH = "list_length"
-LABEL = "label/"  # before a label's name in a record, where features stand by their own
+LABEL = "label/"  # prefix of a label's name in a record; the names of features have no prefix
 DAY = 86_400.0
 Arrays = dict[str, np.ndarray]
-_NOW = float(np.nextafter(0.0, 1.0))  # just after an event of age zero, which is known
+_NOW = float(np.nextafter(0.0, 1.0))  # just after an event of age zero, so that the event counts
 
 
 class RecordParser:
-    """Raw values of lists, by input name: of contexts [B], candidates [rows] and events [B, H].
+    """Parses lists into raw values by input name: contexts [B], candidates [rows], events [B, H].
 
     Args:
-      features: What is read beside the labels; it need not be fitted.
+      features: The features, which are read in addition to the labels; they need not be fitted.
+
+    Example:
+      >>> from tensorflow_serving.apis.input_pb2 import ExampleListWithContext
+      >>> from mmrank.features import make_features
+      >>> from mmrank.schema import schema_from_dict
+      >>> price = {"name": "price", "kind": "number", "side": "item"}
+      >>> grade = {"name": "grade", "kind": "number", "side": "label"}
+      >>> features = make_features(schema_from_dict({"features": [price, grade]}), encoders={})
+      >>> message = ExampleListWithContext()
+      >>> for value, label in ((9.0, 1.0), (5.0, 0.0)):
+      ...     example = message.examples.add().features.feature
+      ...     example["price"].float_list.value.append(value)
+      ...     example["label/grade"].float_list.value.append(label)
+      >>> parsed = RecordParser(features)([message.SerializeToString()])
+      >>> parsed["price"].tolist(), parsed["list_length"].tolist()
+      ([9.0, 5.0], [2])
     """
 
     def __init__(self, features: Features):
@@ -43,13 +59,13 @@ class RecordParser:
             for f in features.schema.side("label")
         ]
         spec = [tf.TensorSpec([None], tf.string)]
-        # A parse of training lists is the parse of a request, labels being further numbers.
+        # Training lists are parsed like a request, with the labels as additional numbers.
         self._parse = tf.function(self._graph, input_signature=spec, autograph=False)
 
     def __call__(self, messages: Sequence[bytes]) -> Arrays:
         """The raw values, cleaned, with a flag NAME_present for each, and `list_length` [B].
 
-        Labels, [rows] float32 by `label_name`, are NaN where unknown.
+        Labels are [rows] float32 under `label_name`, NaN where unknown.
         """
         with tf.device("/cpu:0"):
             parsed = self._parse(tf.constant(list(messages), tf.string))
@@ -75,16 +91,37 @@ class RecordParser:
 
 
 class RecordReader:
-    """Lists as `Features.arrays` makes them of tables, from serialized messages.
+    """Turns serialized messages into lists, in the form that `Features.arrays` makes from tables.
 
-    Items are told apart by their raw values: two examples of equal values are one item, and one
-    item whose price has changed is two. Events are looked up in a catalogue by their items' ids;
-    those of other items are left out, as an export leaves them out.
+    Items are distinguished by their raw values: two examples with equal values are one item, and
+    an item whose price has changed becomes two. Events are looked up in a catalogue by the ids of
+    their items. Events with items that are not in the catalogue are left out, as in an export.
 
     Args:
       features: Fitted features.
       ids: Item ids of the catalogue [items].
-      items: Its item arrays [items, ...].
+      items: Item arrays of the catalogue [items, ...].
+
+    Example:
+      >>> import pandas as pd
+      >>> from tensorflow_serving.apis.input_pb2 import ExampleListWithContext
+      >>> from mmrank.features import make_features
+      >>> from mmrank.schema import schema_from_dict
+      >>> price = {"name": "price", "kind": "number", "side": "item"}
+      >>> grade = {"name": "grade", "kind": "number", "side": "label"}
+      >>> features = make_features(schema_from_dict({"features": [price, grade]}), encoders={})
+      >>> features.fit_values({"price": pd.Series([9.0, 5.0])}, types=None)
+      >>> message = ExampleListWithContext()
+      >>> for value, label in ((9.0, 1.0), (5.0, 0.0), (9.0, 2.0)):
+      ...     example = message.examples.add().features.feature
+      ...     example["price"].float_list.value.append(value)
+      ...     example["label/grade"].float_list.value.append(label)
+      >>> reader = RecordReader(features, ids=[], items={})
+      >>> lists = reader([message.SerializeToString()], "train.tfrecord")
+      >>> lists.offsets.tolist(), lists.candidates.tolist()  # the third example is the first item
+      ([0, 3], [0, 1, 0])
+      >>> lists.grades.tolist()
+      [1.0, 0.0, 2.0]
     """
 
     def __init__(self, features: Features, ids: Iterable[str], items: Mapping[str, np.ndarray]):
@@ -100,7 +137,7 @@ class RecordReader:
 
         Args:
           messages: Serialized ExampleListWithContext.
-          where: What they are, for error messages.
+          where: The source of the messages, for error messages.
 
         Raises:
           DataError: A grade is missing or negative, or a value cannot be preprocessed.
@@ -126,7 +163,7 @@ class RecordReader:
         )
 
     def _distinct(self, raw: Arrays, kinds: Sequence[FeatureKind]) -> tuple[Arrays, np.ndarray]:
-        """Raw values of the distinct items [U], and which of them every row shows, [rows] int32."""
+        """Raw values of the distinct items [U], and the index of each row's item, [rows] int32."""
         names = [n for k in kinds for n in (k.name, present_name(k.name))]
         numbers: dict[tuple, int] = {}
         shown = [
@@ -157,7 +194,7 @@ class RecordReader:
 
     @functools.cache  # noqa: B019 - a reader lives as long as its training
     def _step(self, kind: FeatureKind) -> Callable[..., tuple[np.ndarray, np.ndarray]]:
-        """What takes raw values and flags to encoder inputs and flags; files are probed."""
+        """A function from raw values and flags to encoder inputs and flags; it probes media."""
         if isinstance(kind, Frozen):
             store: EmbeddingCache = kind.store()
             return lambda raw, present: kind.stored(raw, store)
@@ -178,15 +215,16 @@ class RecordReader:
         wrong = ~(labels["grade"] >= 0)
         if wrong.any():
             raise DataError(
-                f"{where}: {int(wrong.sum())} example(s) whose `grade` is missing or negative, the "
-                f"first is number {int(wrong.argmax())} of these lists; a grade is a number from 0"
+                f"{where}: {int(wrong.sum())} example(s) whose `grade` is missing or negative, "
+                f"the first is example {int(wrong.argmax())} of these lists; a grade is a number "
+                "of at least 0"
             )
         return labels["grade"]
 
     def _with_history(
         self, raw: Arrays, items: Arrays, lists: int
     ) -> tuple[HistoryArrays | None, Arrays]:
-        """The events of all lists, and the items with those of the events behind them."""
+        """The events of all lists, and the item arrays with the items of the events appended."""
         history = self._features.history
         if history is None:
             return None, items
@@ -195,19 +233,19 @@ class RecordReader:
         rows = rows.reshape(lists, -1)
         known = rows >= 0
         ages = np.nan_to_num(raw[f"{history.name}_ages"], nan=0.0, posinf=0.0, neginf=0.0)
-        of_list, place = np.nonzero(known)
-        order = np.lexsort((place, -ages[known], of_list))
-        of_list, place = of_list[order], place[order]
-        used, numbers = np.unique(rows[of_list, place], return_inverse=True)
+        of_list, slot = np.nonzero(known)
+        order = np.lexsort((slot, -ages[known], of_list))
+        of_list, slot = of_list[order], slot[order]
+        used, numbers = np.unique(rows[of_list, slot], return_inverse=True)
         count = len(next(iter(items.values())))
         types = {t.encode(): i + 1 for i, t in enumerate(history.types)}
-        said = raw[f"{history.name}_types"][of_list, place]
+        type_names = raw[f"{history.name}_types"][of_list, slot]
         events = HistoryArrays(
             name=history.name,
             length=history.options.length,
             starts=np.searchsorted(of_list, np.arange(lists + 1)).astype(np.int64),
             items=(count + numbers).astype(np.int32),
-            types=np.array([types.get(t, 0) for t in said], np.int32),
-            times=-ages[of_list, place].astype(np.float64) * DAY,
+            types=np.array([types.get(t, 0) for t in type_names], np.int32),
+            times=-ages[of_list, slot].astype(np.float64) * DAY,
         )
         return events, {n: np.concatenate([a, self._items[n][used]]) for n, a in items.items()}

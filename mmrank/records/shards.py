@@ -1,4 +1,4 @@
-"""TFRecord shards of lists: finding them, knowing what each holds, and reading a part of one."""
+"""TFRecord shards of lists: finding them, indexing what each holds, and reading a part of one."""
 
 from __future__ import annotations
 
@@ -23,14 +23,15 @@ INDEX_FILE = "records.json"
 
 @dataclasses.dataclass(frozen=True)
 class Window:
-    """Neighbouring lists of one shard, read and shuffled together.
+    """Consecutive lists of one shard, which are read and shuffled together.
 
     Attributes:
-      shard: Number of the shard.
-      first: Lists of the shard before it.
-      lists: How many it holds.
-      batches: How many batches they make.
-      candidates: Candidates of all its lists, and `longest` of the longest one, after the cut.
+      shard: Index of the shard.
+      first: Index in the shard of the window's first list.
+      lists: Number of lists.
+      batches: Number of batches that the lists make.
+      candidates: Candidates of all lists, after the cut.
+      longest: Candidates of the longest list, after the cut.
     """
 
     shard: int
@@ -45,18 +46,20 @@ def find_shards(folder: pathlib.Path, split: str) -> list[pathlib.Path]:
     """The shards of a split, in the order of the folder's manifest.
 
     Raises:
-      DataError: The folder is not finished, or one of its shards is missing or of another size.
+      DataError: The folder is not finished, has no list of the split, or a shard is missing or of
+        another size.
     """
-    remedy = "make it with `python -m pipelines.build_examples`, or mend data.records"
-    told = read_manifest(folder, "examples", remedy)["splits"]
-    if not told.get(split, {}).get("shards"):
+    remedy = "make it with `python -m pipelines.build_examples`, or correct data.records"
+    splits = read_manifest(folder, "examples", remedy)["splits"]
+    if not splits.get(split, {}).get("shards"):
         raise DataError(f"{folder}: no {split} list; {remedy}")
     files = []
-    for shard in told[split]["shards"]:
+    for shard in splits[split]["shards"]:
         file = folder / shard["file"]
         if not file.is_file() or file.stat().st_size != shard["bytes"]:
             raise DataError(
-                f"{file}: missing, or not of {shard['bytes']} bytes as {MANIFEST} says; {remedy}"
+                f"{file}: missing, or its size is not {shard['bytes']} bytes as in "
+                f"{MANIFEST}; {remedy}"
             )
         files.append(file)
     return files
@@ -67,11 +70,11 @@ def messages(file: pathlib.Path, first: int = 0, count: int = -1) -> Iterator[by
 
     Args:
       file: The shard.
-      first: Lists to pass over.
-      count: Lists wanted after these; −1 for all.
+      first: Number of lists to skip.
+      count: Number of lists to read after these; −1 for all.
 
     Raises:
-      DataError: The file is damaged or no TFRecord.
+      DataError: The file is damaged or is not a TFRecord file.
     """
     gzip = "GZIP" if file.suffix == ".gz" else ""
     records = tf.data.TFRecordDataset(str(file), compression_type=gzip).skip(first).take(count)
@@ -82,26 +85,26 @@ def messages(file: pathlib.Path, first: int = 0, count: int = -1) -> Iterator[by
             at += 1
     except (tf.errors.DataLossError, tf.errors.OutOfRangeError) as error:
         raise DataError(
-            f"{file}: damaged after record {at}: {error.message}; write it anew"
+            f"{file}: damaged after record {at}: {error.message}; write it again"
         ) from error
 
 
 def lengths_of(file: pathlib.Path, keep: Callable[[int, bytes], Any] | None = None) -> np.ndarray:
-    """How many candidates each list of a shard has, int64 [lists].
+    """The number of candidates of each list of a shard, int64 [lists].
 
     Args:
       file: The shard.
-      keep: Called with the number of each list and its message.
+      keep: Called with the index of each list and its message.
 
     Raises:
-      DataError: The file cannot be read, a record is no ExampleListWithContext, or is empty.
+      DataError: The file cannot be read, or a record is not an ExampleListWithContext or is empty.
     """
     found = []
     for number, message in enumerate(messages(file)):
         try:
             length = len(ExampleListWithContext.FromString(message).examples)
         except DecodeError as error:
-            raise DataError(f"{file}: record {number} is no ExampleListWithContext") from error
+            raise DataError(f"{file}: record {number} is not an ExampleListWithContext") from error
         if not length:
             raise DataError(f"{file}: record {number} has no example; drop the list")
         found.append(length)
@@ -117,11 +120,12 @@ def index_shards(
 
     Args:
       files: The shards.
-      window: Most lists of a window.
-      describe: From candidates of each list to `batches`, `candidates` and `longest`.
+      window: Maximum number of lists of a window.
+      describe: Turns the numbers of candidates of a window's lists into `batches`, `candidates`
+        and `longest`.
 
     Raises:
-      DataError: As `lengths_of`, or a shard without lists.
+      DataError: `lengths_of` raises, or the shards hold no list.
     """
     windows = []
     for number, file in enumerate(tqdm(files, desc="counting lists", unit=" shards", disable=None)):
@@ -135,7 +139,7 @@ def index_shards(
 
 
 def save_index(run: pathlib.Path, files: Sequence[pathlib.Path], windows: Sequence[Window]) -> None:
-    """Keeps in a run's folder what its shards were found to hold."""
+    """Writes into a run's folder the names and sizes of its shards, and their windows."""
     plain = {
         "shards": [[f.name, f.stat().st_size] for f in files],
         "windows": [list(dataclasses.astuple(w)) for w in windows],
@@ -144,15 +148,15 @@ def save_index(run: pathlib.Path, files: Sequence[pathlib.Path], windows: Sequen
 
 
 def load_index(run: pathlib.Path, files: Sequence[pathlib.Path]) -> list[Window]:
-    """The windows that `save_index` kept.
+    """The windows that `save_index` wrote.
 
     Raises:
-      DataError: The shards are others than they were.
+      DataError: The names or sizes of the shards have changed.
     """
     plain = json.loads((run / INDEX_FILE).read_text(encoding="utf-8"))
     if plain["shards"] != [[f.name, f.stat().st_size] for f in files]:
         raise DataError(
-            f"{files[0].parent}: names or sizes of the shards are not those that the run in {run} "
-            "began with; put them back, or start a new run"
+            f"{files[0].parent}: names or sizes of the shards are not those with which the run in "
+            f"{run} began; restore them, or start a new run"
         )
     return [Window(*values) for values in plain["windows"]]

@@ -1,4 +1,4 @@
-"""Training lists in shards, as a training takes them: counted, fitted on, and batched."""
+"""The training lists in shards as a source for training: counts, fits and batches them."""
 
 from __future__ import annotations
 
@@ -12,13 +12,11 @@ from tqdm import tqdm
 
 from mmrank.config import Config, ConfigError
 from mmrank.data.batches import Batches, ListArrays, bucket_lengths, count_batches, label_name
-from mmrank.data.reviews import BETWEEN_FIELDS, BETWEEN_REVIEWS
 from mmrank.data.tables import DataError, Dataset
 from mmrank.encoders import FeatureKind
-from mmrank.encoders.reviews import Reviews
 from mmrank.features import Features
-from mmrank.goals import build_tasks
 from mmrank.models import present_name
+from mmrank.objectives import build_tasks
 from mmrank.propensity.table import read_propensities
 from mmrank.records.batches import RecordBatches
 from mmrank.records.lists import LENGTH, RecordParser, RecordReader
@@ -42,12 +40,26 @@ class RecordLists:
     """The training lists in the shards of the folder that `data.records` names.
 
     Args:
-      config: Of the training.
-      dataset: Its schema says what the records hold; its catalogue knows the items of events.
-      run: Folder of the run, where what the shards hold is kept for going on with it.
+      config: Config of the training.
+      dataset: The dataset. Its schema describes the records; its catalogue has the items of events.
+      run: Folder of the run. The index of the shards is kept there for resuming the run.
 
     Raises:
-      DataError: There is no such shard.
+      DataError: The folder is not finished, has no training list, or a shard is missing or of
+        another size.
+
+    Example:
+      >>> import dataclasses
+      >>> import pathlib
+      >>> from mmrank.config import Config
+      >>> from mmrank.data.simulator import simulate
+      >>> from mmrank.data.tables import load_dataset
+      >>> _ = simulate("shop", items=60, queries=20, users=5)
+      >>> data = dataclasses.replace(Config().data, records="shards")
+      >>> config = dataclasses.replace(Config(), data=data)
+      >>> RecordLists(config, load_dataset("shop"), pathlib.Path("run"))
+      Traceback (most recent call last):
+      mmrank.data.findings.DataError: shards: no such folder; make it with ...
     """
 
     def __init__(self, config: Config, dataset: Dataset, run: pathlib.Path):
@@ -66,8 +78,9 @@ class RecordLists:
         """Checks the config against the schema, before anything is read.
 
         Raises:
-          ConfigError: Rows are to be weighed by what only tables tell, or an unknown label.
-          DataError: The schema lacks a label that the config wants.
+          ConfigError: The config weights rows by popularity, which needs tables, or selects by an
+            unknown label.
+          DataError: The schema lacks a label that the config needs.
         """
         training, schema = config.training, self._dataset.schema
         if training.popularity_weight:
@@ -116,7 +129,7 @@ class RecordLists:
     def batches(
         self, config: Config, features: Features, items: Mapping[str, np.ndarray]
     ) -> RecordBatches:
-        """The batches of these lists, see `TrainingLists`."""
+        """The batches of these lists; see `TrainingLists`."""
         if (self._run / INDEX_FILE).is_file():
             windows = load_index(self._run, self._files)
         else:
@@ -132,10 +145,14 @@ class RecordLists:
         return RecordBatches(self._files, windows, reader, make, config.seed)
 
     def _weights(self, config: Config, arrays: ListArrays) -> np.ndarray | None:
-        """Weights of a window's rows, of which those that need a position have one."""
+        """Weights of a window's rows; None if all are 1. Checks positions where a task needs them.
+
+        Raises:
+          DataError: A row lacks the position that a task needs.
+        """
         if POSITION in self._wanted and not (arrays.labels[POSITION] >= 1).all():
             raise DataError(
-                f"{self._folder}: an example has no `{POSITION}` from 1, which its task needs"
+                f"{self._folder}: an example has no `{POSITION}` of at least 1, which a task needs"
             )
         weight = config.training.pseudo_weight
         if weight == 1:
@@ -155,7 +172,7 @@ def _describe(config: Config, lengths: np.ndarray) -> dict[str, int]:
 
 
 def _by_candidate(raw: Mapping[str, np.ndarray], features: Features) -> dict[str, np.ndarray]:
-    """Raw values by candidate, those of contexts repeated; the types of events one by one."""
+    """Raw values by candidate: contexts are repeated, arrays of events are flattened."""
     contexts = {k.name for k in features.of_side("query", "user")}
     contexts |= {present_name(name) for name in contexts}
     events = () if features.history is None else (f"{features.history.name}_",)
@@ -171,19 +188,15 @@ def _by_candidate(raw: Mapping[str, np.ndarray], features: Features) -> dict[str
 
 
 def _column(kind: FeatureKind, values: Mapping[str, np.ndarray]) -> pd.Series:
-    """A column that `fit` learns the same from as from these raw values."""
+    """A column with the values that `fit` would read from a table with these raw values."""
     raw = values[kind.name]
     if kind.is_media:
         return pd.Series([""] * len(raw), dtype=object)
     if raw.dtype != object:
         return pd.Series(np.where(values[present_name(kind.name)], raw, np.nan))
-    texts = _texts(raw)
-    if isinstance(kind, Reviews):
-        reviews = (text.split(BETWEEN_REVIEWS) for text in texts)
-        texts = pd.Series([[r.split(BETWEEN_FIELDS)[0] for r in cell] for cell in reviews])
-    return texts
+    return kind.cells(_texts(raw))
 
 
 def _texts(raw: np.ndarray) -> pd.Series:
-    codes, distinct = pd.factorize(raw)  # one object for each text, not for each candidate
+    codes, distinct = pd.factorize(raw)  # one object per distinct text, not per candidate
     return pd.Series(np.array([t.decode("utf-8", "replace") for t in distinct], object)[codes])

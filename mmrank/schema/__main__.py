@@ -1,4 +1,4 @@
-"""A schema for a folder of tables: `python -m mmrank.schema --guess FOLDER`."""
+"""Command line: guesses the schema of a folder of tables, `python -m mmrank.schema --guess DIR`."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import argparse
 import pathlib
 from collections.abc import Sequence
 
+from mmrank.data.kinds import KINDS
 from mmrank.data.tables import DataError
-from mmrank.data.validation import KINDS, validate_dataset
+from mmrank.data.validation import validate_dataset
 from mmrank.guess.writing import guess_schema
 from mmrank.outputs import exit_code, log_progress, write_whole
 from mmrank.schema import SCHEMA_FILE, SchemaError, schema_from_dict
@@ -20,14 +21,15 @@ example:
   python -m mmrank.train --config myshop.yaml --data myshop
 
 Looks at the tables in FOLDER: which has the items, which the judged or clicked candidates of
-searches, what joins them, and what kind of feature each column is. The schema.yaml says of each
-line how sure it is and why; read it, then train. Nothing else is written. `mmrank.suggest` tells
-what a run would be like and take; `mmrank.train --data myshop` chooses the same by itself.
+searches, what joins them, and what kind of feature each column is. The schema.yaml says for each
+line how sure the guess is and why; read it, then train. Nothing else is written. `mmrank.suggest`
+shows the config of a run and the time it needs; `mmrank.train --data myshop` chooses the same
+config automatically.
 """
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The exit code: 0 fit for training, 1 errors in the data, 2 wrong input, 130 stopped."""
+    """The exit code: 0 fit for training, 1 errors in the data, 2 wrong input, 130 interrupted."""
     args = _parser().parse_args(argv)
     log_progress()
     return exit_code(lambda: _run(args))
@@ -36,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m mmrank.schema",
-        description="Guesses the schema.yaml of a folder with tables, and checks the data by it.",
+        description="Guesses the schema.yaml of a folder with tables, and checks the data with it.",
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -45,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
         "--out",
         type=pathlib.Path,
         metavar="FILE",
-        help=f"where to write (default: FOLDER/{SCHEMA_FILE}); a file that is there stays",
+        help=f"file to write (default: FOLDER/{SCHEMA_FILE}); never replaces a file",
     )
     return parser
 
@@ -56,9 +58,9 @@ def _run(args: argparse.Namespace) -> int:
         raise DataError(f"--guess: {folder}: no such folder")
     out = folder / SCHEMA_FILE if args.out is None else args.out
     if out.exists():
-        raise DataError(f"{out}: exists, and is never replaced; name another file with --out")
+        raise DataError(f"{out}: exists and is never replaced; give another file with --out")
     if not out.parent.is_dir():
-        raise DataError(f"--out: there is no folder {out.parent}; make it first")
+        raise DataError(f"--out: the folder {out.parent} does not exist; create it first")
     written = guess_schema(folder, KINDS)
     schema = schema_from_dict(read_yaml(written.text, SchemaError))
     write_whole(out, written.text)
@@ -67,13 +69,13 @@ def _run(args: argparse.Namespace) -> int:
     report = validate_dataset(folder, schema=schema)
     print(report)
     if report.errors:
-        print(f"not fit for training: mend the errors above, in the data or in {out}")
+        print(f"not fit for training: fix the errors above, in the data or in {out}")
         return 1
     if not schema.lists.file:
-        print(f"fit as a catalogue; next: name lists in {out}")
+        print(f"usable as a catalogue; next: add lists in {out}")
     else:
-        place = folder / SCHEMA_FILE
-        moved = "" if out == place else f", put it at {place}"
+        target = folder / SCHEMA_FILE
+        moved = "" if out == target else f", move it to {target}"
         print(f"fit for training; next: read {out}{moved}, then")
         print(f"  python -m mmrank.train --data {folder}")
     return 0

@@ -1,4 +1,4 @@
-"""New folders of versions, told apart from those that a copier still writes to."""
+"""Distinguishes complete new version folders from those that are still being written."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ from collections.abc import Callable
 
 from mmrank.server.loading import Stamp
 
-LONGEST = 60.0  # seconds that a folder has to rest which was refused again and again
+LONGEST = 60.0  # seconds; most that a repeatedly refused folder has to stay unchanged
 
 
 class Arrivals:
-    """Which folders have rested: they are as they were for some time, longer after each refusal.
+    """Decides which folders have stayed unchanged for long enough to be loaded.
+
+    The required time doubles with each refusal of a folder.
 
     Args:
-      rest: Seconds that a new folder has to rest.
-      clock: Seconds that never run backward.
+      rest: Seconds for which a new folder has to stay unchanged.
+      clock: Returns monotonic time in seconds.
     """
 
     def __init__(self, rest: float, clock: Callable[[], float] = time.monotonic):
@@ -23,8 +25,11 @@ class Arrivals:
         self._seen: dict[int, tuple[Stamp, float]] = {}
         self._refusals: dict[int, int] = {}
 
-    def rested(self, number: int, stamp: Stamp) -> bool:
-        """Whether a version's folder, which looks so now, has rested; it is looked at by this."""
+    def is_stable(self, number: int, stamp: Stamp) -> bool:
+        """Returns whether a version's folder has stayed unchanged for long enough.
+
+        Each call records the folder's current stamp.
+        """
         now = self._clock()
         before = self._seen.get(number)
         if before is None or before[0] != stamp:
@@ -34,7 +39,7 @@ class Arrivals:
         return now - before[1] >= wait
 
     def refused(self, number: int) -> None:
-        """Has a version rest twice as long from now on."""
+        """Doubles the time for which a version's folder has to stay unchanged."""
         self._refusals[number] = min(30, self._refusals.get(number, 0) + 1)
 
     def loaded(self, number: int) -> None:

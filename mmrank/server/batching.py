@@ -1,8 +1,9 @@
-"""Requests of one shape gathered into one run, with a bound on how many may wait.
+"""Combines requests of the same shape into batches, and bounds how many may wait.
 
-A request runs at once while a thread is free; those that come while all are busy are gathered, so
-that an idle server adds no delay and a busy one runs fewer, larger batches. Only requests whose
-tensors agree in all but the first dimension share a batch: nothing is padded on a client's behalf.
+By default, a request runs at once while a thread is free. Requests that arrive while all threads
+are busy are combined. An idle server thus adds no delay, and a busy one runs fewer, larger batches.
+Only requests whose tensors agree in all but the first dimension share a batch: the server does not
+pad requests.
 """
 
 from __future__ import annotations
@@ -50,9 +51,9 @@ class Batcher:
     """Runs requests in batches on its own threads; to be used from one event loop.
 
     Args:
-      parameters: See there.
-      metrics: Told how many requests wait, and of every run.
-      model: The model's name for these.
+      parameters: See `Batching`.
+      metrics: Receives the number of waiting requests, and the duration of every run.
+      model: The model's name in the metrics.
     """
 
     def __init__(self, parameters: Batching, metrics: Metrics, model: str):
@@ -74,14 +75,14 @@ class Batcher:
         outputs: Sequence[str] = (),
         deadline: float | None = None,
     ) -> Outputs:
-        """The outputs of one request, run by itself or with others.
+        """Returns the outputs of one request, which runs alone or in a batch with others.
 
         Args:
-          servable: The version; the caller holds it.
+          servable: The version; the caller keeps it loaded.
           signature: Name of the signature.
           tensors: Its inputs, not yet checked.
-          outputs: Those wanted, all if none is named.
-          deadline: By `time.monotonic()`, in seconds.
+          outputs: Names of the wanted outputs; all outputs if empty.
+          deadline: When the request times out, on the clock of `time.monotonic()`, in seconds.
 
         Raises:
           ServingError: The inputs are wrong, too many requests wait, or the deadline passed.
@@ -90,13 +91,11 @@ class Batcher:
         given.select(outputs)
         rows = given.check(tensors)
         if rows == 0:
-            raise ServingError(
-                INVALID_ARGUMENT, "there is no row in the request: send at least one"
-            )
+            raise ServingError(INVALID_ARGUMENT, "the request has no rows; send at least one")
         shapes: tuple[tuple[str, tuple[int, ...]], ...] | int
         if rows is None or rows >= self.parameters.max_batch_size:
             self._alone += 1
-            shapes = self._alone  # a key of its own
+            shapes = self._alone  # a unique key, so that no other request joins
         else:
             shapes = tuple((n, tensors[n].shape[1:]) for n in given.inputs)
         key = (servable, given.name, tuple(outputs), shapes)
@@ -108,21 +107,21 @@ class Batcher:
         )
         self._waiting += 1
         servable.users += 1
-        self._pump()
+        self._start_due_batches()
         try:
             return await asyncio.wait_for(future, None if deadline is None else deadline - now)
         except asyncio.TimeoutError:
             raise ServingError(DEADLINE_EXCEEDED, TOO_LATE) from None
 
     async def close(self) -> None:
-        """Waits for what runs; what still waits is told that the server ends."""
+        """Waits for running batches. Requests that still wait fail with CANCELLED."""
         for tasks in self._queues.values():
             for task in tasks:
                 if not task.future.done():
                     task.future.set_exception(
                         ServingError(CANCELLED, "the server is shutting down")
                     )
-        self._pump()
+        self._start_due_batches()
         while self._running:
             await asyncio.wait(set(self._running))
         self._pool.shutdown(wait=True)
@@ -141,8 +140,8 @@ class Batcher:
                 f"the batch scheduling queue is full: {most} batches wait; try again later",
             )
 
-    def _pump(self) -> None:
-        """Starts batches as long as there is a free thread and something due."""
+    def _start_due_batches(self) -> None:
+        """Starts batches as long as a thread is free and a batch is due."""
         while self._free:
             due = self._next()
             if due is None:
@@ -155,7 +154,7 @@ class Batcher:
         self._metrics.queue(self._waiting)
 
     def _next(self) -> tuple[Key, list[_Task]] | None:
-        """The batch that is due and has waited longest."""
+        """Returns the due batch that has waited longest; None if no batch is due."""
         self._drop_finished()
         now, wait = time.monotonic(), self.parameters.batch_timeout_micros * 1e-6
         size = self.parameters.max_batch_size
@@ -166,13 +165,13 @@ class Batcher:
         if self._queues and self._timer is None:
             first = min(tasks[0].arrived for tasks in self._queues.values())
             self._timer = asyncio.get_running_loop().call_later(
-                max(0.0, first + wait - now), self._ring
+                max(0.0, first + wait - now), self._on_timer
             )
         return None
 
-    def _ring(self) -> None:
+    def _on_timer(self) -> None:
         self._timer = None
-        self._pump()
+        self._start_due_batches()
 
     def _take(self, key: Key) -> list[_Task]:
         queue = self._queues[key]
@@ -187,7 +186,7 @@ class Batcher:
         return tasks
 
     def _drop_finished(self) -> None:
-        """Leaves out the requests whose clients wait no more."""
+        """Removes the requests whose clients no longer wait."""
         for key in list(self._queues):
             there = self._queues[key]
             kept = deque(t for t in there if not t.future.done())
@@ -203,7 +202,7 @@ class Batcher:
         results: Sequence[Outputs | Exception]
         try:
             results = await loop.run_in_executor(self._pool, self._call, key, tasks)
-        except Exception as error:  # noqa: BLE001 - whatever it is, somebody waits
+        except Exception as error:  # noqa: BLE001 - clients wait for a reply in any case
             results = [error] * len(tasks)
         key[0].users -= len(tasks)
         self._free += 1
@@ -214,10 +213,10 @@ class Batcher:
                 task.future.set_exception(result)
             else:
                 task.future.set_result(result)
-        self._pump()
+        self._start_due_batches()
 
     def _call(self, key: Key, tasks: list[_Task]) -> Sequence[Outputs | Exception]:
-        """The result or the error of each task; runs on a thread of the pool."""
+        """Returns the outputs or the error of each task; runs on a thread of the pool."""
         servable, signature, outputs, _ = key
         started = time.monotonic()
         deadlines = [t.deadline for t in tasks]
@@ -230,7 +229,7 @@ class Batcher:
         except ServingError as error:
             if len(tasks) == 1:
                 return [error]
-            # No client pays for what another sent.
+            # Each request runs again alone, so that one client's error does not fail the others.
             return [self._call(key, [task])[0] for task in tasks]
         finally:
             self._metrics.runtime(self._model, "Predict", time.monotonic() - started)
@@ -241,7 +240,7 @@ class Batcher:
 
 
 def join(requests: Sequence[Tensors], rows: int) -> Outputs:
-    """The requests' tensors one below the other, filled up to `rows` with the first row."""
+    """Returns the requests' tensors joined by rows, filled up to `rows` with the first row."""
     joined = {}
     for name, first in requests[0].items():
         parts = [r[name] for r in requests]
@@ -253,10 +252,10 @@ def join(requests: Sequence[Tensors], rows: int) -> Outputs:
 
 
 def split(outputs: Outputs, rows: Sequence[int]) -> list[Outputs]:
-    """Each request's part of a batch's outputs.
+    """Returns each request's part of a batch's outputs.
 
     Raises:
-      ServingError: An output has not a row for each of the batch.
+      ServingError: An output has fewer rows than the batch.
     """
     ends = np.cumsum(rows)
     for name, value in outputs.items():

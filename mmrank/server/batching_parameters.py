@@ -1,4 +1,4 @@
-"""How requests are gathered: in the server's config, or in TensorFlow Serving's own file."""
+"""Batching parameters, from the server's config or from a file of TensorFlow Serving's format."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ _WRAPPED = {
 
 @dataclasses.dataclass(frozen=True)
 class Batching:
-    """How requests are gathered, in the terms of TensorFlow Serving's batching parameters.
+    """How requests are combined into batches, by TensorFlow Serving's batching parameters.
 
     Attributes:
-      file: A file of BatchingParameters in protobuf's text format; what it names replaces the
-        values here. `auto` takes that of the newest export, which is made for TensorFlow Serving.
-      max_batch_size: Most rows of a batch; 1 gathers nothing. A larger request runs by itself.
-      batch_timeout_micros: How long a batch that is not full waits for more although a thread is
-        free.
-      max_enqueued_batches: How many batches may wait; a request beyond is refused with
+      file: A file of BatchingParameters in protobuf's text format; its values replace those given
+        here. `auto` reads the file in the newest export, which was made for TensorFlow Serving.
+      max_batch_size: Most rows of a batch; 1 turns batching off. A larger request runs alone.
+      batch_timeout_micros: How long (microseconds) a batch that is not full waits for more
+        requests although a thread is free.
+      max_enqueued_batches: How many batches may wait; further requests are refused with
         RESOURCE_EXHAUSTED (429).
-      num_batch_threads: Batches that run side by side; 0 for one a core.
-      allowed_batch_sizes: A batch is filled up to the next of these, so that TensorFlow meets few
-        shapes; the last equals max_batch_size. Empty for any size.
+      num_batch_threads: Number of batches that run concurrently; 0 for one per core.
+      allowed_batch_sizes: A batch is filled up to the next of these sizes, so that TensorFlow sees
+        few different shapes. The last size equals max_batch_size. Empty for any size.
     """
 
     file: str | None = None
@@ -46,15 +46,16 @@ class Batching:
 
     @property
     def threads(self) -> int:
-        """Batches that run side by side."""
+        """Number of batches that run concurrently."""
         return self.num_batch_threads or os.cpu_count() or 1
 
 
 @functools.cache
 def _message() -> Any:
-    """The message class of `session_bundle_config.proto`, which the API's wheel leaves out.
+    """Returns the message class of `session_bundle_config.proto`, which the API's wheel lacks.
 
-    Its further fields (the pool's name, padding, splitting) are known and have no use here.
+    The fields for the pool's name and splitting are declared, but are not used here. Padding is
+    refused by `read_batching`.
     """
     file = descriptor_pb2.FileDescriptorProto(name="mmrank/batching.proto", package="mmrank")
     wrapped = file.message_type.add(name="Int64Value")
@@ -84,10 +85,10 @@ def _message() -> Any:
 
 
 def read_batching(file: pathlib.Path, parameters: Batching) -> Batching:
-    """The parameters with what a file says in place of theirs.
+    """Returns the parameters with their values replaced by those in a file.
 
     Raises:
-      ConfigError: It is missing, not such a file, or asks for what cannot be.
+      ConfigError: The file is missing, holds no batching parameters, or holds invalid ones.
     """
     try:
         read = text_format.Parse(file.read_text(encoding="utf-8"), _message()())
@@ -97,8 +98,8 @@ def read_batching(file: pathlib.Path, parameters: Batching) -> Batching:
         raise ConfigError(f"{file}: no batching parameters: {error}") from error
     if read.pad_variable_length_inputs:
         raise ConfigError(
-            f"{file}: pad_variable_length_inputs pads flags with their first value, which makes "
-            "candidates of nothing; leave it out and let clients pad their lists"
+            f"{file}: pad_variable_length_inputs pads flags with their first value, which turns "
+            "padding into candidates; leave it out and have clients pad their lists"
         )
     values = {n: getattr(read, n).value for n in _WRAPPED if read.HasField(n)}
     sizes = tuple(read.allowed_batch_sizes)
@@ -108,18 +109,20 @@ def read_batching(file: pathlib.Path, parameters: Batching) -> Batching:
 
 
 def check_batching(parameters: Batching, where: str) -> Batching:
-    """The same parameters.
+    """Returns the same parameters after checking them.
 
     Raises:
-      ConfigError: They contradict one another.
+      ConfigError: A value is too small, or values contradict one another.
     """
     sizes = parameters.allowed_batch_sizes
     if sizes and (list(sizes) != sorted(set(sizes)) or sizes[-1] != parameters.max_batch_size):
         raise ConfigError(
-            f"{where}: allowed_batch_sizes has to rise and to end with max_batch_size, "
+            f"{where}: allowed_batch_sizes must increase and end with max_batch_size, "
             f"{parameters.max_batch_size}; got {list(sizes)}"
         )
     for name, least in (*dict.fromkeys(_WRAPPED, 0).items(), ("max_batch_size", 1)):
         if getattr(parameters, name) < least:
-            raise ConfigError(f"{where}: {name} is {getattr(parameters, name)}, below {least}")
+            raise ConfigError(
+                f"{where}: {name} is {getattr(parameters, name)}; it must be at least {least}"
+            )
     return parameters

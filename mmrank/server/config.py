@@ -1,4 +1,7 @@
-"""How the server is set up: frozen dataclasses, read as strictly as a run's. No TensorFlow here."""
+"""The server's configuration: frozen dataclasses, checked as strictly as a training run's.
+
+This module does not import TensorFlow.
+"""
 
 from __future__ import annotations
 
@@ -18,16 +21,17 @@ from mmrank.serving.embeddings.options import EmbeddingOptions
 
 @dataclasses.dataclass(frozen=True)
 class Listen:
-    """Where the server listens, and for how long it bears with a request.
+    """Where the server listens, and how long requests may take.
 
     Attributes:
-      host: Address; the loopback one unless told otherwise.
-      rest_port, grpc_port: 0 for any free one.
-      timeout_seconds: What a request may take that names no sooner deadline.
-      drain_seconds: On SIGTERM, how long it goes on answering while /readyz already says no, so
-        that a load balancer can turn away first.
-      grace_seconds: How long the requests that run then may take to end.
-      proxies: Addresses of proxies whose X-Forwarded-For is taken for a client's address.
+      host: Address to listen on; the loopback address by default.
+      rest_port, grpc_port: Ports to listen on; 0 for any free port.
+      timeout_seconds: Time limit of a request that names no earlier deadline.
+      drain_seconds: After SIGTERM, how long the server goes on answering while /readyz already
+        reports that it is not ready, so that a load balancer can stop sending requests.
+      grace_seconds: How long the requests that still run after that may take to finish.
+      proxies: Addresses of proxies whose X-Forwarded-For header is trusted for the client's
+        address.
     """
 
     host: str = "127.0.0.1"
@@ -41,7 +45,12 @@ class Listen:
 
 @dataclasses.dataclass(frozen=True)
 class ServerConfig:
-    """The whole server, a section for each of its parts."""
+    """The configuration of the whole server, with a section for each part.
+
+    Example:
+      >>> ServerConfig().listen.grpc_port
+      8500
+    """
 
     model: Model = Model()
     listen: Listen = Listen()
@@ -58,15 +67,20 @@ def load_server_config(
     overrides: Iterable[str] = (),
     model: str | pathlib.Path | None = None,
 ) -> ServerConfig:
-    """The server's configuration.
+    """Returns the server's configuration.
 
     Args:
       path: A YAML file; None for the defaults.
       overrides: Texts such as `listen.rest_port=0`.
-      model: Folder of the numbered exports, in place of the file's `model.path`.
+      model: Folder of the numbered exports; replaces the file's `model.path`.
 
     Raises:
-      ConfigError: The file is missing or not YAML, a key is unknown, or a value does not fit.
+      ConfigError: The file is missing or not YAML, a key is unknown, or a value is invalid.
+
+    Example:
+      >>> config = load_server_config(model="runs/shop/export", overrides=["listen.rest_port=0"])
+      >>> config.model.path, config.listen.rest_port, config.listen.host
+      ('runs/shop/export', 0, '127.0.0.1')
     """
     if path is None:
         plain: dict[str, object] = {}
@@ -83,12 +97,14 @@ def load_server_config(
     listen = config.listen
     for name in ("timeout_seconds", "grace_seconds"):
         if not 0 < getattr(listen, name) < math.inf:
-            raise ConfigError(f"listen.{name} is {getattr(listen, name)}; it has to be above 0")
+            raise ConfigError(f"listen.{name} is {getattr(listen, name)}; it must be above 0")
     if not 0 <= listen.drain_seconds < math.inf:
         raise ConfigError(f"listen.drain_seconds is {listen.drain_seconds}; give 0 or more")
     if not 0 <= config.model.poll_seconds < math.inf:
         raise ConfigError(f"model.poll_seconds is {config.model.poll_seconds}; give 0 or more")
     for name in ("rest_port", "grpc_port"):
         if not 0 <= getattr(listen, name) < 65536:
-            raise ConfigError(f"listen.{name} is {getattr(listen, name)}, which is no port")
+            raise ConfigError(
+                f"listen.{name} is {getattr(listen, name)}; a port is a number from 0 to 65535"
+            )
     return config

@@ -20,10 +20,10 @@ UNIMPLEMENTED = "UNIMPLEMENTED"
 INTERNAL = "INTERNAL"
 UNAVAILABLE = "UNAVAILABLE"
 
-MOST_CHARACTERS = 1_000  # of a message
+MOST_CHARACTERS = 1_000  # in an error message
 TOO_LATE = "the deadline passed before the answer was ready"
 
-# As `ToHTTPStatusCode` of model_servers/http_server.cc in TensorFlow Serving.
+# The same as `ToHTTPStatusCode` in TensorFlow Serving's model_servers/http_server.cc.
 HTTP_STATUS = {
     "OK": HTTPStatus.OK,
     CANCELLED: 499,
@@ -44,7 +44,7 @@ HTTP_STATUS = {
     "DATA_LOSS": HTTPStatus.INTERNAL_SERVER_ERROR,
 }
 _NAME_BY_NUMBER = {code.value[0]: code.name for code in grpc.StatusCode}
-# What TensorFlow adds to the message of an op: where it stood in the graph, and by which way.
+# What TensorFlow adds to an op's error message: the op's position in the graph, and its call path.
 _NOISE = re.compile(
     r"^(Graph execution error:|\d+ root error\(s\) found\.|Detected at node .*:|Node: '.*')$"
 )
@@ -53,7 +53,7 @@ _NODE = re.compile(r"\s*\[\[.*|\s*\[Op:.*|\s*\[Condition .*", re.DOTALL)
 
 
 def shortened(text: str) -> str:
-    """The beginning of a text, marked if there was more."""
+    """Returns the beginning of a text, with an ellipsis if the text was longer."""
     return text if len(text) <= MOST_CHARACTERS else f"{text[:MOST_CHARACTERS]}…"
 
 
@@ -62,14 +62,19 @@ class ServingError(Exception):
 
     Args:
       code: A canonical gRPC code by name, such as `INVALID_ARGUMENT`.
-      message: What is wrong and the remedy, for the client to read.
+      message: What is wrong and how to fix it, for the client to read.
+
+    Example:
+      >>> error = ServingError("NOT_FOUND", "there is no such model")
+      >>> error.http_status, error.number
+      (404, 5)
     """
 
     def __init__(self, code: str, message: str):
-        # In one line, whatever lines the client's own words in it have.
-        # However much of them there is, which headers of gRPC could not hold.
-        told = " ".join(message[: 2 * MOST_CHARACTERS].split())
-        self.code, self.message = code, shortened(told)
+        # The message may quote the client's input. It becomes a single line, and is shortened
+        # because gRPC sends it in a header of limited size.
+        line = " ".join(message[: 2 * MOST_CHARACTERS].split())
+        self.code, self.message = code, shortened(line)
         super().__init__(self.message)
 
     @property
@@ -79,27 +84,27 @@ class ServingError(Exception):
 
     @property
     def grpc_code(self) -> grpc.StatusCode:
-        """The code as the gRPC library has it."""
+        """The gRPC library's constant for the code."""
         return grpc.StatusCode[self.code]
 
     @property
     def number(self) -> int:
-        """The code's number."""
+        """The code's canonical number."""
         return int(self.grpc_code.value[0])
 
 
 def from_tensorflow(error: tf.errors.OpError) -> ServingError:
-    """The error of a graph under its own code, its message without the graph's innards."""
+    """Returns a graph's error with its own code, and its message without names of graph nodes."""
     code = _NAME_BY_NUMBER.get(error.error_code, INTERNAL)
     if code == DEADLINE_EXCEEDED:
         return ServingError(code, TOO_LATE)
     lines = [line.strip() for line in error.message.splitlines()]
-    told = next((line for line in lines if line and not _NOISE.match(line)), code)
-    return ServingError(code, _NODE.sub("", _STEP.sub("", told)).replace("\\'", "'"))
+    cause = next((line for line in lines if line and not _NOISE.match(line)), code)
+    return ServingError(code, _NODE.sub("", _STEP.sub("", cause)).replace("\\'", "'"))
 
 
 def from_exception(error: BaseException) -> ServingError:
-    """Any error as one that can be sent; of what nobody foresaw nothing but the type is told."""
+    """Returns any error as one that can be sent. An unexpected error reveals only its type."""
     if isinstance(error, ServingError):
         return error
     if isinstance(error, tf.errors.OpError):
@@ -110,5 +115,5 @@ def from_exception(error: BaseException) -> ServingError:
 
 
 def error_body(message: str) -> dict[str, str]:
-    """The JSON of an error, as TensorFlow Serving shapes it."""
+    """Returns the JSON object of an error, in TensorFlow Serving's format."""
     return {"error": message}

@@ -1,4 +1,4 @@
-"""Classify and regress: lists of tf.Example in, classes or one value for each of them out."""
+"""Classify and regress: lists of tf.Example in, classes or one value for each example out."""
 
 from __future__ import annotations
 
@@ -15,16 +15,19 @@ from mmrank.server.signature import Signature
 
 CLASSIFY, REGRESS = "classify", "regress"
 CLASSES, SCORES, OUTPUTS = "classes", "scores", "outputs"
-# What a context may come to when every example has its own; a few bytes can ask for any number.
+# Most bytes of all copies of a context, one for each example. A short request can name many
+# examples.
 CONTEXT_BYTES = 1 << 26
 
 
 def check_signature(method: str, signature: Signature) -> None:
-    """Nothing, if a signature is made for a method.
+    """Checks that a signature fits a method.
+
+    The signature's method name is not checked, as in TensorFlow Serving by default.
 
     Raises:
-      ServingError: It has not one input of serialized examples and the outputs of the method. Its
-        method's name is not looked at, as TensorFlow Serving does not unless told to.
+      ServingError: The signature does not have exactly one input, of serialized examples, and the
+        outputs of the method.
     """
     kinds = [info.dtype for info in signature.inputs.values()]
     outputs = set(signature.outputs)
@@ -32,23 +35,24 @@ def check_signature(method: str, signature: Signature) -> None:
     if kinds != [tf.string] or not fit:
         raise ServingError(
             FAILED_PRECONDITION,
-            f"signature {signature.name} takes {','.join(signature.inputs)} and gives "
-            f"{','.join(outputs)}, which {method} cannot use",
+            f"signature {signature.name} has the inputs {','.join(signature.inputs)} and the "
+            f"outputs {','.join(outputs)}, which {method} cannot use",
         )
 
 
 def read_examples(
     method: str, request: Mapping[str, Any], signature: Signature
 ) -> dict[str, np.ndarray]:
-    """The input of a classify or regress request in JSON: examples [N], serialized.
+    """Returns the input of a classify or regress request in JSON: serialized examples [N].
 
     Args:
       method: `CLASSIFY` or `REGRESS`.
-      request: With "examples", a list of features by name, and "context", those they share.
-      signature: What will be run.
+      request: Holds "examples", a list of features by name, and optionally "context", the features
+        that all examples share.
+      signature: The signature that will be run.
 
     Raises:
-      ServingError: The request is not of that form, or the signature is not for the method.
+      ServingError: The request does not have that form, or the signature does not fit the method.
     """
     check_signature(method, signature)
     examples = request.get("examples")
@@ -61,17 +65,17 @@ def read_examples(
 
 
 def serialized(examples: list[Any], signature: Signature) -> dict[str, np.ndarray]:
-    """The signature's input of tf.Example messages."""
+    """Returns the signature's input for tf.Example messages, [N] of bytes, by its name."""
     array = np.empty(len(examples), object)
     array[:] = [example.SerializeToString() for example in examples]
     return {next(iter(signature.inputs)): array}
 
 
 def examples_of(message: Any) -> list[Any]:
-    """The tf.Example messages of an Input message, each with the context's features.
+    """Returns the tf.Example messages of an Input message, each with the context's features.
 
     Raises:
-      ServingError: There is none, or the context is too large for that many.
+      ServingError: There are no examples, or the context is too large for that many examples.
     """
     kind = message.WhichOneof("kind")
     if kind == "example_list_with_context":
@@ -91,10 +95,10 @@ def examples_of(message: Any) -> list[Any]:
 
 
 def values_of(outputs: Mapping[str, np.ndarray], count: int) -> list[float]:
-    """The regressed value of each of `count` examples.
+    """Returns the regressed value of each of `count` examples.
 
     Raises:
-      ServingError: The output is not [count] or [count, 1].
+      ServingError: The output's shape is not [count] or [count, 1].
     """
     array = outputs[OUTPUTS]
     if array.shape not in ((count,), (count, 1)):
@@ -107,10 +111,10 @@ def values_of(outputs: Mapping[str, np.ndarray], count: int) -> list[float]:
 
 
 def classes_of(outputs: Mapping[str, np.ndarray], count: int) -> list[list[tuple[str, float]]]:
-    """The classes and scores of each of `count` examples.
+    """Returns the classes and scores of each of `count` examples.
 
     Raises:
-      ServingError: An output is not [count, classes].
+      ServingError: An output's shape is not [count, classes].
     """
     for name, array in outputs.items():
         if array.ndim != 2 or len(array) != count:
@@ -127,7 +131,7 @@ def classes_of(outputs: Mapping[str, np.ndarray], count: int) -> list[list[tuple
 
 
 def write_results(method: str, outputs: Mapping[str, np.ndarray], count: int) -> bytes:
-    """The JSON reply to a classify or regress request of `count` examples."""
+    """Returns the JSON reply to a classify or regress request with `count` examples."""
     results: Any
     if method == REGRESS:
         results = values_of(outputs, count)
@@ -164,8 +168,8 @@ def _feature(name: str, value: Any) -> tf.train.Feature:
     except ValueError as error:
         raise _wrong(f"feature {name}: {error}") from None
     raise _wrong(
-        f'feature {name}: expected whole numbers, numbers with a point, or texts and {{"{BASE64}": '
-        '"..."}, of one sort'
+        f'feature {name}: expected integers, decimal numbers, or texts and {{"{BASE64}": "..."}}, '
+        "all of one type"
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import logging
 import time
@@ -31,11 +30,18 @@ from mmrank.server.examples import (
 )
 from mmrank.server.metadata import metadata_message, model_spec, status_message
 from mmrank.server.models import ModelService
-from mmrank.server.proto_tensors import elements_of, from_protos, to_proto
+from mmrank.server.off_loop import on_thread, run_inline_or_in_thread
+from mmrank.server.proto_tensors import (
+    elements_of,
+    from_protos,
+    message_size,
+    serialized_field,
+    serialized_tensor,
+)
 from mmrank.server.reload import requested_model
-from mmrank.server.rest import near_or_far
 from mmrank.server.signature import Signature, Tensors
 
+_PREDICTIONS = "tensorflow.serving.PredictionService"
 logger = logging.getLogger(__name__)
 Options = Sequence[tuple[str, Any]]
 
@@ -43,17 +49,23 @@ Options = Sequence[tuple[str, Any]]
 def build_grpc_server(
     service: ModelService, *, interceptors: Sequence[Any] = (), options: Options = ()
 ) -> grpc.aio.Server:
-    """The server with both services, without a port yet.
+    """Returns the server with both services, without a port yet.
 
     Args:
       service: The model.
-      interceptors: Of `grpc.aio`, from the outermost to the innermost.
-      options: Of the channel, such as ("grpc.max_receive_message_length", bytes).
+      interceptors: Interceptors of `grpc.aio`, from the outermost to the innermost.
+      options: Options of the channel, such as ("grpc.max_receive_message_length", bytes).
     """
     server = grpc.aio.server(interceptors=list(interceptors), options=list(options))
-    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
-        _Predictions(service), server
+    predictions = _Predictions(service)
+    # Before the generated handler of the same method, which would serialize on the event loop.
+    predict = grpc.unary_unary_rpc_method_handler(
+        predictions.Predict, predict_pb2.PredictRequest.FromString, bytes
     )
+    server.add_generic_rpc_handlers(
+        (grpc.method_handlers_generic_handler(_PREDICTIONS, {"Predict": predict}),)
+    )
+    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(predictions, server)
     model_service_pb2_grpc.add_ModelServiceServicer_to_server(_Models(service), server)
     return server
 
@@ -62,24 +74,24 @@ Method = Callable[[Any, Any, Any], Awaitable[tuple[int | None, Any]]]
 
 
 def _answered(name: str) -> Callable[[Method], Any]:
-    """Has a method's errors sent under their codes, and every call counted under its name."""
+    """Returns a decorator: errors are sent with their codes, and calls are counted under `name`."""
 
     def decorate(method: Method) -> Any:
         @functools.wraps(method)
         async def answer(self: Any, request: Any, context: grpc.aio.ServicerContext) -> Any:
             started = time.monotonic()
             version: int | None = None
-            code = CANCELLED  # unless it comes to an end
+            code = CANCELLED  # unless the call completes
             try:
                 version, reply = await method(self, request, context)
                 code = "OK"
                 return reply
-            except Exception as error:  # noqa: BLE001 - told to the client, and to the log
-                told = from_exception(error)
-                code = told.code
+            except Exception as error:  # noqa: BLE001 - reported to the client and logged
+                failure = from_exception(error)
+                code = failure.code
                 if not isinstance(error, ServingError):
                     logger.exception("%s", name, exc_info=error)
-                await context.abort(told.grpc_code, told.message)
+                await context.abort(failure.grpc_code, failure.message)
             finally:
                 self.service.metrics.request(
                     request.model_spec.name
@@ -98,21 +110,23 @@ def _answered(name: str) -> Callable[[Method], Any]:
 
 
 class _Predictions(prediction_service_pb2_grpc.PredictionServiceServicer):
-    """Predict, Classify, Regress and GetModelMetadata; MultiInference is not there."""
+    """Predict, Classify, Regress and GetModelMetadata; MultiInference is not supported."""
 
     def __init__(self, service: ModelService):
         self.service = service
 
     @_answered("Predict")
-    async def Predict(self, request: Any, context: Any) -> tuple[int, Any]:
+    async def Predict(self, request: Any, context: Any) -> tuple[int, bytes]:
         async def read(signature: Signature) -> Any:
             count = elements_of(request.inputs, signature, self.service.request_bytes)
-            return await near_or_far(max(request.ByteSize(), count), from_protos, request.inputs)
+            return await run_inline_or_in_thread(
+                max(_size(request), count), from_protos, request.inputs
+            )
 
         signature, version, outputs = await self._run(request, context, read, request.output_filter)
         size = sum(value.nbytes for value in outputs.values())
         spec = model_spec(self.service.name, version, signature)
-        return version, await near_or_far(size, _predicted, spec, outputs)
+        return version, await run_inline_or_in_thread(size, _predicted, spec, outputs)
 
     @_answered("Classify")
     async def Classify(self, request: Any, context: Any) -> tuple[int, Any]:
@@ -145,21 +159,21 @@ class _Predictions(prediction_service_pb2_grpc.PredictionServiceServicer):
 
     @_answered("MultiInference")
     async def MultiInference(self, request: Any, context: Any) -> tuple[int, Any]:
-        raise ServingError(UNIMPLEMENTED, "MultiInference is not offered; send single requests")
+        raise ServingError(UNIMPLEMENTED, "MultiInference is not supported; send single requests")
 
     async def _run_examples(
         self, method: str, request: Any, context: Any
     ) -> tuple[str, int, Any, int]:
-        """What `_run` gives, and the number of examples."""
+        """Returns the results of `_run`, and the number of examples."""
         count = 0
 
         async def read(signature: Signature) -> Any:
             nonlocal count
-            # Apart, whatever the size: a short request may ask for many examples.
-            examples = await asyncio.to_thread(examples_of, request.input)
+            # On a thread, whatever the size: a short request may hold many examples.
+            examples = await on_thread(_size(request), examples_of, request.input)
             check_signature(method, signature)
             count = len(examples)
-            return await asyncio.to_thread(serialized, examples, signature)
+            return await on_thread(_size(request), serialized, examples, signature)
 
         return *await self._run(request, context, read), count
 
@@ -206,15 +220,24 @@ class _Models(model_service_pb2_grpc.ModelServiceServicer):
         return None, model_management_pb2.ReloadConfigResponse()
 
 
-def _predicted(spec: Any, outputs: Tensors) -> Any:
-    reply = predict_pb2.PredictResponse(model_spec=spec)
+def _predicted(spec: Any, outputs: Tensors) -> bytes:
+    """Returns a serialized PredictResponse."""
+    reply = predict_pb2.PredictResponse
+    parts = serialized_field(reply.MODEL_SPEC_FIELD_NUMBER, [spec.SerializeToString()])
     for name, value in outputs.items():
-        reply.outputs[name].CopyFrom(to_proto(value))
-    return reply
+        entry = serialized_field(1, [name.encode()]) + serialized_field(2, serialized_tensor(value))
+        parts += serialized_field(reply.OUTPUTS_FIELD_NUMBER, entry)
+    return b"".join(parts)  # of bytes alone, so that other threads run meanwhile
+
+
+def _size(request: Any) -> int:
+    """Returns the bytes of a request's message."""
+    size = message_size.get(None)
+    return int(request.ByteSize()) if size is None else size
 
 
 def _choice(spec: Any) -> dict[str, Any]:
-    """The version or the label that a ModelSpec names."""
+    """Returns the version and the label in a ModelSpec, as arguments; None where missing."""
     return {
         "version": spec.version.value if spec.HasField("version") else None,
         "label": spec.version_label if spec.HasField("version_label") else None,

@@ -1,25 +1,29 @@
-"""Tensors of JSON requests to NumPy arrays and back, by the rules of TensorFlow Serving's REST API.
+"""Converts tensors of JSON requests to NumPy arrays and back, as in TensorFlow Serving's REST API.
 
 Row format: {"instances": [{input: value, ...}, ...]} → {"predictions": [...]}. Columnar format:
-{"inputs": {input: value, ...}} → {"outputs": ...}. A text may be {"b64": "..."}; outputs that are
-named ..._bytes come back so. With a single input, or output, its name may be, or is, left out.
+{"inputs": {input: value, ...}} → {"outputs": ...}. A text may be given as {"b64": "..."}; outputs
+named ..._bytes are returned in that form. The name of a single input may be left out, and the name
+of a single output is left out.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import orjson
 import tensorflow as tf
 
-from mmrank.outputs import shown
+from mmrank.outputs import one_line, shown
 from mmrank.schema import did_you_mean
 from mmrank.server.errors import INVALID_ARGUMENT, ServingError
+from mmrank.server.machine import without_garbage_collection
 from mmrank.server.signature import Signature, TensorInfo
 
 ROW, COLUMNAR = "instances", "inputs"
@@ -28,31 +32,70 @@ BASE64 = "b64"
 BYTES_SUFFIX = "_bytes"
 _FLOAT32_MOST = float(np.finfo(np.float32).max)
 _EXACT_IN_FLOAT32 = 2**24 - 1
+_NAMED = 20  # unknown names that an error message considers
+_MANY = 1 << 15  # bytes of JSON that may hold thousands of lists
+_TOGETHER = 1 << 16  # values that are written in one step
+_STEP = 1 << 20  # characters of base64; a multiple of four
+_ENDLESS = (b"NaN", b"Infinity")
+_DIGITS = 19  # a whole number with fewer digits fits into 64 bits
 _MOST_DIMENSIONS = 32  # of a NumPy array
 
 
-def parse_object(body: bytes) -> dict[str, Any]:
-    """The JSON object in a request's body.
+def parse_object(body: bytes, endless: bool = False) -> dict[str, Any]:
+    """Returns the JSON object in a request's body.
+
+    Args:
+      body: The bytes.
+      endless: Whether NaN, Infinity and -Infinity are accepted as numbers, as in TensorFlow
+        Serving.
 
     Raises:
-      ServingError: It is empty, no JSON (NaN and Infinity are none) or no object.
+      ServingError: The body is empty, not JSON or not an object.
+
+    Example:
+      >>> parse_object(b'{"instances": [1.5]}')
+      {'instances': [1.5]}
     """
     if not body:
         raise _wrong("JSON Parse error: The document is empty")
-    try:
-        read = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise _wrong(f"JSON Parse error: {error}") from None
+    with without_garbage_collection() if len(body) > _MANY else contextlib.nullcontext():
+        try:
+            read = orjson.loads(body)
+        except orjson.JSONDecodeError as error:
+            if endless and any(word in body for word in _ENDLESS):
+                return _with_endless(body)
+            raise _wrong(f"JSON Parse error: {error}") from None
     if not isinstance(read, dict):
         raise _wrong(f"the JSON is a {_json_type(read)}, not an object")
     return read
 
 
+def _with_endless(body: bytes) -> dict[str, Any]:
+    """Returns the object in a body that may hold NaN and infinities; otherwise equally strict."""
+    try:
+        # Between two calls of a function in Python, other threads can run.
+        read = json.loads(body.decode(), parse_int=_number, parse_float=_real)
+        orjson.dumps(read)  # refuses lone surrogates and too deep nesting
+    except (ValueError, RecursionError, TypeError) as error:
+        raise _wrong(f"JSON Parse error: {one_line(error)}") from None
+    if not isinstance(read, dict):
+        raise _wrong(f"the JSON is a {_json_type(read)}, not an object")
+    return read
+
+
+def _number(text: str) -> int | float:
+    return int(text) if len(text) < _DIGITS else float(text)
+
+
+def _real(text: str) -> float:
+    return float(text)
+
+
 def signature_name(request: Mapping[str, Any]) -> str:
-    """The signature that a request names, the empty text if it names none.
+    """Returns the name of the signature in a request, or an empty text if there is none.
 
     Raises:
-      ServingError: The name is no text.
+      ServingError: The name is not a text.
     """
     name = request.get(SIGNATURE_NAME, "")
     if not isinstance(name, str):
@@ -63,10 +106,11 @@ def signature_name(request: Mapping[str, Any]) -> str:
 def read_tensors(
     request: Mapping[str, Any], signature: Signature
 ) -> tuple[str, dict[str, np.ndarray]]:
-    """The format of a predict request, `ROW` or `COLUMNAR`, and its inputs by name.
+    """Returns the format of a predict request, `ROW` or `COLUMNAR`, and its inputs by name.
 
     Raises:
-      ServingError: A key is missing or too many, or a value is not of the input's type and shape.
+      ServingError: A key is missing, a key of an instance is unknown, or a value is ragged or does
+        not have the input's type.
     """
     if ROW in request and COLUMNAR in request:
         raise _wrong(
@@ -80,7 +124,7 @@ def read_tensors(
 
 
 def write_tensors(form: str, outputs: Mapping[str, np.ndarray]) -> bytes:
-    """The JSON reply to a predict request of a format.
+    """Returns the JSON reply to a predict request of a format.
 
     Raises:
       ServingError: In the row format, the outputs have no common first dimension.
@@ -88,14 +132,21 @@ def write_tensors(form: str, outputs: Mapping[str, np.ndarray]) -> bytes:
     plain = {n: _writable(n, outputs[n]) for n in sorted(outputs)}
     single = next(iter(plain.values())) if len(plain) == 1 else None
     if form == COLUMNAR:
-        return _dump({"outputs": plain if single is None else single})
+        if single is not None:
+            return b"".join([b'{"outputs":', *_listed(single), b"}"])
+        parts = [b'{"outputs":{']
+        for name, value in plain.items():
+            parts += [b"," if len(parts) > 1 else b"", _dump(name), b":", *_listed(value)]
+        return b"".join([*parts, b"}}"])
     rows = {len(a) if np.ndim(a) else -1 for a in outputs.values()}
     if len(rows) != 1 or -1 in rows:
         raise _wrong("the outputs have no common first dimension; use the columnar format")
     if single is not None:
-        return _dump({"predictions": single})
+        return b"".join([b'{"predictions":', *_listed(single), b"}"])
     count = rows.pop()
-    return _dump({"predictions": [{n: a[i] for n, a in plain.items()} for i in range(count)]})
+    table = [{n: a[i] for n, a in plain.items()} for i in range(count)]
+    values = sum(a.size for a in outputs.values())
+    return b"".join([b'{"predictions":', *_listed(table, values), b"}"])
 
 
 def _rows(instances: Any, signature: Signature) -> dict[str, np.ndarray]:
@@ -143,10 +194,11 @@ def _columns(given: Any, signature: Signature) -> dict[str, np.ndarray]:
 
 
 def to_array(name: str, value: Any, info: TensorInfo) -> np.ndarray:
-    """A JSON value, nested lists or a scalar, as an array of an input's type.
+    """Returns a JSON value, nested lists or a scalar, as an array of an input's type.
 
     Raises:
-      ServingError: The lists are ragged, or a leaf is of another type or out of range.
+      ServingError: The lists are ragged or nested too deeply, or a leaf has another type or is out
+        of range.
     """
     shape: list[int] = []
     flat = [value]
@@ -154,8 +206,8 @@ def to_array(name: str, value: Any, info: TensorInfo) -> np.ndarray:
         sizes = set(map(len, flat)) if set(map(type, flat)) == {list} else None
         if sizes is None or len(sizes) > 1:
             raise _wrong(
-                f"input {name}: lists of unequal length or depth at level {len(shape)}; every "
-                "list has to be as long as its neighbours"
+                f"input {name}: lists of unequal length or depth at level {len(shape)}; lists at "
+                "one level must have the same length"
             )
         shape.append(sizes.pop())
         if len(shape) > _MOST_DIMENSIONS:
@@ -163,7 +215,7 @@ def to_array(name: str, value: Any, info: TensorInfo) -> np.ndarray:
         flat = list(itertools.chain.from_iterable(flat))
     rank = None if info.shape is None else len(info.shape)
     if not flat and rank is not None:
-        # Nothing is in it, so that what would follow cannot be seen.
+        # The inner dimensions of an empty list are unknown; they become 0.
         shape += [0] * (rank - len(shape))
     dtype = info.dtype
     converted = _LEAVES.get(dtype, _unsupported)(name, flat, dtype)
@@ -185,7 +237,8 @@ def _numbers(name: str, flat: list[Any], dtype: tf.DType) -> np.ndarray:
         wide = np.array(flat, np.float64)
     except OverflowError:
         raise _wrong(f"input {name}: a number is too large for {dtype.name}") from None
-    if dtype != tf.float64 and wide.size and np.abs(wide).max() > _FLOAT32_MOST:
+    known = wide[np.isfinite(wide)]
+    if dtype != tf.float64 and known.size and np.abs(known).max() > _FLOAT32_MOST:
         raise _wrong(f"input {name}: a number is too large for {dtype.name}")
     return wide.astype(dtype.as_numpy_dtype)
 
@@ -231,17 +284,23 @@ _LEAVES: dict[tf.DType, Callable[[str, list[Any], tf.DType], np.ndarray]] = {
 
 
 def decoded(name: str, value: Any) -> bytes:
-    """The bytes of {"b64": "..."}.
+    """Returns the bytes in {"b64": "..."}.
 
     Raises:
-      ServingError: It is not of that form.
+      ServingError: The value does not have that form.
     """
     if not _is_base64(value):
         raise _wrong(
             f'input {name}: an object is not formatted correctly for base64 data: {{"b64": "..."}}'
         )
+    text = value[BASE64]
     try:
-        return base64.b64decode(value[BASE64], validate=True)
+        # In steps, so that other threads can run in between. Padding is allowed only at the end.
+        steps = range(0, max(len(text), 1), _STEP)
+        last = steps[-1]
+        if "=" in text[:last]:
+            raise ValueError("padding within")
+        return b"".join(base64.b64decode(text[at : at + _STEP], validate=True) for at in steps)
     except (binascii.Error, ValueError):
         raise _wrong(f"input {name}: Unable to base64 decode") from None
 
@@ -251,7 +310,7 @@ def _is_base64(value: Any) -> bool:
 
 
 def _writable(name: str, array: np.ndarray) -> Any:
-    """An output as orjson takes it."""
+    """Returns an output in a form that orjson can write."""
     if array.dtype.kind not in "OSU":
         return np.ascontiguousarray(array)
     as_bytes = name.endswith(BYTES_SUFFIX)
@@ -268,6 +327,28 @@ def _text(value: Any, as_bytes: bool) -> Any:
     return raw.decode("utf-8", "replace")
 
 
+def _listed(value: Any, values: int | None = None) -> Iterator[bytes]:
+    """Yields the JSON of an array, or of a list that holds `values` values in total, in parts.
+
+    Other threads can run between the parts: a small request can ask for millions of numbers.
+    """
+    size = getattr(value, "size", 0) if values is None else values
+    if size <= _TOGETHER:
+        yield _dump(value)
+        return
+    # 0 if a single row of an array is too large for one step; the row is then split.
+    rows = _TOGETHER * len(value) // size
+    if values is not None:
+        rows = max(1, rows)
+    for at in range(0, len(value), max(1, rows)):
+        yield b"," if at else b"["
+        if rows:
+            yield _dump(value[at : at + rows])[1:-1]
+        else:
+            yield from _listed(value[at])
+    yield b"]"
+
+
 def _dump(reply: Any) -> bytes:
     return orjson.dumps(reply, option=orjson.OPT_SERIALIZE_NUMPY)
 
@@ -281,21 +362,22 @@ def _wrong_leaf(
     name: str, flat: Sequence[Any], right: tuple[type, ...], dtype: tf.DType
 ) -> ServingError:
     bad = next(v for v in flat if type(v) not in right)
-    # The writer of JSON stops at fewer levels than its reader.
-    told = shown(bad) if isinstance(bad, (dict, list)) else orjson.dumps(bad).decode()[:60]
+    # orjson cannot write lists that are nested as deeply as those it can read.
+    value = shown(bad) if isinstance(bad, (dict, list)) else orjson.dumps(bad).decode()[:60]
     return _wrong(
-        f"input {name}: JSON Value: {told} Type: {_json_type(bad)} is not of expected type: "
+        f"input {name}: JSON Value: {value} Type: {_json_type(bad)} is not of expected type: "
         f"{dtype.name}"
     )
 
 
 def _difference(given: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
-    missing = sorted(set(wanted) - set(given))
-    extra = sorted(set(given) - set(wanted))
-    said = f"; missing: {','.join(missing)}" if missing else ""
+    missing = sorted(n for n in wanted if n not in given)
+    # Only a few: sorting a hundred thousand names would block all threads for a tenth of a second.
+    extra = sorted(itertools.islice((n for n in given if n not in wanted), _NAMED))
+    text = f"; missing: {','.join(missing)}" if missing else ""
     if extra:
-        said += f"; unknown: {','.join(extra)[:200]}{did_you_mean(extra[0], list(wanted))}"
-    return said
+        text += f"; unknown: {','.join(extra)[:200]}{did_you_mean(extra[0], list(wanted))}"
+    return text
 
 
 def _wrong(message: str) -> ServingError:

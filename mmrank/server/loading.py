@@ -1,4 +1,4 @@
-"""A version made ready to serve: verified, loaded, warmed up and told to those who keep of it."""
+"""Prepares a version to serve: verifies its files, loads it, warms it up and calls callbacks."""
 
 from __future__ import annotations
 
@@ -11,46 +11,46 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from mmrank.server.machine import give_back
+from mmrank.server.machine import release_memory
 from mmrank.server.servable import Servable
 from mmrank.server.versions import AUTO, REQUIRED, Model
 from mmrank.serving.checksums import CHECKSUMS, verify_checksums
 
-# Signatures by which an export of this package is known, which always comes with its checksums.
-OURS = frozenset({"rank_items", "lookup_items", "encode_items"})
+# An export with these signatures was made by this package, so it has to come with checksums.
+OWN_SIGNATURES = frozenset({"rank_items", "lookup_items", "encode_items"})
 Stamp = tuple[int, int, int]
 T = TypeVar("T")
 Run = Callable[..., Any]
 logger = logging.getLogger(__name__)
 
 
-class Haste:
-    """Runs steps in turn: on the calling thread, and once that took too long on another.
+class EscalatingRunner:
+    """Runs steps one after another: first on the calling thread, later at higher priority.
 
     Args:
-      hasty: Where steps go then.
-      patience: Seconds after which that is so.
-      clock: Seconds that never run backward.
+      executor: Executor of higher priority, on which steps run after `patience` seconds.
+      patience: Seconds for which steps run on the calling thread.
+      clock: Returns monotonic time in seconds.
     """
 
     def __init__(
         self,
-        hasty: concurrent.futures.Executor,
+        executor: concurrent.futures.Executor,
         patience: float,
         clock: Callable[[], float] = time.monotonic,
     ):
-        self._hasty, self._clock = hasty, clock
+        self._executor, self._clock = executor, clock
         self._end = clock() + patience
 
     def __call__(self, step: Callable[..., T], *arguments: Any) -> T:
-        """The step's result."""
+        """Runs a step and returns its result."""
         if self._clock() < self._end:
             return step(*arguments)
-        return self._hasty.submit(step, *arguments).result()
+        return self._executor.submit(step, *arguments).result()
 
 
 def at_once(step: Callable[..., T], *arguments: Any) -> T:
-    """The step's result, on the calling thread."""
+    """Runs a step on the calling thread and returns its result."""
     return step(*arguments)
 
 
@@ -63,30 +63,30 @@ def load_version(
     stamp: Stamp,
     run: Run = at_once,
 ) -> Servable:
-    """The version in a folder, ready for its first request.
+    """Returns the version in a folder, ready for its first request.
 
     Args:
       number: The version.
       folder: Its SavedModel.
-      model: Says whether checksums are compared and the version is warmed up.
-      callbacks: Called with it once it is warm.
+      model: Decides whether checksums are compared and whether the version is warmed up.
+      callbacks: Called with the version after its warm-up.
       stop: Ends the warm-up early once set.
-      stamp: The folder's `stamp_of` before anything of it was read.
-      run: Runs each of its steps.
+      stamp: The folder's `stamp_of` from before any of its files was read.
+      run: Runs each step.
 
     Raises:
-      Exception: Whatever is wrong with the folder, or it is still being written; nothing of it
-        stays loaded.
+      Exception: The folder is invalid in any way, or is still being written. The version is
+        unloaded before the error is raised.
     """
     listed = (folder / CHECKSUMS).is_file()
     if model.checksums == REQUIRED or (model.checksums == AUTO and listed):
         run(verify_checksums, folder)
     servable = run(Servable.load, number, folder)
     try:
-        if model.checksums == AUTO and not listed and set(servable.signatures) >= OURS:
+        if model.checksums == AUTO and not listed and set(servable.signatures) >= OWN_SIGNATURES:
             raise ValueError(
-                f"{folder / CHECKSUMS} is not there: the export is not whole, or is an old one; "
-                "export the run anew"
+                f"{folder / CHECKSUMS} does not exist: the export is incomplete, or is an old "
+                "one; export the run again"
             )
         if model.warm_up:
             count = servable.warm_up(stop, run)
@@ -98,12 +98,15 @@ def load_version(
     except BaseException:
         servable.close()
         raise
-    give_back()  # half of what loading took
+    release_memory()  # about half of the memory that loading took
     return servable
 
 
 def stamp_of(folder: pathlib.Path) -> Stamp:
-    """Files, bytes and newest change (ns) of a folder, by which a copy that goes on is noticed."""
+    """Returns the number of files, their bytes and their newest change (ns since the epoch).
+
+    The stamp of a folder changes while files are copied into it.
+    """
     count, size, newest = 0, 0, 0
     for parent, _, files in os.walk(folder):
         for name in files:

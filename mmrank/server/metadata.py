@@ -1,7 +1,9 @@
-"""What a server tells of its model: the state of each version, and the signatures of one."""
+"""Replies about the model: the state of each version, and the signatures of a version."""
 
 from __future__ import annotations
 
+import functools
+import inspect
 from collections.abc import Iterable
 from typing import Any
 
@@ -18,10 +20,15 @@ from mmrank.server.servable import Servable
 from mmrank.server.versions import VersionStatus
 
 SIGNATURE_DEF = "signature_def"
+# Protobuf 5.26 renamed the option by which fields with their default value are written too.
+_DEFAULTS = "including_default_value_fields"
+if _DEFAULTS not in inspect.signature(MessageToDict).parameters:
+    _DEFAULTS = "always_print_fields_with_no_presence"
+_to_dict = functools.partial(MessageToDict, **{_DEFAULTS: True})
 
 
 def status_message(statuses: Iterable[VersionStatus]) -> Any:
-    """The GetModelStatusResponse of some versions."""
+    """Returns the GetModelStatusResponse for some versions."""
     response = get_model_status_pb2.GetModelStatusResponse()
     for status in statuses:
         one = response.model_version_status.add()
@@ -33,22 +40,22 @@ def status_message(statuses: Iterable[VersionStatus]) -> Any:
 
 
 def status_json(statuses: Iterable[VersionStatus]) -> bytes:
-    """The same as JSON."""
+    """Returns the result of `status_message` as JSON."""
     return _dump(_plain(status_message(statuses)))
 
 
 def metadata_message(
     name: str, servable: Servable, fields: Iterable[str] = (SIGNATURE_DEF,)
 ) -> Any:
-    """The GetModelMetadataResponse of a version.
+    """Returns the GetModelMetadataResponse for a version.
 
     Args:
-      name: What clients call the model.
+      name: The model's name in requests.
       servable: The version.
-      fields: What is asked for; `signature_def` is all there is.
+      fields: The requested fields; only `signature_def` is supported.
 
     Raises:
-      ServingError: Another field, or none, is asked for.
+      ServingError: Another field is requested, or no field is.
     """
     fields = list(fields)
     if not fields:
@@ -66,13 +73,13 @@ def metadata_message(
 
 
 def metadata_json(name: str, servable: Servable) -> bytes:
-    """The same as JSON, with the names that TensorFlow Serving writes."""
+    """Returns the metadata of `metadata_message` as JSON, with TensorFlow Serving's names."""
     spec = _plain(model_spec(name, servable.number))
     return _dump({"model_spec": spec, "metadata": {SIGNATURE_DEF: _plain(_signatures(servable))}})
 
 
 def model_spec(name: str, version: int, signature: str = "") -> Any:
-    """The ModelSpec that a reply names its model by."""
+    """Returns the ModelSpec that names the model in a reply."""
     spec = model_pb2.ModelSpec(name=name, signature_name=signature)
     spec.version.value = version
     return spec
@@ -86,9 +93,7 @@ def _signatures(servable: Servable) -> Any:
 
 
 def _plain(message: Any) -> Any:
-    return MessageToDict(
-        message, including_default_value_fields=True, preserving_proto_field_name=True
-    )
+    return _to_dict(message, preserving_proto_field_name=True)
 
 
 def _dump(reply: Any) -> bytes:

@@ -1,4 +1,4 @@
-"""The model as clients meet it: a version by number or label, run in batches with a deadline."""
+"""The model as clients see it: a version by number or label, run in batches with a deadline."""
 
 from __future__ import annotations
 
@@ -35,22 +35,22 @@ class ModelService:
     """One model, its versions and their batches; to be used from one event loop.
 
     Args:
-      model: Which versions of what.
-      batching: How requests are gathered.
-      timeout: Seconds that a request may take which names no deadline.
-      metrics: Told of runs, versions and the queue.
+      model: Which model is served, and which of its versions.
+      batching: How requests are combined into batches.
+      timeout: Time limit (seconds) of a request that names no deadline.
+      metrics: Receives counts of runs, the states of versions and the length of the queue.
 
     Attributes:
-      name: What clients call the model.
+      name: The model's name in requests.
       timeout, metrics: See above.
-      checks: Called with a signature's name and its inputs before each run; what one raises is
-        the answer.
-      request_bytes: Memory that the tensors of one request may take.
-      observe: Told the version, inputs and outputs of every request that was answered; None for
-        nobody.
+      checks: Called with a signature's name and its inputs before each run. An error that a check
+        raises is sent as the reply.
+      request_bytes: Memory (bytes) that the tensors of one request may take.
+      observe: Called with the version, inputs and outputs of every answered request; None to call
+        nothing.
 
     Raises:
-      ConfigError: The folder is none of numbered exports, or the batching makes no sense.
+      ConfigError: The folder does not hold numbered exports, or the batching is invalid.
     """
 
     def __init__(
@@ -67,16 +67,16 @@ class ModelService:
         self.observe: Observe | None = None
         base = check_model(model)
         self._manager = VersionManager(base, model, self.metrics)
-        self._turned_away = False
+        self._stopped_accepting = False
         self._batcher = Batcher(_parameters(batching or Batching(), base), self.metrics, model.name)
 
-    # ---- life
+    # ---- start and stop
 
     async def start(self) -> None:
-        """Loads what is to be served, then watches the folder.
+        """Loads the wanted versions, then watches the folder.
 
         Raises:
-          UserError: Not one version could be loaded.
+          UserError: No version could be loaded.
         """
         await self._manager.refresh()
         if not self._manager.loaded:
@@ -84,31 +84,31 @@ class ModelService:
             raise UserError(self._manager.why_nothing())
         self._manager.watch()
 
-    def turn_away(self) -> None:
-        """Says from now on that it is not ready, while it goes on answering."""
-        self._turned_away = True
+    def stop_accepting(self) -> None:
+        """Reports from now on that the server is not ready, while it goes on answering."""
+        self._stopped_accepting = True
 
     async def stop(self) -> None:
-        """Refuses further requests, waits for those that run, then lets all versions go."""
-        self.turn_away()
-        self._manager.halt()
+        """Refuses further requests, waits for running ones, then unloads all versions."""
+        self.stop_accepting()
+        self._manager.stop_watching()
         await self._batcher.close()
         await self._manager.stop()
 
     @property
     def ready(self) -> bool:
-        """Whether further requests are welcome."""
-        return bool(self._manager.loaded) and not self._turned_away
+        """Whether further requests should be sent to this server."""
+        return bool(self._manager.loaded) and not self._stopped_accepting
 
     def on_load(self, callback: Callback) -> None:
-        """Has a function called with every version before it serves, on the loader's thread.
+        """Registers a function that is called with every version before it serves.
 
-        If it raises, the version is refused.
+        It runs on the loader's thread. If it raises, the version is refused.
         """
         self._manager.on_load.append(callback)
 
     def on_unload(self, callback: Callback) -> None:
-        """Has a function called with every version after its last request."""
+        """Registers a function that is called with every version after its last request."""
         self._manager.on_unload.append(callback)
 
     # ---- requests
@@ -123,17 +123,19 @@ class ModelService:
         deadline: float | None = None,
         outputs: Iterable[str] = (),
     ) -> tuple[int, dict[str, np.ndarray]]:
-        """The version that answered, and its outputs by name.
+        """Returns the version that answered, and its outputs by name.
 
         Args:
           signature: Name of the signature; empty for serving_default.
           tensors: Its inputs by name; texts as arrays of objects.
-          version, label: The version asked for, at most one of them; the latest if neither.
-          deadline: By `time.monotonic()`, in seconds; None for `timeout` from now on.
-          outputs: Those wanted, all if none is named.
+          version, label: The requested version, by number or by label but not both; the latest
+            version if both are None.
+          deadline: When the request times out, on the clock of `time.monotonic()`, in seconds;
+            None for `timeout` seconds from now.
+          outputs: Names of the wanted outputs; all outputs if empty.
 
         Raises:
-          ServingError: There is no such version or signature, the inputs are wrong, too many
+          ServingError: The version or signature is unknown, the inputs are wrong, too many
             requests wait, or the deadline passed.
         """
         with self.hold(version, label) as servable:
@@ -152,9 +154,9 @@ class ModelService:
         outputs: Iterable[str] = (),
         observed: bool = True,
     ) -> dict[str, np.ndarray]:
-        """The outputs of a version that the caller holds; all else as of `run`.
+        """Returns the outputs of a version that the caller holds; arguments and errors as in `run`.
 
-        `observed` is False for a step of a larger request, which its caller tells of as a whole.
+        `observed` is False for a step of a larger request, which the caller observes as a whole.
         """
         if deadline is None:
             deadline = time.monotonic() + self.timeout
@@ -163,17 +165,18 @@ class ModelService:
             await check(signature or DEFAULT_SIGNATURE, tensors)
         given = await self._batcher.run(servable, signature, tensors, tuple(outputs), deadline)
         if observed and self.observe is not None:
-            # The reply does not wait for it, and the next request's finds it done.
+            # Runs later in the event loop, so that this reply does not wait for it, but before the
+            # next request is answered.
             loop = asyncio.get_running_loop()
             loop.call_soon(self.observe, servable.number, tensors, given)
         return given
 
     @contextlib.contextmanager
     def hold(self, version: int | None = None, label: str | None = None) -> Iterator[Servable]:
-        """A version that stays loaded within the block, though another may be switched to.
+        """Keeps a version loaded within the block, even if the server switches to another version.
 
-        For requests that look at its signatures, or run several. Arguments and errors as of
-        `servable`.
+        For requests that read the version's signatures, or run several of them. Arguments and
+        errors as in `servable`.
         """
         servable = self.servable(version, label)
         servable.users += 1
@@ -183,13 +186,13 @@ class ModelService:
             servable.users -= 1
 
     def servable(self, version: int | None = None, label: str | None = None) -> Servable:
-        """A version that serves. It stays open until the caller next awaits.
+        """Returns a version that serves. It stays loaded at least until the caller's next await.
 
-        Version 0 means the latest one where no version has that number, since some clients send
-        it for want of a number.
+        Version 0 means the latest version if no version has the number 0, since some clients send
+        0 instead of leaving the number out.
 
         Raises:
-          ServingError: It does not serve, or both a version and a label are named.
+          ServingError: The version does not serve, or both a version and a label are given.
         """
         if self._manager.stopping:
             raise ServingError(UNAVAILABLE, "the server is shutting down")
@@ -205,10 +208,10 @@ class ModelService:
         return loaded[version]
 
     def check_name(self, name: str) -> None:
-        """Nothing, if clients call the model so.
+        """Checks that this is the model's name.
 
         Raises:
-          ServingError: They do not.
+          ServingError: The model has another name.
         """
         if name != self.name:
             raise _not_found(f"Latest({name})")
@@ -217,16 +220,16 @@ class ModelService:
 
     @property
     def model(self) -> Model:
-        """Which versions of what are served, with their labels."""
+        """Which model is served, and which of its versions, with their labels."""
         return self._manager.model
 
     def status(
         self, name: str, version: int | None = None, label: str | None = None
     ) -> list[VersionStatus]:
-        """How each version fares, the newest first, or the one asked for.
+        """Returns the status of each version, the newest first, or of the requested version.
 
         Raises:
-          ServingError: There is none.
+          ServingError: The model, the version or the label is unknown.
         """
         known = self._manager.status
         if name != self.name or not known:
@@ -240,15 +243,16 @@ class ModelService:
         return [known[version]]
 
     async def assign(self, model: Model) -> None:
-        """Serves another choice of versions, or gives labels anew.
+        """Serves another choice of versions, or assigns labels to other versions.
 
         Raises:
-          ServingError: A label would stand for a version that cannot be served; nothing changes.
+          ServingError: A label names a version that cannot be served. Versions and labels stay as
+            they were.
         """
         await self._manager.assign(model)
 
     async def refresh(self) -> None:
-        """Looks at the folder at once, not only when it is due."""
+        """Looks at the folder now, without waiting for the next regular look."""
         await self._manager.refresh()
 
     def _labelled(self, version: int | None, label: str) -> int:
@@ -269,7 +273,7 @@ def _not_found(which: str) -> ServingError:
 
 
 def _parameters(batching: Batching, base: pathlib.Path) -> Batching:
-    """The parameters with those of the file that they name, or of the newest version's."""
+    """Returns the parameters with the values of their file; for `auto`, the newest version's."""
     check_batching(batching, "batching")
     if batching.file is None:
         return batching

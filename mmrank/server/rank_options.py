@@ -1,4 +1,4 @@
-"""How POST /rank is worked on: the section `rank` of the server's config."""
+"""How POST /rank is processed: the section `rank` of the server's config."""
 
 from __future__ import annotations
 
@@ -10,16 +10,18 @@ from mmrank.config import ConfigError
 
 @dataclasses.dataclass(frozen=True)
 class RankOptions:
-    """How requests to /rank are worked on.
+    """How requests to /rank are processed.
 
     Attributes:
-      threads: Requests side by side. Most of their time they wait for TensorFlow and for Redis.
-      waiting: Requests that may wait for a thread; one more is refused with 429.
-      explained: Candidates of a request that asks for each modality's share, which takes the time
-        of a request for each.
-      decoders: Processes that decode the photos, clips and recordings of requests.
-      decoding_waiting: Requests that may wait for one of them; one more is refused with 429.
-      decoding_seconds: How long decoding a request's files may take before it is ended.
+      threads: Number of requests that run concurrently. Most of the time they wait for TensorFlow
+        and for Redis.
+      waiting: Number of requests that may wait for a thread; further ones are refused with 429.
+      explained: Most candidates of a request that asks for each modality's share. Such a request
+        takes as long as one request for each modality.
+      decoders: Number of processes that decode the photos, clips and recordings of requests.
+      decoding_waiting: Number of requests that may wait for a decoding process; further ones are
+        refused with 429.
+      decoding_seconds: Time limit (seconds) for decoding the files of one request.
       decoder_megabytes: Memory (MiB) that decoding one file may take.
     """
 

@@ -1,4 +1,4 @@
-"""What POST /rank takes and gives, between JSON and a ranker's own terms."""
+"""Converts the JSON of POST /rank to the ranker's inputs, and its results to JSON."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import orjson
 
+from mmrank.data.kinds import KINDS
 from mmrank.schema import did_you_mean
 from mmrank.server.decoding.pool import SentFile
 from mmrank.server.errors import INVALID_ARGUMENT, ServingError
@@ -19,7 +20,7 @@ from mmrank.serving.card import Card
 from mmrank.serving.request import Column
 from mmrank.serving.staged import StagedList
 
-DIGITS = 6  # of effects and shares
+DIGITS = 6  # decimal places of effects and shares
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,8 +32,8 @@ class RankRequest:
       candidates: Item ids and products.
       user: A user id, or features by name.
       history: Events, each {"item", "type", "age_days"} or a list of these three.
-      explain: Whether each modality's share is asked for.
-      version, label: The version asked for, as far as one is named.
+      explain: Whether each modality's share is requested.
+      version, label: The requested version, by number or by label; None if the request names none.
     """
 
     candidates: Sequence[Any]
@@ -54,15 +55,15 @@ _TYPES = {
 
 
 def read_request(body: Mapping[str, Any], most: int, explained: int) -> RankRequest:
-    """The request in a JSON object.
+    """Returns the request in a JSON object.
 
     Args:
-      body: The object; a key whose value is null counts as not there.
-      most: Candidates, and events of the history, that one request may have.
-      explained: Candidates that it may have with `explain`.
+      body: The object. A key whose value is null counts as missing.
+      most: Largest number of candidates, and of history events, in one request.
+      explained: Largest number of candidates in a request with `explain`.
 
     Raises:
-      ServingError: A key is unknown, missing or of the wrong type, or there is too much of it.
+      ServingError: A key is unknown, missing or of the wrong type, or a list is too long.
     """
     known = [f.name for f in dataclasses.fields(RankRequest)]
     given = {k: v for k, v in body.items() if v is not None}
@@ -84,7 +85,7 @@ def read_request(body: Mapping[str, Any], most: int, explained: int) -> RankRequ
 
 @dataclasses.dataclass(frozen=True)
 class RankInputs:
-    """What a request holds, with its files as bytes.
+    """The inputs in a request, with its files as bytes.
 
     Attributes:
       query, user: Features by name.
@@ -96,10 +97,10 @@ class RankInputs:
     candidates: list[Any]
 
     def files(self, card: Card) -> list[tuple[dict[str, Any], str, SentFile]]:
-        """Each file, with the row and the name under which it stands."""
+        """Returns each file, with the row that holds it and the name of its feature."""
         found = []
-        wheres = ["query", "user", *(f"candidate {i}" for i in range(len(self.candidates)))]
-        for where, row in zip(wheres, (self.query, self.user, *self.candidates), strict=True):
+        locations = ["query", "user", *(f"candidate {i}" for i in range(len(self.candidates)))]
+        for where, row in zip(locations, (self.query, self.user, *self.candidates), strict=True):
             if not isinstance(row, dict):
                 continue
             for name, value in row.items():
@@ -110,22 +111,24 @@ class RankInputs:
 
 
 def read_inputs(card: Card, asked: RankRequest) -> RankInputs:
-    """What a request holds for the ranker of a card.
+    """Returns the inputs in a request, for the ranker that the card describes.
 
     Raises:
-      ServingError: There is no such feature, or the value is of another form.
+      ServingError: A feature is unknown, or its value has the wrong form.
     """
     query, user = (read_features(card, s, getattr(asked, s)) for s in ("query", "user"))
     return RankInputs(query, user, read_products(card, asked.candidates))
 
 
 def read_features(card: Card, side: str, value: Any) -> dict[str, Any]:
-    """The features of query or shopper: a mapping, or the value of the only one it can mean.
+    """Returns the features of the query or the user by name.
 
-    Files come as {"b64": "..."}; a path would be one of the server's own disk, so none is taken.
+    `value` is a mapping by name, or the value of one feature if there is only one that fits. Files
+    are given as {"b64": "..."}. Paths are refused, since they would refer to the server's own disk.
 
     Raises:
-      ServingError: There is no such feature, or the value is of another form.
+      ServingError: A feature is unknown, its value has the wrong form, or a value without a name
+        does not fit exactly one feature.
     """
     if value is None:
         return {}
@@ -134,15 +137,15 @@ def read_features(card: Card, side: str, value: Any) -> dict[str, Any]:
         return _decoded({c.name: c for c in columns}, value, side)
     media = isinstance(value, Mapping)
     fitting = [c for c in columns if c.media == media]
-    likely = [c for c in fitting if c.kind == "text"] or fitting
+    likely = [c for c in fitting if KINDS[c.kind].typed] or fitting
     if len(likely) != 1:
         names = ", ".join(c.name for c in columns) or "none"
-        raise _wrong(f'"{side}": name the feature it is, as in {{"NAME": ...}}; there are: {names}')
+        raise _wrong(f'"{side}": name the feature, as in {{"NAME": ...}}; known: {names}')
     return _decoded({likely[0].name: likely[0]}, {likely[0].name: value}, side)
 
 
 def read_products(card: Card, candidates: Sequence[Any]) -> list[Any]:
-    """The candidates with the files in products as bytes; errors as of `read_features`."""
+    """Returns the candidates with the files in products as bytes; errors as in `read_features`."""
     columns = {n: c for n, c in card.inputs.columns.items() if c.side in ("item", "pair")}
     return [
         _decoded(columns, c, f"candidate {i}") if isinstance(c, Mapping) else c
@@ -156,34 +159,34 @@ def _decoded(columns: Mapping[str, Column], row: Mapping[str, Any], where: str) 
         column = columns.get(name)
         if column is None and name != ITEM:
             near = did_you_mean(name, [*columns, ITEM])
-            raise _wrong(f"{where}: the ranker knows no feature {name[:60]!r} here{near}")
+            raise _wrong(f"{where}: unknown feature {name[:60]!r}{near}")
         if column is not None and column.media and value is not None:
             read[name] = decoded(f"{where}: {name}", value)
     return read
 
 
 def write_reply(card: Card, model: str, version: int, ranked: StagedList) -> bytes:
-    """The JSON reply: the candidates from best to worst, and how that came about."""
+    """Returns the JSON reply: the candidates from best to worst, and how they were scored."""
     shares = ranked.shares
     outputs = {n: v[ranked.order].tolist() for n, v in ranked.outputs.items()}
     scores = ranked.scores[ranked.order].tolist()
-    places: list[dict[str, Any]] = []
-    for place, index in enumerate(ranked.order.tolist()):
+    entries: list[dict[str, Any]] = []
+    for at, index in enumerate(ranked.order.tolist()):
         item: dict[str, Any] = {
             "item": ranked.ids[index] or None,
             "index": index,
-            "score": scores[place],
+            "score": scores[at],
         }
         if outputs:
-            item["outputs"] = {n: v[place] for n, v in outputs.items()}
-        places.append(item)
+            item["outputs"] = {n: v[at] for n, v in outputs.items()}
+        entries.append(item)
     reply: dict[str, Any] = {
         "model": model,
         "version": version,
-        "ranked": places,
+        "ranked": entries,
         "sources": dict(collections.Counter(ranked.sources.tolist())),
         "absent": {n: round(v, DIGITS) for n, v in ranked.absent.items() if v > 0},
-        "store_away": ranked.away,
+        "store_away": ranked.unavailable,
     }
     if ranked.unused:
         reply["features_unused"] = ranked.unused
@@ -191,7 +194,7 @@ def write_reply(card: Card, model: str, version: int, ranked: StagedList) -> byt
         reply["shares"] = dict(zip(shares.names, _rounded(shares.overall), strict=True))
         for name, table in (("shares", shares.shares), ("effects", shares.effects)):
             rows = _rounded(table.T)
-            for item in places:
+            for item in entries:
                 item[name] = dict(zip(shares.names, rows[item["index"]], strict=True))
     return orjson.dumps(reply)
 

@@ -1,4 +1,4 @@
-"""A ReloadConfigRequest: other versions or labels of a model, asked for while it serves."""
+"""Reads a ReloadConfigRequest, which changes a model's versions or labels while it serves."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from mmrank.server.versions import Model
 
 
 def requested_model(request: Any, model: Model) -> Model:
-    """The served model with the versions and labels that a request asks for.
+    """Returns the served model with the versions and labels that a request asks for.
 
     Args:
-      request: A `ReloadConfigRequest` whose list names the served model and no other.
-      model: What is served now.
+      request: A `ReloadConfigRequest` whose list names only the served model.
+      model: The model that is served now.
 
     Raises:
-      ServingError: It names another model or folder, or a policy that is not offered.
+      ServingError: The request names another model or folder, or a policy that is not supported.
     """
     configs = list(request.config.model_config_list.config)
     if len(configs) != 1 or configs[0].name != model.name:
@@ -31,13 +31,13 @@ def requested_model(request: Any, model: Model) -> Model:
     if config.base_path and pathlib.Path(config.base_path) != pathlib.Path(model.path or ""):
         raise ServingError(
             INVALID_ARGUMENT,
-            f"base_path {config.base_path}: the folder is given when the server starts and stays; "
-            "leave it out",
+            f"base_path {config.base_path}: the folder is given when the server starts and cannot "
+            "change; leave it out",
         )
     policy = config.model_version_policy
     kind = policy.WhichOneof("policy_choice")
     if kind == "all":
-        raise ServingError(UNIMPLEMENTED, "the policy all is not offered; name the versions")
+        raise ServingError(UNIMPLEMENTED, "the policy all is not supported; name the versions")
     return dataclasses.replace(
         model,
         specific=tuple(policy.specific.versions) if kind == "specific" else (),

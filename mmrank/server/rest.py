@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import logging
 import re
 import time
 import urllib.parse
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -33,9 +31,10 @@ from mmrank.server.json_tensors import (
 )
 from mmrank.server.metadata import metadata_json, status_json
 from mmrank.server.models import ModelService
+from mmrank.server.off_loop import on_thread, run_inline_or_in_thread
 from mmrank.serving.versions import LARGEST, MOST_DIGITS
 
-# Those of model_servers/http_rest_api_util.cc in TensorFlow Serving.
+# The same paths as in TensorFlow Serving's model_servers/http_rest_api_util.cc.
 _CALL = re.compile(
     r"/v1/models/([^/:]+)(?:(?:/versions/(\d+))|(?:/labels/([^/:]+)))?:(classify|regress|predict)",
     re.IGNORECASE,
@@ -44,9 +43,7 @@ _LOOK = re.compile(
     r"/v1/models(?:/([^/:]+))?(?:(?:/versions/(\d+))|(?:/labels/([^/:]+)))?(?:/(metadata))?",
     re.IGNORECASE,
 )
-# What is larger is read and written on a thread, so that other requests do not wait for it.
-INLINE_BYTES = 1 << 15
-INLINE_VALUES = 1 << 12
+VALUE_BYTES = 8  # of JSON for each value of a reply, roughly
 logger = logging.getLogger(__name__)
 
 
@@ -56,18 +53,26 @@ def build_app(
     routes: Sequence[BaseRoute] = (),
     middleware: Sequence[Middleware] = (),
 ) -> Starlette:
-    """The application: predict, classify, regress, status, metadata and health.
+    """Returns the application: predict, classify, regress, status, metadata and health.
+
+    Every error is answered with the HTTP status of its code and {"error": message}.
 
     Args:
       service: The model.
-      routes: Further ones. Errors that their endpoints raise are answered as below.
+      routes: Further routes. Errors of their endpoints are answered in the same way.
       middleware: From the outermost to the innermost.
 
-    Every error is answered by its code's HTTP status and {"error": message}.
+    Example:
+      >>> import pathlib
+      >>> from mmrank.server.versions import Model
+      >>> pathlib.Path("export/1").mkdir(parents=True)
+      >>> app = build_app(ModelService(Model(path="export")))
+      >>> [route.path for route in app.routes]
+      ['/v1/{path:path}', '/V1/{path:path}', '/healthz', '/readyz']
     """
     api = _Api(service)
     own = [
-        # TensorFlow Serving's paths are of any case.
+        # TensorFlow Serving accepts its paths in any case.
         Route("/v1/{path:path}", api.handle, methods=["GET", "POST"]),
         Route("/V1/{path:path}", api.handle, methods=["GET", "POST"]),
         Route("/healthz", api.alive, methods=["GET"]),
@@ -83,7 +88,7 @@ def build_app(
             Exception: _answer_error,
         },
     )
-    # It would name the host that the client says it asked.
+    # A redirect would contain the Host header, which the client can choose.
     app.router.redirect_slashes = False
     return app
 
@@ -94,7 +99,7 @@ class Target:
 
     Attributes:
       name: The model.
-      version, label: As far as they are named.
+      version, label: The version, by number or by label; None where the path does not name it.
       method: predict, classify, regress, status or metadata.
     """
 
@@ -105,10 +110,10 @@ class Target:
 
 
 def parse_path(verb: str, path: str) -> Target:
-    """What a path asks for.
+    """Returns what a path asks for.
 
     Raises:
-      ServingError: It is none of the API's.
+      ServingError: The path is not part of the API.
     """
     found = (_CALL if verb == "POST" else _LOOK).fullmatch(path)
     if found is None:
@@ -117,7 +122,7 @@ def parse_path(verb: str, path: str) -> Target:
     if not name:
         raise ServingError(INVALID_ARGUMENT, "Missing model name in request.")
     digits = (number or "0").lstrip("0") or "0"
-    # Python refuses to read thousands of digits, by an error of its own.
+    # Checked first, since Python raises its own error for thousands of digits.
     if len(digits) > MOST_DIGITS or int(digits) > LARGEST:
         raise ServingError(
             INVALID_ARGUMENT, f"Failed to convert version: {number[:40]} to numeric."
@@ -144,7 +149,7 @@ class _Api:
         version: int | None = None
         code = "OK"
         try:
-            # The path as it came: an escaped slash is part of a name, not a step.
+            # The path is used as sent: an escaped slash is part of a name, not a separator.
             raw = request.scope.get("raw_path") or request.url.path.encode()
             verb = "GET" if request.method == "HEAD" else request.method
             target = parse_path(verb, raw.decode("ascii", "replace"))
@@ -168,14 +173,14 @@ class _Api:
             )
 
     async def alive(self, request: Request) -> Response:
-        """Says that the process answers."""
+        """Reports that the process answers."""
         return PlainTextResponse("ok\n")
 
     async def is_ready(self, request: Request) -> Response:
-        """Says whether a version serves."""
+        """Reports whether the server is ready for requests."""
         if self._service.ready:
             return PlainTextResponse("ready\n")
-        return PlainTextResponse("no version serves\n", status_code=503)
+        return PlainTextResponse("no version is available\n", status_code=503)
 
     def _look(self, target: Target) -> bytes:
         if target.method == "metadata":
@@ -191,23 +196,25 @@ class _Api:
         return await answer(target, body, deadline)
 
     async def _predict(self, target: Target, body: bytes, deadline: float) -> tuple[int, bytes]:
-        request = await near_or_far(len(body), parse_object, body)
-        # Held, so that the tensors are read for the very version that they are run on.
+        request = await run_inline_or_in_thread(len(body), parse_object, body, True)
+        # The version is held, so that the tensors are read for the same version that runs them.
         with self._service.hold(target.version, target.label) as servable:
             signature = servable.signature(signature_name(request))
-            form, tensors = await near_or_far(len(body), read_tensors, request, signature)
+            form, tensors = await run_inline_or_in_thread(
+                len(body), read_tensors, request, signature
+            )
             outputs = await self._service.run_on(
                 servable, signature.name, tensors, deadline=deadline
             )
-        size = sum(a.size for a in outputs.values()) * (INLINE_BYTES // INLINE_VALUES)
-        return servable.number, await near_or_far(size, write_tensors, form, outputs)
+        size = sum(a.size for a in outputs.values()) * VALUE_BYTES
+        return servable.number, await run_inline_or_in_thread(size, write_tensors, form, outputs)
 
     async def _examples(self, target: Target, body: bytes, deadline: float) -> tuple[int, bytes]:
-        request = await near_or_far(len(body), parse_object, body)
+        request = await run_inline_or_in_thread(len(body), parse_object, body)
         with self._service.hold(target.version, target.label) as servable:
             signature = servable.signature(signature_name(request))
-            # Apart, whatever the size: a short request may ask for many examples.
-            tensors = await asyncio.to_thread(read_examples, target.method, request, signature)
+            # On a thread, whatever the size: a short request may hold many examples.
+            tensors = await on_thread(len(body), read_examples, target.method, request, signature)
             outputs = await self._service.run_on(
                 servable, signature.name, tensors, deadline=deadline
             )
@@ -215,17 +222,10 @@ class _Api:
         return servable.number, write_results(target.method, outputs, count)
 
 
-async def near_or_far(size: int, function: Callable[..., Any], *arguments: Any) -> Any:
-    """The function's result, from a thread if the work is large."""
-    if size <= INLINE_BYTES:
-        return function(*arguments)
-    return await asyncio.to_thread(function, *arguments)
-
-
 def error_response(error: Exception) -> Response:
-    """The reply to a request that failed."""
-    told = from_exception(error)
-    return JSONResponse(error_body(told.message), status_code=told.http_status)
+    """Returns the reply to a request that failed."""
+    failure = from_exception(error)
+    return JSONResponse(error_body(failure.message), status_code=failure.http_status)
 
 
 async def _answer_error(request: Request, error: Exception) -> Response:

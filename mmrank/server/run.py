@@ -1,4 +1,4 @@
-"""The whole server, composed from its configuration in one place, from start to shutdown."""
+"""The whole server, composed from its configuration; its start and its shutdown."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from mmrank.server.config import ServerConfig
 from mmrank.server.grpc_service import build_grpc_server
 from mmrank.server.guard.asgi import GuardMiddleware
 from mmrank.server.guard.budget import MEGABYTE
-from mmrank.server.guard.connections import connection_options
+from mmrank.server.guard.connections import connection_options, set_socket_options
 from mmrank.server.guard.grpc_guard import GuardInterceptor, grpc_options
 from mmrank.server.guard.guard import Guard, check_exposure
 from mmrank.server.guard.tls import Tls
-from mmrank.server.machine import allocator_hint, room_for_connections
+from mmrank.server.machine import allocator_hint, freeze_objects, raise_file_limit
 from mmrank.server.models import ModelService
 from mmrank.server.monitor.logs import RequestLog, RequestLogInterceptor, write_json
 from mmrank.server.monitor.metrics import Metrics
@@ -37,14 +37,14 @@ logger = logging.getLogger(__name__)
 
 
 class Server:
-    """REST and gRPC over one model. Make it, `start` it, and in the end `stop` it.
+    """REST and gRPC servers for one model. After `start`, call `stop` in the end.
 
     Args:
-      config: See there.
+      config: See `ServerConfig`.
 
     Attributes:
       service: The model.
-      rest_port, grpc_port: Where it listens, once started.
+      rest_port, grpc_port: The ports it listens on, once started.
     """
 
     def __init__(self, config: ServerConfig):
@@ -69,10 +69,10 @@ class Server:
             self._guard.user,
             observer.features,
         )
-        # After /rank, which may refuse a version.
-        self.service.on_load(observer.take_up)
-        self.service.on_unload(observer.let_go)
-        # Each part of the server that plugs in has its line here.
+        # Registered after the callback of /rank, which may refuse a version.
+        self.service.on_load(observer.on_load)
+        self.service.on_unload(observer.on_unload)
+        # Every optional part of the server is added here.
         every = config.monitoring.log_requests
         routes: list[BaseRoute] = [metrics_route(metrics), self._rank.route()]
         middleware: list[Middleware] = [
@@ -91,7 +91,7 @@ class Server:
         """Loads the model, then listens.
 
         Raises:
-          UserError: No version can be served, or a port is taken.
+          UserError: No version can be served, or a port is already in use.
         """
         await self.service.start()
         try:
@@ -114,29 +114,28 @@ class Server:
             logger.info("%s", hint)
 
     async def stop(self) -> None:
-        """Turns new requests away, lets those that run end, then lets the model go."""
+        """Refuses new requests, waits for running ones, then unloads the model."""
         if self._rest is not None:
-            self.service.turn_away()
+            self.service.stop_accepting()
             await asyncio.sleep(self._listen.drain_seconds)
             self._rest.should_exit = True
         await self._grpc.stop(self._listen.grace_seconds)
         if self._rest_task is not None:
             await self._rest_task
         await self.service.stop()
-        await asyncio.to_thread(self._rank.close)  # whose threads may wait for this loop
+        await asyncio.to_thread(self._rank.close)
         self._guard.close()
 
     async def _open(self) -> None:
         host = self._listen.host
-        room_for_connections(2 * self._config.limits.connections)
+        raise_file_limit(2 * self._config.limits.connections)
         try:
             listening = socket.create_server((host, self._listen.rest_port), backlog=512)
         except OSError as error:
             raise UserError(
                 f"listen.rest_port {self._listen.rest_port} on {host}: {error.strerror}"
             ) from error
-        # Accepted sockets take it over: a reply's headers do not wait for its body's delivery.
-        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        set_socket_options(listening)
         self.rest_port = listening.getsockname()[1]
         self.grpc_port = self._open_grpc(f"{host}:{self._listen.grpc_port}")
         await self._grpc.start()
@@ -147,7 +146,7 @@ class Server:
                 access_log=False,
                 lifespan="off",
                 server_header=False,
-                # Who else could say where a request comes from?
+                # Only these proxies are trusted to report the client's address.
                 proxy_headers=bool(self._listen.proxies),
                 forwarded_allow_ips=list(self._listen.proxies),
                 timeout_graceful_shutdown=max(1, round(self._listen.grace_seconds)),
@@ -161,7 +160,7 @@ class Server:
         while not self._rest.started:
             if self._rest_task.done():
                 self._rest_task.result()
-                raise UserError("the REST server ended at once")
+                raise UserError("the REST server ended right after its start")
             await asyncio.sleep(0.005)
 
     def _open_grpc(self, address: str) -> int:
@@ -184,19 +183,20 @@ class _Rest(uvicorn.Server):
 
 
 async def serve(config: ServerConfig, native: NativeLines | None = None) -> None:
-    """Serves until SIGTERM or SIGINT, then shuts down without cutting a request short.
+    """Serves until SIGTERM or SIGINT, then shuts down after running requests have finished.
 
     Args:
-      config: See there.
-      native: What libraries print, to be logged; None to leave the error stream alone.
+      config: See `ServerConfig`.
+      native: Lines that libraries print, to be logged; None to leave the error stream as it is.
 
     Raises:
-      UserError: No version can be served, or a port is taken.
+      UserError: No version can be served, or a port is already in use.
     """
     write_json(config.monitoring.log_level, None if native is None else native.stream)
     if native is not None:
         native.log()
     server = Server(config)
+    freeze_objects()
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

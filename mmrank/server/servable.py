@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import pathlib
@@ -34,22 +35,23 @@ from mmrank.server.signature import Signature, Tensors, signatures_of
 
 WARM_UP = pathlib.PurePath("assets.extra", "tf_serving_warmup_requests")
 MOST_WARM_UPS = 1000  # as in TensorFlow Serving
+CANCELLED_RUNS = 5  # that are repeated, until TensorFlow reports the op that failed
 DEFAULT_SIGNATURE = "serving_default"
 logger = logging.getLogger(__name__)
 
 
 class Servable:
-    """A version ready to run. Make one with `Servable.load`.
+    """A version that is ready to run. Make one with `Servable.load`.
 
-    The graph runs in a session, as in TensorFlow Serving: it takes a timeout for each run, and
-    closing it gives all memory back.
+    The graph runs in a session, as in TensorFlow Serving: each run can have a timeout, and closing
+    the session frees all memory.
 
     Attributes:
       number: The version.
-      folder: Where it was read from.
-      signatures: What it can run, by name.
-      meta: The graph's description, which metadata replies quote.
-      users: Requests that hold it; it is closed when none does.
+      folder: The folder it was read from.
+      signatures: Its signatures by name.
+      meta: The graph's description, from which metadata replies are made.
+      users: Number of requests that hold it; it is closed only when this is 0.
     """
 
     def __init__(
@@ -63,8 +65,9 @@ class Servable:
         self.signatures = signatures_of(meta)
         self.users = 0
         self._session = session
-        # Each set of outputs is a graph of its own to TensorFlow, made ready in seconds and kept:
-        # those of the warm-up, and all outputs together, however clients may choose.
+        # TensorFlow prepares a separate graph for each set of outputs, which takes seconds, and
+        # keeps it. To bound their number, only the sets in the warm-up and the set of all outputs
+        # are run, whatever outputs clients request.
         self._prepared: set[tuple[str, frozenset[str]]] = set()
         graph = session.graph
         self._tensors = {
@@ -76,20 +79,21 @@ class Servable:
 
     @classmethod
     def load(cls, number: int, folder: pathlib.Path, threads: int = 0) -> Servable:
-        """The version in a folder.
+        """Returns the version in a folder.
 
         Args:
           number: The version.
           folder: A SavedModel.
-          threads: For one op and for ops side by side; 0 leaves both to TensorFlow.
+          threads: Number of threads within an op, and for concurrent ops; 0 leaves both to
+            TensorFlow.
 
         Raises:
-          OSError, ValueError, tf.errors.OpError: It cannot be loaded.
+          OSError, ValueError, tf.errors.OpError: The version cannot be loaded.
         """
         config = tf.compat.v1.ConfigProto(
             intra_op_parallelism_threads=threads, inter_op_parallelism_threads=threads
         )
-        # A second pass over the graph makes no run faster, and loading twice as long.
+        # A second optimization pass would not make runs faster, but would double the loading time.
         rewrites = config.graph_options.rewrite_options
         rewrites.meta_optimizer_iterations = RewriterConfig.ONE
         graph = tf.Graph()
@@ -104,16 +108,16 @@ class Servable:
             raise
 
     def signature(self, name: str) -> Signature:
-        """A signature by name; the empty name is that of the default one.
+        """Returns a signature by name, or the default signature if the name is empty.
 
         Raises:
-          ServingError: There is none of that name.
+          ServingError: The signature does not exist.
         """
         key = name or DEFAULT_SIGNATURE
         if key not in self.signatures:
             known = ", ".join(sorted(self.signatures))
             raise ServingError(
-                FAILED_PRECONDITION, f'Serving signature key "{key}" not found; there are {known}'
+                FAILED_PRECONDITION, f'Serving signature key "{key}" not found; known: {known}'
             )
         return self.signatures[key]
 
@@ -124,16 +128,16 @@ class Servable:
         timeout: float | None = None,
         outputs: Iterable[str] = (),
     ) -> dict[str, np.ndarray]:
-        """Runs one signature in the calling thread.
+        """Runs one signature on the calling thread and returns its outputs by name.
 
         Args:
           signature: Its name.
-          tensors: Its inputs, which `Signature.check` has passed.
-          timeout: Seconds after which TensorFlow gives up; None for none.
-          outputs: Those wanted, all if none is named.
+          tensors: Its inputs, already checked by `Signature.check`.
+          timeout: Seconds after which TensorFlow gives up; None for no timeout.
+          outputs: Names of the wanted outputs; all outputs if empty.
 
         Raises:
-          ServingError: The graph refused the inputs, or the time was over.
+          ServingError: The graph refused the inputs, or the timeout passed.
         """
         given = self.signature(signature)
         wanted = given.select(outputs)
@@ -143,7 +147,7 @@ class Servable:
     def _fetch(
         self, given: Signature, tensors: Tensors, wanted: Iterable[str], timeout: float | None
     ) -> dict[str, np.ndarray]:
-        """The outputs wanted, or all if that set of them was not made ready."""
+        """Returns the wanted outputs, or all outputs if the wanted set was not prepared."""
         key = given.name
         if (key, frozenset(wanted)) not in self._prepared:
             wanted = given.outputs
@@ -151,29 +155,29 @@ class Servable:
         feeds = {self._tensors[key, "in", n]: value for n, value in tensors.items()}
         end = None if timeout is None else time.monotonic() + timeout
         try:
-            try:
-                return dict(self._session.run(fetches, feeds, options=_options(end)))
-            except tf.errors.CancelledError:
-                # Nobody cancels a run: an op failed, and one beside it, stopped for that, was told
-                # of first. Once more, for the reason.
-                return dict(self._session.run(fetches, feeds, options=_options(end)))
+            for _ in range(CANCELLED_RUNS):
+                # The server never cancels a run. An op failed, TensorFlow stopped other ops, and
+                # reported one of those first. The run is repeated to get the real error.
+                with contextlib.suppress(tf.errors.CancelledError):
+                    return dict(self._session.run(fetches, feeds, options=_options(end)))
+            return dict(self._session.run(fetches, feeds, options=_options(end)))
         except tf.errors.OpError as error:
             raise from_tensorflow(error) from None
-        except (TypeError, ValueError) as error:  # a tensor that the runtime cannot take over
+        except (TypeError, ValueError) as error:  # a tensor that the runtime cannot convert
             raise ServingError(INVALID_ARGUMENT, f"signature {key}: {error}") from None
 
     def warm_up(
         self, stop: threading.Event | None = None, run: Callable[..., Any] | None = None
     ) -> int:
-        """Runs the version's own warm-up requests, if it has any, and counts them.
+        """Runs the version's own warm-up requests, if it has any, and returns their number.
 
         Args:
-          stop: Ends it early once set.
-          run: Calls what it is given; None for this thread.
+          stop: Ends the warm-up early once set.
+          run: Runs each request, given as a function; None to run it on this thread.
 
         Raises:
-          ServingError, ValueError, tf.errors.OpError: A record is broken, fails or is one too
-            many. One is enough to refuse the version.
+          ServingError, ValueError, tf.errors.OpError: A record is broken or fails, or there are
+            too many records. A single such record makes the server refuse the version.
         """
         file = self.folder / WARM_UP
         if not file.is_file():
@@ -199,28 +203,30 @@ class Servable:
         return count
 
     def _logged(self, log: Any) -> tuple[str, dict[str, np.ndarray], list[str]]:
-        """A logged request: its signature's name, inputs, and outputs wanted, all if none is."""
+        """Returns a logged request's signature name, inputs and wanted outputs (all if empty)."""
         kind = log.WhichOneof("log_type")
         if kind == "predict_log":
             request = log.predict_log.request
             name, outputs = request.model_spec.signature_name, list(request.output_filter)
             return name, from_protos(request.inputs), outputs
         if kind not in ("regress_log", "classify_log"):
-            raise KeyError(f"{kind or 'empty'}; requests of Predict, Regress and Classify are run")
+            raise KeyError(
+                f"{kind or 'empty'}; only requests of Predict, Regress and Classify are run"
+            )
         request = getattr(log, kind).request
         signature = self.signature(request.model_spec.signature_name)
         check_signature(REGRESS if kind == "regress_log" else CLASSIFY, signature)
         return signature.name, serialized(examples_of(request.input), signature), []
 
     def close(self) -> None:
-        """Gives the memory back; to be called when nobody runs it any more."""
+        """Frees the memory; to be called after the last run."""
         self._session.close()
-        # Whoever has this object still, such as the one that closes it, has no graph by it.
+        # Code that still refers to this object, such as the caller, does not keep the graph alive.
         del self._session, self._tensors
 
 
 def _options(end: float | None) -> tf.compat.v1.RunOptions | None:
-    """Options of a run that TensorFlow ends at a time, by `time.monotonic()`."""
+    """Returns options by which TensorFlow ends a run at a time of the clock `time.monotonic()`."""
     if end is None:
         return None
     milliseconds = max(1, int(1000 * (end - time.monotonic())))
@@ -234,7 +240,7 @@ def _load(session: tf.compat.v1.Session, folder: pathlib.Path) -> tf.compat.v1.M
 
 
 def describe(error: Exception) -> str:
-    """One line about why a version could not be loaded."""
+    """Returns one line that says why a version could not be loaded."""
     if isinstance(error, tf.errors.OpError):
         error = from_tensorflow(error)
     return " ".join(str(error).split())[:500] or type(error).__name__

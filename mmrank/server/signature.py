@@ -1,4 +1,4 @@
-"""A signature of a SavedModel as a client meets it: names, types and shapes of tensors."""
+"""A signature of a SavedModel as a client sees it: names, types and shapes of tensors."""
 
 from __future__ import annotations
 
@@ -22,7 +22,13 @@ class TensorInfo:
     Attributes:
       tensor: The tensor's name in the graph.
       dtype: Its type.
-      shape: Its dimensions, None where any size fits; None altogether if any rank fits.
+      shape: Its dimensions, with None for a dimension of any size. None instead of a tuple if the
+        tensor may have any rank.
+
+    Example:
+      >>> import tensorflow as tf
+      >>> str(TensorInfo("x:0", tf.float32, (None, 3)))
+      'float32 [?, 3]'
     """
 
     tensor: str
@@ -31,7 +37,7 @@ class TensorInfo:
 
     @classmethod
     def of(cls, info: Any) -> TensorInfo:
-        """What a TensorInfo message says."""
+        """Returns the content of a TensorInfo protobuf message."""
         shape = tf.TensorShape(info.tensor_shape)
         dims = None if shape.rank is None else tuple(shape.as_list())
         return cls(info.name, tf.as_dtype(info.dtype), dims)
@@ -44,12 +50,12 @@ class TensorInfo:
 
 @dataclasses.dataclass(frozen=True)
 class Signature:
-    """What one signature takes and gives.
+    """The inputs and outputs of one signature.
 
     Attributes:
       name: Its key, such as serving_default.
       method: Its method's name, such as tensorflow/serving/predict.
-      inputs, outputs: By name, in alphabetical order.
+      inputs, outputs: Tensors by name, in alphabetical order.
     """
 
     name: str
@@ -58,10 +64,12 @@ class Signature:
     outputs: Mapping[str, TensorInfo]
 
     def check(self, tensors: Tensors) -> int | None:
-        """The common first dimension of the inputs, the requests' rows; None if there is none.
+        """Returns the common first dimension of the inputs, which is the request's number of rows.
+
+        Returns None if no input has a first dimension of any size.
 
         Raises:
-          ServingError: Names, types or shapes are not the signature's, or the inputs' first
+          ServingError: Names, types or shapes do not match the signature, or the inputs' first
             dimensions differ.
         """
         self.check_names(tensors)
@@ -76,16 +84,17 @@ class Signature:
                 if rows is not None and rows[1] != len(value):
                     raise self._wrong(
                         name,
-                        f"{len(value)} rows, while {rows[0]} has {rows[1]}; send as many of each",
+                        f"{len(value)} rows, while {rows[0]} has {rows[1]}; send the same "
+                        "number of rows for each",
                     )
                 rows = rows or (name, len(value))
         return None if rows is None else rows[1]
 
     def select(self, output_filter: Iterable[str]) -> list[str]:
-        """The outputs asked for, all if none is named.
+        """Returns the names of the requested outputs, or of all outputs if none is requested.
 
         Raises:
-          ServingError: One is unknown, or named twice.
+          ServingError: An output is unknown, or named twice.
         """
         wanted = list(output_filter)
         for name in wanted:
@@ -101,10 +110,10 @@ class Signature:
         return wanted or list(self.outputs)
 
     def check_names(self, tensors: Collection[str]) -> None:
-        """Nothing, if these are the names of the inputs.
+        """Checks that these are exactly the names of the inputs.
 
         Raises:
-          ServingError: They are not.
+          ServingError: A name is missing or unknown.
         """
         extra = sorted(set(tensors) - set(self.inputs))
         missing = sorted(set(self.inputs) - set(tensors))
@@ -117,12 +126,26 @@ class Signature:
                 f"Missing but required: {{{','.join(missing)}}}.{hint}",
             )
 
+    def check_type(self, name: str, number: int) -> None:
+        """Checks that a type's number, as protobuf messages hold it, is that of an input.
+
+        Raises:
+          ServingError: The types differ.
+        """
+        info = self.inputs[name]
+        if number != info.dtype.as_datatype_enum:
+            try:
+                type_name = tf.as_dtype(number).name
+            except TypeError:
+                type_name = f"type {number}"
+            raise self._wrong(name, f"expected {info}, got {type_name}")
+
     def _wrong(self, name: str, what: str) -> ServingError:
         return ServingError(INVALID_ARGUMENT, f"input {name} of signature {self.name}: {what}")
 
 
 def signatures_of(meta: Any) -> dict[str, Signature]:
-    """Every signature of a SavedModel by name; those that TensorFlow keeps for itself left out."""
+    """Returns the signatures of a SavedModel by name, without TensorFlow's internal ones."""
     made = {}
     for key, definition in meta.signature_def.items():
         if key.startswith("__saved_model"):

@@ -1,4 +1,4 @@
-"""Which versions of a model are to be served, and how each of them fares."""
+"""Which versions of a model are to be served, and the status of each."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ AUTO, REQUIRED, OFF = CHECKS = ("auto", "required", "off")
 
 @dataclasses.dataclass(frozen=True)
 class Model:
-    """What is served, and which of its versions.
+    """Which model is served, and which of its versions.
 
     Attributes:
       path: Folder of the numbered versions; `--model` overrides it.
-      name: What clients call it.
+      name: The model's name in requests.
       latest: How many of the highest versions are served.
-      specific: Serve these versions instead, if any is named.
+      specific: If not empty, these versions are served instead.
       labels: Versions by label, such as {stable: 3, canary: 4}; these versions are served too.
-      poll_seconds: How often the folder is looked at; 0 for never again.
+      poll_seconds: How often the folder is looked at; 0 for only once, at the start.
       checksums: Whether a version's files are compared with its list of checksums before it is
-        loaded: auto, where it has one; required; off.
-      warm_up: Run a version's warm-up requests before it serves. Without, the first requests of
-        a signature wait for TensorFlow to prepare its graph, which takes seconds.
+        loaded: `auto` if the version has such a list, `required` always, `off` never.
+      warm_up: Whether a version's warm-up requests are run before it serves. Otherwise the first
+        requests to a signature wait for TensorFlow to prepare its graph, which takes seconds.
     """
 
     path: str | None = None
@@ -41,7 +41,7 @@ class Model:
     warm_up: bool = True
 
     def wanted(self, there: Iterable[int]) -> list[int]:
-        """The versions to serve of those that are there, in ascending order."""
+        """Returns which of the existing versions to serve, in ascending order."""
         known = sorted(there)
         chosen = set(self.specific) if self.specific else set(known[-self.latest :])
         return sorted((chosen | set(self.labels.values())) & set(known))
@@ -49,13 +49,13 @@ class Model:
 
 @dataclasses.dataclass(frozen=True)
 class VersionStatus:
-    """How a version fares.
+    """The status of a version.
 
     Attributes:
       number: The version.
       state: START, LOADING, AVAILABLE, UNLOADING or END.
-      code: A canonical code, OK unless it could not be loaded.
-      message: Why it could not.
+      code: A canonical code; OK unless the version could not be loaded.
+      message: Why it could not be loaded.
     """
 
     number: int
@@ -65,10 +65,10 @@ class VersionStatus:
 
 
 def check_model(model: Model) -> pathlib.Path:
-    """The folder of the numbered versions.
+    """Returns the folder of the numbered versions, and checks the model's settings.
 
     Raises:
-      ConfigError: It is not one, or the choice of versions makes no sense.
+      ConfigError: The folder does not hold numbered versions, or a setting is invalid.
     """
     if model.path is None:
         raise ConfigError("model.path: name the folder of the numbered exports with --model")
@@ -77,12 +77,14 @@ def check_model(model: Model) -> pathlib.Path:
         raise ConfigError(f"--model {folder}: no such folder; export a run with mmrank.export")
     if (folder / "saved_model.pb").is_file():
         raise ConfigError(
-            f"--model {folder}: this is one version; name the folder above, {folder.parent}"
+            f"--model {folder}: this is a single version; name its parent folder, {folder.parent}"
         )
     if not versions(folder):
-        raise ConfigError(f"--model {folder}: no numbered version; export a run with mmrank.export")
+        raise ConfigError(
+            f"--model {folder}: holds no numbered version; export a run with mmrank.export"
+        )
     if model.checksums not in CHECKS:
-        raise ConfigError(f"model.checksums {model.checksums!r}: choose of {', '.join(CHECKS)}")
+        raise ConfigError(f"model.checksums {model.checksums!r}: choose one of {', '.join(CHECKS)}")
     if model.latest < 1:
         raise ConfigError(f"model.latest is {model.latest}; serve at least 1 version")
     if not model.name or set(model.name) & set("/:"):

@@ -1,9 +1,10 @@
 """The names of the ops that an export may hold, by what they work on.
 
-All of them compute from what they are given, or read and change what the loaded model holds. None
-opens a file or a connection, starts a program, prints, or calls Python; those of which a kernel can
-be told to are left out (`RemoteCall`, `ImmutableConst`, `InitializeTableFromTextFileV2`). An op
-that a new layer brings is one more name here, once its documentation has been read for that.
+All of them compute from their inputs, or read and change the state of the loaded model. No op of
+the list opens a file or a connection, starts a program, prints, or calls Python. Ops that can do
+so depending on their attributes or inputs are left out (`RemoteCall`, `ImmutableConst`,
+`InitializeTableFromTextFileV2`). If a new layer uses another op, read the op's documentation for
+such effects before adding its name here.
 """
 
 from __future__ import annotations
@@ -104,22 +105,22 @@ _CONTROL = """
     TensorListScatterIntoExistingList TensorListScatterV2 TensorListSetItem TensorListSplit
     TensorListStack ToBool While
 """
-# What a loaded model holds: its weights and lookup tables.
+# The state of a loaded model: its weights and lookup tables.
 _STATE = """
     AssignAddVariableOp AssignSubVariableOp AssignVariableOp DestroyResourceOp DisableCopyOnRead
     ReadVariableOp ResourceGather ResourceGatherNd VarHandleOp VarIsInitializedOp VariableShape
     AnonymousHashTable HashTableV2 InitializeTableV2 LookupTableExportV2 LookupTableFindV2
     LookupTableImportV2 LookupTableSizeV2
 """
-# Chance.
-_CHANCE = """
+# Random numbers.
+_RANDOM = """
     RandomStandardNormal RandomUniform RandomUniformInt TruncatedNormal StatelessRandomGetAlg
     StatelessRandomGetKeyCounter StatelessRandomGetKeyCounterAlg StatelessRandomNormal
     StatelessRandomNormalV2 StatelessRandomUniform StatelessRandomUniformInt
     StatelessRandomUniformIntV2 StatelessRandomUniformV2 StatelessTruncatedNormal
     StatelessTruncatedNormalV2 RngReadAndSkip StatefulUniform StatefulStandardNormalV2
 """
-# Those of TensorFlow Text.
+# Ops of TensorFlow Text.
 _TEXT_OPS = """
     CaseFoldUTF8 FastWordpieceTokenizeWithOffsets NormalizeUTF8 NormalizeUTF8WithOffsetsMap
     RegexSplitWithOffsets SentencepieceDetokenizeOp SentencepieceGetPieceSize
@@ -127,8 +128,8 @@ _TEXT_OPS = """
     SentencepieceTokenizeWithOffsetsOp SentencepieceVocabSizeOp UnicodeScriptTokenizeWithOffsets
     WhitespaceTokenizeWithOffsetsV2 WordpieceTokenizeWithOffsets
 """
-# Reading and writing checkpoints: allowed where a SavedModel loads and saves its own, see
-# `mmrank.serving.graph_check`.
+# Reading and writing checkpoints: allowed only where a SavedModel loads and saves its own
+# checkpoint, see `mmrank.serving.graph_check`.
 LOADS = "RestoreV2"
 SAVER_OPS = frozenset({LOADS, "MergeV2Checkpoints", "SaveV2", "ShardedFilename"})
 
@@ -142,7 +143,7 @@ ALLOWED_OPS = frozenset(
         _NETWORKS,
         _CONTROL,
         _STATE,
-        _CHANCE,
+        _RANDOM,
         _TEXT_OPS,
     )
     for name in group.split()

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pathlib
 
 BATCHING = pathlib.PurePath("assets.extra", "batching_parameters.txt")
-# A lookup of so many ids, or so many lists. One request beyond it is refused.
+# The largest batch, of ids to look up or of lists. A server refuses a single larger request.
 MOST = 1024
-# As many threads as the host has cores, which each server finds for itself.
+# The number of threads is left out: by default each server uses one for each core of its host.
 PARAMETERS = f"""\
 # Requests are joined on their first dimension alone, so every list of a batch has the same width:
 # clients pad lists to one of the buckets. pad_variable_length_inputs stays unset, since it pads
-# flags and numbers with their first value, which makes candidates of nothing.
+# flags and numbers with their first value, which turns padding into candidates.
 max_batch_size {{ value: {MOST} }}
 batch_timeout_micros {{ value: 1000 }}
 max_enqueued_batches {{ value: 100 }}

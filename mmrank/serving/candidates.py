@@ -1,4 +1,4 @@
-"""The candidates of a request, each an id, a product, or both, read feature by feature."""
+"""Reads the candidates of a request, each an item id, a product, or both."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from mmrank.schema import did_you_mean
 from mmrank.serving.card import Card
-from mmrank.serving.request import Arrays, Inputs, RankError, item_id
+from mmrank.serving.request import Arrays, Inputs, RankError, item_id, listed
 
 ITEM = "item"
 
@@ -20,9 +20,9 @@ class Candidates:
     """L candidates of one list.
 
     Attributes:
-      ids: [L] texts, empty for a product without one.
-      products: Raw item features of each, None for a bare id.
-      pairs: Query-item features of each.
+      ids: Item ids [L], texts; empty for a product without an id.
+      products: Raw item features of each candidate, None for a candidate given by its id alone.
+      pairs: Query-item features of each candidate.
     """
 
     ids: tuple[str, ...]
@@ -31,27 +31,23 @@ class Candidates:
 
 
 def read_candidates(card: Card, candidates: Iterable[Any]) -> Candidates:
-    """The candidates of a request.
+    """Reads the candidates of a request.
 
     Args:
-      card: Of the export.
-      candidates: For each its item id, or a mapping of its item and query-item features. Such a
-        product may have its id under `item` (unless a feature is called so): its vectors are then
-        looked up, and its features are used if they cannot be.
+      card: The export's card.
+      candidates: For each candidate its item id, or a mapping of its item and query-item features,
+        a product. A product may have its id under `item` (unless an item feature has that name):
+        its vectors are then looked up, and its features are used only if no vectors are found.
 
     Raises:
-      RankError: There is none, or one is of another form or has an unknown feature.
+      RankError: There are no candidates, or one has another form or an unknown feature.
     """
-    if isinstance(candidates, (str, bytes, Mapping)):
-        raise RankError(f"candidates: expected a list, got one {type(candidates).__name__}")
-    listed = list(candidates)
-    if not listed:
-        raise RankError("candidates: there is none; give at least one")
+    given = listed(candidates, card.names("item"))
     of_item, of_pair = set(card.names("item")), set(card.names("pair"))
     ids: list[str] = []
     products: list[Mapping[str, Any] | None] = []
     pairs: list[Mapping[str, Any]] = []
-    for i, candidate in enumerate(listed):
+    for i, candidate in enumerate(given):
         if not isinstance(candidate, Mapping):
             ids.append(item_id(candidate, f"candidate {i}"))
             products.append(None)
@@ -62,7 +58,7 @@ def read_candidates(card: Card, candidates: Iterable[Any]) -> Candidates:
         for name in candidate:
             if name not in of_item and name not in of_pair and name != ITEM:
                 near = did_you_mean(str(name), sorted(of_item | of_pair))
-                raise RankError(f"candidate {i}: the ranker knows no feature {name!r} here{near}")
+                raise RankError(f"candidate {i}: unknown feature {name!r}{near}")
         product = {n: v for n, v in candidate.items() if n in of_item}
         products.append(product if product or not known else None)
         pairs.append({n: v for n, v in candidate.items() if n in of_pair})
@@ -72,7 +68,13 @@ def read_candidates(card: Card, candidates: Iterable[Any]) -> Candidates:
 def rows(
     inputs: Inputs, side: str, values: Sequence[Mapping[str, Any]], at: Iterable[int]
 ) -> Arrays:
-    """The features [N] of one side, with their flags, of the candidates at some places.
+    """Returns the features [N] of one side, with their flags, of some candidates.
+
+    Args:
+      inputs: The export's inputs.
+      side: The side of the features.
+      values: Features of each candidate.
+      at: The candidates' indices in the request, for messages.
 
     Raises:
       RankError: A value does not fit.

@@ -1,7 +1,7 @@
-"""The SHA-256 of every file of an export, as `sha256sum --check` reads it, and a signature of that.
+"""The SHA-256 of every file of an export, as `sha256sum --check` reads it, and a signature of them.
 
-A checksum finds damage. Who alters an export on purpose writes a new list; but no signature of it
-without the key.
+Checksums detect damage. Somebody who alters an export on purpose can write a new list of
+checksums, but cannot sign it without the key.
 """
 
 from __future__ import annotations
@@ -22,37 +22,58 @@ _BLOCK = 2**20  # bytes read at a time
 
 
 class ChecksumError(UserError):
-    """An export that is not, byte for byte, what was written."""
+    """Raised for an export that is not, byte for byte, what was written.
+
+    Example:
+      >>> import pathlib
+      >>> sign_checksums(pathlib.Path("export"), {"MMRANK_EXPORT_KEY": "short"})
+      Traceback (most recent call last):
+      mmrank.serving.checksums.ChecksumError: MMRANK_EXPORT_KEY has 5 characters; give at ...
+    """
 
 
 def write_checksums(folder: pathlib.Path) -> None:
-    """Writes the list of an export's files, by path, into the export."""
+    """Writes the checksums of an export's files, by path, into the export."""
     lines = [f"{_digest(folder / name)}  {name}\n" for name in _names(folder)]
     (folder / CHECKSUMS).write_text("".join(lines), encoding="utf-8")
 
 
 def verify_checksums(folder: pathlib.Path) -> None:
-    """Nothing, if an export holds the files of its list, no other, and each with its bytes.
+    """Checks that an export holds exactly the files of its list of checksums, all unaltered.
 
     Raises:
-      ChecksumError: It has no list, or a file is missing, altered, or not in the list.
+      ChecksumError: The export has no list, or a file is missing, altered, or not in the list.
+
+    Example:
+      >>> import pathlib
+      >>> export = pathlib.Path("export")
+      >>> (export / "assets.extra").mkdir(parents=True)
+      >>> _ = (export / "card.json").write_text("{}")
+      >>> write_checksums(export)
+      >>> verify_checksums(export)
+      >>> _ = (export / "card.json").write_text("{} ")
+      >>> verify_checksums(export)
+      Traceback (most recent call last):
+      mmrank.serving.checksums.ChecksumError: ...card.json...
     """
-    remedy = "copy the export anew, or export the run again"
+    remedy = "copy the export again, or export the run again"
     if not (folder / CHECKSUMS).is_file():
         raise ChecksumError(f"{folder}: no {CHECKSUMS}, so its files cannot be checked; {remedy}")
-    said = {}
+    listed = {}
     for number, line in enumerate((folder / CHECKSUMS).read_text("utf-8").splitlines(), 1):
         digest, gap, name = line.partition("  ")
         if len(digest) != 64 or not gap or not name:
-            raise ChecksumError(f"{folder / CHECKSUMS}:{number}: no checksum and name; {remedy}")
-        said[name] = digest
+            raise ChecksumError(
+                f"{folder / CHECKSUMS}:{number}: not a checksum and a file name; {remedy}"
+            )
+        listed[name] = digest
     there = set(_names(folder))
-    for name in sorted(there | set(said)):
+    for name in sorted(there | set(listed)):
         if name not in there:
             raise ChecksumError(f"{folder / name}: missing; {remedy}")
-        if name not in said:
+        if name not in listed:
             raise ChecksumError(f"{folder / name}: not in {CHECKSUMS}; {remedy}")
-        if _digest(folder / name) != said[name]:
+        if _digest(folder / name) != listed[name]:
             raise ChecksumError(f"{folder / name}: not the bytes that were exported; {remedy}")
 
 
@@ -60,7 +81,7 @@ def sign_checksums(folder: pathlib.Path, environment: Mapping[str, str] = os.env
     """Writes an HMAC-SHA-256 of an export's list of checksums, if the environment has a key.
 
     Raises:
-      ChecksumError: The key is too short to be one.
+      ChecksumError: The key is too short.
     """
     key = _key(environment)
     if key is not None:
@@ -68,10 +89,10 @@ def sign_checksums(folder: pathlib.Path, environment: Mapping[str, str] = os.env
 
 
 def verify_signature(folder: pathlib.Path, environment: Mapping[str, str] = os.environ) -> None:
-    """Nothing, if an export's list of checksums is signed by the key, or there is no key.
+    """Checks that an export's list of checksums is signed by the environment's key, if any.
 
     Raises:
-      ChecksumError: It is not signed, or by another key, or the key is too short to be one.
+      ChecksumError: The list is not signed, or signed by another key, or the key is too short.
     """
     key = _key(environment)
     if key is None:
@@ -79,8 +100,8 @@ def verify_signature(folder: pathlib.Path, environment: Mapping[str, str] = os.e
     remedy = f"export it with this {KEY}, or load it only if you trust who made it"
     if not (folder / SIGNATURE).is_file():
         raise ChecksumError(f"{folder}: not signed: no {SIGNATURE}; {remedy}")
-    said = (folder / SIGNATURE).read_bytes().strip()
-    if not hmac.compare_digest(said, _signature(folder, key).encode()):
+    stored = (folder / SIGNATURE).read_bytes().strip()
+    if not hmac.compare_digest(stored, _signature(folder, key).encode()):
         raise ChecksumError(f"{folder / SIGNATURE}: not the signature of this key; {remedy}")
 
 
@@ -101,7 +122,10 @@ def _signature(folder: pathlib.Path, key: bytes) -> str:
 
 
 def _names(folder: pathlib.Path) -> list[str]:
-    """The files of an export by their paths in it, without the list itself and its signature."""
+    """Returns the paths of an export's files, relative to it, without the list and its signature.
+
+    Sorted.
+    """
     found = [
         pathlib.Path(parent, name).relative_to(folder).as_posix()
         for parent, _, files in os.walk(folder)

@@ -1,4 +1,4 @@
-"""A trained run as an export made smaller, measured before and after, refused if it ranks worse."""
+"""Exports a compressed run, measured before and after, and refused if it ranks much worse."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from collections.abc import Callable
 
 import numpy as np
 
-from mmrank.build import Run
 from mmrank.compression.lite import write_lite
 from mmrank.compression.options import CLUSTER, DYNAMIC_RANGE, PRUNE, Compressed, Compression
 from mmrank.compression.quality import ScoredLists
@@ -31,6 +30,7 @@ from mmrank.evaluation.tasks import ranking_label
 from mmrank.serving.computed import Computed
 from mmrank.serving.export import export_run
 from mmrank.serving.measured import NOTE, measure_export, measure_lite, sample_request
+from mmrank.trained_run import Run
 
 logger = logging.getLogger(__name__)
 
@@ -41,32 +41,33 @@ def export_compressed(
     dataset: Dataset,
     how: Compression,
     max_loss: float,
-    tell: Callable[[str], None] = print,
+    report: Callable[[str], None] = print,
     vectors: Computed | None = None,
 ) -> pathlib.Path:
-    """The folder OUT/N of the exported ranker, made smaller.
+    """Exports a compressed ranker to the folder OUT/N, and returns this folder.
 
     Each step of the compression is exported to a temporary folder and measured. The run's weights
-    are as before in the end.
+    are restored at the end.
 
     Args:
       run: A trained ranker.
       out: As for `export_run`.
       dataset: The catalogue, and the validation lists to measure by.
-      how: What to do.
+      how: The compression.
       max_loss: Share of the NDCG@10 on the validation lists that may be lost.
-      tell: Takes the table of size, latency and NDCG@10 before and after, also of what is refused.
-      vectors: As for `export_run`; they fit no ranker whose weights are changed.
+      report: Receives the table of size, latency and NDCG@10 before and after, also if the
+        compression is refused.
+      vectors: As for `export_run`; they do not fit a ranker whose weights are changed.
 
     Raises:
-      DataError: There is no validation list with a relevant item; or as `export_run` says.
-      CompressionRefused: More than `max_loss` would be lost, or there is no weight to make
-        smaller; nothing is exported.
-      LiteError: TensorFlow Lite cannot hold the ranker.
+      DataError: No validation list has a relevant item; or as for `export_run`.
+      CompressionRefused: More than `max_loss` would be lost, or no weight is large enough to
+        compress; nothing is exported.
+      LiteError: TensorFlow Lite cannot convert the ranker.
     """
     rows = dataset.rows("valid")
     if rows.empty:
-        raise DataError(f"{dataset.folder}: no validation list to measure the compression by")
+        raise DataError(f"{dataset.folder}: no validation list to measure the compression on")
     label = ranking_label(dataset, run.config)
     lists, request = ScoredLists(run, dataset, rows), sample_request(run, dataset)
     scores: dict[str, np.ndarray] = {}
@@ -91,7 +92,7 @@ def export_compressed(
             try:
                 check_loss(", ".join([*found][1:]), found[how.name], max_loss)
             except CompressionRefused:
-                tell(as_table(found, measured))
+                report(as_table(found, measured))
                 raise
             before, after = found[Compression().name].ndcg, found[how.name].ndcg
             whole = Compressed(how, before, after, lite if how.dynamic_range else None)
@@ -103,16 +104,19 @@ def export_compressed(
             )
     finally:
         run.model.network.set_weights(kept)
-    tell(as_table(found, measured, [NOTE]))
+    report(as_table(found, measured, [NOTE]))
     return final
 
 
 def _make(run: Run, stage: Compression, lite: pathlib.Path) -> None:
-    """Takes the last step to a stage: changes the run's weights, or writes the files."""
+    """Performs the last step of a stage: changes the run's weights, or writes the Lite files.
+
+    A stage that only stores items in another form needs no change here.
+    """
     weights = compressible_weights(run.model.network.weights)
     if stage.step in (PRUNE, CLUSTER) and not weights:
         raise CompressionRefused(
-            f"{stage.name}: no weight of the ranker has {FEWEST:,} numbers or more, so that would "
+            f"{stage.name}: no weight of the ranker has {FEWEST:,} numbers or more, so this would "
             f"save nothing; leave {stage.step} out"
         )
     if stage.step == PRUNE:

@@ -1,4 +1,4 @@
-"""Item vectors computed ahead of an export, as `pipelines.embed_catalog` writes them."""
+"""Item vectors computed before an export, as `pipelines.embed_catalog` writes them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mmrank.data.tables import DataError
 JOB = "embeddings"
 ID, TOKENS, PRESENT, MATCH = "item_id", "tokens", "present", "match"
 Part = tuple[Sequence[str], np.ndarray, np.ndarray, np.ndarray]
-REMEDY = "run `python -m pipelines.embed_catalog` again; it goes on where it was stopped"
+REMEDY = "run `python -m pipelines.embed_catalog` again; it continues where it stopped"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,11 +29,11 @@ class Computed:
     Attributes:
       folder: The folder.
       fingerprint: The `item_fingerprint` of the model that computed them.
-      modalities: Names of the item tokens, M of them.
-      width: D.
-      items: How many there are.
-      shards: Its files, as the manifest tells of them.
-      match: W, numbers that an item is matched by; 0 for a model that matches nothing.
+      modalities: Names of the M item tokens.
+      width: D, the width of a token.
+      items: Number of items.
+      shards: The folder's files, as the manifest lists them.
+      match: W, the number of values that an item is matched by; 0 for a model without matching.
     """
 
     folder: pathlib.Path
@@ -46,30 +46,30 @@ class Computed:
 
     @classmethod
     def open(cls, folder: str | os.PathLike[str]) -> Computed:
-        """The vectors in a folder.
+        """Opens the vectors in a folder.
 
         Raises:
-          DataError: The folder is not there, not finished, or holds something else.
+          DataError: The folder does not exist, is not finished, or holds something else.
         """
         path = pathlib.Path(folder)
-        told = read_manifest(path, JOB, REMEDY)
+        manifest = read_manifest(path, JOB, REMEDY)
         return cls(
             path,
-            told["fingerprint"],
-            tuple(told["modalities"]),
-            int(told["width"]),
-            int(told["items"]),
-            tuple(told["shards"]),
-            int(told.get("match", 0)),  # folders of earlier versions have none
+            manifest["fingerprint"],
+            tuple(manifest["modalities"]),
+            int(manifest["width"]),
+            int(manifest["items"]),
+            tuple(manifest["shards"]),
+            int(manifest.get("match", 0)),  # folders of earlier versions have none
         )
 
     def save(self) -> None:
-        """Writes the manifest, by which the folder is a finished one."""
-        told = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        write_manifest(self.folder, JOB, {n: v for n, v in told.items() if n != "folder"})
+        """Writes the manifest, which marks the folder as finished."""
+        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        write_manifest(self.folder, JOB, {n: v for n, v in fields.items() if n != "folder"})
 
     def read(self) -> Iterator[Part]:
-        """Ids [n], tokens [n, M, D], presence [n, M] bool and match [n, W], shard by shard.
+        """Yields ids [n], tokens [n, M, D], presence [n, M] bool and match [n, W] of each shard.
 
         Raises:
           DataError: A shard is missing, cut short or altered.
@@ -91,14 +91,14 @@ class Computed:
             )
 
     def of(self, ids: Sequence[str], fingerprint: str) -> dict[str, np.ndarray]:
-        """The tokens [N, M, D], presence [N, M] and perhaps match [N, W] of some items, by name.
+        """Returns tokens [N, M, D], presence [N, M] and perhaps match [N, W] of items, by name.
 
         Args:
           ids: Item ids [N], unique.
-          fingerprint: The `item_fingerprint` of the model that is to use them.
+          fingerprint: The `item_fingerprint` of the model that will use the vectors.
 
         Raises:
-          DataError: They are of another model, or an item is not among them.
+          DataError: The vectors are of another model, or an item has no vectors.
         """
         if fingerprint != self.fingerprint:
             raise DataError(
@@ -121,7 +121,7 @@ class Computed:
         if not found.all():
             missing = [ids[row] for row in np.flatnonzero(~found)[:3]]
             raise DataError(
-                f"{self.folder}: no vector of {int((~found).sum())} item(s) of the catalogue, "
+                f"{self.folder}: no vector for {int((~found).sum())} item(s) of the catalogue, "
                 f"{', '.join(map(repr, missing))}; run `python -m pipelines.embed_catalog` on it "
                 "into a new folder"
             )
@@ -129,20 +129,20 @@ class Computed:
 
 
 def described_shard(file: pathlib.Path) -> Shard:
-    """What the manifest tells of a shard that is there."""
+    """Returns the manifest's description of an existing shard."""
     records = pq.read_metadata(file).num_rows
     return Shard(file.name, records, file.stat().st_size, file_hash(file))
 
 
 def widths_of(file: pathlib.Path, modalities: int) -> tuple[int, int]:
-    """D and W of the vectors in a shard."""
+    """Returns D and W of the vectors in a shard."""
     schema = pq.read_schema(file)
     match = schema.field(MATCH).type.list_size if MATCH in schema.names else 0
     return schema.field(TOKENS).type.list_size // modalities, match
 
 
 def write_vectors(file: pathlib.Path, parts: Iterable[Part]) -> int:
-    """The number of items, written to a parquet file.
+    """Writes vectors to a parquet file, and returns the number of items.
 
     Args:
       file: The file.
@@ -165,7 +165,7 @@ def write_vectors(file: pathlib.Path, parts: Iterable[Part]) -> int:
                     pa.array(match.reshape(-1), pa.float32()), match.shape[1]
                 )
             table = pa.table(columns)
-            # Floats of an encoder are as good as random: packing costs time and saves nothing.
+            # An encoder's floats are close to random: compression costs time and saves nothing.
             writer = writer or pq.ParquetWriter(file, table.schema, compression="none")
             writer.write_table(table)
             count += len(ids)

@@ -18,15 +18,16 @@ from mmrank.serving.raw import history_specs
 def parse_lists(
     serialized: tf.Tensor, columns: Sequence[FeatureKind], history: str | None, size: str
 ) -> dict[str, tf.Tensor]:
-    """The inputs of `serving_default` that some messages hold.
+    """Returns the inputs of `serving_default`, parsed from ExampleListWithContext messages.
 
-    The context's features are those of sides query and user and the three lists of the history;
-    an example's are those of sides item and pair. A feature that a message lacks is absent. Of
-    several values the first counts, but several tags, or reviews, are several.
+    The context holds the features of sides query and user and the three lists of the history. Each
+    example holds the features of sides item and pair. A feature that a message lacks is absent. If
+    a feature has several values, the first one is used; features with a separator (tags, reviews,
+    attributes and vectors) keep all of them, joined by it.
 
     Args:
       serialized: Messages [B].
-      columns: Every feature that stands in a column.
+      columns: Every feature that has a column.
       history: Name of the history feature, or None.
       size: Name of the input with the lists' lengths.
     """
@@ -49,12 +50,12 @@ def parse_lists(
 def parse_examples(
     serialized: tf.Tensor, columns: Sequence[FeatureKind], history: str | None, size: str
 ) -> dict[str, tf.Tensor]:
-    """The inputs of `serving_default` for lists of one candidate each.
+    """Returns the inputs of `serving_default` for lists of one candidate each.
 
     Args:
       serialized: tf.Example messages [B], each with the features of a context and of an example
         as `parse_lists` takes them.
-      columns, history, size: As of `parse_lists`.
+      columns, history, size: As for `parse_lists`.
     """
     features = {k.name: tf.io.RaggedFeature(k.raw_dtype) for k in columns}
     events = {s.name: tf.io.RaggedFeature(s.dtype) for s in history_specs(history)}
@@ -70,7 +71,7 @@ def parse_examples(
 def _inputs(
     values: Mapping[str, tf.Tensor], parsed: Mapping[str, tf.RaggedTensor], history: str | None
 ) -> dict[str, tf.Tensor]:
-    """Raw values with their flags, and the history as dense tensors."""
+    """Returns the raw values with their flags, and the history as dense tensors."""
     inputs = dict(values) | {present_name(n): tf.ones_like(v, tf.bool) for n, v in values.items()}
     if history is not None:
         items = parsed[f"{history}_items"].to_tensor("")
@@ -84,12 +85,12 @@ def _inputs(
 def serialize_list(
     inputs: Mapping[str, np.ndarray], columns: Sequence[FeatureKind], history: str | None
 ) -> bytes:
-    """One list as the message that `parse_lists` reads, without what is absent.
+    """Returns one list as the message that `parse_lists` reads, without absent values.
 
     Args:
       inputs: Query and user features [1], item and pair features [1, L], each with its flag, and
         the lists [1, H] of the history.
-      columns: Every feature that stands in a column.
+      columns: Every feature that has a column.
       history: Name of the history feature, or None.
     """
     message = input_pb2.ExampleListWithContext()
@@ -108,7 +109,10 @@ def serialize_list(
 
 
 def examples_of(message: bytes) -> list[bytes]:
-    """The candidates of a list that `serialize_list` wrote, each as `parse_examples` reads it."""
+    """Returns the candidates of a message that `serialize_list` wrote, one tf.Example each.
+
+    `parse_examples` reads them.
+    """
     given = input_pb2.ExampleListWithContext.FromString(message)
     made = []
     for example in given.examples:
@@ -130,7 +134,10 @@ def _put(example: Any, name: str, values: Iterable[Any]) -> None:
 
 
 def _scalar(values: tf.RaggedTensor, kind: FeatureKind) -> tf.Tensor:
-    """One raw value for each context [B] or example [B, L]; what is missing becomes absent."""
+    """Returns one raw value for each context [B] or example [B, L].
+
+    A missing value becomes the empty text or NaN, which counts as absent.
+    """
     if kind.separator is not None:
         return _dense(tf.strings.reduce_join(values, axis=-1, separator=kind.separator))
     missing = "" if kind.raw_dtype == tf.string else np.nan

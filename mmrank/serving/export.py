@@ -1,4 +1,4 @@
-"""A trained run as a numbered SavedModel folder, written whole or not at all."""
+"""Exports a trained run as a numbered SavedModel folder, written whole or not at all."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from mmrank.build import Run
 from mmrank.collaborative.served import FILE as COLLABORATIVE
 from mmrank.collaborative.served import fit_served
 from mmrank.compression.lite import FOLDER as LITE
@@ -35,6 +34,7 @@ from mmrank.serving.samples import Samples
 from mmrank.serving.signatures import ServedRanker
 from mmrank.serving.versions import write_version
 from mmrank.serving.warmup import write_warm_up
+from mmrank.trained_run import Run
 
 CHUNK = 256
 logger = logging.getLogger(__name__)
@@ -47,21 +47,55 @@ def export_run(
     compressed: Compressed | None = None,
     vectors: Computed | None = None,
 ) -> pathlib.Path:
-    """The folder OUT/N of the exported ranker, N one above the highest number there.
+    """Exports a ranker to the folder OUT/N, N one above the highest number in OUT.
 
     Args:
       run: A trained ranker.
-      out: Folder of the numbered exports; made if it is not there.
+      out: Folder of the numbered exports; made if it does not exist.
       dataset: The catalogue whose items can be ranked by id.
-      compressed: How the run was made smaller and its items' tokens are to be kept, if so.
-      vectors: The items' tokens, computed ahead by an export of this run; without them the
+      compressed: How the run was compressed and how its items' tokens are stored; None for an
+        uncompressed export.
+      vectors: The items' tokens, computed in advance by an export of this run; without them the
         catalogue is encoded here.
+
+    Returns:
+      The folder OUT/N.
 
     Raises:
       NotADirectoryError: `out` is a file.
-      SchemaError: A feature's name is taken by another input of a signature.
+      SchemaError: A feature has the name of another input of a signature.
       DataError: The catalogue lacks a feature's column, its media cannot be opened, or the vectors
         are of another model or lack an item.
+
+    Example:
+      >>> import pathlib
+      >>> import pandas as pd
+      >>> import mmrank
+      >>> judged = pd.DataFrame(
+      ...     {
+      ...         "search": [row // 2 for row in range(40)],
+      ...         "sku": ["A", "B"] * 20,
+      ...         "price": [9.0, 1.0] * 20,
+      ...         "grade": [1, 0] * 20,
+      ...     }
+      ... )
+      >>> _ = mmrank.fit(
+      ...     judged,
+      ...     group="search",
+      ...     item="sku",
+      ...     grade="grade",
+      ...     number="price",
+      ...     out="runs/shop",
+      ...     model={"width": 8, "head": {"hidden": [8]}},
+      ...     training={"epochs": 1},
+      ...     evaluation={"baselines": []},
+      ...     progress=False,
+      ... )
+      >>> run, dataset = mmrank.load_run("runs/shop"), mmrank.load_dataset("runs/shop/data")
+      >>> run.modalities, len(run.score(dataset, dataset.rows("all")))
+      (('price',), 40)
+      >>> mmrank.export_run(run, pathlib.Path("exports"), dataset).name
+      '1'
     """
     if out.exists() and not out.is_dir():
         raise NotADirectoryError(f"{out} is a file; name a folder for the numbered exports")
@@ -115,7 +149,9 @@ def export_run(
 def catalogue_table(
     graphs: Graphs, features: Features, arrays: Mapping[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
-    """What the item tower gives of a catalogue and of an item without anything, [N + 1, ...].
+    """Encodes a catalogue, and an item with nothing present as the last row, [N + 1, ...].
+
+    Returns the item tower's outputs by name.
 
     Args:
       graphs: The model's `ranker_graphs`.
@@ -136,7 +172,9 @@ def catalogue_table(
 def with_absent(
     items: Mapping[str, np.ndarray], graphs: Graphs, features: Features
 ) -> dict[str, np.ndarray]:
-    """What the item tower gives of N items, then of one without anything, [N + 1, ...].
+    """Returns the outputs of N items with those of an item with nothing present, [N + 1, ...].
+
+    The latter is the last row.
 
     Args:
       items: Tokens [N, M, D], present [N, M] and perhaps match [N, W].
@@ -146,7 +184,7 @@ def with_absent(
     absent = {}
     for kind in features.of_side("item"):
         spec = kind.input_spec()
-        absent[kind.name] = tf.zeros([1, *spec.shape[1:]], spec.dtype)  # of texts the empty one
+        absent[kind.name] = tf.zeros([1, *spec.shape[1:]], spec.dtype)  # for texts, the empty text
         absent[present_name(kind.name)] = tf.zeros([1], tf.bool)
         if kind.name in graphs.terms:
             absent[terms_name(kind.name)] = graphs.terms[kind.name](tf.constant([""]))
@@ -155,21 +193,21 @@ def with_absent(
 
 
 def _save_scores(features: Features, dataset: Dataset, folder: pathlib.Path) -> None:
-    """Writes the collaborative scores that `Ranker` gives to candidates by id, if there are any."""
+    """Writes the collaborative scores that `Ranker` adds to candidates given by id, if any."""
     kind = features.collaborative
     served = None if kind is None else fit_served(dataset, kind.options)
     if served is not None:
         served.save(folder / COLLABORATIVE)
     elif kind is not None:
         logger.warning(
-            "%s: no events, so clients have to send the feature %s themselves",
+            "%s: no events, so clients must send the feature %s themselves",
             dataset.folder,
             kind.name,
         )
 
 
 def _card(features: Features, items: int) -> dict[str, Any]:
-    """What `Ranker` has to know of the graph's inputs, as JSON."""
+    """Returns what `Ranker` has to know about the graph's inputs, as JSON."""
     columns = []
     for kind in features.columns.values():
         column = {
@@ -192,7 +230,7 @@ def _card(features: Features, items: int) -> dict[str, Any]:
 
 
 def _tasks(outputs: TaskOutputs | None) -> dict[str, Any]:
-    """What `Ranker` has to know of the graph's outputs, as JSON."""
+    """Returns what `Ranker` has to know about the graph's outputs, as JSON."""
     if outputs is None:
         return {}
     return {

@@ -1,55 +1,47 @@
-"""A media file as the graph takes it: checked, and a clip or a recording made short."""
+"""Prepares media files for the graph: checks them, and shortens clips and recordings."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping
+from typing import Any
 
-from mmrank.data.audio import SoundError, wav_of
-from mmrank.data.media import as_shown
-from mmrank.data.probes import PROBES
-from mmrank.data.video import ClipError, clip_strip
+from mmrank.data.kinds import KINDS
+from mmrank.data.kinds.media import FileProblem as FileProblem  # what `taken` raises
+from mmrank.data.kinds.media import MediaKind, TakenFile
 
 
 @dataclasses.dataclass(frozen=True)
 class FileForm:
-    """What the graph takes in place of a file.
+    """The form in which the graph takes a file.
 
     Attributes:
-      kind: Of the feature: image, video or audio.
-      strip: Frames, height and width of the strip that it takes in place of a clip.
-      wave: Rate and longest seconds of the WAV that it takes in place of a recording.
+      kind: The feature's kind: image, video or audio.
+      facts: What the kind needs to convert a file, such as the size of the strip that replaces a
+        clip: the values of its `facts`, as JSON.
     """
 
     kind: str
-    strip: Sequence[int] | None = None
-    wave: Sequence[float] | None = None
+    facts: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
+    @property
+    def media(self) -> MediaKind:
+        """The kind itself.
 
-class FileProblem(ValueError):
-    """A file that cannot be used; the message is the reason in a few words."""
-
-
-class TakenFile(bytes):
-    """A file's bytes as `taken` has given them: nothing is left to be decoded."""
+        Raises:
+          TypeError: It is not a kind of files.
+        """
+        kind = KINDS.get(self.kind)
+        if not isinstance(kind, MediaKind):
+            raise TypeError(f"{self.kind!r} is not a kind whose values are files")
+        return kind
 
 
 def taken(data: bytes, form: FileForm) -> TakenFile:
-    """The file as the graph takes it.
+    """Returns the file in the form that the graph takes.
 
     Raises:
-      FileProblem: It cannot be used.
+      FileProblem: The file cannot be used.
+      TypeError: The kind is not a kind of files.
     """
-    try:
-        if form.strip is not None:
-            frames, height, width = form.strip
-            return TakenFile(clip_strip(data, frames, height, width))
-        if form.wave is not None:
-            rate, seconds = form.wave
-            return TakenFile(wav_of(data, int(rate), seconds))
-        problem = PROBES[form.kind](data)
-    except (ClipError, SoundError) as error:
-        problem = str(error)
-    if problem is not None:
-        raise FileProblem(problem)
-    return TakenFile(as_shown(data) if form.kind == "image" else data)
+    return TakenFile(form.media.convert(data, form.facts))

@@ -1,4 +1,4 @@
-"""What tells the item vectors of two models apart, so that a store never mixes them."""
+"""A fingerprint that distinguishes the item vectors of two models, so no store mixes them."""
 
 from __future__ import annotations
 
@@ -13,15 +13,17 @@ from mmrank.features import Features
 from mmrank.models import RankingModel
 
 DIGITS = 16
-# Where an encoder's files lie; what is in them stands in the weights or in the fitted state.
-PLACES = frozenset({"handle", "weights"})
+# Options with the paths of an encoder's files. The files' contents are part of the weights or of
+# the fitted state.
+LOCATIONS = frozenset({"handle", "weights"})
 
 
 def item_fingerprint(model: RankingModel, features: Features) -> str:
-    """The same 16 hexadecimal digits for models that encode every item to the same tokens.
+    """Returns 16 hexadecimal digits, equal for models that encode every item to the same tokens.
 
-    They are a SHA-256 over the item features' options and fitted states and the item tower's
-    weights. Query side, scorer, order and catalogue have no part in it: vectors outlive them.
+    They are the start of a SHA-256 over the item features' options and fitted states and the item
+    tower's weights. The query side, the scorer, the order and the catalogue have no influence:
+    vectors stay valid when these change.
 
     Args:
       model: The ranker.
@@ -32,19 +34,19 @@ def item_fingerprint(model: RankingModel, features: Features) -> str:
             "name": kind.name,
             "kind": kind.feature.kind,
             "options": {
-                n: v for n, v in dataclasses.asdict(kind.options).items() if n not in PLACES
+                n: v for n, v in dataclasses.asdict(kind.options).items() if n not in LOCATIONS
             },
             "state": kind.state(),
         }
         for kind in features.of_side("item")
     ]
-    told: list[Any] = [model.modalities, model.width, read]
+    parts: list[Any] = [model.modalities, model.width, read]
     if model.rows is not None:
         layouts = [dataclasses.asdict(f.layout) for f in model.rows.fields]
-        told += [layouts, model.rows.item_parts]
+        parts += [layouts, model.rows.item_parts]
     if model.cross is not None and features.matching is not None and features.matching.pieces:
-        told.append(dataclasses.asdict(features.matching.pieces.words))
-    digest = hashlib.sha256(json.dumps(told, default=str).encode())
+        parts.append(dataclasses.asdict(features.matching.pieces.words))
+    digest = hashlib.sha256(json.dumps(parts, default=str).encode())
     for weight in model.item_tower.weights:
         value = np.ascontiguousarray(weight.numpy())
         digest.update(f"{value.dtype.str}{value.shape}".encode())

@@ -1,7 +1,7 @@
-"""Whether a SavedModel holds nothing but ops that compute: looked at as data, nothing is run.
+"""Checks that a SavedModel holds only ops that compute.
 
-A SavedModel is a program. Its ops can read and write files with the rights of whoever loads it,
-some of them while it is loaded.
+The file is parsed as data; nothing in it is run. A SavedModel is a program: its ops can read and
+write files with the rights of the user who loads it, and some of them run during loading.
 """
 
 from __future__ import annotations
@@ -17,36 +17,57 @@ from mmrank.outputs import UserError, one_line, shown
 from mmrank.serving.allowed_ops import ALLOWED_OPS, LOADS, SAVER_OPS
 
 GRAPH = "saved_model.pb"
-# Forms that TensorFlow takes before that one, and that nobody has looked at here.
+# File forms that TensorFlow prefers to `GRAPH`, and that this module does not check.
 _OTHER_FORMS = ("saved_model.cpb", "saved_model.pbtxt")
 _REMEDY = "load it only if you trust who made it"
-_PARSED = "DecodeProtoV2"  # it reads the file of descriptors that its attribute names, if it does
+_PARSED = "DecodeProtoV2"  # reads a file of descriptors if its attribute names one
 _INLINE = b"bytes://"
 
 
 class UntrustedExport(UserError):
-    """An export that does, or may do, more than rank."""
+    """Raised for an export that does, or may do, more than rank.
+
+    Example:
+      >>> import pathlib
+      >>> check_graph(pathlib.Path("."))  # an empty folder
+      Traceback (most recent call last):
+      mmrank.serving.graph_check.UntrustedExport: saved_model.pb: not a SavedModel: ...
+    """
 
 
 def check_graph(folder: pathlib.Path, allow: Collection[str] = ()) -> None:
-    """Nothing, if all ops of a SavedModel are on the list, and files are its checkpoint's alone.
+    """Checks that all ops of a SavedModel are allowed, and access only its own checkpoint.
 
     Args:
       folder: The SavedModel.
-      allow: Names of further ops.
+      allow: Names of further allowed ops.
 
     Raises:
-      UntrustedExport: It is not so, or the file is none.
+      UntrustedExport: An op is not allowed or reads or writes another file, or the file is not a
+        SavedModel.
+
+    Example:
+      >>> import pathlib
+      >>> from tensorflow.core.protobuf import saved_model_pb2
+      >>> model = saved_model_pb2.SavedModel()
+      >>> _ = model.meta_graphs.add().graph_def.node.add(name="file", op="ReadFile")
+      >>> _ = pathlib.Path("saved_model.pb").write_bytes(model.SerializeToString())
+      >>> check_graph(pathlib.Path("."))
+      Traceback (most recent call last):
+      mmrank.serving.graph_check.UntrustedExport: saved_model.pb: the op 'ReadFile' is not on ...
+      >>> check_graph(pathlib.Path("."), allow=["ReadFile"])
     """
     for name in _OTHER_FORMS:
         if (folder / name).exists():
-            raise UntrustedExport(f"{folder / name}: a form that is not checked; {_REMEDY}")
+            raise UntrustedExport(
+                f"{folder / name}: a SavedModel in a form that cannot be checked; {_REMEDY}"
+            )
     file = folder / GRAPH
     model = saved_model_pb2.SavedModel()
     try:
         model.ParseFromString(file.read_bytes())
     except (OSError, DecodeError) as error:
-        raise UntrustedExport(f"{file}: no SavedModel: {one_line(error)}") from error
+        raise UntrustedExport(f"{file}: not a SavedModel: {one_line(error)}") from error
     allowed = ALLOWED_OPS | set(allow)
     for meta in model.meta_graphs:
         _check_meta(meta, allowed, file)
@@ -56,8 +77,8 @@ def _check_meta(meta: Any, allowed: Collection[str], file: pathlib.Path) -> None
     graph = meta.graph_def
     functions = {f.signature.name: f for f in graph.library.function}
     nodes = {n.name: n for n in graph.node}
-    # The nodes that save and load the model's own checkpoint. Only what they call may do so, and
-    # nobody else may use it.
+    # The nodes that save and load the model's own checkpoint. Only the functions that they call
+    # may contain saver ops, and nothing else may call these functions.
     saver, loader = _node(meta.saver_def.save_tensor_name), _node(meta.saver_def.restore_op_name)
     saving, loading = (
         _called([nodes[n]] if n in nodes else [], functions) for n in (saver, loader)
@@ -80,7 +101,7 @@ def _check_meta(meta: Any, allowed: Collection[str], file: pathlib.Path) -> None
         if node.op not in allowed and node.op not in functions and not kept:
             inside = f" in {shown(where)}" if where else ""
             raise UntrustedExport(
-                f"{file}: the op {shown(node.op)}{inside} is not on the list of those that only "
+                f"{file}: the op {shown(node.op)}{inside} is not on the list of ops that only "
                 f"compute; {_REMEDY}, or allow this op by its name"
             )
         source = node.attr["descriptor_source"].s if node.op == _PARSED else _INLINE
@@ -91,7 +112,7 @@ def _check_meta(meta: Any, allowed: Collection[str], file: pathlib.Path) -> None
 
 
 def _all_nodes(graph: Any) -> Iterator[tuple[str, Any]]:
-    """Every node with the name of its function, empty outside of any."""
+    """Yields every node with the name of its function, empty outside of functions."""
     for node in graph.node:
         yield "", node
     for function in graph.library.function:
@@ -100,12 +121,12 @@ def _all_nodes(graph: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _node(name: str) -> str:
-    """The node of a tensor or of a control input."""
+    """Returns the name of the node of a tensor or of a control input."""
     return name.removeprefix("^").split(":")[0]
 
 
 def _names_in(node: Any) -> Iterator[str]:
-    """Functions that a node names in its attributes, and by its op."""
+    """Yields the names of the functions that a node may call: its op and those in attributes."""
     yield node.op
     for value in node.attr.values():
         if value.HasField("func"):
@@ -114,7 +135,7 @@ def _names_in(node: Any) -> Iterator[str]:
 
 
 def _called(nodes: Iterable[Any], functions: Any) -> set[str]:
-    """The functions that nodes call, and those that these call."""
+    """Returns the names of the functions that nodes call, directly or through other functions."""
     return _called_by_name((n for node in nodes for n in _names_in(node)), functions)
 
 
@@ -131,7 +152,7 @@ def _called_by_name(names: Iterable[str], functions: Any) -> set[str]:
 
 
 def _signature_nodes(meta: Any) -> set[str]:
-    """The nodes that signatures give or take, those run while loading among them."""
+    """Returns the input and output nodes of all signatures, including those run on loading."""
     return {
         _node(tensor.name)
         for signature in meta.signature_def.values()
@@ -141,7 +162,7 @@ def _signature_nodes(meta: Any) -> set[str]:
 
 
 def _upstream(names: Iterable[str], nodes: Any) -> set[str]:
-    """The nodes, and all that they need."""
+    """Returns the nodes and all nodes that they depend on."""
     found: set[str] = set()
     waiting = list(names)
     while waiting:

@@ -1,4 +1,4 @@
-"""The parts of a ranker as graphs, and what they refer to."""
+"""The parts of a ranker as graphs, and the objects that these refer to."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class Graphs:
 
     Attributes:
       items: Item features [N, ...] → tokens [N, M, D], present [N, M] and perhaps match [N, W].
-      contexts: Features of query and shopper → contexts [B, C, D], contexts_present [B, C] and
+      contexts: Features of query and user → contexts [B, C, D], contexts_present [B, C] and
         perhaps query_match [B, V].
       scorer: The scorer's inputs → scores [B, L], by task if there are several.
       preprocess: Raw values [N] → encoder inputs [N, ...], by feature.
-      terms: Raw texts [N] → what they are matched by, [N, W] float32, by feature.
-      kinds: The features as they are preprocessed here.
+      terms: Raw texts [N] → the values that they are matched by, [N, W] float32, by feature.
+      kinds: The feature kinds that preprocess values here, one for each shared preprocessing.
       tables: Lookup tables that `terms` refer to.
     """
 
@@ -42,13 +42,13 @@ class Graphs:
 
 
 def ranker_graphs(model: RankingModel, features: Features, tf_text: bool = False) -> Graphs:
-    """The graphs of a ranker over fitted features.
+    """Returns the graphs of a ranker over fitted features.
 
     Args:
       model: The ranker.
       features: Its fitted features.
-      tf_text: Whether texts go through the ops of TF-Text, as in training, rather than through
-        TensorFlow's own, which give the same and are known to every server.
+      tf_text: Whether texts are processed by the ops of TF-Text, as in training. If False,
+        TensorFlow's own ops are used, which return the same and exist in every server.
     """
     tower, scorer = model.item_tower, model.scorer
     by_key: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {}
@@ -76,13 +76,16 @@ def ranker_graphs(model: RankingModel, features: Features, tf_text: bool = False
 
 
 def _traced(function: Callable[[Tensors], Any], of: tf.keras.Model) -> Callable[[Tensors], Any]:
-    """A function of a Keras model's inputs as one graph, whatever their sizes."""
+    """Returns a function of a Keras model's inputs as one graph for inputs of all sizes."""
     specs = {n: tf.TensorSpec(t.shape, t.dtype, n) for n, t in of.input.items()}
     return tf.function(function, input_signature=[specs])
 
 
 def resources(graphs: Graphs, model: RankingModel) -> list[tf.Module]:
-    """What graphs refer to beside weights: lookup tables, frozen encoders, and whole hub models."""
+    """Returns the objects that graphs refer to in addition to weights.
+
+    These are lookup tables, frozen encoders, and whole TF-Hub models.
+    """
     preprocessing = [*graphs.tables, *(t for kind in graphs.kinds for t in kind.tracked())]
     encoders = {id(f.encoder): f.encoder for f in model.encoders}.values()
     layers = [layer for e in encoders for layer in (e, *e.submodules)]

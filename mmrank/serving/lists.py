@@ -14,12 +14,12 @@ from mmrank.scoring import SCORES, by_name
 from mmrank.serving.graphs import Graphs, Tensors
 from mmrank.serving.raw import cleaned, id_lookup
 
-# JSON knows no infinity, so padding gets a finite score below every real one.
+# JSON has no infinity, so padding gets a finite score below every real one.
 PADDED_SCORE = -1e9
 
 
 class ServedLists(tf.Module):
-    """The parts of a ranker that run at a request, over raw values.
+    """The parts of a ranker that run for each request, on raw values.
 
     Args:
       model: The ranker.
@@ -35,7 +35,7 @@ class ServedLists(tf.Module):
             self.event_types = id_lookup(types, range(1, len(types) + 1), default=0)
 
     def prepared(self, kinds: Iterable[FeatureKind], inputs: Tensors) -> dict[str, tf.Tensor]:
-        """Encoder inputs [N, ...], presence [N] and terms [N, W] of raw features [N]."""
+        """Returns encoder inputs [N, ...], presence [N] and terms [N, W] of raw features [N]."""
         fed = {}
         for kind in kinds:
             raw, present = cleaned(kind, inputs[kind.name], inputs[present_name(kind.name)])
@@ -46,24 +46,26 @@ class ServedLists(tf.Module):
         return fed
 
     def contexts(self, inputs: Tensors, mask: tf.Tensor) -> dict[str, tf.Tensor]:
-        """What the scorer takes of query and user features [B].
+        """Encodes query and user features [B] for the scorer.
 
         Returns:
           contexts [B, C, D] float32, contexts_present [B, C] and perhaps query_match [B, V].
 
-        The mask [B, L] counts the lists where there is no such feature.
+        The mask [B, L] gives the number of lists for a ranker without such features.
         """
         kinds = self._features.of_side("query", "user")
         contexts = self._graphs.contexts({MASK: mask} | self.prepared(kinds, inputs))
         return contexts | {"contexts": tf.cast(contexts["contexts"], tf.float32)}
 
     def history(self, inputs: Tensors, known: tf.Tensor, events: tf.Tensor) -> dict[str, tf.Tensor]:
-        """The latest events whose item is known, [B, length] by role: events, types, ages, mask.
+        """Returns the latest events whose item is known, [B, length], by role.
+
+        The roles are events, types, ages and mask. A history of fewer events is padded with zeros.
 
         Args:
           inputs: HISTORY_types [B, H] string and HISTORY_ages [B, H] float32.
-          known: Whether an event's item is known [B, H] bool; padding is not.
-          events: What stands for the items [B, H, ...]; zeros stand where there are fewer.
+          known: Whether an event's item is known [B, H] bool; False for padding.
+          events: Values that represent the items, [B, H, ...], such as rows or tokens.
         """
         history = self._features.history
         assert history is not None
@@ -89,15 +91,15 @@ class ServedLists(tf.Module):
         history: Tensors,
         mask: tf.Tensor,
     ) -> dict[str, tf.Tensor]:
-        """Scores, and each task's output, [B, L]; of padding, scores are −1e9 and outputs 0.
+        """Returns scores and each task's output, [B, L]; padding has scores −1e9 and outputs 0.
 
         Args:
-          contexts: As `contexts` gives them.
+          contexts: As `contexts` returns them.
           pairs: Raw query-item features [B, L] and their flags.
           items: Tokens [B, L, M, D], present [B, L, M] and perhaps match [B, L, W] of the
             candidates.
-          history: As `history` gives it, with the tokens [B, length, M, D] of its events; empty
-            for a ranker without.
+          history: As `history` returns it, with the tokens [B, length, M, D] of its events; empty
+            for a ranker without history.
           mask: [B, L], False for padding.
         """
         fed = {MASK: mask} | dict(items) | dict(contexts)
@@ -105,7 +107,7 @@ class ServedLists(tf.Module):
         if history:
             fed["history_tokens"] = history["events"]
             fed |= {f"history_{role}": history[role] for role in ("types", "ages", "mask")}
-        # Towers and scorer may compute in bfloat16, which no client knows.
+        # Towers and scorer may compute in bfloat16, which clients cannot send.
         fed = {n: tf.cast(fed[n], t.dtype) for n, t in self._model.scorer.input.items()}
         raw = by_name(self._model, self._graphs.scorer(fed))
         outputs = self._model.outputs
@@ -117,7 +119,7 @@ class ServedLists(tf.Module):
         }
 
     def _pairs(self, inputs: Tensors, mask: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Encoder inputs [B, L, ...] and presence [B, L] of query-item features."""
+        """Returns encoder inputs [B, L, ...] and presence [B, L] of query-item features."""
         shape, fed = tf.shape(mask), {}
         for kind in self._features.of_side("pair"):
             flag = present_name(kind.name)

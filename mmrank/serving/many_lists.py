@@ -1,4 +1,4 @@
-"""The scores of many lists at once: padded, batched, and the same as list by list."""
+"""Scores many lists at once, padded and batched, with the same scores as one list at a time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from mmrank.serving.ranker import SCORES, Ranker
 from mmrank.serving.request import Arrays
 
-MOST = 4096  # candidates of a batch, padding among them
+MOST = 4096  # candidates of a batch, including padding
 SHORTEST = 8
 
 
@@ -21,15 +21,33 @@ def score_lists(
     offsets: np.ndarray,
     histories: Sequence[Any] | None = None,
 ) -> dict[str, np.ndarray]:
-    """`scores` and each task's output by name, [N] float32.
+    """Returns `scores` and each task's output by name, [N] float32.
 
     Args:
       ranker: The export.
-      contexts: Features of query and shopper of B lists, [B], each with its flags.
-      candidates: Those of N candidates, [N]: of the pair, and either of the item or its id as
-        `items`, a text.
-      offsets: Where each list begins among the candidates, and N, [B + 1].
-      histories: What each list's shopper did, as `Ranker.rank` takes it; None where nobody did.
+      contexts: Features of query and user of B lists, [B], each with its flags.
+      candidates: Features of N candidates with their flags, [N]: those of the pair, and either
+        those of the item or its id as `items`, a text.
+      offsets: The index of each list's first candidate, and N, [B + 1].
+      histories: The history of each list's user, as `Ranker.rank` takes it, or None for a user
+        without; None if no user has a history.
+
+    Example:
+      With a signature that scores an item by the length of its id:
+
+      >>> import pathlib
+      >>> import types
+      >>> import numpy as np
+      >>> import tensorflow as tf
+      >>> from mmrank.serving.card import Card
+      >>> from mmrank.serving.request import Inputs
+      >>> def rank_items(items):
+      ...     return {"scores": tf.cast(tf.strings.length(items), tf.float32)}
+      >>> export = types.SimpleNamespace(signatures={"rank_items": rank_items})
+      >>> ranker = Ranker(pathlib.Path("export"), Card(Inputs({}, history=None)), export)
+      >>> items, offsets = np.array(["red", "blue", "red"], object), np.array([0, 2, 3])
+      >>> score_lists(ranker, {}, {"items": items}, offsets)["scores"].tolist()
+      [3.0, 4.0, 3.0]
     """
     count = int(offsets[-1])
     names = (SCORES, *ranker.tasks)
@@ -56,9 +74,9 @@ def score_lists(
 
 
 def _batches(offsets: np.ndarray) -> Iterator[tuple[np.ndarray, int]]:
-    """The numbers of the lists of a batch, and the length to which it is padded.
+    """Yields, for each batch, the indices of its lists and the length to which they are padded.
 
-    Lengths are powers of two, so that few shapes are traced; lists without candidates are left out.
+    Lengths are powers of two, so that few shapes are traced. Lists without candidates are left out.
     """
     sizes = np.diff(offsets)
     lengths = 2 ** np.ceil(np.log2(np.maximum(sizes, SHORTEST))).astype(np.int64)
@@ -70,7 +88,7 @@ def _batches(offsets: np.ndarray) -> Iterator[tuple[np.ndarray, int]]:
 
 
 def _histories(ranker: Ranker, histories: Sequence[Any]) -> Mapping[str, np.ndarray]:
-    """The history inputs [B, H], the latest event of each last."""
+    """Returns the history inputs [B, H], padded at the front: each user's latest event is last."""
     each = [ranker.inputs.events(h) for h in histories]
     joined: dict[str, np.ndarray] = {}
     for name in each[0]:

@@ -1,4 +1,4 @@
-"""What an export takes: bytes on disk, bytes to transfer, and time for one list."""
+"""Measures an export: bytes on disk, bytes to transfer, and time for one list."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import tensorflow as tf
 
-from mmrank.build import Run
 from mmrank.compression.lite import LiteRanker
 from mmrank.compression.report import Measured
 from mmrank.data.tables import Dataset
@@ -20,30 +19,31 @@ from mmrank.scoring import ListScorer
 from mmrank.serving.ranker import Ranker
 from mmrank.serving.samples import Samples
 from mmrank.serving.signatures import ITEMS, RANK_ITEMS
+from mmrank.trained_run import Run
 
 CANDIDATES = 100
 REPEATS = 30
 NOTE = (
     f"ms: one list of {CANDIDATES} candidates, in process; the signature rank_items, and for "
-    "dynamic_range the files for TensorFlow Lite alone, which leave preprocessing out"
+    "dynamic_range only the TensorFlow Lite files, without preprocessing"
 )
 _WARM_UP = 3
-_LISTS = 20  # of TensorFlow Lite
+_LISTS = 20  # timed for TensorFlow Lite
 Tensors = Mapping[str, tf.Tensor]
 
 
 def sample_request(run: Run, dataset: Dataset) -> dict[str, np.ndarray]:
-    """A request of `rank_items` with 100 candidates, the same at every call."""
+    """Returns a request of `rank_items` with 100 candidates, the same at every call."""
     sample = Samples(run.fitted, dataset).of(CANDIDATES)
     return {**sample.contexts, **sample.history, **sample.pairs, ITEMS: sample.ids}
 
 
 def measure_export(folder: pathlib.Path, request: Mapping[str, np.ndarray]) -> Measured:
-    """What an export takes; its time is that of `rank_items` in this process.
+    """Measures an export; its time is that of `rank_items` in this process.
 
     Args:
       folder: The export.
-      request: As `sample_request` gives it.
+      request: As `sample_request` returns it.
     """
     function = Ranker.load(folder).signatures[RANK_ITEMS]
     tensors = {n: tf.constant(a) for n, a in request.items()}
@@ -51,7 +51,7 @@ def measure_export(folder: pathlib.Path, request: Mapping[str, np.ndarray]) -> M
 
 
 def measure_lite(run: Run, dataset: Dataset, folder: pathlib.Path) -> Measured:
-    """What the files for TensorFlow Lite take; their time is that of contexts and scores.
+    """Measures the files for TensorFlow Lite; their time is that of contexts and scores.
 
     Args:
       run: The ranker.
@@ -76,7 +76,7 @@ def measure_lite(run: Run, dataset: Dataset, folder: pathlib.Path) -> Measured:
 
 
 def sizes(folder: pathlib.Path) -> tuple[int, int]:
-    """The bytes of a folder's files, and of their archive compressed by gzip."""
+    """Returns the bytes of a folder's files, and those of their archive compressed by gzip."""
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     with tempfile.TemporaryFile() as packed:
         with tarfile.open(fileobj=packed, mode="w:gz") as archive:

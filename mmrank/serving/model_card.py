@@ -1,4 +1,4 @@
-"""What a ranker is, for whoever decides whether to use it: a model card as JSON and Markdown."""
+"""The model card of a ranker as JSON and Markdown, for those who decide whether to use it."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from importlib import metadata
 from typing import Any
 
 import mmrank
-from mmrank.build import Run
-from mmrank.config import CONFIG_FILE, TEACHER_FILE, load_config
-from mmrank.data.tables import SPLITS, Dataset
-from mmrank.lane import LANE
+from mmrank.config import CONFIG_FILE, METRICS_FILE, TEACHER_FILE, load_config
+from mmrank.data.splits import SPLITS
+from mmrank.data.tables import Dataset
 from mmrank.serving.model_card_text import as_markdown
+from mmrank.trained_run import Run
+from mmrank.versions import version_set_of
 
 CARD_JSON = pathlib.PurePath("assets.extra", "model_card.json")
 CARD_TEXT = pathlib.PurePath("assets.extra", "model_card.md")
-FIGURES = "metrics.json"  # of a run
 KEPT = (
     *("dataset", "split", "lists", "rows", "no_relevant", "relevant_grade", "level"),
     *("metrics", "slices", "tasks"),
@@ -37,13 +37,14 @@ def write_model_card(
     dataset: Dataset,
     compression: Mapping[str, Any] | None = None,
 ) -> None:
-    """Writes the model card of an export, for programs and for people.
+    """Writes the model card of an export, as JSON for programs and as Markdown for people.
 
     Args:
       folder: The export.
-      run: What was exported.
-      dataset: The catalogue inside it.
-      compression: How it was made smaller, as `Compressed.card` says it; None if it was not.
+      run: The run that was exported.
+      dataset: The dataset whose catalogue is in the export.
+      compression: How the export was compressed, as `Compressed.card` returns it; None if it was
+        not.
     """
     card = model_card(run, dataset)
     if compression is not None:
@@ -55,11 +56,11 @@ def write_model_card(
 
 
 def model_card(run: Run, dataset: Dataset) -> dict[str, Any]:
-    """The card: model, data, figures with intervals, slices, limits and versions, as JSON.
+    """Returns the card: model, data, figures with intervals, slices, limits and versions, as JSON.
 
-    The figures are those of the run's own evaluation, absent if it had none.
+    The figures are those of the run's own evaluation; None if it had none.
     """
-    figures = _read(run.folder / FIGURES)
+    figures = _read(run.folder / METRICS_FILE)
     if figures is not None:
         figures = {n: figures[n] for n in KEPT if n in figures} | {"order": _own_order(run)}
     order = None if run.outputs is None or run.outputs.order is None else run.outputs.order.text
@@ -86,40 +87,40 @@ def model_card(run: Run, dataset: Dataset) -> dict[str, Any]:
         "figures": figures,
         "limits": _limits(run, dataset, figures),
         "versions": {"mmrank": mmrank.__version__, "python": platform.python_version()}
-        | {n: metadata.version(n) for n in LANE},
+        | {n: metadata.version(n) for n in version_set_of().bounds},
     }
 
 
 def _read(file: pathlib.Path) -> dict[str, Any] | None:
-    """A JSON file of a run; None if it has no such file."""
+    """Returns the content of a JSON file of a run; None if the file does not exist."""
     return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
 
 
 def _own_order(run: Run) -> str | None:
-    """The order that a run was evaluated by, which may not be the one that is exported."""
+    """Returns the order that a run was evaluated by, which may differ from the exported one."""
     file = run.folder / CONFIG_FILE
     return (load_config(file) if file.is_file() else run.config).model.order
 
 
 def _teacher(run: Run) -> dict[str, Any] | None:
-    """The ranker that a distilled run learned from, without where that lies; None for any other."""
-    told = _read(run.folder / TEACHER_FILE)
-    return None if told is None else told | {"run": pathlib.PurePath(told["run"]).name}
+    """Returns the teacher of a distilled run, its path cut to its name; None for other runs."""
+    teacher = _read(run.folder / TEACHER_FILE)
+    return None if teacher is None else teacher | {"run": pathlib.PurePath(teacher["run"]).name}
 
 
 def _smaller(compression: Mapping[str, Any]) -> str:
     ndcg = compression["validation_ndcg@10"]
     steps = ", ".join(compression["steps"])
     if ndcg["before"] is None:
-        return f"Made smaller ({steps}) after the run's own evaluation."
+        return f"Compressed ({steps}) after the run's own evaluation."
     return (
-        f"Made smaller ({steps}) after the run's own evaluation: NDCG@10 on its validation lists "
-        f"is {ndcg['after']:.4f}, and was {ndcg['before']:.4f} before."
+        f"Compressed ({steps}) after the run's own evaluation: NDCG@10 on its validation lists "
+        f"was {ndcg['before']:.4f} before and is {ndcg['after']:.4f} now."
     )
 
 
 def _data(run: Run, dataset: Dataset) -> dict[str, Any]:
-    """The dataset whose catalogue is exported, and whether it is the one that was trained on."""
+    """Returns the dataset whose catalogue is exported, and whether the run was trained on it."""
     lists = dataset.lists[dataset.schema.lists.list]
     return {
         "name": dataset.schema.name,
@@ -134,29 +135,30 @@ def _data(run: Run, dataset: Dataset) -> dict[str, Any]:
 
 
 def _limits(run: Run, dataset: Dataset, figures: Mapping[str, Any] | None) -> list[str]:
-    """What is to be known before the ranker is relied upon."""
-    said = [
+    """Returns the limits that users of the ranker should know, one sentence or two each."""
+    lines = [
         "Scores order the candidates of one list; those of two lists cannot be compared.",
-        "An item that is not in the exported catalogue is ranked as one of which nothing is known.",
+        "An item that is not in the exported catalogue is ranked as an item without any "
+        "known feature.",
         f"Trained on lists of at most {run.config.data.max_candidates} candidates.",
     ]
     if figures is None:
-        said.append("The run has no figures of its own: nothing is known of how well it ranks.")
+        lines.append("The run has no evaluation figures, so it is not known how well it ranks.")
     else:
-        said.append(
-            f"Figures are of {figures['lists']} {figures['split']} lists of "
+        lines.append(
+            f"Figures are for {figures['lists']} {figures['split']} lists of "
             f"{figures['dataset']}; lists without a relevant item are "
             f"{CONVENTION.get(figures['no_relevant'], figures['no_relevant'])}."
         )
         own, order = figures["order"], run.config.model.order
         if _bare(own) != _bare(order):
-            said.append(f"Figures are of the order `{own}`, not of the exported `{order}`.")
+            lines.append(f"Figures are for the order `{own}`, not for the exported `{order}`.")
     if run.data.resolve() != dataset.folder.resolve():
-        said.append(
-            "The exported catalogue is that of another dataset than the training's "
+        lines.append(
+            "The exported catalogue is not that of the training dataset "
             f"({run.fitted.schema.name})."
         )
-    return said
+    return lines
 
 
 def _bare(order: str | None) -> str:

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 SHOWN = ("ndcg@10", "mrr", "map", "auc")
-TASK_SHOWN = (("auc", "log_loss", "ece"), ("rmse", "mae"))  # of chances, of values
+TASK_SHOWN = (("auc", "log_loss", "ece"), ("rmse", "mae"))  # for probabilities, for values
 
 
 def as_markdown(card: Mapping[str, Any]) -> str:
-    """The text of a card that `model_card` made."""
+    """Returns the text of a card that `model_card` made."""
     model, data = card["model"], card["data"]
     lines = [
         f"# Ranker {card['run']}",
@@ -51,7 +51,7 @@ def _taught(teacher: Mapping[str, Any] | None) -> str:
         return ""
     return (
         f" A student of the ranker {teacher['run']}, whose scores at temperature "
-        f"{teacher['temperature']:g} made {teacher['share']:.0%} of its labels."
+        f"{teacher['temperature']:g} are {teacher['share']:.0%} of its labels."
     )
 
 
@@ -67,7 +67,7 @@ def _figures(figures: Mapping[str, Any] | None) -> list[str]:
         f"## Figures, with {level} intervals",
         "",
         *_table(("lists", *SHOWN), ((n, *map(_figure, _shown(m))) for n, m in scored.items())),
-        "Beside it, on all lists:",
+        "For comparison, on all lists:",
         "",
         *_table(("scorer", *SHOWN), ((n, *map(_figure, _shown(m))) for n, m in others.items())),
         *_task_figures(figures.get("tasks", {}).get("figures", ())),
@@ -75,7 +75,10 @@ def _figures(figures: Mapping[str, Any] | None) -> list[str]:
 
 
 def _task_figures(figures: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The tables of chances and of values that the tasks of the run foretell, if it has tasks."""
+    """Returns the tables of the probabilities and the values that the run's tasks predict.
+
+    Empty for a run without tasks.
+    """
     lines = []
     for shown in TASK_SHOWN:
         rows = [
@@ -86,7 +89,7 @@ def _task_figures(figures: Sequence[Mapping[str, Any]]) -> list[str]:
         ]
         if rows:
             lines += _table(("task", "candidates", "rows", "positive", *shown), rows)
-    return ["Its tasks, each by its own label:", "", *lines] if lines else []
+    return ["Tasks, each evaluated on its own label:", "", *lines] if lines else []
 
 
 def _plain(value: float | None) -> str:
@@ -104,7 +107,7 @@ def _figure(figure: Mapping[str, Any] | None) -> str:
 
 
 def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str]:
-    """A table in Markdown, and the empty line behind it."""
+    """Returns the lines of a Markdown table and the empty line after it."""
     head = list(head)
     cells = [head, ["---"] * len(head), *([str(c) for c in row] for row in rows)]
     return [*(f"| {' | '.join(row)} |" for row in cells), ""]

@@ -1,4 +1,4 @@
-"""An exported ranker used from Python: needs the export and TensorFlow, none of the training."""
+"""An exported ranker used from Python. It needs the export and TensorFlow, no training code."""
 
 from __future__ import annotations
 
@@ -12,27 +12,32 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_text  # noqa: F401 - registers the ops of the tokenizer in the graph
 
-from mmrank.outputs import one_line
+from mmrank.outputs import one_line, shown
 from mmrank.ranking.order import Order, parse_order
 from mmrank.serving.card import REMEDY, Card, read_card
 from mmrank.serving.checksums import verify_checksums, verify_signature
 from mmrank.serving.graph_check import check_graph
-from mmrank.serving.request import Arrays, Inputs, RankError, item_id, refuse_frame
+from mmrank.serving.request import Arrays, Inputs, RankError, item_id, listed, refuse_frame
 from mmrank.serving.versions import version_folder, versions
 
 SCORES = "scores"
-SMALLEST = float(np.finfo(np.float32).tiny)  # of a chance that has a logarithm
+SMALLEST = float(np.finfo(np.float32).tiny)  # the least probability that has a logarithm
 
 
 @dataclasses.dataclass(frozen=True)
 class Ranked:
-    """One candidate in its place.
+    """One ranked candidate.
 
     Attributes:
-      index: Where it stood among the candidates given.
+      index: Its index among the candidates given.
       item: The candidate as given: an item id, or a mapping of raw features.
       score: Its score; only differences within one list mean anything.
-      outputs: What each task says of it: a chance, seconds, or another value.
+      outputs: Its output of each task: a probability, seconds, or another value.
+
+    Example:
+      >>> best = Ranked(index=1, item="P2", score=0.5, outputs={"click": 0.2})
+      >>> best.item, best.outputs["click"]
+      ('P2', 0.2)
     """
 
     index: int
@@ -46,8 +51,38 @@ class Ranker:
 
     Attributes:
       folder: The export it was read from.
-      card: What the export says of itself.
-      order: Another formula for the order than the export's, or None.
+      card: The export's card.
+      order: A formula for the order that replaces the export's, or None.
+
+    Example:
+      >>> import pandas as pd
+      >>> import mmrank
+      >>> judged = pd.DataFrame(
+      ...     {
+      ...         "search": [row // 2 for row in range(40)],
+      ...         "sku": ["A", "B"] * 20,
+      ...         "price": [9.0, 1.0] * 20,
+      ...         "grade": [1, 0] * 20,
+      ...     }
+      ... )
+      >>> _ = mmrank.fit(
+      ...     judged,
+      ...     group="search",
+      ...     item="sku",
+      ...     grade="grade",
+      ...     number="price",
+      ...     out="runs/shop",
+      ...     model={"width": 8, "head": {"hidden": [8]}},
+      ...     training={"epochs": 1},
+      ...     evaluation={"baselines": []},
+      ...     progress=False,
+      ... )
+      >>> ranker = mmrank.Ranker.load("runs/shop/export")
+      >>> ranked = ranker.rank(candidates=["A", "B"])
+      >>> ranked[0].score >= ranked[1].score, sorted(place.item for place in ranked)
+      (True, ['A', 'B'])
+      >>> ranker.scores(candidates=[{"price": 7.0}, {"price": 2.0}, {}]).shape  # new products
+      (3,)
     """
 
     def __init__(self, folder: pathlib.Path, card: Card, module: Any, order: Order | None = None):
@@ -61,12 +96,12 @@ class Ranker:
 
     @property
     def tasks(self) -> tuple[str, ...]:
-        """Names of its tasks, none if it scores by grades."""
+        """Names of its tasks; empty if it scores by grades."""
         return self.card.tasks
 
     @property
     def signatures(self) -> Mapping[str, Any]:
-        """The export's signatures by name; each takes and gives named tensors."""
+        """The export's signatures by name; each takes and returns named tensors."""
         return self._module.signatures
 
     @classmethod
@@ -77,26 +112,26 @@ class Ranker:
         verify: bool = False,
         allow: Collection[str] = (),
     ) -> Ranker:
-        """The ranker in an export such as `RUN/export/1`, or the newest one in `RUN/export`.
+        """Loads the ranker of an export such as `RUN/export/1`, or the newest in `RUN/export`.
 
-        An export is a program: loading one runs what it holds, with your rights. Load what others
-        hand over with `verify`, and see docs/threats.md.
+        An export is a program: loading it runs its code with your rights. Load the exports of
+        others with `verify`, and see docs/threats.md.
 
         Args:
           path: The export, or the folder of the numbered exports.
-          order: A formula over the ranker's tasks, such as `click^0.1 * purchase`, in place of the
-            one that it was exported with.
-          verify: Whether to look at it before anything of it is run: every file is compared with
-            the list of checksums; the list has to be signed by the key in MMRANK_EXPORT_KEY, if
-            the environment has one; and every op has to be one that only computes.
-          allow: Ops that `verify` lets pass besides, such as those of a TF-Hub model.
+          order: A formula over the ranker's tasks, such as `click^0.1 * purchase`, that replaces
+            the one that it was exported with.
+          verify: Whether to check the export before any of it is run: every file has to match the
+            list of checksums; the list has to be signed by the key in MMRANK_EXPORT_KEY, if the
+            environment has one; and every op has to be one that only computes.
+          allow: Further ops that `verify` accepts, such as those of a TF-Hub model.
 
         Raises:
-          RankError: There is no export of mmrank at `path`, it is damaged, or `order` does not fit
-            its tasks.
-          ChecksumError: With `verify`, a file is not what was exported, or the signature not that
-            of the key.
-          UntrustedExport: With `verify`, it holds an op that may do more than compute.
+          RankError: `path` holds no export of mmrank, the export is damaged, or `order` does not
+            fit its tasks.
+          ChecksumError: With `verify`, a file differs from what was exported, or the signature is
+            not that of the key.
+          UntrustedExport: With `verify`, the export holds an op that may do more than compute.
         """
         folder = export_folder(pathlib.Path(path))
         if verify:
@@ -115,32 +150,30 @@ class Ranker:
         history: Iterable[Any] | None = None,
         pairs: Sequence[Mapping[str, Any]] | None = None,
     ) -> list[Ranked]:
-        """The candidates from best to worst; equal scores keep the order given.
+        """Returns the candidates from best to worst; equal scores keep the order given.
 
         Args:
           query: The text of the query, its photo (the file's bytes or a `pathlib.Path`), or a
             mapping of the query's features, such as {"query": "red", "photo": "me.jpg"}.
           candidates: Item ids of the exported catalogue, or for each candidate a mapping of its
-            raw features (a photo as its bytes or its path). What is left out is absent, and so is
-            everything about an unknown item id.
-          user: The value of the shopper's feature, or a mapping of the shopper's features.
-          history: What the shopper did, in any order: (item id, event type, age in days), or
+            raw features (a photo as its bytes or its path). A feature that is left out is absent;
+            of an unknown item id, all features are absent.
+          user: The value of the user's feature, or a mapping of the user's features.
+          history: The user's events, in any order: (item id, event type, age in days), or
             mappings with the keys item, type and age_days.
-          pairs: For each candidate a mapping of its query-item features; those of raw candidates
-            may stand among the candidate's own.
+          pairs: For each candidate a mapping of its query-item features; for raw candidates, these
+            may be part of the candidate's own mapping instead.
 
         Raises:
-          RankError: There is no candidate, ids and mappings are mixed, or a feature is unknown
+          RankError: There are no candidates, ids and mappings are mixed, or a feature is unknown
             or of the wrong type.
         """
-        listed = _listed(candidates)
-        outputs = self.outputs(query, listed, user, history, pairs)
+        given = self._listed(candidates)
+        outputs = self.outputs(query, given, user, history, pairs)
         scores = outputs.pop(SCORES)
         order = np.argsort(-scores, kind="stable")
         return [
-            Ranked(
-                int(i), listed[i], float(scores[i]), {n: float(v[i]) for n, v in outputs.items()}
-            )
+            Ranked(int(i), given[i], float(scores[i]), {n: float(v[i]) for n, v in outputs.items()})
             for i in order
         ]
 
@@ -152,7 +185,10 @@ class Ranker:
         history: Iterable[Any] | None = None,
         pairs: Sequence[Mapping[str, Any]] | None = None,
     ) -> np.ndarray:
-        """Scores [candidates] float32 in the order given; arguments and errors as of `rank`."""
+        """Returns scores [candidates] float32 in the order given.
+
+        Arguments and errors as for `rank`.
+        """
         return self.outputs(query, candidates, user, history, pairs)[SCORES]
 
     def outputs(
@@ -163,40 +199,50 @@ class Ranker:
         history: Iterable[Any] | None = None,
         pairs: Sequence[Mapping[str, Any]] | None = None,
     ) -> dict[str, np.ndarray]:
-        """`scores` and each task's output by name, [candidates] float32 in the order given.
+        """Returns `scores` and each task's output by name, [candidates] float32 in the order given.
 
-        A task's output is a chance, or the seconds or other value that a regression learned.
-        Arguments and errors as of `rank`.
+        A task's output is a probability, or the seconds or other value that a regression predicts.
+        Arguments and errors as for `rank`.
         """
-        listed = _listed(candidates)
-        if pairs is not None and len(pairs) != len(listed):
-            raise RankError(f"pairs: {len(pairs)} for {len(listed)} candidates; give one for each")
-        pairs = [{}] * len(listed) if pairs is None else pairs
-        context = self.inputs.context("query", query) | self.inputs.context("user", user)
-        events = None if history is None else list(history)
-        reads_history = self.inputs.history is not None or self.card.collaborative is None
-        arrays = context | self.inputs.events(events if reads_history else None)
-        wheres = [f"candidate {i}" for i in range(len(listed))]
-        if isinstance(listed[0], Mapping):
-            rows = [{**c, **p} for c, p in zip(listed, pairs, strict=True)]
-            per_candidate = self.inputs.rows(("item", "pair"), rows, wheres)
+        given = self._listed(candidates)
+        pairs = _paired(pairs, len(given))
+        asked = self.card.asked(query, user, history)
+        arrays = asked.contexts | asked.history
+        locations = [f"candidate {i}" for i in range(len(given))]
+        if isinstance(given[0], Mapping):
+            rows = [{**c, **p} for c, p in zip(given, pairs, strict=True)]
+            per_candidate = self.inputs.rows(("item", "pair"), rows, locations)
             arrays["list_length"] = np.array([len(rows)], np.int32)
             signature = "serving_default"
         else:
-            ids = [item_id(c, w) for c, w in zip(listed, wheres, strict=True)]
-            pairs = self.card.with_scores(pairs, events, ids)
-            per_candidate = self.inputs.rows(("pair",), pairs, wheres)
+            ids = [item_id(c, w) for c, w in zip(given, locations, strict=True)]
+            pairs = self.card.with_scores(pairs, asked.events, ids)
+            per_candidate = self.inputs.rows(("pair",), pairs, locations)
             per_candidate["items"] = np.array(ids, object)
             signature = "rank_items"
         arrays |= {n: a[None] for n, a in per_candidate.items()}
         return {n: a[0] for n, a in self.scored(signature, arrays).items()}
 
+    def _listed(self, candidates: Iterable[Any]) -> list[Any]:
+        """Returns the candidates as a list; raises RankError if ids and mappings are mixed."""
+        found = listed(candidates, self.card.names("item"))
+        raw = [isinstance(c, Mapping) for c in found]
+        if any(raw) and not all(raw):
+            raise RankError(
+                f"candidates: {raw.index(True)} is a mapping of features and {raw.index(False)} "
+                "an item id; give only mappings or only ids in one call"
+            )
+        return found
+
     def scored(self, signature: str, arrays: Arrays) -> dict[str, np.ndarray]:
-        """`scores` and each task's output by name, [B, L] float32, under this ranker's order.
+        """Returns `scores` and each task's output by name, [B, L] float32.
+
+        If this ranker has another order than its export, `scores` follow this order.
 
         Args:
           signature: `serving_default` or `rank_items`.
-          arrays: Its inputs by name, of B lists padded to L candidates.
+          arrays: The signature's inputs by name, [B, ...] of B lists or [B, L, ...] of their
+            candidates, padded to L.
         """
         given = self._given(signature, arrays)
         if self.order is not None:
@@ -205,17 +251,17 @@ class Ranker:
         return {n: given[n].numpy() for n in (SCORES, *self.tasks)}
 
     def run(self, signature: str, arrays: Arrays) -> dict[str, np.ndarray]:
-        """The outputs of one signature by name.
+        """Runs one signature, and returns its outputs by name, [N, ...].
 
         Args:
-          signature: Its name.
-          arrays: Its inputs by name, texts as arrays of objects.
+          signature: The signature's name.
+          arrays: Its inputs by name, [N, ...]; texts as arrays of objects.
         """
         return {n: t.numpy() for n, t in self._given(signature, arrays).items()}
 
     def _given(self, signature: str, arrays: Arrays) -> Mapping[str, tf.Tensor]:
         tensors = {
-            # An empty array of objects would not be known for texts.
+            # TensorFlow cannot infer that an empty array of objects holds texts.
             n: tf.constant(a, tf.string if a.dtype == object else a.dtype)
             for n, a in arrays.items()
         }
@@ -223,10 +269,10 @@ class Ranker:
 
 
 def _loaded(folder: pathlib.Path) -> Any:
-    """The SavedModel of an export.
+    """Loads the SavedModel of an export.
 
     Raises:
-      RankError: It is damaged.
+      RankError: The SavedModel is damaged.
     """
     try:
         return tf.saved_model.load(str(folder))
@@ -236,35 +282,32 @@ def _loaded(folder: pathlib.Path) -> Any:
 
 def _order(text: str, tasks: Sequence[str], folder: pathlib.Path) -> Order:
     if len(tasks) < 2:
-        raise RankError(f"{folder}: order {text!r} combines several tasks, and it has {len(tasks)}")
+        raise RankError(
+            f"{folder}: order {text!r} combines several tasks, but the export has {len(tasks)}"
+        )
     try:
         return parse_order(text, tasks)
     except ValueError as error:
         raise RankError(f"{folder}: {error}") from None
 
 
-def _listed(candidates: Iterable[Any]) -> list[Any]:
-    """The candidates, either all raw or none."""
-    if isinstance(candidates, (str, bytes, Mapping)):
-        raise RankError(f"candidates: expected a list, got one {type(candidates).__name__}")
-    refuse_frame("candidates", candidates)
-    listed = list(candidates)
-    if not listed:
-        raise RankError("candidates: there is none; give at least one")
-    raw = [isinstance(c, Mapping) for c in listed]
-    if any(raw) and not all(raw):
-        raise RankError(
-            f"candidates: {raw.index(True)} is a mapping of features and {raw.index(False)} an "
-            "item id; give all of one sort in one call"
-        )
-    return listed
+def _paired(pairs: Any, count: int) -> Sequence[Mapping[str, Any]]:
+    """Returns the features of each pair, checked; empty mappings if `pairs` is None."""
+    if pairs is None:
+        return [{}] * count
+    refuse_frame("pairs", pairs)
+    if not isinstance(pairs, Sequence) or not all(isinstance(p, Mapping) for p in pairs):
+        raise RankError(f"pairs: expected a mapping for each candidate, got {shown(pairs)}")
+    if len(pairs) != count:
+        raise RankError(f"pairs: {len(pairs)} for {count} candidates; give one for each")
+    return pairs
 
 
 def export_folder(path: pathlib.Path) -> pathlib.Path:
-    """The export at a path, or the newest of the numbered exports in it.
+    """Returns the export at a path, or the newest of the numbered exports in it.
 
     Raises:
-      RankError: There is none.
+      RankError: There is no export.
     """
     numbered = [version_folder(path, n) for n in versions(path)] if path.is_dir() else []
     for folder in (path, *reversed(numbered)):

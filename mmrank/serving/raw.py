@@ -1,4 +1,4 @@
-"""Raw values at the door of the graph: what a client sends, and how it is cleaned."""
+"""Raw values as inputs of the graph: what a client sends, and how it is cleaned."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ HISTORY_DTYPES = {"items": tf.string, "types": tf.string, "ages": tf.float32}
 
 
 def cleaned(kind: FeatureKind, raw: tf.Tensor, present: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Raw values and presence of raw values and their flags, of one shape.
+    """Returns cleaned raw values and their presence, both of the inputs' shape.
 
-    A text is stripped; an empty one, and a number that is not finite, is absent. Under a False
-    flag stands the empty text, or zero.
+    Texts are stripped. An empty text and a number that is not finite count as absent. An absent
+    value becomes the empty text, or zero.
     """
     if raw.dtype == tf.string:
         raw = kind.clean(raw)
@@ -28,7 +28,7 @@ def cleaned(kind: FeatureKind, raw: tf.Tensor, present: tf.Tensor) -> tuple[tf.T
 
 
 def column_specs(kinds: Iterable[FeatureKind], shape: list[None]) -> list[tf.TensorSpec]:
-    """The inputs of some features, NAME and NAME_present, each of this shape."""
+    """Returns the inputs NAME and NAME_present of some features, each of this shape."""
     specs = []
     for kind in kinds:
         specs.append(tf.TensorSpec(shape, kind.raw_dtype, kind.name))
@@ -37,14 +37,14 @@ def column_specs(kinds: Iterable[FeatureKind], shape: list[None]) -> list[tf.Ten
 
 
 def history_specs(history: str | None) -> list[tf.TensorSpec]:
-    """The inputs [B, H] of the history; none for a ranker without."""
+    """Returns the inputs [B, H] of the history; an empty list for a ranker without history."""
     if history is None:
         return []
     return [tf.TensorSpec([None, None], d, f"{history}_{r}") for r, d in HISTORY_DTYPES.items()]
 
 
 def stored_history_specs(history: str | None, modalities: int, width: int) -> list[tf.TensorSpec]:
-    """The inputs [B, H] of a history whose items are given by their tokens."""
+    """Returns the inputs [B, H, ...] of a history whose items are given by their tokens."""
     if history is None:
         return []
     return [
@@ -55,24 +55,24 @@ def stored_history_specs(history: str | None, modalities: int, width: int) -> li
 
 
 def check_names(specs: Sequence[tf.TensorSpec]) -> None:
-    """Checks that every input has a name of its own.
+    """Checks that the names of all inputs are distinct.
 
     Raises:
-      SchemaError: A feature's name is taken by another input.
+      SchemaError: A feature has the name of another input.
     """
     names = [s.name for s in specs]
     for name in names:
         if names.count(name) > 1:
             raise SchemaError(
-                f"two inputs of the exported model would be called {name!r}; "
-                "rename the feature in the schema and train anew"
+                f"two inputs of the exported model would be named {name!r}; rename the feature in "
+                "the schema and train again"
             )
 
 
 def id_lookup(
     keys: Sequence[str], values: Iterable[int], default: int
 ) -> tf.lookup.StaticHashTable:
-    """A table from texts to int32 numbers that a SavedModel can hold."""
+    """Returns a table from texts to int32 numbers that a SavedModel can hold."""
     return tf.lookup.StaticHashTable(
         tf.lookup.KeyValueTensorInitializer(
             tf.constant(list(keys), tf.string), tf.constant(list(values), tf.int32)

@@ -1,8 +1,8 @@
 """Requests as clients will send them, put together from a dataset, for warming servers up.
 
-They go into the export, and so no shopper does: a request's candidates are the catalogue's, its
-query and its shopper's features come from different lists, its shopper's id is made up, and its
-history is of random items.
+The requests are part of the export, so they must not identify a user: candidates are drawn from
+the catalogue, the features of the query and of the user come from different lists, the user's id
+is made up, and the history consists of random items.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from mmrank.features import Features
 from mmrank.models import present_name
 
 Arrays = dict[str, np.ndarray]
-# Photos and clips fill a file fast; the other candidates of a sample are without.
+# Only so many candidates of a sample have photos and clips, since these make the file large.
 SHOWN = 8
-NOBODY = "warm-up"  # in place of a shopper's id
+NO_USER = "warm-up"  # in place of a user's id
 _OLDEST = 30.0  # days
 
 
 @dataclasses.dataclass(frozen=True)
 class Sample:
-    """One request of one list, by input name: features with their flags, one value for each.
+    """One request of one list: features and their flags, by input name.
 
     Attributes:
       contexts: Features of query and user [1].
@@ -47,7 +47,7 @@ class Sample:
 
     @property
     def length(self) -> np.ndarray:
-        """The candidates of the list, [1] int32."""
+        """The number of candidates of the list, [1] int32."""
         return np.array([self.ids.shape[1]], np.int32)
 
 
@@ -56,22 +56,22 @@ class Samples:
 
     Args:
       features: Fitted features.
-      dataset: A catalogue with items, and lists whose columns are read as far as they are there.
-      seed: Of what is chosen.
+      dataset: A catalogue with items, and lists. A feature whose column the lists lack is absent.
+      seed: Seed of the random choices.
     """
 
     def __init__(self, features: Features, dataset: Dataset, seed: int = 0):
         self._features, self._dataset = features, dataset
         self._media = open_media(dataset) if dataset.schema.media is not None else None
         self._random = np.random.default_rng(seed)
-        # Either schema may be the one that says which column tells shoppers apart.
-        self._shoppers = {s.lists.user for s in (features.schema, dataset.schema)} - {None}
+        # Either schema may name the column of user ids.
+        self._user_columns = {s.lists.user for s in (features.schema, dataset.schema)} - {None}
         rows = dataset.rows("train")
         rows = dataset.lists if rows.empty else rows
         self._lists = rows.iloc[run_starts(rows[dataset.schema.lists.list].to_numpy())]
 
     def of(self, length: int) -> Sample:
-        """A request with so many candidates, some repeated if the catalogue has fewer."""
+        """Returns a request with `length` candidates, some repeated if the catalogue has fewer."""
         count = len(self._dataset.catalog)
         chosen = self._random.choice(count, length, replace=length > count)
         items = self._dataset.catalog.iloc[chosen]
@@ -92,13 +92,13 @@ class Samples:
         return self._features.of_side(side)
 
     def _some(self, count: int) -> pd.DataFrame:
-        """So many rows of the lists, or empty ones where there is no list."""
+        """Returns `count` random rows of the lists, or empty rows if there are no lists."""
         if self._lists.empty:
             return pd.DataFrame(index=range(count))
         return self._lists.iloc[self._random.integers(len(self._lists), size=count)]
 
     def _read(self, kinds: Iterable[FeatureKind], table: pd.DataFrame) -> Arrays:
-        """Raw values and flags [rows] of a table, absent where it has no such column."""
+        """Returns raw values and flags [rows] of a table, absent for columns that it lacks."""
         arrays: Arrays = {}
         for kind in kinds:
             dtype = kind.raw_dtype.as_numpy_dtype
@@ -110,13 +110,13 @@ class Samples:
                     shown = shown.iloc[:SHOWN]
                 read, here = kind.read(shown, self._media)
                 values[: len(shown)], present[: len(shown)] = read, here
-            if kind.feature.side != "item" and kind.feature.column in self._shoppers:
-                values = np.full(len(table), NOBODY if dtype is object else 0, dtype)
+            if kind.feature.side != "item" and kind.feature.column in self._user_columns:
+                values = np.full(len(table), NO_USER if dtype is object else 0, dtype)
             arrays |= {kind.name: values, present_name(kind.name): present}
         return arrays
 
     def _history(self) -> Arrays:
-        """As many events as the ranker reads, oldest first."""
+        """Returns as many random events as the ranker reads, oldest first."""
         history = self._features.history
         if history is None:
             return {}

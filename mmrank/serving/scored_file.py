@@ -1,4 +1,4 @@
-"""A file of lists scored in parts, each kept as it is done: a job that was killed goes on."""
+"""Scores a file of lists in parts. Each finished part is kept, so a killed job can resume."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import json
 import logging
 import pathlib
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,8 +17,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
+from mmrank.data.cells import as_ids
 from mmrank.data.chunks import TableWriter, count_rows, ending, read_chunks
-from mmrank.data.tables import DataError, as_ids
+from mmrank.data.conversion import text_of
+from mmrank.data.kinds import KINDS
+from mmrank.data.kinds.base import ONE_TEXT, TEXTS
+from mmrank.data.tables import DataError
 from mmrank.outputs import OutputError, whole_file, write_whole
 from mmrank.serving.ranker import SCORES, Ranker
 from mmrank.serving.table_columns import ColumnReader
@@ -34,12 +38,12 @@ class ScoredFile:
 
     Args:
       ranker: The export.
-      layout: What the file's columns are.
-      lists: The columns that tell one list from another; the rows of each stand together.
+      layout: The roles of the file's columns.
+      lists: The columns that identify a list; the rows of each list are consecutive.
       reader: Reads the values.
-      source, out: The file with the lists, and the one to write.
-      rows: Rows of a part, about.
-      top: Only so many of each list are written; None for all.
+      source, out: The file with the lists, and the file to write.
+      rows: The approximate number of rows of a part.
+      top: The number of best candidates of each list to write; None for all.
       keep: Further columns of the file to write.
     """
 
@@ -60,25 +64,32 @@ class ScoredFile:
         named = [*lists, *([layout.item] if layout.item is not None else []), *keep]
         self._keep = tuple(dict.fromkeys(named))
         self._needed = {*self._keep, *layout.features.values()}
+        inputs = ranker.inputs.columns
+        words = {
+            c
+            for n, c in layout.features.items()
+            if KINDS[inputs[n].kind].cells in (ONE_TEXT, TEXTS)
+        }
+        self._texts = words | {*lists, *([layout.item] if layout.item is not None else [])}
         self._known: dict[str, bool] = {}
         self.counts: collections.Counter[str] = collections.Counter()
 
     @property
     def folder(self) -> pathlib.Path:
-        """Where parts are kept until the output is whole."""
+        """The folder of the parts until the output is complete."""
         return self._out.with_name(f".{self._out.name}.parts")
 
     def run(self) -> pathlib.Path:
-        """The path of the output, written whole of its parts.
+        """Writes the output from its parts, whole or not at all, and returns its path.
 
         Raises:
-          OutputError: The folder of parts is another job's, or somebody's own.
-          DataError: The file cannot be read, or the rows of a list do not stand together.
+          OutputError: The folder of parts belongs to another job, or is not a folder of parts.
+          DataError: The file cannot be read, or the rows of a list are not consecutive.
         """
         self._take_folder()
         try:
             parts = self._parts()
-        except ValueError:  # the file has to be mended, and is another one then
+        except ValueError:  # the file has to be fixed, and its parts differ after that
             shutil.rmtree(self.folder)
             raise
         with whole_file(self._out) as partial, TableWriter(partial, ending(self._out)) as writer:
@@ -88,7 +99,7 @@ class ScoredFile:
         return self._out
 
     def _parts(self) -> list[pathlib.Path]:
-        """All parts in their order, those made that were not there."""
+        """Returns all parts in their order; makes those that are missing."""
         parts = []
         total = count_rows(self._source)
         with tqdm(total=total, desc="rows", unit=" rows", disable=None) as progress:
@@ -105,7 +116,7 @@ class ScoredFile:
         return parts
 
     def _take_folder(self) -> None:
-        """Makes the folder of parts, or takes up that of the same job."""
+        """Makes the folder of parts, or resumes the folder that the same job left."""
         job = self._fingerprint()
         file = self.folder / JOB
         if not self.folder.exists():
@@ -114,21 +125,21 @@ class ScoredFile:
             return
         if not file.is_file():
             raise OutputError(
-                f"{self.folder}: should hold parts of an unfinished output, and has no {JOB}; move "
-                "it away"
+                f"{self.folder}: is named like a folder with parts of an unfinished output but "
+                f"holds no {JOB}; move it away"
             )
         before = json.loads(file.read_text(encoding="utf-8"))
         other = [key for key in job if before.get(key) != job[key]]
         if other:
             raise OutputError(
-                f"{self.folder}: holds parts of another job ({', '.join(other)} differ); remove it "
-                "to begin anew, or name another --out"
+                f"{self.folder}: holds parts of another job ({', '.join(other)} differ); remove "
+                "it to start again, or name another --out"
             )
         parts = len(list(self.folder.glob("part-*.parquet")))
-        logger.info("going on after %d finished parts", parts)
+        logger.info("continuing after %d finished parts", parts)
 
     def _fingerprint(self) -> dict[str, Any]:
-        """What parts depend on."""
+        """Returns everything that the parts depend on, as JSON."""
         about = self._source.stat()
         graph = (self._ranker.folder / "saved_model.pb").read_bytes()
         index = self._ranker.folder / "variables" / "variables.index"
@@ -142,19 +153,19 @@ class ScoredFile:
         }
 
     def _whole_lists(self) -> Iterator[tuple[pd.DataFrame, np.ndarray]]:
-        """Pieces of the file that end with a list, and what tells the lists in them apart.
+        """Yields pieces of the file that end at the end of a list, with the list key of each row.
 
         Raises:
-          DataError: A list's rows do not stand together.
+          DataError: The rows of a list are not consecutive.
         """
         seen: set[int] = set()
         rest: pd.DataFrame | None = None
         first_row = 0
-        for chunk in read_chunks(self._source, self._rows):
+        for chunk in read_chunks(self._source, self._rows, self._texts):
             chunk.index = pd.RangeIndex(first_row, first_row + len(chunk))
             first_row += len(chunk)
             for column in self._needed.difference(chunk.columns):
-                chunk[column] = None  # JSON lines may leave it out of a whole piece
+                chunk[column] = None  # a piece of JSON lines can lack a column
             frame = chunk if rest is None else pd.concat([rest, chunk])
             if frame.empty:
                 continue
@@ -176,9 +187,9 @@ class ScoredFile:
             if key in seen:
                 name = keys[start].replace("\x1f", ", ")
                 raise DataError(
-                    f"{self._source}, column {self._lists[0]!r}: row {frame.index[start] + 1} goes "
-                    f"back to the list {name!r}; sort the file, so that a list's rows stand "
-                    "together"
+                    f"{self._source}, column {self._lists[0]!r}: row {frame.index[start] + 1} "
+                    f"returns to the list {name!r}; sort the file so that the rows of each list "
+                    "are together"
                 )
             seen.add(key)
         self.counts["lists"] += len(starts)
@@ -190,7 +201,7 @@ class ScoredFile:
             self._count_unknown(frame[self._layout.item])
         self.counts["scored"] += len(frame)
         found = score_table(self._ranker, self._layout, frame, keys, self._reader)
-        columns: dict[str, Any] = {c: frame[c].to_numpy() for c in self._keep}
+        columns: dict[str, Any] = {c: frame[c] for c in self._keep}
         columns |= {ROW: frame.index.to_numpy() + 1} if self._layout.item is None else {}
         columns |= {SCORE: found[SCORES], RANK: found["rank"]}
         columns |= {n: found[n] for n in self._ranker.tasks}
@@ -198,7 +209,7 @@ class ScoredFile:
         return made if self._top is None else made.filter(pa.array(found["rank"] <= self._top))
 
     def _count_unknown(self, column: pd.Series) -> None:
-        """Counts rows of items that the export's catalogue lacks."""
+        """Counts the rows whose items are not in the export's catalogue."""
         ids = as_ids(column).fillna("")
         new = [i for i in ids.unique() if i not in self._known]
         for start in range(0, len(new), 1024):
@@ -208,22 +219,24 @@ class ScoredFile:
         self.counts["unknown"] += int((~ids.map(self._known).astype(bool)).sum())
 
 
-def _array(values: Iterable[Any]) -> pa.Array:
-    """A column whose type is the same in every part: what is no number is text."""
-    array = np.asarray(values)
-    if array.dtype != object:
-        return pa.array(array)
-    return pa.array([None if v is None or v != v else str(v) for v in array], pa.string())
+def _array(values: np.ndarray | pd.Series) -> pa.Array:
+    """Returns a column whose type is the same in every part: objects become texts."""
+    if values.dtype != object:
+        return pa.array(values, from_pandas=True)
+    texts = (text_of(v) for v in values)
+    return pa.array([v if v is None else str(v) for v in texts], pa.string())
 
 
-def told(counts: Mapping[str, int], reader: ColumnReader, absent: Sequence[str]) -> list[str]:
-    """What a user should know of a job: lines of warnings, none if all was there."""
-    lines = [f"no column for {', '.join(absent)}: absent throughout"] if absent else []
+def job_warnings(
+    counts: Mapping[str, int], reader: ColumnReader, absent: Sequence[str]
+) -> list[str]:
+    """Returns the warnings of a job, one a line; none if every column and value was usable."""
+    lines = [f"no column for {', '.join(absent)}: absent in every row"] if absent else []
     if counts["unknown"]:
         lines.append(
             f"{counts['unknown']:,} of {counts['scored']:,} candidates are not in the export's "
-            "catalogue: everything about them is absent"
+            "catalogue: all their features are absent"
         )
     for name, count in reader.unusable.items():
-        lines.append(f"{name}: {count:,} values cannot be used: absent")
+        lines.append(f"{name}: {count:,} values cannot be used and count as absent")
     return lines

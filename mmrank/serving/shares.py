@@ -1,4 +1,4 @@
-"""What each modality does to an order: the scores once more without it."""
+"""The effect of each modality on the order of a list: the scores with and without it."""
 
 from __future__ import annotations
 
@@ -7,19 +7,20 @@ from collections.abc import Sequence
 
 import numpy as np
 
-# Below it, a difference of two scores is rounding.
+# A difference of two scores below it is due to rounding.
 SMALLEST = 1e-5
 
 
 @dataclasses.dataclass(frozen=True)
 class Shares:
-    """What K modalities do to the scores of L candidates.
+    """The effects of K modalities on the scores of L candidates.
 
     Attributes:
-      names: Of the modalities.
-      effects: By how much each raises a candidate against the mean of its list, [K, L].
-      shares: Of each in what all of them do to a candidate, [K, L]; zeros where none does anything.
-      overall: Of each in what all of them do to the list, [K].
+      names: Names of the modalities.
+      effects: How much each modality raises a candidate relative to the mean of its list, [K, L].
+      shares: Each modality's share of all modalities' absolute effects on a candidate, [K, L];
+        zeros for a candidate on which no modality has an effect.
+      overall: Each modality's share of all absolute effects on the list, [K].
     """
 
     names: tuple[str, ...]
@@ -29,14 +30,15 @@ class Shares:
 
 
 def shares_of(names: Sequence[str], scores: np.ndarray, without: np.ndarray) -> Shares:
-    """The shares of modalities, from the scores with all of them and without each.
+    """Returns the shares of modalities, from the scores with all of them and without each.
 
-    Only differences within a list mean anything, so each list is taken from its mean: the effect of
-    k on i is (s_i − mean s) − (s_i^k − mean s^k), and its share |effect| over the sum of these.
+    Only differences within a list mean anything, so scores are centred on their list's mean: the
+    effect of k on i is (s_i − mean s) − (s_i^k − mean s^k), and its share is |effect| divided by
+    the sum of |effect| over the modalities.
 
     Args:
-      names: Of the modalities [K].
-      scores: Of the candidates [L].
+      names: Names of the modalities [K].
+      scores: Scores of the candidates [L].
       without: Scores with modality k absent everywhere, [K, L].
     """
     centred = scores - scores.mean()

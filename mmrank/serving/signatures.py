@@ -1,24 +1,24 @@
 """The served ranker: raw values in, scores out, all tensors flat, named and dense.
 
-The signatures, with B lists, L candidates, H events, N items, M modalities, width D; beside
-the scores stands an output [B, L] for each task, if the ranker has tasks:
+The signatures, with B lists, L candidates, H events, N items, M modalities, width D. If the ranker
+has tasks, each signature that returns scores also returns an output [B, L] for each task:
 
-    serving_default             raw features of query, shopper and every candidate → scores [B, L]
+    serving_default             raw features of query, user and every candidate    → scores [B, L]
     rank_items                  item ids instead of raw item features              → scores [B, L]
     encode_items                raw features of items [N]    → tokens, present, embedding [N, ...]
-    encode_queries              raw features of query and shopper [B]   → contexts, contexts_present
+    encode_queries              raw features of query and user [B]      → contexts, contexts_present
     lookup_items                item ids [N]                            → tokens, present, known
-    rank_embeddings             what these give instead of raw features and ids    → scores [B, L]
+    rank_embeddings             outputs of the last three instead of raw features  → scores [B, L]
     tensorflow/serving/predict  serialized ExampleListWithContext [B]              → scores [B, L]
     tensorflow/serving/regress  serialized Example [B], a candidate with its context  → outputs [B]
 
-A feature NAME comes as one raw scalar a value (an image as its file's bytes) with a flag
-NAME_present of the same shape; the value under a False flag is ignored, and an empty text or a
-number that is not finite counts as absent whatever its flag says.
+A feature NAME is sent as one raw scalar a value (an image as its file's bytes) with a flag
+NAME_present of the same shape. The value under a False flag is ignored. An empty text or a number
+that is not finite counts as absent whatever its flag is.
 
-A ranker that compares queries and candidates directly has in addition, beside tokens wherever these
-are, `match` [..., W], and beside contexts `query_match` [B, V], both float32 with hashes in them:
-whole numbers that must not be rounded.
+A ranker that compares queries and candidates directly has two more tensors, both float32: `match`
+[..., W] wherever there are tokens, and `query_match` [B, V] wherever there are contexts. They hold
+hashes: whole numbers that must not be rounded.
 """
 
 from __future__ import annotations
@@ -55,12 +55,12 @@ class ServedRanker(tf.Module):
       features: Its fitted features.
       ids: Item ids [N], unique texts.
       table: tokens [N + 1, M, D], present [N + 1, M] and perhaps match [N + 1, W] of these items;
-        the last row is that of an item with nothing present, which stands for every unknown id.
+        the last row is that of an item with nothing present, and is used for every unknown id.
       graphs: The model's `ranker_graphs`.
-      storage: How the table keeps its tokens, as `StoredItems` takes it.
+      storage: How the table stores its tokens, as `StoredItems` takes it.
 
     Raises:
-      SchemaError: A feature's name is taken by another input of a signature.
+      SchemaError: A feature has the name of another input of a signature.
     """
 
     def __init__(
@@ -76,14 +76,14 @@ class ServedRanker(tf.Module):
         self._model, self._features, self._graphs = model, features, graphs
         self.items = StoredItems(ids, table, storage)
         self.lists = ServedLists(model, features, graphs)
-        # The graphs are closed over; what they hold has to be tracked to be saved. The Keras
-        # models themselves would be saved with every call traced once more.
+        # The graphs are closures, so the variables that they use have to be tracked here to be
+        # saved. Tracking the Keras models would trace and save each of their calls once more.
         self.weights = list(model.network.weights)
         for specs in (self.raw_inputs(), self.id_inputs(), self.embedding_inputs()):
             check_names(specs)
 
     def signatures(self) -> dict[str, tf.types.experimental.ConcreteFunction]:
-        """The concrete functions by signature name."""
+        """Returns the concrete functions by signature name."""
         serialized = [tf.TensorSpec([None], tf.string, tf.saved_model.PREDICT_INPUTS)]
         rank_raw = _concrete(self.rank_raw, self.raw_inputs())
 
@@ -105,12 +105,12 @@ class ServedRanker(tf.Module):
         }
         if self.context_inputs():
             functions[ENCODE_QUERIES] = _concrete(self.encode_queries, self.context_inputs())
-        # Only now, since a feature may make its lookup table when it is first traced.
+        # Set after tracing, since a feature may make its lookup table when it is first traced.
         self.resources = resources(self._graphs, self._model)
         return functions
 
     def raw_inputs(self) -> list[tf.TensorSpec]:
-        """The inputs of `serving_default`."""
+        """Returns the inputs of `serving_default`."""
         return [
             *column_specs(self._of("query", "user"), [None]),
             *history_specs(self._model.history),
@@ -119,7 +119,7 @@ class ServedRanker(tf.Module):
         ]
 
     def id_inputs(self) -> list[tf.TensorSpec]:
-        """The inputs of `rank_items`."""
+        """Returns the inputs of `rank_items`."""
         return [
             *column_specs(self._of("query", "user"), [None]),
             *history_specs(self._model.history),
@@ -128,11 +128,11 @@ class ServedRanker(tf.Module):
         ]
 
     def context_inputs(self) -> list[tf.TensorSpec]:
-        """The inputs of `encode_queries`; none for a ranker that reads no query and no shopper."""
+        """Returns the inputs of `encode_queries`; empty for a ranker without such features."""
         return column_specs(self._of("query", "user"), [None])
 
     def embedding_inputs(self) -> list[tf.TensorSpec]:
-        """The inputs of `rank_embeddings`."""
+        """Returns the inputs of `rank_embeddings`."""
         scorer = self._model.scorer.input
         modalities, width = scorer["tokens"].shape[2:]
         matched = [
@@ -158,15 +158,15 @@ class ServedRanker(tf.Module):
         ]
 
     def item_inputs(self) -> list[tf.TensorSpec]:
-        """The inputs of `encode_items`."""
+        """Returns the inputs of `encode_items`."""
         return column_specs(self._of("item"), [None])
 
     def rank_raw(self, inputs: Tensors) -> dict[str, tf.Tensor]:
-        """Scores [B, L] of candidates given by their raw features.
+        """Returns scores [B, L] of candidates given by their raw features.
 
         Args:
           inputs: Query and user features [B], item and pair features [B, L], each with its flag;
-            list_length [B] int32, the candidates of each list (the rest is padding); the
+            list_length [B] int32, the number of candidates of each list (the rest is padding); the
             history's HISTORY_items and HISTORY_types [B, H] string and HISTORY_ages [B, H]
             float32 days, oldest event first.
 
@@ -189,12 +189,12 @@ class ServedRanker(tf.Module):
         return self.lists.scores(contexts, inputs, items, self._history(inputs), mask)
 
     def rank_items(self, inputs: Tensors) -> dict[str, tf.Tensor]:
-        """Scores [B, L] of candidates given by their ids.
+        """Returns scores [B, L] of candidates given by their ids.
 
         Args:
           inputs: As for `rank_raw`, without item features and list_length, but with items [B, L]
-            string: item ids, the empty text for padding. An unknown id is ranked as an item of
-            which nothing is known.
+            string: item ids, the empty text for padding. An unknown id is ranked as an item with
+            nothing present.
         """
         inputs = _some(inputs, ITEMS)
         mask = inputs[ITEMS] != ""
@@ -204,18 +204,20 @@ class ServedRanker(tf.Module):
         return self.lists.scores(contexts, inputs, items, self._history(inputs), mask)
 
     def rank_embeddings(self, inputs: Tensors) -> dict[str, tf.Tensor]:
-        """Scores [B, L] of candidates given by their tokens, as `rank_items` gives by their ids.
+        """Returns scores [B, L] of candidates given by their tokens.
+
+        The scores are those that `rank_items` returns for the candidates' ids.
 
         Args:
-          inputs: contexts [B, C, D] float32 and contexts_present [B, C] as `encode_queries` gives
+          inputs: contexts [B, C, D] float32 and contexts_present [B, C] as `encode_queries` returns
             them; pair features [B, L], each with its flag; tokens [B, L, M, D] float32 and present
-            [B, L, M] as `lookup_items` or `encode_items` give them, query_match and match likewise
-            if the ranker has them; list_length [B] int32; of a history HISTORY_tokens [B, H, M, D]
-            float32, HISTORY_known [B, H] bool, HISTORY_types [B, H] string and HISTORY_ages [B, H]
-            float32 days, oldest event first.
+            [B, L, M] as `lookup_items` or `encode_items` return them; query_match and match from
+            the same signatures if the ranker has them; list_length [B] int32; of a history
+            HISTORY_tokens [B, H, M, D] float32, HISTORY_known [B, H] bool, HISTORY_types [B, H]
+            string and HISTORY_ages [B, H] float32 days, oldest event first.
 
         Masking: padding, events that are not known and the tokens of absent modalities change no
-          score, whatever is given for them. Padding has the score −1e9.
+          score, whatever their values. Padding has the score −1e9.
         """
         inputs = _some(inputs, "present")
         mask = tf.sequence_mask(inputs[LIST_LENGTH], tf.shape(inputs["present"])[1])
@@ -238,32 +240,32 @@ class ServedRanker(tf.Module):
         return self.lists.scores(contexts, inputs, items, history, mask)
 
     def encode_queries(self, inputs: Tensors) -> dict[str, tf.Tensor]:
-        """What `rank_embeddings` takes of query and user features [B].
+        """Encodes query and user features [B] for `rank_embeddings`.
 
         Returns:
           contexts [B, C, D] float32, contexts_present [B, C] and perhaps query_match [B, V].
 
-        There is one context for the query and one for the shopper, as far as these have features.
+        The query has one context and the user has one; a side without features has none.
         """
         lead = inputs[self._of("query", "user")[0].name]
         return self.lists.contexts(inputs, tf.ones([tf.size(lead), 1], tf.bool))
 
     def lookup_items(self, inputs: Tensors) -> dict[str, tf.Tensor]:
-        """Embeddings of items of the catalogue given by their ids [N].
+        """Returns embeddings of items of the catalogue given by their ids [N].
 
         Returns:
           tokens [N, M, D] float32, present [N, M] bool, perhaps match [N, W] float32, and known [N]
-          bool. An unknown id has the tokens of an item of which nothing is known.
+          bool. An unknown id has the tokens of an item with nothing present.
         """
         rows, known = self.items.rows(inputs[ITEMS])
         return {**self.items.gather(rows), "known": known}
 
     def encode_items(self, inputs: Tensors) -> dict[str, tf.Tensor]:
-        """Embeddings of items given by their raw features [N].
+        """Returns embeddings of items given by their raw features [N].
 
         Returns:
           tokens [N, M, D] float32 and present [N, M] bool, one token a modality; perhaps match
-          [N, W] float32; embedding [N, D], the mean over the present tokens, zeros where none is
+          [N, W] float32; embedding [N, D], the mean over the present tokens, zeros if no token is
           present.
         """
         encoded = self._encode(_some(inputs, self._of("item")[0].name))
@@ -272,12 +274,15 @@ class ServedRanker(tf.Module):
         return {**encoded, "embedding": total / tf.maximum(tf.reduce_sum(weight, 1), 1.0)}
 
     def parse_lists(self, serialized: tf.Tensor) -> dict[str, tf.Tensor]:
-        """The inputs of `rank_raw` in serialized ExampleListWithContext messages [B]."""
+        """Returns the inputs of `rank_raw` from serialized ExampleListWithContext messages [B]."""
         columns = list(self._features.columns.values())
         return parse_lists(serialized, columns, self._model.history, LIST_LENGTH)
 
     def parse_examples(self, serialized: tf.Tensor) -> dict[str, tf.Tensor]:
-        """The inputs of `rank_raw` in serialized Example messages [B], lists of one candidate."""
+        """Returns the inputs of `rank_raw` from serialized Example messages [B].
+
+        Each message is a list of one candidate.
+        """
         columns = list(self._features.columns.values())
         return parse_examples(serialized, columns, self._model.history, LIST_LENGTH)
 
@@ -285,16 +290,16 @@ class ServedRanker(tf.Module):
         return self._features.of_side(*sides)
 
     def _encode(self, inputs: Tensors) -> dict[str, tf.Tensor]:
-        """What the item tower gives of raw items [N], N at least 1, with tokens in float32."""
+        """Returns the item tower's outputs for raw items [N], N at least 1, tokens in float32."""
         encoded = self._graphs.items(self.lists.prepared(self._of("item"), inputs))
         return {**encoded, "tokens": tf.cast(encoded["tokens"], tf.float32)}
 
     def _history(self, inputs: Tensors) -> dict[str, tf.Tensor]:
-        """The history as `ServedLists.scores` takes it, of events on items of the catalogue."""
+        """Returns the history as `ServedLists.scores` takes it, without events on unknown items."""
         name = self._model.history
         if name is None:
             return {}
-        # No id is padding, even were an item of the catalogue called by the empty text.
+        # The empty text is padding, even if an item of the catalogue has it as its id.
         rows, known = self.items.rows(inputs[f"{name}_items"])
         known &= inputs[f"{name}_items"] != ""
         history = self.lists.history(inputs, known, rows)
@@ -302,10 +307,10 @@ class ServedRanker(tf.Module):
 
 
 def _some(inputs: Tensors, lead: str) -> dict[str, tf.Tensor]:
-    """The inputs, once it is sure that there is a candidate.
+    """Returns the inputs, with a check in the graph that there is at least one candidate.
 
-    Every input waits for the check: otherwise a part of the graph that chokes on nothing may
-    be run first, and its error, not the clear one, would reach the client.
+    Every input waits for the check. Otherwise a part of the graph that fails without candidates
+    may run first, and the client would receive its error instead of the clear one.
     """
     check = tf.debugging.assert_positive(
         tf.size(inputs[lead]), message="there is no candidate: send at least one"
@@ -317,9 +322,9 @@ def _some(inputs: Tensors, lead: str) -> dict[str, tf.Tensor]:
 def _concrete(
     function: Callable[[Tensors], dict[str, tf.Tensor]], specs: Sequence[tf.TensorSpec]
 ) -> tf.types.experimental.ConcreteFunction:
-    """The function traced with every input as an argument of its own name."""
+    """Returns the function traced with every input as an argument of the input's name."""
 
-    @tf.function(autograph=False)  # what needs converting are the shared graphs
+    @tf.function(autograph=False)  # only the shared graphs need autograph, and they have it
     def named(**inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         return function(inputs)
 

@@ -1,10 +1,10 @@
-"""Ranking in steps: item vectors looked up, the query encoded or remembered, the head run."""
+"""Ranks in steps: looks up item vectors, encodes the query unless it is cached, runs the head."""
 
 from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -19,29 +19,32 @@ from mmrank.serving.embeddings.queries import QueryCache
 from mmrank.serving.ranker import SCORES, Ranker
 from mmrank.serving.request import Arrays
 from mmrank.serving.shares import Shares, shares_of
+from mmrank.serving.steps import Call, Run, Steps, finish
 from mmrank.serving.without import modalities_there, without_each
 
 ENCODED = "encoded"
-Call = Callable[[str, Arrays], Mapping[str, np.ndarray]]
 
 
 @dataclasses.dataclass(frozen=True)
 class StagedList:
-    """One list ranked, and how that came about.
+    """One ranked list, and where its embeddings came from.
 
     Attributes:
-      order: Places of the candidates from best to worst, [L] whole numbers.
-      ids: Their ids in the order given, empty where one was given none.
-      scores: In the order given, [L] float32.
-      outputs: What each task says, [L] float32 by name.
+      order: Indices of the candidates from best to worst, [L] whole numbers.
+      ids: The candidates' ids in the order given, empty for a candidate without an id.
+      scores: Scores in the order given, [L] float32.
+      outputs: Outputs of each task in the order given, [L] float32 by name.
       sources: Where each candidate's vectors came from, [L] texts: cache, redis, export, encoded
-        (from raw features) or unknown (nothing is known of it).
-      features: What the request said, as `rank_items` would take it.
+        (from raw features) or unknown (neither vectors nor raw features).
+      features: The request's features of query, user, history and pairs, as `rank_items` would
+        take them.
       absent: By modality, the share of the candidates that lack it.
-      away: Whether Redis was needed and did not answer.
-      remembered: Whether the query's embedding was remembered; None for a ranker without any.
-      shares: What each modality does, if that was asked for.
-      unused: Candidates whose raw features changed nothing, since vectors of their id were there.
+      unavailable: Whether Redis was needed and did not answer.
+      remembered: Whether the query's embedding came from the cache; None for a ranker without
+        features of query and user.
+      shares: The effect of each modality, if `explain` was set.
+      unused: Number of candidates whose raw features were ignored, since vectors of their id were
+        found.
     """
 
     order: np.ndarray
@@ -51,7 +54,7 @@ class StagedList:
     sources: np.ndarray
     features: Arrays
     absent: Mapping[str, float]
-    away: bool
+    unavailable: bool
     remembered: bool | None
     shares: Shares | None = None
     unused: int = 0
@@ -61,10 +64,29 @@ class StagedRanker:
     """A ranker whose item vectors come from a store. Make one with `StagedRanker.load`.
 
     Args:
-      card: Of the export.
-      call: Runs a signature of the export by name.
-      store: Of the vectors of its model's items.
-      remembered: Queries whose embeddings are kept.
+      card: The export's card.
+      call: Runs a signature of the export by name, for `rank`.
+      store: The store of the vectors of its model's items.
+      remembered: Number of queries whose embeddings are kept.
+
+    Example:
+      With signatures of an export that knows item P1 alone:
+
+      >>> import numpy as np
+      >>> from mmrank.serving.embeddings.layered import ExportedItems
+      >>> from mmrank.serving.request import Column, Inputs
+      >>> def call(signature, arrays):
+      ...     if signature == "lookup_items":
+      ...         known = arrays["items"] == "P1"
+      ...         tokens = np.where(known, 1.0, 0.0)[:, None, None].astype(np.float32)
+      ...         return {"tokens": tokens, "present": known[:, None], "known": known}
+      ...     return {"scores": arrays["tokens"][:, :, 0, 0]}
+      >>> price = Column("price", "number", "item", "float32", media=False)
+      >>> store = LayeredStore(ExportedItems(lambda ids: call("lookup_items", {"items": ids})))
+      >>> ranker = StagedRanker(Card(Inputs({"price": price}, history=None)), call, store, 10)
+      >>> ranked = ranker.rank(candidates=["P2", "P1"])
+      >>> ranked.order.tolist(), ranked.sources.tolist()
+      ([1, 0], ['unknown', 'export'])
     """
 
     def __init__(self, card: Card, call: Call, store: LayeredStore, remembered: int):
@@ -77,14 +99,14 @@ class StagedRanker:
     def load(
         cls, path: str | os.PathLike[str], options: EmbeddingOptions | None = None
     ) -> StagedRanker:
-        """The ranker in an export, in this process.
+        """Loads the ranker of an export into this process.
 
         Args:
           path: The export, or the folder of the numbered exports.
-          options: Where item vectors come from; the export's table alone unless given.
+          options: Where item vectors come from; without it, only from the export's table.
 
         Raises:
-          RankError: There is no export of mmrank at `path`.
+          RankError: `path` holds no export of mmrank.
           MissingExtra: A package of the extra `serving` is not installed.
         """
         chosen = EmbeddingOptions() if options is None else options
@@ -93,7 +115,12 @@ class StagedRanker:
 
     @classmethod
     def over(cls, card: Card, call: Call, stores: EmbeddingStores) -> StagedRanker:
-        """The ranker over signatures that somebody else runs; arguments as of the class."""
+        """Returns a ranker over signatures that the caller runs.
+
+        Args:
+          card, call: As for the class.
+          stores: Makes the store of the model's items.
+        """
         store = stores.of_model(card.fingerprint, lambda ids: call("lookup_items", {"items": ids}))
         return cls(card, call, store, stores.options.cached_queries)
 
@@ -105,40 +132,49 @@ class StagedRanker:
         history: Iterable[Any] | None = None,
         explain: bool = False,
     ) -> StagedList:
-        """The candidates of one list from best to worst; equal scores keep the order given.
+        """Returns the result of `steps`, run on this thread; arguments and errors as there."""
+        return finish(self.steps(query, candidates, user, history, explain), self._call)
 
-        Vectors of a candidate with an id are looked up. Where no store knows them, its raw features
-        are encoded if it came with any; else all its modalities are absent. A candidate without an
-        id is encoded. Arguments beside these as of `Ranker.rank`.
+    def steps(
+        self,
+        query: Any = None,
+        candidates: Iterable[Any] = (),
+        user: Any = None,
+        history: Iterable[Any] | None = None,
+        explain: bool = False,
+    ) -> Steps[StagedList]:
+        """Ranks the candidates of one list from best to worst; equal scores keep the order given.
+
+        Vectors of a candidate with an id are looked up. If no store knows them, its raw features
+        are encoded if the request has any; else all its modalities are absent. A candidate without
+        an id is encoded.
 
         Args:
+          query, user, history: As for `Ranker.rank`.
           candidates: Item ids, or products as `read_candidates` takes them; both may be mixed.
-          explain: Also score with each modality absent.
+          explain: Whether to score also with each modality absent, for `shares`.
 
         Raises:
           RankError: The request does not fit the ranker.
         """
         card = self.card
         read = read_candidates(card, candidates)
-        asked = card.inputs.context("query", query) | card.inputs.context("user", user)
-        events = None if history is None else list(history)
-        reads_history = card.inputs.history is not None or card.collaborative is None
-        past = card.inputs.events(events if reads_history else None)
-        pairs = card.with_scores(read.pairs, events, read.ids)
+        asked = card.asked(query, user, history)
+        pairs = card.with_scores(read.pairs, asked.events, read.ids)
         fed = rows(card.inputs, "pair", pairs, range(len(pairs)))
         fed = {n: a[None] for n, a in fed.items()}
         fed["list_length"] = np.array([len(read.ids)], np.int32)
-        said = asked | past | fed
-        vectors, found = self._vectors(read, past)
+        said = asked.contexts | asked.history | fed
+        vectors, found = yield from self._vectors(read, asked.history)
         fed |= vectors
-        names = modalities_there(card, asked, fed) if explain else []
-        queries, fed = without_each(card, names, asked, fed)
+        names = modalities_there(card, asked.contexts, fed) if explain else []
+        queries, fed = without_each(card, names, asked.contexts, fed)
         remembered = None
         if self._queries is not None:
-            contexts, kept = self._queries.get(queries)
+            contexts, kept = yield from self._queries.steps(queries)
             fed |= contexts
             remembered = bool(kept[0])
-        given = self._call("rank_embeddings", fed)
+        given = yield Run("rank_embeddings", fed)
         scores, present = given[SCORES], fed["present"][0]
         return StagedList(
             order=np.argsort(-scores[0], kind="stable"),
@@ -148,7 +184,7 @@ class StagedRanker:
             sources=found.sources[: len(read.ids)],
             features=said,
             absent=dict(zip(card.modalities, (1.0 - present.mean(0)).tolist(), strict=True)),
-            away=found.away,
+            unavailable=found.unavailable,
             remembered=remembered,
             shares=shares_of(names, scores[0], scores[1:]) if explain else None,
             unused=sum(
@@ -157,19 +193,19 @@ class StagedRanker:
             ),
         )
 
-    def _vectors(self, read: Candidates, past: Arrays) -> tuple[Arrays, Found]:
-        """The inputs of `rank_embeddings` that hold item vectors, and where these came from."""
+    def _vectors(self, read: Candidates, past: Arrays) -> Steps[tuple[Arrays, Found]]:
+        """Returns the inputs of `rank_embeddings` that hold item vectors, and their sources."""
         name = self.card.inputs.history
         events = [] if name is None else list(past[f"{name}_items"][0])
-        found = self._store.get([*read.ids, *events])
+        found = yield from self._store.steps([*read.ids, *events])
         unknown = np.flatnonzero(~found.vectors.known[: len(read.ids)])
-        places = np.array([i for i in unknown if read.products[i]], np.intp)
-        if len(places):
-            products = [read.products[i] or {} for i in places]
-            raw = self._call("encode_items", rows(self.card.inputs, "item", products, places))
-            everything = np.ones(len(places), bool)
-            found.vectors.put(places, ItemVectors.given(raw, everything))
-            found.sources[places] = ENCODED
+        indices = np.array([i for i in unknown if read.products[i]], np.intp)
+        if len(indices):
+            products = [read.products[i] or {} for i in indices]
+            raw = yield Run("encode_items", rows(self.card.inputs, "item", products, indices))
+            everything = np.ones(len(indices), bool)
+            found.vectors.put(indices, ItemVectors.given(raw, everything))
+            found.sources[indices] = ENCODED
         count = len(read.ids)
         arrays = {n: a[:, :count] for n, a in found.vectors.inputs().items()}
         if name is not None:

@@ -1,4 +1,4 @@
-"""The encoded catalogue inside an export: tokens and presence of its items by their ids."""
+"""The encoded catalogue in an export: tokens and presence of its items by their ids."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from mmrank.serving.raw import id_lookup
 
 
 class StoredItems(tf.Module):
-    """What the item tower gives of N items and of one that nothing is known of.
+    """The item tower's outputs for N items and for an item with nothing present.
 
     Attributes:
-      absent: Tokens [M, D] float32 of the item without anything: what stands in a modality's place
-        where it is absent.
+      absent: Tokens [M, D] float32 of the item with nothing present; they replace the tokens of
+        absent modalities.
 
     Args:
       ids: Item ids [N], unique texts.
       table: tokens [N + 1, M, D], present [N + 1, M] and perhaps match [N + 1, W] of these items;
-        the last row is that of an item with nothing present, which stands for every unknown id.
-      storage: How the tokens are kept, a name of `mmrank.compression.item_table.STORAGES`.
+        the last row is that of an item with nothing present, and is used for every unknown id.
+      storage: How the tokens are stored, a name of `mmrank.compression.item_table.STORAGES`.
     """
 
     def __init__(self, ids: Sequence[str], table: Mapping[str, np.ndarray], storage: str = FULL):
@@ -30,16 +30,21 @@ class StoredItems(tf.Module):
         self._unknown = len(ids)
         self._rows = id_lookup(ids, range(len(ids)), default=len(ids))
         self._table = ItemTable(table, storage)
-        # As it is read back, so that an absent modality is one vector wherever it comes from.
+        # Read back from the table, so that an absent modality has the same vector everywhere, even
+        # if the storage rounds it.
         absent = self.gather(tf.constant(len(ids)))["tokens"]
         self.absent = tf.Variable(absent, trainable=False, name="absent_tokens")
 
     def rows(self, ids: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """The rows int32 of some ids, and whether each is known, of the ids' shape."""
+        """Returns the rows int32 of some ids and whether each id is known, of the ids' shape."""
         rows = self._rows.lookup(ids)
         return rows, rows < self._unknown
 
     def gather(self, rows: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Tokens [..., M, D] float32, present [..., M] bool and perhaps match [..., W] float32."""
+        """Returns the values of some rows [...] by name.
+
+        They are tokens [..., M, D] float32, present [..., M] bool and perhaps match [..., W]
+        float32.
+        """
         stored = self._table.gather(rows)
         return {**stored, "tokens": tf.cast(stored["tokens"], tf.float32)}

@@ -1,13 +1,12 @@
 """Columns of a table as the values that an export takes, read as training reads them.
 
-A value that cannot be used, such as a broken photo, is absent here, where a single request would
-be refused: a file of a million rows is not to end at one of them.
+A value that cannot be used, such as a broken photo, counts as absent here, while a single request
+with such a value is refused: one bad row must not end the scoring of a file of a million rows.
 """
 
 from __future__ import annotations
 
 import collections
-import json
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +15,8 @@ import pandas as pd
 
 from mmrank.data.checks import as_numbers
 from mmrank.data.checks import texts as as_texts
-from mmrank.data.vectors import read_vector, vector_text
+from mmrank.data.conversion import MISSING
+from mmrank.data.kinds import KINDS
 from mmrank.serving.request import Arrays, Column, RankError
 
 
@@ -24,10 +24,12 @@ class ColumnReader:
     """Reads columns of tables as inputs of an export.
 
     Attributes:
-      unusable: How many different values of each feature could not be used and count as absent.
+      unusable: The number of distinct values of each feature that could not be used and count as
+        absent.
 
     Args:
-      read_file: The bytes of the media file that a text in a table names, None without one.
+      read_file: Returns the bytes of the media file that a text in a table names, or None if
+        there is no such file.
     """
 
     def __init__(self, read_file: Callable[[str], bytes | None]):
@@ -35,33 +37,36 @@ class ColumnReader:
         self._read_file = read_file
 
     def arrays(self, column: Column, values: pd.Series | None, count: int) -> Arrays:
-        """Values [N] and flags [N] of a feature, under its name and NAME_present.
+        """Returns values [N] and flags [N] of a feature, named NAME and NAME_present.
 
         Args:
           column: The feature.
-          values: Its column, [N]; None where the table has none, and all are absent.
+          values: Its column, [N]; None if the table has no such column, and all are absent.
           count: N.
         """
         if values is None:
             return column.arrays([None] * count)
         if column.dtype != "string":
-            numbers = as_numbers(values)
+            numbers, as_text = as_numbers(values), as_texts(values)
+            wrong = as_text[np.isnan(numbers)]
+            count_wrong = wrong[(wrong != "") & ~wrong.isin(MISSING)].nunique()
+            if count_wrong:
+                self.unusable[column.name] += count_wrong
             return column.arrays([None if np.isnan(n) else n for n in numbers])
         if column.media:
             return column.arrays(self._each(column, values, self._file))
-        if column.reviews is not None:
-            return column.arrays(self._each(column, values, column.raw))
-        if column.kind in ("vector", "collaborative"):
-            return column.arrays(self._each(column, values, _vector))
-        if column.kind == "category" and pd.api.types.is_float_dtype(values):
-            values = values.map(lambda v: int(v) if np.isfinite(v) and v % 1 == 0 else v, "ignore")
-        words = as_texts(values.map(lambda v: _word(v, column.separator)).astype(object))
-        return column.arrays([w or None for w in words])
+        kind = KINDS[column.kind]
+        return column.arrays(
+            self._each(column, values, lambda value, name: kind.raw_cell(value, column))
+        )
 
     def _each(
         self, column: Column, values: pd.Series, read: Callable[[Any, str], Any]
     ) -> list[Any]:
-        """What `read` gives of each value; None where it cannot be used. Paths are read once."""
+        """Returns the result of `read` for each value, or None for a value that cannot be used.
+
+        Equal texts, such as paths, are read once.
+        """
         known: dict[Any, Any] = {}
         found = []
         for value in values:
@@ -90,14 +95,3 @@ class ColumnReader:
         if data is None:
             raise RankError(f"{name}: {value}: no such file")
         return data
-
-
-def _vector(value: Any, name: str) -> str | None:
-    vector = read_vector(value)
-    return None if vector is None else vector_text(vector)
-
-
-def _word(value: Any, separator: str | None) -> Any:
-    if isinstance(value, (list, tuple, np.ndarray)):
-        return (separator or " ").join(str(v) for v in value)
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else value

@@ -1,4 +1,4 @@
-"""Which columns of a table are what to an export, and the scores of the table's lists."""
+"""Assigns the columns of a table to the inputs of an export, and scores the table's lists."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from mmrank.data.cells import as_ids
 from mmrank.data.runs import run_starts
-from mmrank.data.tables import as_ids
 from mmrank.schema import Schema, did_you_mean
 from mmrank.serving.card import Card
 from mmrank.serving.many_lists import score_lists
@@ -22,22 +22,22 @@ CONTEXT = ("query", "user")
 
 @dataclasses.dataclass(frozen=True)
 class Named:
-    """Columns that the caller names; None for those that the export's schema names."""
+    """Columns that the caller names; None for columns that the export's schema names."""
 
     query: str | None = None
     item: str | None = None
-    raw: bool = False  # read the products' own columns, even beside ids
+    raw: bool = False  # read the products' own columns, even if the table has ids, too
 
 
 @dataclasses.dataclass(frozen=True)
 class TableLayout:
-    """What the columns of a table are.
+    """The roles of a table's columns.
 
     Attributes:
-      item: The column of item ids of the exported catalogue; None if the table has the products'
-        own columns instead.
-      features: Columns by feature; a feature without one is absent throughout.
-      absent: The features without a column that the export would read.
+      item: The column of item ids of the exported catalogue; None if the products' own columns are
+        read instead.
+      features: Columns by feature; a feature without a column is absent throughout.
+      absent: The features that the export would read and that have no column.
     """
 
     item: str | None
@@ -46,11 +46,11 @@ class TableLayout:
 
 
 def list_keys(frame: pd.DataFrame, columns: Sequence[str]) -> np.ndarray:
-    """A text [N] for each row that is the same within a list alone.
+    """Returns a key [N] for each row, a text that only the rows of the same list share.
 
     Args:
       frame: The rows.
-      columns: Those that tell one list from another, at least one.
+      columns: The columns that identify a list, at least one.
     """
     first, *others = (as_ids(frame[c]).fillna("").to_numpy(dtype=object) for c in columns)
     for other in others:
@@ -61,17 +61,19 @@ def list_keys(frame: pd.DataFrame, columns: Sequence[str]) -> np.ndarray:
 def find_layout(
     card: Card, schema: Schema, columns: Collection[str], where: str, named: Named | None = None
 ) -> TableLayout:
-    """What the columns of a table are to an export.
+    """Finds the columns of a table that are inputs of an export.
 
     Args:
       card: The export's card.
-      schema: The schema that lies beside it.
+      schema: The schema in the export.
       columns: The table's columns.
       where: What the table is, for messages.
-      named: What the caller says of them.
+      named: The columns that the caller names.
 
     Raises:
-      RankError: A named column is missing, or lists or candidates cannot be told.
+      RankError: A named column is missing, a column is repeated, there are neither item ids nor
+        the products' own columns, or a query column is named and the ranker does not have exactly
+        one text feature of the query.
     """
     named = named or Named()
     for column in (named.query, named.item):
@@ -80,21 +82,22 @@ def find_layout(
     features = {}
     for name in card.inputs.columns:
         source = next((f.column for f in schema.features if f.name == name), name)
-        place = next((c for c in (source, name) if c in columns), None)
-        if place is not None:
-            features[name] = place
+        found = next((c for c in (source, name) if c in columns), None)
+        if found is not None:
+            features[name] = found
     if named.query is not None:
         features[_only_query(card, where)] = named.query
     item = named.item or next(
         (c for c in (schema.lists.item, schema.catalog.item) if c in columns), None
     )
+    _refuse_repeated({*features.values(), *([] if item is None else [item])}, columns, where)
     of_items = card.names("item")
     if named.raw:
         item = None
     if item is None and not any(name in features for name in of_items):
         raise RankError(
-            f"{where}: neither a column {schema.lists.item!r} with item ids nor one of the "
-            f"products' own ({', '.join(of_items)}); name the column of ids, or the products'"
+            f"{where}: neither a column {schema.lists.item!r} with item ids nor a column with a "
+            f"feature of the products ({', '.join(of_items)}); add one, or name the column of ids"
         )
     read = set(card.inputs.columns) - (set() if item is None else set(of_items))
     return TableLayout(
@@ -107,25 +110,34 @@ def find_layout(
 def list_columns(
     card: Card, schema: Schema, columns: Collection[str], where: str, layout: TableLayout
 ) -> tuple[str, ...]:
-    """The columns that tell one list from another: the schema's, or those of query and shopper.
+    """Returns the columns that identify a list: the schema's, or those of query and user.
 
     Args:
-      card, schema, columns, where: As of `find_layout`.
-      layout: What it gave.
+      card, schema, columns, where: As for `find_layout`.
+      layout: The layout that `find_layout` returned.
 
     Raises:
-      RankError: There is none of them.
+      RankError: The table has none of these columns.
     """
     if schema.lists.list in columns:
         return (schema.lists.list,)
-    places = layout.features
-    asked = tuple(dict.fromkeys(places[n] for n in card.names(*CONTEXT) if n in places))
+    column_of = layout.features
+    asked = tuple(dict.fromkeys(column_of[n] for n in card.names(*CONTEXT) if n in column_of))
     if not asked:
         raise RankError(
-            f"{where}: no column {schema.lists.list!r} tells which rows are one list, and none of "
-            "the query's; name one with --list-column"
+            f"{where}: neither a column {schema.lists.list!r} with list ids nor a column of the "
+            "query, to show which rows are one list; name one with --list-column"
         )
     return asked
+
+
+def _refuse_repeated(read: Collection[str], columns: Collection[str], where: str) -> None:
+    for column in sorted(read):
+        count = list(columns).count(column)
+        if count > 1:
+            raise RankError(
+                f"{where}: {count} columns are called {column!r}; give each a name of its own"
+            )
 
 
 def _only_query(card: Card, where: str) -> str:
@@ -133,8 +145,8 @@ def _only_query(card: Card, where: str) -> str:
     if len(texts) != 1:
         has = ", ".join(texts) or "none"
         raise RankError(
-            f"{where}: --query-column needs a ranker with one feature of the query, this one's: "
-            f"{has}; call the columns by their names instead"
+            f"{where}: --query-column needs a ranker with exactly one text feature of the query, "
+            f"but this one has: {has}; name the columns like the features instead"
         )
     return texts[0]
 
@@ -142,11 +154,11 @@ def _only_query(card: Card, where: str) -> str:
 def context_arrays(
     inputs: Inputs, layout: TableLayout, rows: pd.DataFrame, reader: ColumnReader
 ) -> Arrays:
-    """Features of query and shopper with their flags, [B].
+    """Returns features of query and user with their flags, [B].
 
     Args:
-      inputs: What the export takes.
-      layout: What the columns are.
+      inputs: The export's inputs.
+      layout: The roles of the columns.
       rows: A row of each list.
       reader: Reads the values.
     """
@@ -156,7 +168,12 @@ def context_arrays(
 def candidate_arrays(
     inputs: Inputs, layout: TableLayout, rows: pd.DataFrame, reader: ColumnReader
 ) -> Arrays:
-    """Features of the pair, and of the item or its id as `items`, [N]; arguments as above."""
+    """Returns features of the pair, and those of the item or its id as `items`, [N].
+
+    Args:
+      inputs, layout, reader: As for `context_arrays`.
+      rows: A row of each candidate.
+    """
     if layout.item is None:
         return _arrays(("item", "pair"), inputs, layout, rows, reader)
     ids = as_ids(rows[layout.item]).fillna("").to_numpy(dtype=object)
@@ -173,8 +190,8 @@ def _arrays(
     arrays: Arrays = {}
     for name, column in inputs.columns.items():
         if column.side in sides:
-            place = layout.features.get(name)
-            arrays |= reader.arrays(column, None if place is None else rows[place], len(rows))
+            source = layout.features.get(name)
+            arrays |= reader.arrays(column, None if source is None else rows[source], len(rows))
     return arrays
 
 
@@ -185,15 +202,15 @@ def score_table(
     keys: np.ndarray,
     reader: ColumnReader,
 ) -> dict[str, np.ndarray]:
-    """`scores`, each task's output by name, and `rank` from 1 in each list, [N].
+    """Returns `scores`, each task's output by name, and `rank` from 1 in each list, [N].
 
-    Equal scores are ranked in the order of the rows. Nothing is known of what shoppers did.
+    Equal scores are ranked in the order of the rows. Users have no history.
 
     Args:
       ranker: The export.
-      layout: What the columns are.
-      frame: Whole lists, the rows of each together.
-      keys: What `list_keys` gave of it.
+      layout: The roles of the columns.
+      frame: Whole lists, the rows of each list consecutive.
+      keys: The result of `list_keys` for the frame.
       reader: Reads the values.
     """
     starts = run_starts(keys)
@@ -205,9 +222,9 @@ def score_table(
 
 
 def ranks(scores: np.ndarray, offsets: np.ndarray) -> np.ndarray:
-    """The place of each candidate in its list, from 1, [N] int32."""
+    """Returns the position of each candidate in its ranked list, from 1, [N] int32."""
     lists = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
     order = np.lexsort((-scores, lists))  # stable: equal scores keep their order
-    places = np.empty(len(scores), np.int32)
-    places[order] = np.arange(len(scores)) - offsets[:-1][lists[order]] + 1
-    return places
+    positions = np.empty(len(scores), np.int32)
+    positions[order] = np.arange(len(scores)) - offsets[:-1][lists[order]] + 1
+    return positions

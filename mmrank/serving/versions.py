@@ -1,4 +1,4 @@
-"""The numbered folders of exports, each of which appears whole or not at all."""
+"""The numbered folders of exports, each written whole or not at all."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ from collections.abc import Callable
 
 from mmrank.serving.checksums import sign_checksums, write_checksums
 
-# No number, so that nothing which looks for versions takes it for one.
+# The name is not a number, so that programs that look for versions ignore the folder.
 _PARTIAL = ".partial-"
 LARGEST = 2**63 - 1  # of TensorFlow Serving's version numbers
 MOST_DIGITS = len(str(LARGEST))
 
 
 def versions(out: pathlib.Path) -> list[int]:
-    """The numbers of the exports in a folder, in ascending order.
+    """Returns the numbers of the exports in a folder, in ascending order.
 
-    A number may have zeros before it, as TensorFlow Serving takes it. One beyond 64 bits, which no
-    request could name, is none.
+    A number may have leading zeros, as TensorFlow Serving accepts it. A number beyond signed 64
+    bits is left out, since no request could name it.
     """
     return sorted(_folders(out))
 
 
 def version_folder(out: pathlib.Path, number: int) -> pathlib.Path:
-    """The folder of a version; of several, such as 1 and 001, the one with the shortest name.
+    """Returns the folder of a version; of several, such as 1 and 001, the shortest name.
 
     Args:
       out: Folder of the numbered exports.
-      number: The version, which need not be there.
+      number: The version, which need not exist.
     """
     return out / (_folders(out) if out.is_dir() else {}).get(number, str(number))
 
 
 def _folders(out: pathlib.Path) -> dict[int, str]:
-    """The names of the numbered folders by their numbers."""
+    """Returns the names of the numbered folders by their numbers."""
     names = [p.name for p in out.iterdir()]
     numbered = [n for n in names if n.isascii() and n.isdigit() and len(n) <= MOST_DIGITS]
     found: dict[int, str] = {}
@@ -49,14 +49,14 @@ def _folders(out: pathlib.Path) -> dict[int, str]:
 
 
 def write_version(out: pathlib.Path, fill: Callable[[pathlib.Path], None]) -> pathlib.Path:
-    """The folder OUT/N that `fill` has filled, N one above the highest number there.
+    """Writes the folder OUT/N, N one above the highest number in OUT, and returns its path.
 
-    It gets its number when everything is in it and on the disk, its list of checksums included,
-    which is signed if MMRANK_EXPORT_KEY is in the environment. A process that dies before, even by
+    The folder gets its number when all its files are on the disk, including its list of checksums,
+    which is signed if MMRANK_EXPORT_KEY is in the environment. A process that dies earlier, even by
     SIGKILL or a power cut, leaves a hidden folder, which the next call removes.
 
     Args:
-      out: Folder of the numbered exports; made if it is not there.
+      out: Folder of the numbered exports; made if it does not exist.
       fill: Makes the folder that it is given and fills it.
     """
     out.mkdir(parents=True, exist_ok=True)
@@ -79,14 +79,14 @@ def write_version(out: pathlib.Path, fill: Callable[[pathlib.Path], None]) -> pa
 
 
 def _numbered(folder: pathlib.Path, out: pathlib.Path) -> pathlib.Path:
-    """The folder's place, under the next free number."""
+    """Renames the folder to the next free number in `out`, and returns its new path."""
     while True:
         final = out / str(max(versions(out), default=0) + 1)
         try:
-            # One step: whoever watches `out` sees all of the folder or nothing.
+            # Renaming is atomic: a process that watches `out` sees the whole folder or nothing.
             os.rename(folder, final)
         except OSError as error:
-            # Another export took the number meanwhile.
+            # Another export has taken the number in the meantime.
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
         else:
@@ -94,19 +94,22 @@ def _numbered(folder: pathlib.Path, out: pathlib.Path) -> pathlib.Path:
 
 
 def _locked_folder(out: pathlib.Path) -> tuple[pathlib.Path, int]:
-    """A new hidden folder, and the lock on it, which ends with this process however it ends."""
+    """Makes a hidden folder, and returns it with a lock on it.
+
+    The lock is released when this process ends, however it ends.
+    """
     while True:
         partial = pathlib.Path(tempfile.mkdtemp(prefix=_PARTIAL, dir=out))
         lock = os.open(partial, os.O_RDONLY)
         fcntl.flock(lock, fcntl.LOCK_EX)
-        # Before it was locked it may have passed for a dead one.
+        # Before it was locked, another process may have taken it for a dead one and removed it.
         if partial.is_dir():
             return partial, lock
         os.close(lock)
 
 
 def _remove_dead(out: pathlib.Path) -> None:
-    """Removes what exports left that died."""
+    """Removes the hidden folders of exports that died."""
     for partial in out.glob(f"{_PARTIAL}*"):
         try:
             lock = os.open(partial, os.O_RDONLY)
@@ -116,13 +119,13 @@ def _remove_dead(out: pathlib.Path) -> None:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(partial)
         except BlockingIOError:
-            continue  # an export at work
+            continue  # an export that is still running
         finally:
             os.close(lock)
 
 
 def _to_disk(path: pathlib.Path) -> None:
-    """Waits until a file, or the names in a folder, would outlive a power cut."""
+    """Waits until a file, or the list of names in a folder, would survive a power cut."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""The warm-up file of an export: requests that a server answers before it takes any other."""
+"""The warm-up file of an export: requests that a server runs before it accepts others."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from mmrank.serving.signatures import (
     ServedRanker,
 )
 
-# A server looks for this path, and gives the version up if one record fails.
+# A server looks for this path, and does not load the version if one record fails.
 WARM_UP = pathlib.PurePath("assets.extra", "tf_serving_warmup_requests")
 MOST = 1000  # records that TensorFlow Serving reads
 Arrays = dict[str, np.ndarray]
@@ -46,11 +46,11 @@ def write_warm_up(
       folder: The export.
       samples: Requests of one list, of every length that clients pad lists to.
       served: The ranker in it.
-      functions: Its signatures by name.
-      features: Its fitted features.
+      functions: The signatures of the export by name.
+      features: The ranker's fitted features.
 
     Raises:
-      ValueError: A record would not fit its signature, or there would be more than a server reads.
+      ValueError: A record does not fit its signature, or there are more than a server reads.
     """
     file = folder / WARM_UP
     file.parent.mkdir(exist_ok=True)
@@ -62,11 +62,13 @@ def write_warm_up(
                     writer.write(_record(name, inputs, functions[name]))
                     records += 1
     if records > MOST:
-        raise ValueError(f"{records} records, while a server reads {MOST}; use fewer buckets")
+        raise ValueError(
+            f"{records} records, while a server reads at most {MOST}; use fewer buckets"
+        )
 
 
 def _requests(sample: Sample, served: ServedRanker, features: Features) -> dict[str, Arrays]:
-    """What a client sends for a sample, by signature."""
+    """Returns the inputs that a client sends for a sample, by signature."""
     history = None if features.history is None else features.history.name
     context, length = {**sample.contexts, **sample.history}, {LIST_LENGTH: sample.length}
     raw = context | sample.items | sample.pairs
@@ -91,7 +93,7 @@ def _requests(sample: Sample, served: ServedRanker, features: Features) -> dict[
 
 
 def _asked(sample: Sample, served: ServedRanker) -> Arrays:
-    """What `encode_queries` gives for a sample; nothing for a ranker without."""
+    """Returns the outputs of `encode_queries` for a sample; empty for a ranker without contexts."""
     if not sample.contexts:
         return {}
     tensors = {n: tf.constant(v) for n, v in sample.contexts.items()}
@@ -99,23 +101,23 @@ def _asked(sample: Sample, served: ServedRanker) -> Arrays:
 
 
 def _found(served: ServedRanker, ids: np.ndarray) -> Arrays:
-    """What `lookup_items` gives for some ids."""
+    """Returns the outputs of `lookup_items` for some ids."""
     return {n: t.numpy() for n, t in served.lookup_items({ITEMS: tf.constant(ids)}).items()}
 
 
 def _record(
     signature: str, inputs: Arrays, function: tf.types.experimental.ConcreteFunction
 ) -> bytes:
-    """A request as a server logs it.
+    """Returns a request in the form of a server's log, serialized.
 
     Raises:
-      ValueError: Its names, dtypes or shapes are not those of the signature.
+      ValueError: The inputs' names, dtypes or shapes are not those of the signature.
     """
     request = predict_pb2.PredictRequest()
     request.model_spec.signature_name = signature
     specs = function.structured_input_signature[1]
     if set(specs) != set(inputs):
-        raise ValueError(f"{signature}: inputs {sorted(inputs)}, and it takes {sorted(specs)}")
+        raise ValueError(f"{signature}: inputs {sorted(inputs)}, but it takes {sorted(specs)}")
     for name, value in inputs.items():
         proto, spec = tf.make_tensor_proto(value), specs[name]
         fits = spec.shape.is_compatible_with(value.shape)

@@ -1,4 +1,4 @@
-"""One request as a batch: as it stands, and once more without each of its modalities."""
+"""One request as a batch: the request itself, and a copy without each of its modalities."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from mmrank.serving.request import Arrays
 
 
 def modalities_there(card: Card, asked: Arrays, fed: Arrays) -> list[str]:
-    """Names of the features that say something in a request, the history last.
+    """Returns the names of the features that are present in a request, the history last.
 
     Args:
-      card: Of the export.
+      card: The export's card.
       asked: Query and user features [1] with their flags.
       fed: The other inputs of `rank_embeddings`, of one list.
     """
@@ -31,9 +31,11 @@ def modalities_there(card: Card, asked: Arrays, fed: Arrays) -> list[str]:
 def without_each(
     card: Card, names: Sequence[str], asked: Arrays, fed: Arrays
 ) -> tuple[list[Arrays], Arrays]:
-    """The request [1] as a batch [1 + K]: row 0 as it is, row k without modality k − 1.
+    """Returns the request [1] as a batch [1 + K]: row 0 as it is, row k without modality k − 1.
 
-    Arguments as of `modalities_there`, and names of K of its modalities.
+    Args:
+      card, asked, fed: As for `modalities_there`.
+      names: K modalities of the request.
 
     Returns:
       The query and user features of each row, and the other inputs with their rows stacked.

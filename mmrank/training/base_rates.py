@@ -1,4 +1,4 @@
-"""Where tasks begin: at what their labels are on average, not at even odds."""
+"""Initialises the outputs of tasks at the average of their labels, not at even odds."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from mmrank.ranking.tasks import TaskSpec
 
 
 def base_outputs(tasks: Sequence[TaskSpec], arrays: ListArrays) -> dict[str, float]:
-    """By task, the output of its own tower that fits its labels best if nothing else is known.
+    """Returns, by task, the constant output that fits the task's labels best.
 
-    For a chance the log-odds of k + 1 in n + 2 rows, of a task that follows another among the rows
-    where that one happened; for a value the mean of the transformed label. Tasks whose loss only
-    orders candidates have none.
+    For a probability, it is the log-odds of k + 1 in n + 2 rows, where k of n rows are positive. If
+    the task is conditional on another task, only rows where that task happened count. For a value,
+    it is the mean of the transformed label. Tasks whose loss only orders candidates are left out.
 
     Args:
       tasks: The tasks.
@@ -38,14 +38,14 @@ def base_outputs(tasks: Sequence[TaskSpec], arrays: ListArrays) -> dict[str, flo
 
 
 def start_at_base_rates(model: RankingModel, tasks: Sequence[TaskSpec], arrays: ListArrays) -> None:
-    """Sets the last bias of each task's tower to its base output.
+    """Sets the bias of each task's last layer to its base output.
 
-    From even odds the first hundred steps would go into unlearning that half of all products are
-    bought.
+    Otherwise every probability begins at one half, and the first hundred steps only lower it, for
+    example from half of all products being bought.
 
     Args:
       model: A ranker that has not been trained.
-      tasks: Its tasks.
+      tasks: The ranker's tasks.
       arrays: As for `base_outputs`.
 
     Source: Lin et al. 2017 (ICCV), "Focal loss for dense object detection", section 4.1.

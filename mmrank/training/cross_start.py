@@ -1,4 +1,4 @@
-"""Where a cross-encoder with weights from elsewhere begins."""
+"""Initialises a cross-encoder with pretrained weights."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ logger = logging.getLogger(__name__)
 
 
 def take_cross_weights(config: Config, model: RankingModel) -> None:
-    """Copies the weights of `model.cross.weights` into a new ranker; nothing without any.
+    """Copies the weights of `model.cross.weights` into a new ranker, if the config names any.
 
-    A ranker that was trained has them in its checkpoint, so the folder is read this once.
+    The folder is read only here. A trained ranker has the weights in its checkpoint.
 
     Raises:
-      InputError: The folder holds no such weights, or they do not fit.
+      InputError: The folder holds no usable weights, or they do not fit the cross-encoder.
     """
     cross = config.model.cross
     if cross is None or model.cross is None or cross.weights == NO_WEIGHTS:

@@ -1,8 +1,7 @@
-"""Fine-tuning schedules: which layers of an encoder learn when, and at which rate.
+"""Fine-tuning schedules: when each layer of an encoder begins to learn, and at which rate.
 
-An encoder that was trained elsewhere should not be torn apart by the first gradients of a head
-that knows nothing yet. So its layers may begin later, from the top downward, and learn more slowly
-the lower they are.
+The first gradients of an untrained head would damage a pretrained encoder. So the layers of the
+encoder may begin later, from the top layer downward. Lower layers may learn at a lower rate.
 """
 
 from __future__ import annotations
@@ -22,8 +21,8 @@ from mmrank.training.optimizer import Pace
 
 SCHEDULES = ("full", "gradual", "frozen")
 CROSS = "cross"
-PRETRAINED_RATE = 0.06  # of 5e-4, as rankers learn at, 3e-5, as a BERT is fine-tuned at
-# `transformer_layer_3/`, `layer_._3/`, `block2b_dwconv/`: the number of a layer in a weight's name.
+PRETRAINED_RATE = 0.06  # of a ranker's usual 5e-4: 3e-5, a usual rate for fine-tuning a BERT
+# The number of a layer in a weight's name: `transformer_layer_3/`, `layer_._3/`, `block2b_dwconv/`.
 _LAYER = re.compile(r"(?:layer|block)[_.]*(\d+)([a-z]?)(?=[_/])")
 logger = logging.getLogger(__name__)
 
@@ -31,21 +30,23 @@ logger = logging.getLogger(__name__)
 def settings_by_feature(
     wanted: Mapping[str, FineTune], kinds: Mapping[str, FeatureKind]
 ) -> dict[str, FineTune]:
-    """The setting of every feature that has one; its own goes before that of its kind.
+    """Returns the setting of every feature that has one, by feature name.
+
+    A setting for the feature takes precedence over one for its kind.
 
     Args:
       wanted: Settings by feature name or by kind.
       kinds: The features of the model by name.
 
     Raises:
-      ConfigError: A key names neither a feature nor a kind in the model, or a value is impossible.
+      ConfigError: A key names neither a feature nor a kind in the model, or a value is invalid.
     """
     known = {*kinds, *(k.feature.kind for k in kinds.values())}
     for name, setting in wanted.items():
         where = f"training.fine_tune: {name}"
         if name not in known:
             raise ConfigError(
-                f"{where}: neither a feature nor a kind of the model{did_you_mean(name, known)}"
+                f"{where}: is not a feature or a kind of the model{did_you_mean(name, known)}"
             )
         check_setting(name, setting)
     found = {n: wanted.get(n, wanted.get(k.feature.kind)) for n, k in kinds.items()}
@@ -53,10 +54,10 @@ def settings_by_feature(
 
 
 def check_setting(name: str, setting: FineTune) -> None:
-    """Checks the values of the setting of that name.
+    """Checks the values of the setting with the given name.
 
     Raises:
-      ConfigError: A value is impossible.
+      ConfigError: A value is invalid.
     """
     where = f"training.fine_tune: {name}"
     if setting.schedule not in SCHEDULES:
@@ -68,12 +69,12 @@ def check_setting(name: str, setting: FineTune) -> None:
     for option, least in lowest.items():
         value = getattr(setting, option)
         if value is not None and value < least:
-            raise ConfigError(f"{where}: {option} starts at {least}, not {value}")
+            raise ConfigError(f"{where}: {option}: expected {least} or more, got {value}")
     if setting.learning_rate <= 0 or not 0 < setting.layer_decay <= 1:
         raise ConfigError(
-            f"{where}: learning_rate is above 0 and layer_decay in (0, 1], "
+            f"{where}: learning_rate must be above 0 and layer_decay in (0, 1], "
             f"not {setting.learning_rate} and {setting.layer_decay}; "
-            "to learn nothing, set `schedule: frozen`"
+            "to train nothing, set `schedule: frozen`"
         )
 
 
@@ -83,16 +84,17 @@ def fine_tune(
     epoch_steps: int,
     epochs: int,
 ) -> list[tuple[tf.Variable, Pace]]:
-    """The paces of the encoders' variables; frozen encoders are made untrainable on the way.
+    """Returns the paces of the encoders' variables; makes frozen encoders untrainable.
 
-    An encoder that begins later keeps the statistics of its BatchNormalization layers, with their
-    scales and offsets, for the whole training: batches of another shop would overwrite them.
+    With the gradual schedule, the BatchNormalization layers of an encoder are frozen for the whole
+    training, including their scales and offsets. Otherwise batches of another dataset would
+    overwrite their statistics.
 
     Args:
-      encoders: The model's, before it is compiled.
-      settings: By feature name.
-      epoch_steps: Steps of an epoch.
-      epochs: Of the whole training.
+      encoders: The model's encoders, before the model is compiled.
+      settings: Settings by feature name.
+      epoch_steps: Steps per epoch.
+      epochs: Number of epochs of the whole training.
 
     Raises:
       ConfigError: An encoder has nothing to learn, or features that share one disagree.
@@ -108,19 +110,20 @@ def fine_tune(
             continue
         where = f"training.fine_tune: {feature.name}"
         layer = feature.encoder
-        # Not by the layer: one may be wrapped where the other is not.
+        # Shared encoders are recognised by their first weight and not by the layer, since the layer
+        # may be wrapped for one feature only.
         first = id(layer.weights[0]) if layer.weights else None
         if first in done:
             other = done[first]
             if settings[other] != setting:
                 raise ConfigError(
-                    f"{where}: shares its encoder with {other!r}; give both one setting, or put "
-                    "the features in groups of their own"
+                    f"{where}: shares its encoder with {other!r}; give both the same setting, or "
+                    "put the features in separate groups"
                 )
             continue
         if first is None or not layer.trainable_variables:
             raise ConfigError(
-                f"{where}: its encoder learns nothing; set trainable: true under model.encoders"
+                f"{where}: its encoder is not trained; set trainable: true under model.encoders"
             )
         done[first] = feature.name
         paces += _paces(feature.name, layer, setting, epoch_steps, epochs)
@@ -128,7 +131,7 @@ def fine_tune(
 
 
 def of_features(config: Config) -> dict[str, FineTune]:
-    """The settings of a config that are about features: without the cross-encoder's, if any."""
+    """Returns the settings of a config for features, without that of a cross-encoder."""
     wanted = dict(config.training.fine_tune)
     if config.model.cross is not None:
         wanted.pop(CROSS, None)
@@ -138,15 +141,15 @@ def of_features(config: Config) -> dict[str, FineTune]:
 def cross_paces(
     config: Config, model: RankingModel, epoch_steps: int
 ) -> list[tuple[tf.Variable, Pace]]:
-    """The paces of the variables of a cross-encoder's BERT; none without one.
+    """Returns the paces of the variables of a cross-encoder's BERT; empty without a cross-encoder.
 
     Args:
       config: The resolved config.
       model: The ranker, before it is compiled.
-      epoch_steps: Steps of an epoch.
+      epoch_steps: Steps per epoch.
 
     Raises:
-      ConfigError: The setting is impossible, or the BERT has nothing to learn.
+      ConfigError: The setting is invalid, or the BERT has no trainable variables.
     """
     cross = config.model.cross
     if cross is None or model.cross is None:
@@ -159,7 +162,7 @@ def cross_paces(
     check_setting(CROSS, setting)
     if not model.cross.bert.trainable_variables:
         raise ConfigError(
-            f"training.fine_tune: {CROSS}: the BERT learns nothing; set model.cross.trainable: true"
+            f"training.fine_tune: {CROSS}: the BERT is not trained; set model.cross.trainable: true"
         )
     return _paces(CROSS, model.cross.bert, setting, epoch_steps, config.training.epochs)
 
@@ -170,8 +173,8 @@ def _paces(
     if setting.schedule == "frozen":
         layer.trainable = False
         logger.info(
-            "%s: frozen, and computed at every step; `trainable: false` under model.encoders "
-            "computes it once a value, where its kind has that option",
+            "%s: frozen, but computed in every step; `trainable: false` under model.encoders "
+            "computes it once per value, if its kind has that option",
             name,
         )
         return []
@@ -190,7 +193,7 @@ def _paces(
             epoch = setting.unfreeze_epoch + later
         rate = setting.learning_rate * setting.layer_decay**below
         paces += [(variable, Pace(epoch * epoch_steps, rate)) for variable in group]
-    last = epoch  # of the lowest
+    last = epoch  # in which the lowest layer begins
     logger.info(
         "%s: %s, %d of %d layers, %s, learning rate × %.3g%s",
         name,
@@ -203,7 +206,7 @@ def _paces(
     )
     if last >= epochs:
         logger.warning(
-            "%s: its lowest layers would begin in epoch %d, but there are %d epochs",
+            "%s: its lowest layers would start in epoch %d, but training has %d epochs",
             name,
             last + 1,
             epochs,
@@ -214,37 +217,40 @@ def _paces(
 def _stopped(
     layer: tf.keras.layers.Layer, variables: list[tf.Variable], steps: int
 ) -> list[tuple[tf.Variable, Pace]]:
-    """Paces of variables that only the optimizer can stop, once layers of them alone are frozen.
+    """Freezes variables for the whole training and returns paces for those the optimizer must stop.
+
+    A sublayer that holds only such variables is made untrainable. A variable in a layer that also
+    holds other variables gets a pace that begins after the last step.
 
     Args:
       layer: The encoder.
-      variables: Those that never learn.
-      steps: Of the whole training.
+      variables: The variables that never learn.
+      steps: Number of steps of the whole training.
     """
     below = {id(v) for v in variables}
     for part in layer.submodules:
         own = getattr(part, "trainable_weights", [])
         if isinstance(part, tf.keras.layers.Layer) and own and all(id(v) in below for v in own):
             part.trainable = False
-    # Those of a hub model are of one layer with all others.
+    # A hub model holds all its variables in one layer.
     return [(v, Pace(steps)) for v in layer.trainable_variables if id(v) in below]
 
 
 def layers_of(variables: Sequence[tf.Variable]) -> list[list[tf.Variable]]:
-    """An encoder's variables by layer, the lowest layer first.
+    """Returns an encoder's variables by layer, the lowest layer first.
 
-    Layers are told by the numbers in the names, as BERTs and EfficientNets have them. What stands
-    before the first number is the lowest layer (embeddings, a stem); anything else without one
-    belongs to the layer before it. An encoder without numbers is one layer.
+    Layers are identified by the numbers in the names, as in BERTs and EfficientNets. The variables
+    before the first number form the lowest layer (embeddings, a stem). Any other variable without a
+    number belongs to the layer before it. An encoder without numbers is one layer.
 
     Args:
-      variables: In the encoder's own order.
+      variables: Variables in the encoder's own order.
     """
     groups: dict[tuple[int, str], list[tf.Variable]] = {}
-    place = (-1, "")
+    layer = (-1, "")
     for variable in variables:
         numbered = _LAYER.search(variable.name)
         if numbered:
-            place = (int(numbered[1]), numbered[2])
-        groups.setdefault(place, []).append(variable)
-    return [groups[place] for place in sorted(groups)]
+            layer = (int(numbered[1]), numbered[2])
+        groups.setdefault(layer, []).append(variable)
+    return [groups[layer] for layer in sorted(groups)]

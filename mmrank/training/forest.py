@@ -1,21 +1,21 @@
-"""Trees beside a trained network, or in its place: grown on the training lists."""
+"""Grows trees on the training lists, to be combined with a trained network or to replace it."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from mmrank.build import Run
-from mmrank.config import NETWORK, TREES, TREES_FILE
+from mmrank.config import HYBRID, TREES, TREES_FILE, Trees
 from mmrank.data.batches import ListArrays
 from mmrank.data.tables import DataError, Dataset
-from mmrank.ranking.metrics import make_metric
-from mmrank.scoring import plain_numbers
-from mmrank.training.callbacks import validation_ndcg
+from mmrank.models import RankingModel
+from mmrank.scoring import ListScorer, plain_numbers
+from mmrank.trained_run import Run
 from mmrank.training.listwise import clearly_better, lists_with_a_gain, ndcg_by_list
-from mmrank.training.targets import for_metric
+from mmrank.training.validation import figure_of
 from mmrank.trees.blend import Blend
 from mmrank.trees.grow import grow
 from mmrank.trees.part import Part
@@ -25,47 +25,42 @@ logger = logging.getLogger(__name__)
 
 
 def add_trees(run: Run, dataset: Dataset) -> Run:
-    """The run with trees in its scorer, as its config has it; trees that it has already stay.
+    """Returns the run with trees in its scorer, if its config wants trees and it has none yet.
 
-    They are kept as RUN/trees.json.
+    The trees are saved as RUN/trees.json.
 
     Args:
-      run: A trained run, without trees so far.
-      dataset: The dataset that it was trained on; its test lists are not looked at.
+      run: A trained run.
+      dataset: The dataset that the run was trained on; its test lists are not used.
 
     Raises:
-      DataError: No validation list tells one order from another.
+      DataError: No validation list has candidates of different grades.
       MissingExtra: CatBoost is not installed.
-      UserError: CatBoost refuses an option.
+      UserError: CatBoost does not accept an option.
     """
-    if run.config.model.name == NETWORK or run.model.blend is not None:
+    if run.config.model.name not in (HYBRID, TREES) or run.model.blend is not None:
         return run
     options = run.config.model.trees
-    told = run.arrays(dataset, dataset.rows("valid"))
-    train, valid = _part(run, run.arrays(dataset, dataset.rows("train"))), _part(run, told)
-    gains = np.exp2(valid.grades.astype(np.float64)) - 1.0
-    lists = lists_with_a_gain(valid.offsets, gains)
-    if not lists:
-        raise DataError("the valid lists have no candidates of different grades to choose trees by")
-    figure = _figure(run, told)
+    valid_arrays = run.arrays(dataset, dataset.rows("valid"))
+    model, scorer = run.model, run.lists_scorer()
+    valid = as_part(model, scorer, valid_arrays)
+    gains, lists = gains_to_choose_by(valid)
+    train = as_part(model, scorer, run.arrays(dataset, dataset.rows("train")))
+    figure = figure_of(run.config, valid_arrays)
 
-    logger.info("growing trees over %d numbers of %d rows", *train.features.shape[::-1])
+    logger.info("growing trees on %d numbers of %d rows", *train.features.shape[::-1])
     grown = grow(
         train,
         valid,
         figure,
-        losses=options.losses,
-        depths=options.depths,
-        rounds=options.rounds,
-        learning_rate=options.learning_rate,
-        patience=options.patience,
+        **growing(options),
         seed=run.config.seed,
     )
     of_trees = grown.forest.scores(valid.features).astype(np.float64)
     share, network, best = 1.0, 0.0, grown.figure
     scale = _spread(of_trees, lists)
     if run.config.model.name != TREES:
-        of_network = run.lists_scorer()(told).astype(np.float64)
+        of_network = run.lists_scorer()(valid_arrays).astype(np.float64)
         other = _spread(of_network, lists)
         blends = [(1.0 - s) * of_network / other + s * of_trees / scale for s in SHARES]
         reached = [figure(scores) for scores in blends]
@@ -85,14 +80,15 @@ def add_trees(run: Run, dataset: Dataset) -> Run:
 
 
 def steady_share(reached: Sequence[float], by_list: Sequence[np.ndarray]) -> int:
-    """The index of the share of trees to take: the nearest to one half that is as good as the best.
+    """Returns the index in `SHARES` of the share of trees to use.
 
-    Few lists cannot tell one share from the next, and both halves together are steadier than
-    either: so another share is taken only where one half is clearly worse than it.
+    It is the share nearest to one half among those that are not clearly worse than the best. With
+    few lists, neighbouring shares cannot be distinguished, and an equal blend is more stable than
+    either scorer alone. So another share is used only if one half is clearly worse than the best.
 
     Args:
-      reached: The figure of each of `SHARES`, by which the best is told.
-      by_list: Of each of `SHARES`, NDCG@10 of the same lists.
+      reached: For each of `SHARES`, the figure that determines the best.
+      by_list: For each of `SHARES`, NDCG@10 of the same lists, [lists].
     """
     best = by_list[int(np.argmax(reached))]
     good = [i for i, figures in enumerate(by_list) if not clearly_better(best, figures)]
@@ -100,19 +96,36 @@ def steady_share(reached: Sequence[float], by_list: Sequence[np.ndarray]) -> int
     return min(good, key=lambda i: (abs(i - middle), -reached[i]))
 
 
-def _figure(run: Run, told: ListArrays) -> Callable[[np.ndarray], float]:
-    """Scores of the valid lists → the figure that weights are chosen by too."""
-    name = run.config.training.select_metric
-    metric = make_metric(name)
-    valid = for_metric(told, name, run.config.evaluation.relevant_grade)
-    return lambda scores: validation_ndcg(scores, valid, metric)
+def growing(options: Trees) -> dict[str, Any]:
+    """Returns the arguments of `grow` that the config sets."""
+    named = ("losses", "depths", "rounds", "learning_rate", "patience")
+    return {name: getattr(options, name) for name in named}
 
 
-def _part(run: Run, arrays: ListArrays) -> Part:
-    return Part(plain_numbers(run.model, run.lists_scorer(), arrays), arrays.grades, arrays.offsets)
+def gains_to_choose_by(valid: Part) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Returns the gains of the candidates of the valid lists, and the rows of the usable lists.
+
+    A list is usable if it has candidates of different grades.
+
+    Returns:
+      The gains 2^grade − 1, [rows], and the row numbers of each usable list.
+
+    Raises:
+      DataError: No list has candidates of different grades.
+    """
+    gains = np.exp2(valid.grades.astype(np.float64)) - 1.0
+    lists = lists_with_a_gain(valid.offsets, gains)
+    if not lists:
+        raise DataError("no valid list has candidates of different grades, which choose the trees")
+    return gains, lists
+
+
+def as_part(model: RankingModel, scorer: ListScorer, arrays: ListArrays) -> Part:
+    """Returns the lists as the trees of a ranker read them."""
+    return Part(plain_numbers(model, scorer, arrays), arrays.grades, arrays.offsets)
 
 
 def _spread(scores: np.ndarray, lists: list[np.ndarray]) -> float:
-    """The standard deviation of scores within lists, never 0."""
+    """Returns the standard deviation of scores within lists, at least 1e-6."""
     inside = np.concatenate([scores[rows] - scores[rows].mean() for rows in lists])
     return float(max(inside.std(), 1e-6))

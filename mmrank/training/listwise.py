@@ -1,4 +1,4 @@
-"""NDCG of single lists, and whether one ranker is better than another beyond the chance of it."""
+"""NDCG of single lists, and whether one ranker is better than another by more than chance."""
 
 from __future__ import annotations
 
@@ -10,12 +10,17 @@ TOP = 10
 
 
 def ndcg_by_list(scores: np.ndarray, gains: np.ndarray, lists: Sequence[np.ndarray]) -> np.ndarray:
-    """NDCG@10 of each list, [lists]; equal scores in the order of the rows.
+    """Returns NDCG@10 of each list, [lists]; ties keep the order of the rows.
 
     Args:
       scores: [rows].
       gains: [rows], 0 or above.
-      lists: Row numbers of each list, some of them of a gain above 0.
+      lists: Row numbers of each list. Every list has at least one row with a gain above 0.
+
+    Example:
+      >>> import numpy as np
+      >>> ndcg_by_list(np.array([2.0, 1.0]), np.array([0.0, 3.0]), [np.arange(2)]).round(4).tolist()
+      [0.6309]
     """
     discount = 1.0 / np.log2(np.arange(2, TOP + 2))
     found = np.zeros(len(lists))
@@ -28,11 +33,17 @@ def ndcg_by_list(scores: np.ndarray, gains: np.ndarray, lists: Sequence[np.ndarr
 
 
 def lists_with_a_gain(offsets: np.ndarray, gains: np.ndarray) -> list[np.ndarray]:
-    """Row numbers of every list whose candidates are not all worth the same.
+    """Returns the row numbers of every list whose candidates do not all have the same gain.
 
     Args:
       offsets: List i holds rows offsets[i] to offsets[i + 1].
       gains: [rows], 0 or above.
+
+    Example:
+      >>> import numpy as np
+      >>> lists = lists_with_a_gain(np.array([0, 2, 4]), np.array([1.0, 0.0, 2.0, 2.0]))
+      >>> [rows.tolist() for rows in lists]  # the candidates of the second list are equally good
+      [[0, 1]]
     """
     return [
         np.arange(a, b)
@@ -42,10 +53,19 @@ def lists_with_a_gain(offsets: np.ndarray, gains: np.ndarray) -> list[np.ndarray
 
 
 def clearly_better(one: np.ndarray, other: np.ndarray) -> bool:
-    """Whether figures of the same lists are higher by more than a standard error of the difference.
+    """Returns whether the first figures are higher by more than a standard error of the difference.
+
+    Args:
+      one, other: Figures of the same lists, [lists].
 
     Source: Breiman et al. 1984, "Classification and regression trees", section 3.4.3, the rule of
-    one standard error: the simpler of two models that are as good.
+    one standard error: of two models that are about equally good, take the simpler one.
+
+    Example:
+      >>> import numpy as np
+      >>> one, other = np.array([0.9, 0.8, 0.9, 0.8]), np.array([0.5, 0.6, 0.5, 0.6])
+      >>> clearly_better(one, other), clearly_better(one, one)
+      (True, False)
     """
     difference = one - other
     if len(difference) < 2:

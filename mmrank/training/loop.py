@@ -1,4 +1,4 @@
-"""The training of one run: features → arrays → model → Keras fit, resumable at every epoch."""
+"""Trains one run: features → arrays → model → Keras fit, resumable at every epoch."""
 
 from __future__ import annotations
 
@@ -6,50 +6,32 @@ import contextlib
 import logging
 import pathlib
 from collections.abc import Iterator, Sequence
-from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
-from mmrank.build import (
-    CONFIG_FILE,
-    FEATURES_FILE,
-    STATE_FILE,
-    Run,
-    build_features,
-    build_model,
-    load_run,
-)
-from mmrank.config import TREES, Config, load_run_config, save_config
-from mmrank.data.batches import Batch
-from mmrank.data.run_state import changed_tables, table_hashes
+from mmrank.build import build_features, build_model
+from mmrank.config import STACKED, STATE_FILE, TREES, Config
 from mmrank.data.tables import DataError, Dataset
-from mmrank.features import Features
-from mmrank.goals import build_task_losses, build_tasks
 from mmrank.models import RankingModel
-from mmrank.outputs import one_line, write_whole
-from mmrank.ranking.losses import DRAWING_LOSSES
-from mmrank.ranking.metrics import make_metric
-from mmrank.ranking.tasks import TaskSpec
-from mmrank.schema import save_schema
+from mmrank.objectives import build_tasks
+from mmrank.outputs import write_whole
+from mmrank.ranking.losses import LOSSES
 from mmrank.scoring import ListScorer
+from mmrank.trained_run import Run, load_run
 from mmrank.training.base_rates import start_at_base_rates
-from mmrank.training.callbacks import (
-    EpochEnd,
-    Health,
-    Progress,
-    ReseedEpoch,
-    State,
-    TrainingError,
-)
+from mmrank.training.callbacks import Health, Progress, ReseedEpoch
+from mmrank.training.compiling import compile_network
 from mmrank.training.cross_start import take_cross_weights
-from mmrank.training.fine_tune import cross_paces, fine_tune, of_features, settings_by_feature
+from mmrank.training.epoch_end import EpochEnd
+from mmrank.training.fine_tune import of_features, settings_by_feature
 from mmrank.training.match_start import start_from_matches
 from mmrank.training.memory import GIB, available_bytes, estimate_step_bytes
-from mmrank.training.optimizer import make_optimizer
+from mmrank.training.pipeline import training_dataset
+from mmrank.training.resume import begin_or_resume, restore_checkpoint
 from mmrank.training.sources import TableLists, TrainingBatches, TrainingLists
+from mmrank.training.stacked import trees_ahead, with_tree_scores
 from mmrank.training.strategy import make_strategy
-from mmrank.training.targets import check_select_metric, for_selection, take_targets
+from mmrank.training.targets import check_select_metric, for_selection
 from mmrank.training.warm_start import as_table, warm_start
 from mmrank.training.workers import Worker, WorkerLost, this_worker, wait_for
 
@@ -67,28 +49,30 @@ def train_run(
     strategy: tf.distribute.Strategy | None = None,
     watchers: Sequence[tf.keras.callbacks.Callback] = (),
 ) -> Run:
-    """Trains a ranker into a run's folder and gives the run with its best weights.
+    """Trains a ranker into a run's folder and returns the run with its best weights.
 
-    What training has in memory, decoded photos and traced graphs among it, serves the run on.
+    The returned run reuses what training has in memory, including decoded photos and traced graphs.
 
     Args:
       config: The resolved config.
-      dataset: A validated dataset with validation lists, and training lists unless `lists`.
-      run: The folder; it exists, and holds nothing yet unless `resume`.
-      resume: Continue from the last finished epoch.
-      init_from: A finished run whose weights a new run begins with, as far as they fit; a resumed
-        run knows its own.
-      lists: What to learn from; None for the training lists of the dataset.
-      strategy: That of the config, where it had to be made ahead of everything else.
-      watchers: Callbacks besides the package's own.
+      dataset: A validated dataset with validation lists, and with training lists unless `lists` is
+        given.
+      run: The folder. It exists, and is empty unless `resume` is set.
+      resume: Whether to continue from the last finished epoch.
+      init_from: A finished run whose weights a new run begins with, as far as they fit. A resumed
+        run reads it from its state.
+      lists: The lists to learn from; None for the training lists of the dataset.
+      strategy: The strategy of the config, if it had to be made before everything else.
+      watchers: Callbacks in addition to the package's own.
 
     Raises:
-      ConfigError: `init_from` is no finished run.
-      TrainingError: The loss is not finite, or a resumed run differs in config or dataset.
-      DataError: There is no training or no validation list.
+      ConfigError: `init_from` is not a finished run.
+      TrainingError: The loss is not finite, a resumed run has another config or dataset, or its
+        checkpoint is missing or damaged.
+      DataError: There is no training list or no validation list.
     """
     if dataset.rows("valid").empty:
-        raise DataError("the dataset has no valid list; a run needs some of each")
+        raise DataError("the dataset has no valid lists; a run needs train and valid lists")
     lists = lists or TableLists(dataset)
     lists.check(config)
     check_select_metric(config.training.select_metric)
@@ -100,46 +84,34 @@ def train_run(
     source = None if init_from is None else load_run(init_from)
     worker = this_worker(config.training.strategy)
     if not worker.is_chief:
-        wait_for(run / STATE_FILE)  # and with it all that the first worker has fitted
+        wait_for(run / STATE_FILE)  # written after everything that the first worker has fitted
     resume = resume or not worker.is_chief
-    state = _prepare(config, dataset, lists, run, features, resume, init_from)
+    state = begin_or_resume(config, dataset, lists, run, features, resume, init_from)
     if source is None and state.init_from is not None and state.checkpoint is None:
-        source = load_run(state.init_from)  # stopped before its first epoch was finished
+        source = load_run(state.init_from)  # the run was stopped before it finished an epoch
     if state.finished:
-        logger.info("the run is finished after %d epochs; nothing to train", state.epoch)
+        logger.info("the run is finished after %d epochs; nothing is left to train", state.epoch)
         return load_run(run)
 
     items = features.item_arrays(dataset)
-    batches = lists.batches(config, features, items)
+    batches, stack = lists.batches(config, features, items), None
+    if config.model.name == STACKED:
+        begun = state.checkpoint is not None
+        stack, tree_scores = trees_ahead(config, dataset, features, items, run, begun)
+        batches = with_tree_scores(batches, tree_scores)
     replicas = strategy.num_replicas_in_sync
     steps = config.training.steps_per_epoch or max(batches.per_pass // replicas, 1)
     epochs = 0 if config.model.name == TREES else config.training.epochs
-    # Anew: the making of frozen encoders draws too, and a resumed run may not need to make them.
+    # Seeded again, since making frozen encoders draws random numbers too, and a resumed run may not
+    # need to make them.
     tf.keras.utils.set_random_seed(config.seed)
     with strategy.scope():
-        model = build_model(config, features)
+        model = build_model(config, features, stack=stack)
         if state.checkpoint is None:
             take_cross_weights(config, model)
-        paces = fine_tune(model.encoders, settings, steps, config.training.epochs)
-        paces += cross_paces(config, model, steps)
-        optimizer = make_optimizer(
-            learning_rate=config.training.learning_rate,
-            steps=steps * config.training.epochs,
-            warmup=config.training.warmup,
-            weight_decay=config.training.weight_decay,
-            clip_norm=config.training.clip_norm,
-            paces=paces,
-        )
-        optimizer.build(model.network.trainable_variables)
-        model.network.compile(
-            optimizer,
-            loss=build_task_losses(config, model),
-            loss_weights={n: t.weight for n, t in config.training.tasks.items()}
-            if len(tasks) > 1
-            else None,
-            metrics=[make_metric("ndcg@10")] if _gives_scores(model) else None,
-        )
-        # As compiled: for float16 Keras wraps the optimizer, and its loss scale has to be kept too.
+        averages = compile_network(config, model, settings, steps)
+        # The optimizer is taken from the compiled network. For float16, Keras wraps it, and the
+        # checkpoint needs the wrapper's loss scale too.
         checkpoint = tf.train.Checkpoint(network=model.network, optimizer=model.network.optimizer)
     scorer = ListScorer(model, config.training.batch_lists, config.data.buckets)
     if tasks:
@@ -150,10 +122,12 @@ def train_run(
         moved = as_table(warm_start(model, features, source.model, source.fitted))
         logger.info("weights from %s\n%s", source.folder, moved)
         write_whole(run / INIT_FILE, f"{source.folder.resolve()}\n{moved}\n")
+    if averages is not None:
+        averages.begin()
     if state.checkpoint is not None:
-        _restore(checkpoint, run, state.checkpoint)
+        restore_checkpoint(checkpoint, run, state.checkpoint)
         logger.info("resumed after epoch %d", state.epoch)
-    _tell_size(model, batches)
+    _log_size(model, batches)
 
     valid = for_selection(
         features.arrays(dataset, dataset.rows("valid"), items), tasks, config.training.select_by
@@ -169,12 +143,13 @@ def train_run(
         worker.is_chief,
         model.outputs,
         agree=lambda figure: _agreed(strategy, figure),
-        from_start=model.matcher is not None or config.model.name == TREES,
+        from_start=model.matcher is not None or config.model.name in (TREES, STACKED),
         select=config.training.select_metric,
         relevant_grade=config.evaluation.relevant_grade,
+        averaged=contextlib.nullcontext if averages is None else averages.in_place,
     )
     callbacks: list[tf.keras.callbacks.Callback] = [
-        ReseedEpoch(config.seed, not DRAWING_LOSSES.isdisjoint(_loss_names(config))),
+        ReseedEpoch(config.seed, any(LOSSES.entry(name).draws for name in _loss_names(config))),
         Health(),
         epoch_end,
         Progress(
@@ -185,19 +160,24 @@ def train_run(
     if worker.is_chief:
         callbacks.append(tf.keras.callbacks.TensorBoard(run / "logs", write_graph=False))
     with _other_workers(worker):
-        model.network.fit(
-            training_dataset(strategy, batches, state.epoch * steps, tasks),
-            initial_epoch=state.epoch,
-            epochs=epochs,
-            steps_per_epoch=steps,
-            callbacks=callbacks,
-            verbose=0,
-        )
+        if epochs:
+            model.network.fit(
+                training_dataset(strategy, batches, state.epoch * steps, tasks),
+                initial_epoch=state.epoch,
+                epochs=epochs,
+                steps_per_epoch=steps,
+                callbacks=callbacks,
+                verbose=0,
+            )
+        else:  # without epochs, only the callbacks at the start and the end are needed
+            watched = tf.keras.callbacks.CallbackList(callbacks, model=model.network)
+            watched.on_train_begin()
+            watched.on_train_end()
         state.finished = True
         if worker.is_chief:
             state.save(run / STATE_FILE)
-        _agreed(strategy, 0.0)  # the others load the run only when it is whole
-    if replicas > 1:  # the variables are spread over devices, which an export cannot hold
+        _agreed(strategy, 0.0)  # makes the other workers wait until the run is complete
+    if replicas > 1:  # the variables are distributed over devices and cannot be exported
         return load_run(run)
     assert state.best_weights is not None
     model.network.load_weights(run / state.best_weights).expect_partial()
@@ -206,30 +186,8 @@ def train_run(
     return trained
 
 
-def _restore(checkpoint: tf.train.Checkpoint, run: pathlib.Path, name: str) -> None:
-    """Takes up the checkpoint of the last epoch.
-
-    Raises:
-      TrainingError: It is gone or damaged.
-    """
-    try:
-        checkpoint.read(str(run / name)).assert_consumed()
-    except (tf.errors.OpError, AssertionError, ValueError, LookupError) as error:
-        raise TrainingError(
-            f"{run / name}: damaged, so the run cannot go on: {one_line(error)}; put back a whole "
-            f"copy of the run, or start a new one with another --out and --init-from {run}, which "
-            "begins with the best weights so far"
-        ) from error
-
-
-def _gives_scores(model: RankingModel) -> bool:
-    """Whether training sees one score a candidate, and neither several tasks nor EM logits."""
-    output = model.network.output
-    return not isinstance(output, dict) and output.shape.rank == 2
-
-
 def seed_everything(config: Config) -> None:
-    """One seed for Python, NumPy and TensorFlow; also precision and determinism."""
+    """Sets one seed for Python, NumPy and TensorFlow, and also precision and determinism."""
     tf.keras.utils.set_random_seed(config.seed)
     tf.keras.backend.experimental.enable_tf_random_generator()
     tf.keras.mixed_precision.set_global_policy(config.training.mixed_precision)
@@ -237,120 +195,13 @@ def seed_everything(config: Config) -> None:
         tf.config.experimental.enable_op_determinism()
 
 
-def training_dataset(
-    strategy: tf.distribute.Strategy,
-    batches: TrainingBatches,
-    start: int,
-    tasks: Sequence[TaskSpec] = (),
-) -> tf.distribute.DistributedDataset | tf.data.Dataset:
-    """Endless (inputs, labels) or (inputs, labels, weights) for Keras, a batch a replica and step.
-
-    Args:
-      strategy: Each of its workers draws its own share.
-      batches: The training batches.
-      start: Steps already taken by every replica.
-      tasks: As for `batch_dataset`.
-    """
-
-    def of_worker(context: tf.distribute.InputContext) -> tf.data.Dataset:
-        replicas = context.num_replicas_in_sync // context.num_input_pipelines
-        shard = (context.input_pipeline_id, context.num_input_pipelines)
-        return batch_dataset(batches, start * replicas, shard, tasks).prefetch(2)
-
-    if strategy.num_replicas_in_sync == 1:
-        return of_worker(tf.distribute.InputContext())
-    return strategy.distribute_datasets_from_function(of_worker)
-
-
-def batch_dataset(
-    batches: TrainingBatches, start: int, shard: tuple[int, int], tasks: Sequence[TaskSpec] = ()
-) -> tf.data.Dataset:
-    """A tf.data pipeline over `Batches.stream`: inputs, TF-Ranking labels, perhaps weights.
-
-    Args:
-      batches: The batches; they hold the labels that the tasks read.
-      start: Batches of this worker already taken.
-      shard: As `Batches.stream` takes it.
-      tasks: With several, labels and weights are mappings by task; without any, labels are grades.
-    """
-
-    def stream() -> Iterator[Batch]:
-        yield from batches.stream(start, shard)
-
-    listwise = batches.listwise
-    signature = {
-        name: tf.TensorSpec([None] * min(a.ndim, 1) + _rest(a, name in listwise), _dtype(a))
-        for name, a in batches.largest().items()
-    }
-
-    def with_labels(batch: dict[str, tf.Tensor]) -> tuple[Any, ...]:
-        targets, weights = take_targets(batch, tasks)
-        return (batch, targets) if weights is None else (batch, targets, weights)
-
-    dataset = tf.data.Dataset.from_generator(stream, output_signature=signature)
-    return dataset.map(with_labels)
-
-
 def _loss_names(config: Config) -> set[str]:
-    """The names of all losses that are learned."""
+    """Returns the names of all training losses."""
     training = config.training
     return {t.loss.name for t in training.tasks.values()} or {training.loss.name}
 
 
-def _rest(array: np.ndarray, listwise: bool) -> list[int | None]:
-    """The dimensions after the first: the length of lists varies, all else is fixed."""
-    return [None, *array.shape[2:]] if listwise else list(array.shape[1:])
-
-
-def _dtype(array: np.ndarray) -> tf.DType:
-    return tf.string if array.dtype == object else tf.as_dtype(array.dtype)
-
-
-def _prepare(
-    config: Config,
-    dataset: Dataset,
-    lists: TrainingLists,
-    run: pathlib.Path,
-    features: Features,
-    resume: bool,
-    init_from: pathlib.Path | None,
-) -> State:
-    """The state to start from; a new run gets its config, schema and fitted features."""
-    if resume and (run / STATE_FILE).is_file():
-        before = load_run_config(run)
-        if before != config:
-            raise TrainingError(
-                f"{run} was started with another config; resume it with {run / CONFIG_FILE}, "
-                "or start a new run with another --out"
-            )
-        state = State.load(run / STATE_FILE)
-        if state.data != str(dataset.folder.resolve()):
-            raise TrainingError(f"{run} was started on {state.data}; resume it without --data")
-        changed = changed_tables(state.tables, dataset.folder, dataset.schema)
-        if changed:
-            raise TrainingError(
-                f"{dataset.folder}: {', '.join(changed)} changed since {run} was started; put the "
-                "old ones back to resume it, or start a new run on the new ones with another --out "
-                f"(--init-from {run} begins with its weights)"
-            )
-        features.load(run / FEATURES_FILE)
-        return state
-    lists.fit(features)
-    save_config(config, run / CONFIG_FILE)
-    save_schema(dataset.schema, run)
-    features.save(run / FEATURES_FILE)
-    began = None if init_from is None else str(init_from.resolve())
-    state = State(
-        data=str(dataset.folder.resolve()),
-        init_from=began,
-        tables=table_hashes(dataset.folder, dataset.schema),
-    )
-    (run / "checkpoints").mkdir(exist_ok=True)
-    state.save(run / STATE_FILE)
-    return state
-
-
-def _tell_size(model: RankingModel, batches: TrainingBatches) -> None:
+def _log_size(model: RankingModel, batches: TrainingBatches) -> None:
     need = estimate_step_bytes(model, model.encoders, batches.largest())
     logger.info(
         "%s weights; %d lists and %d candidates in training; the largest step takes up to %.1f GiB",
@@ -368,10 +219,9 @@ def _tell_size(model: RankingModel, batches: TrainingBatches) -> None:
 
 
 def _agreed(strategy: tf.distribute.Strategy, figure: float) -> float:
-    """The mean of a figure over all workers, the same to the last bit on each of them.
+    """Returns the mean of a figure over all workers, bitwise the same on each of them.
 
-    All decisions that a worker takes by a figure are then those of the others, and none waits for
-    one that has stopped.
+    So all workers take the same decisions by the figure, and none waits for one that has stopped.
     """
     if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         return figure
@@ -381,13 +231,13 @@ def _agreed(strategy: tf.distribute.Strategy, figure: float) -> float:
 
 @contextlib.contextmanager
 def _other_workers(worker: Worker) -> Iterator[None]:
-    """Turns the errors that the end of another worker brings about into `WorkerLost`."""
+    """Turns the errors caused by the end of another worker into `WorkerLost`."""
     try:
         yield
     except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError) as error:
         if worker.count == 1:
             raise
         raise WorkerLost(
-            "another worker is gone; training goes on from the last finished epoch once all of "
-            "them are started with --resume"
+            "another worker stopped; start all workers with --resume to continue from the "
+            "last finished epoch"
         ) from error

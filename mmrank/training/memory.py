@@ -1,4 +1,4 @@
-"""How much memory a training step will take, told before it runs."""
+"""Estimates how much memory a training step will take, before it runs."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import tensorflow as tf
 
 from mmrank.data.batches import Batch
 from mmrank.matching.cross_encoder import CrossEncoder
-from mmrank.matching.matcher import MatchRows
 from mmrank.matching.pieces import MARKS
+from mmrank.matching.rows import MatchRows
 from mmrank.models import FeatureEncoder, RankingModel
 
 GIB = 2**30
@@ -22,15 +22,15 @@ MEMINFO = pathlib.Path("/proc/meminfo")
 def estimate_step_bytes(
     model: RankingModel, encoders: Sequence[FeatureEncoder], batch: Batch
 ) -> int:
-    """An upper estimate of a training step's memory in bytes.
+    """Returns an upper estimate of a training step's memory in bytes.
 
-    Counted are the weights four times (value, gradient, two moments), the batch, and every
-    tensor that the encoders and the scorer compute in the forward pass, all of which the
-    backward pass may need.
+    The estimate counts the weights four times (value, gradient, two moments), the batch, and every
+    tensor that the encoders and the scorer compute in the forward pass, since the backward pass may
+    need all of them.
 
     Args:
       model: The ranker.
-      encoders: Its feature encoders.
+      encoders: The ranker's feature encoders.
       batch: The largest batch.
     """
     weights = sum(_bytes(w.shape, w.dtype) for w in model.network.weights)
@@ -56,7 +56,10 @@ def estimate_step_bytes(
 
 
 def _cross_bytes(cross: CrossEncoder, rows: MatchRows, pairs: int) -> int:
-    """What a cross-encoder computes of some pairs, or of those that it reads at a time."""
+    """Returns the bytes that a cross-encoder computes for some pairs of query and candidate.
+
+    If it recomputes activations in the backward pass, only one sub-batch of pairs counts.
+    """
     read = min(pairs, cross.sub_batch) if cross.recompute else pairs
     longest = MARKS + sum(rows.query_pieces.values()) + sum(rows.item_pieces.values())
     spec = tf.TensorSpec([read, longest], tf.int32)
@@ -64,12 +67,12 @@ def _cross_bytes(cross: CrossEncoder, rows: MatchRows, pairs: int) -> int:
 
 
 def available_bytes(meminfo: pathlib.Path = MEMINFO) -> int | None:
-    """Memory of this machine that is free for use, in bytes; None where it is not told.
+    """Returns the available memory of this machine in bytes; None where it cannot be read.
 
-    Linux tells it, and counts what it holds of files only until somebody needs the memory.
+    Linux reports it and includes file caches that it can free.
 
     Args:
-      meminfo: Where Linux tells it.
+      meminfo: The file in which Linux reports it.
     """
     try:
         lines = meminfo.read_text(encoding="ascii").splitlines()
@@ -80,7 +83,7 @@ def available_bytes(meminfo: pathlib.Path = MEMINFO) -> int | None:
 
 
 def _computed_bytes(function: Callable[[Any], tf.Tensor], specs: Any) -> int:
-    """Bytes of all tensors of known shape that a function computes on inputs of these shapes."""
+    """Returns the bytes of all tensors of known shape that a function computes on such inputs."""
     graph = tf.function(function).get_concrete_function(specs).graph
     total = 0
     for operation in graph.get_operations():

@@ -1,4 +1,4 @@
-"""Position bias in training: the positions that are needed, and weights by inverse propensity."""
+"""Position bias in training: checks of the positions, and weights by inverse propensity."""
 
 from __future__ import annotations
 
@@ -11,25 +11,26 @@ import numpy as np
 from mmrank.config import PositionBias, Task
 from mmrank.data.batches import ListArrays
 from mmrank.data.checks import as_numbers
-from mmrank.data.tables import DataError, Dataset, offenders
+from mmrank.data.findings import offenders
+from mmrank.data.tables import DataError, Dataset
 from mmrank.propensity.table import read_propensities
 
 POSITION = "position"
 
 
 def positions_read(tasks: Mapping[str, Task]) -> tuple[str, ...]:
-    """The label `position` if the training graph of some tasks is fed it, else nothing."""
+    """Returns the label `position` if the training graph of a task reads it, else nothing."""
     return (POSITION,) if any(t.position_bias.name == "tower" for t in tasks.values()) else ()
 
 
 def check_positions(dataset: Dataset, tasks: Mapping[str, Task]) -> None:
-    """Nothing, if every training row has the position that some task's bias is told by.
+    """Checks that every training row has a position, if a task corrects position bias.
 
-    Tables of propensities are read once here, so that a wrong one is told before anything slow.
+    Tables of propensities are read once here, so that an invalid one is reported before slow work.
 
     Raises:
-      DataError: The schema names no position, a training row has none from 1, or a table of
-        propensities cannot be read.
+      DataError: The schema has no label `position`, a training row has no position of 1 or above,
+        or a table of propensities cannot be read.
     """
     wanting = [name for name, t in tasks.items() if t.position_bias.name != "none"]
     if not wanting:
@@ -54,15 +55,16 @@ def check_positions(dataset: Dataset, tasks: Mapping[str, Task]) -> None:
 
 
 def propensity_weighted(arrays: ListArrays, tasks: Mapping[str, Task]) -> ListArrays:
-    """The lists with a weight of 1 / max(p, clip) on rows with a click, for tasks that want it.
+    """Returns the lists with weights by inverse propensity, for the tasks that use `ipw`.
 
-    p is the propensity of the row's position, that of the last one in the table for deeper rows;
-    rows without a click weigh 1. Clipping bounds the weights, and with them the variance, at the
-    price of some bias at the bottom of the page.
+    A row with a click gets the weight 1 / max(p, clip), where p is the propensity of the row's
+    position. For positions beyond the table, p is that of the last position in the table. Rows
+    without a click have weight 1. Clipping bounds the weights and so the variance, at the cost of
+    some bias at the bottom of the page.
 
     Args:
       arrays: The training lists, with the label `position`.
-      tasks: By name.
+      tasks: Tasks by name.
 
     Raises:
       DataError: A table of propensities cannot be read.
@@ -83,5 +85,5 @@ def propensity_weighted(arrays: ListArrays, tasks: Mapping[str, Task]) -> ListAr
 def _propensities(bias: PositionBias, positions: np.ndarray) -> np.ndarray:
     assert bias.propensities is not None
     table = read_propensities(pathlib.Path(bias.propensities))
-    place = np.clip(positions.astype(np.int64), 1, len(table)) - 1
-    return np.maximum(table[place], bias.clip)
+    index = np.clip(positions.astype(np.int64), 1, len(table)) - 1
+    return np.maximum(table[index], bias.clip)

@@ -1,4 +1,4 @@
-"""What each training row weighs in the losses: rare items more, grades of a ranker less."""
+"""Weights of the training rows in the losses: higher for rare items, lower for pseudo-labels."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mmrank.schema import PSEUDO
 def training_weights(
     dataset: Dataset, popularity_weight: float, pseudo_weight: float
 ) -> np.ndarray | None:
-    """The weights [rows] float32 of the training rows; None if all weigh 1.
+    """Returns the weights [rows] float32 of the training rows; None if all weights are 1.
 
     Args:
       dataset: The dataset.
@@ -28,11 +28,11 @@ def training_weights(
 
     Raises:
       ConfigError: A number is below 0 or not finite.
-      DataError: `pseudo_weight` is not 1, and the schema names no label `pseudo`.
+      DataError: `pseudo_weight` is not 1, and the schema has no label `pseudo`.
     """
     for name, value in (("popularity_weight", popularity_weight), ("pseudo_weight", pseudo_weight)):
         if not 0 <= value < np.inf:
-            raise ConfigError(f"training.{name}: {value:g} is not a number of 0 or more")
+            raise ConfigError(f"training.{name}: expected 0 or more, got {value:g}")
     rows = dataset.rows("train")
     weights = np.ones(len(rows), np.float32)
     if popularity_weight:
@@ -42,7 +42,7 @@ def training_weights(
         if feature is None:
             raise DataError(
                 f"{dataset.schema.lists.file}: training.pseudo_weight is {pseudo_weight:g}, but "
-                "the schema names no label 'pseudo'; leave it out, or make such grades with "
+                "the schema has no label 'pseudo'; remove it, or make such grades with "
                 "`python -m mmrank.pseudo_label`"
             )
         given = rows[feature.column].to_numpy(dtype=np.float64, na_value=0.0) > 0
@@ -53,7 +53,13 @@ def training_weights(
 def weighted(
     arrays: ListArrays, tasks: Sequence[TaskSpec], weights: np.ndarray | None
 ) -> ListArrays:
-    """The lists with these weights [rows] on every task, times those that a task has already."""
+    """Returns the lists with weights for every task, multiplied by those that a task already has.
+
+    Args:
+      arrays: The lists.
+      tasks: The tasks; empty for a ranker that learns grades.
+      weights: Weights of the rows, [rows]; None returns the lists unchanged.
+    """
     if weights is None:
         return arrays
     names = [task.name for task in tasks] or [GRADE_TASK]

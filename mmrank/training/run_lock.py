@@ -1,4 +1,4 @@
-"""One training at a time in a run's folder."""
+"""Locks a run's folder, so that only one training at a time uses it."""
 
 from __future__ import annotations
 
@@ -18,17 +18,18 @@ logger = logging.getLogger(__name__)
 
 @contextlib.contextmanager
 def locked_run(folder: pathlib.Path, claimed: bool = False) -> Iterator[None]:
-    """Holds a run's folder, which is made, against other trainings while the block runs.
+    """Creates a run's folder if needed and locks it against other trainings while the block runs.
 
-    The system lets go of the lock when the process ends, by whatever end, `kill -9` among them: a
-    file that a dead owner left locks nothing. The folder goes again if nothing was put into it.
+    The system releases the lock when the process ends for any reason, including `kill -9`. So a
+    lock file left by a dead process locks nothing. If the folder was made for this run and is still
+    empty afterwards, it is removed.
 
     Args:
       folder: The folder.
-      claimed: Whether it was made for this run just before.
+      claimed: Whether the caller has just made the folder for this run.
 
     Raises:
-      OutputError: Another training holds it.
+      OutputError: Another training holds the lock.
     """
     claimed = claimed or not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
@@ -38,7 +39,8 @@ def locked_run(folder: pathlib.Path, claimed: bool = False) -> Iterator[None]:
         os.write(handle, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
         yield
     finally:
-        # Before it is let go: who opens the name from now on makes a file of its own.
+        # The file is deleted before the lock is released. A process that opens the name from now on
+        # creates a new file.
         (folder / LOCK).unlink(missing_ok=True)
         os.close(handle)
         if claimed:
@@ -47,7 +49,7 @@ def locked_run(folder: pathlib.Path, claimed: bool = False) -> Iterator[None]:
 
 
 def _acquired(file: pathlib.Path) -> int:
-    """The open and locked file."""
+    """Returns the handle of the opened and locked file."""
     while True:
         handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
         try:
@@ -58,13 +60,13 @@ def _acquired(file: pathlib.Path) -> int:
             owner = os.read(handle, 200).decode(errors="replace").strip() or "another process"
             os.close(handle)
             raise OutputError(
-                f"{file.parent}: {owner} is training this run; wait until it has ended, or name "
+                f"{file.parent}: {owner} is training this run; wait until it has ended, or give "
                 "another folder with --out"
             ) from None
         except OSError as error:
             logger.warning("%s: cannot be locked on this disk: %s", file, error)
             return handle
-        os.close(handle)  # its owner has just ended and taken the name away
+        os.close(handle)  # its owner has just ended and deleted the file
 
 
 def _is(handle: int, file: pathlib.Path) -> bool:

@@ -1,4 +1,4 @@
-"""Where training lists come from: the tables of a dataset, or anything else that offers this."""
+"""Sources of training lists: the tables of a dataset, or any class with the same interface."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mmrank.config import Config
 from mmrank.data.batches import Batch, Batches, ListArrays
 from mmrank.data.tables import DataError, Dataset
 from mmrank.features import Features
-from mmrank.goals import build_tasks
+from mmrank.objectives import build_tasks
 from mmrank.ranking.tasks import labels_read
 from mmrank.training.position_bias import check_positions, positions_read, propensity_weighted
 from mmrank.training.row_weights import training_weights, weighted
@@ -20,36 +20,36 @@ from mmrank.training.targets import check_labels, for_training
 
 
 class TrainingBatches(Protocol):
-    """Endless batches in the form of `Batches`, which is one of these."""
+    """Interface of endless training batches, which `Batches` implements."""
 
     @property
     def per_pass(self) -> int:
-        """Batches of a pass over all lists, whoever takes them."""
+        """Number of batches in a pass over all lists, over all workers together."""
 
     @property
     def size(self) -> tuple[int, int]:
-        """Lists, and candidates after the cut."""
+        """Number of lists, and number of candidates after long lists are cut."""
 
     @property
     def sample(self) -> ListArrays:
-        """Some lists, or all, by whose labels a ranker can start."""
+        """Some or all of the lists, with labels from which a ranker can be initialised."""
 
     @property
     def listwise(self) -> frozenset[str]:
-        """Names of what a batch holds by candidate, [B, L, ...]."""
+        """Names of the arrays in a batch that are by candidate, [B, L, ...]."""
 
     def largest(self) -> Batch:
-        """A batch of the most candidates."""
+        """Returns a batch with the largest number of candidates."""
 
     def stream(self, start: int, shard: tuple[int, int] = (0, 1)) -> Iterator[Batch]:
-        """The batches of a worker, as `Batches.stream`."""
+        """Yields the batches of a worker, as `Batches.stream` does."""
 
 
 class TrainingLists(Protocol):
-    """Lists to learn from."""
+    """Interface of a source of training lists."""
 
     def check(self, config: Config) -> None:
-        """Raises a `UserError` where they lack what the config learns."""
+        """Raises a `UserError` if the lists lack something that the config needs for training."""
 
     def fit(self, features: Features) -> None:
         """Fits features on these lists."""
@@ -57,12 +57,12 @@ class TrainingLists(Protocol):
     def batches(
         self, config: Config, features: Features, items: Mapping[str, np.ndarray]
     ) -> TrainingBatches:
-        """Their batches, with the labels and weights that the config's tasks want.
+        """Returns the batches of the lists, with labels and weights for the config's tasks.
 
         Args:
           config: The config.
           features: Fitted features.
-          items: The item arrays of the dataset's catalogue.
+          items: The item arrays of the dataset's catalogue, [items, ...] by input name.
         """
 
 
@@ -73,13 +73,14 @@ class TableLists:
     dataset: Dataset
 
     def check(self, config: Config) -> None:
-        """Checks that there are lists, and the labels and positions that are learned from.
+        """Checks that the dataset has training lists, and the labels and positions for training.
 
         Raises:
-          DataError: There are none.
+          ConfigError: `training.select_by` is not a label.
+          DataError: The dataset has no training list, or lacks a label or positions.
         """
         if self.dataset.rows("train").empty:
-            raise DataError("the dataset has no train list; a run needs some of each")
+            raise DataError("the dataset has no train lists; a run needs train and valid lists")
         check_labels(self.dataset, build_tasks(config), config.training.select_by)
         check_positions(self.dataset, config.training.tasks)
 
@@ -90,7 +91,7 @@ class TableLists:
     def batches(
         self, config: Config, features: Features, items: Mapping[str, np.ndarray]
     ) -> Batches:
-        """The batches of these lists, see `TrainingLists`."""
+        """Returns the batches of these lists, see `TrainingLists`."""
         training = config.training
         weights = training_weights(self.dataset, training.popularity_weight, training.pseudo_weight)
         arrays = features.arrays(self.dataset, self.dataset.rows("train"), items)
@@ -100,13 +101,13 @@ class TableLists:
 def make_batches(
     config: Config, arrays: ListArrays, weights: np.ndarray | None, seed: int
 ) -> Batches:
-    """The batches of some training lists, with the labels and weights that the tasks want.
+    """Returns the batches of some training lists, with labels and weights for the config's tasks.
 
     Args:
       config: The config.
       arrays: The lists.
-      weights: Of their rows, [rows]; None where all weigh 1.
-      seed: Of the order and the cuts.
+      weights: Weights of the rows, [rows]; None if all weights are 1.
+      seed: Seed of the order of lists and of the cuts of long lists.
     """
     tasks = build_tasks(config)
     arrays = propensity_weighted(for_training(arrays, tasks), config.training.tasks)
@@ -122,5 +123,5 @@ def make_batches(
 
 
 def labels_of(config: Config) -> Sequence[str]:
-    """The labels that the batches of a config hold beside the grades."""
+    """Returns the labels that the batches of a config hold in addition to the grades."""
     return (*labels_read(build_tasks(config)), *positions_read(config.training.tasks))

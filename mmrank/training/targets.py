@@ -1,4 +1,4 @@
-"""The labels that training learns and chooses by."""
+"""The labels that training learns from and selects weights by."""
 
 from __future__ import annotations
 
@@ -24,11 +24,13 @@ logger = logging.getLogger(__name__)
 
 
 def check_labels(dataset: Dataset, tasks: Sequence[TaskSpec], select_by: str | None) -> None:
-    """Nothing, if the dataset has every label that the tasks and the selection read.
+    """Checks that the dataset has every label that the tasks and the selection of weights read.
+
+    A label without a value above 0 is logged as a warning.
 
     Raises:
-      ConfigError: `select_by` is no label.
-      DataError: A label that the schema does not name, or one without anything in it.
+      ConfigError: `select_by` is not a label.
+      DataError: The schema does not have a label, or no training row has a value for it.
     """
     check_select_by(select_by)
     schema, train = dataset.schema, dataset.rows("train")
@@ -38,34 +40,34 @@ def check_labels(dataset: Dataset, tasks: Sequence[TaskSpec], select_by: str | N
         where = f"{dataset.folder / schema.lists.file}, column {columns.get(label, label)!r}"
         if label not in columns:
             raise DataError(
-                f"{where}: the config learns or selects by the label {label!r}, which the schema "
-                f"does not name; add the column and, under features, "
-                f"`- {{name: {label}, kind: number, side: label}}`, or drop the task"
+                f"{where}: the config learns or selects by the label {label!r}, which is not in "
+                f"the schema; add the column and, under features, "
+                f"`- {{name: {label}, kind: number, side: label}}`, or remove the task"
             )
         values = as_numbers(train[columns[label]])
         if not np.isfinite(values).any():
-            raise DataError(f"{where}: no training row has a {label}; fill it or drop the task")
+            raise DataError(f"{where}: no training row has a {label}; fill it or remove the task")
         if not (values > 0).any():
             logger.warning("%s: no training row has a %s above 0", where, label)
 
 
 def check_select_by(select_by: str | None) -> None:
-    """Nothing, if this is a label or None.
+    """Checks that the value is a label or None.
 
     Raises:
-      ConfigError: It is no label.
+      ConfigError: It is not a label.
     """
     if select_by is not None and select_by not in LABELS:
         raise ConfigError(
-            f"training.select_by: no label {select_by!r}{did_you_mean(select_by, LABELS)}"
+            f"training.select_by: unknown label {select_by!r}{did_you_mean(select_by, LABELS)}"
         )
 
 
 def check_select_metric(name: str) -> None:
-    """Nothing, if this names a metric that can choose the best weights.
+    """Checks that the name is that of a metric that can select the best weights.
 
     Raises:
-      ConfigError: It does not.
+      ConfigError: It is not.
     """
     try:
         make_metric(name)
@@ -75,7 +77,10 @@ def check_select_metric(name: str) -> None:
 
 
 def for_training(arrays: ListArrays, tasks: Sequence[TaskSpec]) -> ListArrays:
-    """The lists with grades by which long ones are cut: what any task has a label above 0 for."""
+    """Returns the lists with the grades by which long lists are cut.
+
+    With tasks, the grade is 1 for a row whose label is above 0 for any task, else 0.
+    """
     if not tasks:
         return arrays
     known = [np.nan_to_num(arrays.labels[task.label]) > 0 for task in tasks]
@@ -85,7 +90,11 @@ def for_training(arrays: ListArrays, tasks: Sequence[TaskSpec]) -> ListArrays:
 def for_selection(
     arrays: ListArrays, tasks: Sequence[TaskSpec], select_by: str | None
 ) -> ListArrays:
-    """The lists with the grades that choose the best weights, dwell times as log(1 + seconds)."""
+    """Returns the lists with the grades that select the best weights.
+
+    The grades are the values of `select_by`, else of the first task's label, else the lists' own
+    grades. Dwell times become log(1 + seconds).
+    """
     label = select_by or (tasks[0].label if tasks else None)
     if label is None:
         return arrays
@@ -94,7 +103,10 @@ def for_selection(
 
 
 def for_metric(arrays: ListArrays, metric: str, relevant_grade: float) -> ListArrays:
-    """The lists with the grades that a metric reads: for all but NDCG, 1 for a relevant item."""
+    """Returns the lists with the grades that a metric reads.
+
+    NDCG reads the grades. For all other metrics, the grade is 1 for a relevant item, else 0.
+    """
     if metric.partition("@")[0] == "ndcg":
         return arrays
     relevant = np.asarray(arrays.grades) >= relevant_grade
@@ -102,9 +114,10 @@ def for_metric(arrays: ListArrays, metric: str, relevant_grade: float) -> ListAr
 
 
 def take_targets(batch: dict[str, tf.Tensor], tasks: Sequence[TaskSpec]) -> tuple[Any, Any]:
-    """Labels and weights [B, L] of a batch, which are taken out of it; weights None if it has none.
+    """Removes labels and weights [B, L] from a batch and returns them.
 
-    With several tasks both are mappings by task; a task without weights is left out of them.
+    The weights are None if the batch has none. With several tasks, both are mappings by task, and a
+    task without weights is missing from the mapping of weights.
     """
     mask, grades = batch[MASK], batch.pop("grades")
     if not tasks:

@@ -1,8 +1,8 @@
-"""A ranker that begins with the weights of another run, as far as they mean the same.
+"""Initialises a ranker with the weights of another run, as far as they have the same meaning.
 
-A part is taken as a whole or not at all. Tables are matched row by row through their words. What
-works on the tokens of all features (history, fusion, head) is taken only if these are the same
-features in the same order. What was taken and what was not is told in a table.
+A part is copied completely or not at all. Rows of tables are matched by the words that they stand
+for. Layers that work on the tokens of all features (history, fusion, head) are copied only if both
+runs have the same features in the same order. A table lists what was copied and what was not.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ TAKEN, NEW, OTHER_SHAPE, UNUSED = "taken", "new", "other shape", "unused"
 
 @dataclasses.dataclass(frozen=True)
 class Moved:
-    """One line of the table.
+    """One line of the table of copied parts.
 
     Attributes:
       part: A feature or a layer.
       state: taken, new, other shape or unused.
-      note: How much was taken, or why it was not.
+      note: How much was copied, or why nothing was.
     """
 
     part: str
@@ -42,7 +42,7 @@ class Moved:
 
 
 def as_table(moved: Sequence[Moved]) -> str:
-    """The lines as text, in columns."""
+    """Returns the lines as text, in columns."""
     wide = max(len(m.part) for m in moved)
     return "\n".join(f"{m.part:<{wide}}  {m.state:<11}  {m.note}".rstrip() for m in moved)
 
@@ -50,17 +50,19 @@ def as_table(moved: Sequence[Moved]) -> str:
 def warm_start(
     model: RankingModel, features: Features, source: RankingModel, fitted: Features
 ) -> list[Moved]:
-    """What of a source was moved into a model, part by part; weights not moved stay as they are.
+    """Copies weights from a source into a model and returns a report on each part.
+
+    Weights that are not copied keep their values.
 
     Args:
       model: The new ranker, not trained yet.
-      features: Its features, fitted on the new shop.
-      source: The ranker to begin with.
-      fitted: Its features.
+      features: The features of the new ranker, fitted on its dataset.
+      source: The ranker to copy from.
+      fitted: The features of the source.
     """
     moved: list[Moved] = []
-    donors: dict[str, str] = {}  # features of the model by name → those of the source
-    done: dict[int, str] = {}  # variables that have their values → the feature they came by
+    donors: dict[str, str] = {}  # names of the model's features → names of the source's features
+    done: dict[int, str] = {}  # ids of the variables already copied → the part they belong to
     layers = {f.name: f.encoder for f in source.encoders}
     for feature in model.encoders:
         kind = features.columns[feature.name]
@@ -72,7 +74,7 @@ def warm_start(
         other = word_rows(layers[donor], fitted.columns[donor].core)
         vocabularies = [k.state().get("vocabulary") for k in (kind, fitted.columns[donor])]
         if not own and vocabularies[0] != vocabularies[1]:
-            moved.append(Moved(feature.name, NEW, "another vocabulary there"))
+            moved.append(Moved(feature.name, NEW, "the source has another vocabulary"))
             continue
         line = _move(feature.name, feature.encoder, layers[donor], own, other, done)
         if line.state == TAKEN:
@@ -85,13 +87,16 @@ def warm_start(
             note = f"{line.note}; its projection is new"
             moved[i] = dataclasses.replace(line, note=note)
     moved += _scorer(model, features, source, fitted, done)
-    told = {*donors.values(), *(line.part for line in moved)}
-    gone = [name for name in fitted.columns if name not in told]
-    return moved + [Moved(name, UNUSED, "a feature of the source") for name in gone]
+    used = {*donors.values(), *(line.part for line in moved)}
+    unused = [name for name in fitted.columns if name not in used]
+    return moved + [Moved(name, UNUSED, "a feature of the source") for name in unused]
 
 
 def _donor(kind: FeatureKind, others: Mapping[str, FeatureKind]) -> tuple[str | None, str]:
-    """The source's feature that a feature is to be taken from, or None, with a remark."""
+    """Returns the source's feature to copy a feature from, or None, with a remark.
+
+    It is the feature of the same name, else the first with the same shared encoder.
+    """
     sharing = kind.core.sharing()
     alike = [n for n, o in others.items() if sharing is not None and o.core.sharing() == sharing]
     name = kind.name if kind.name in others else next(iter(alike), None)
@@ -99,17 +104,17 @@ def _donor(kind: FeatureKind, others: Mapping[str, FeatureKind]) -> tuple[str | 
         return None, "the source has no such feature"
     other = others[name]
     if type(kind.core) is not type(other.core) or type(kind) is not type(other):
-        return None, f"another kind or frozen in one of the two: {other.feature.kind} there"
+        return None, f"another kind, or frozen in only one: {other.feature.kind} in the source"
     own_state, other_state = kind.state(), other.state()
     if isinstance(kind, Frozen) and own_state["frozen"] != other_state["frozen"]:
-        return None, "another frozen encoder there"
+        return None, "the source has another frozen encoder"
     changed = sorted(
         option
         for option, value in vars(kind.options).items()
         if vars(other.options).get(option) != value
     )
     remarks = [f"encoder of {name}"] if name != kind.name else []
-    remarks += [f"other {', '.join(changed)}"] if changed else []
+    remarks += [f"different {', '.join(changed)}"] if changed else []
     return name, "; ".join(remarks)
 
 
@@ -121,21 +126,24 @@ def _move(
     other_rows: Rows,
     done: dict[int, str],
 ) -> Moved:
-    """Moves a layer's weights, tables by their rows' names; nothing at all if something differs."""
+    """Copies a layer's weights, with tables matched by the names of their rows.
+
+    Nothing is copied if the structure or a shape differs.
+    """
     own, given = weights_by_path(layer), weights_by_path(other)
     if type(layer) is not type(other) or own.keys() != given.keys():
-        return Moved(part, OTHER_SHAPE, "another structure there")
+        return Moved(part, OTHER_SHAPE, "the source has another structure")
     names = {id(variable): words for variable, words in rows}
     other_names = {id(variable): words for variable, words in other_rows}
     for path, variable in own.items():
-        # Of a table the rows may differ in number, not in width.
+        # Tables may differ in their number of rows, but not in their width.
         skip = 1 if id(variable) in names else 0
         if variable.shape[skip:] != given[path].shape[skip:]:
             return Moved(
                 part,
                 OTHER_SHAPE,
                 f"{variable.name.split(':')[0]} is {list(variable.shape)}, "
-                f"there {list(given[path].shape)}",
+                f"in the source {list(given[path].shape)}",
             )
     left = {path: v for path, v in own.items() if id(v) not in done}
     if own and not left:
@@ -156,9 +164,9 @@ def _move(
 def _move_rows(
     table: tf.Variable, words: Sequence[str], given: np.ndarray, given_words: Sequence[str]
 ) -> int:
-    """Gives the rows of known words their values; tells how many these are."""
-    places = {word: i for i, word in enumerate(given_words)}
-    pairs = [(i, places[word]) for i, word in enumerate(words) if word in places]
+    """Copies the rows of words that both tables have; returns the number of these rows."""
+    given_rows = {word: i for i, word in enumerate(given_words)}
+    pairs = [(i, given_rows[word]) for i, word in enumerate(words) if word in given_rows]
     values = table.numpy()
     if pairs:
         to, of = np.transpose(pairs)
@@ -168,14 +176,14 @@ def _move_rows(
 
 
 def weights_by_path(layer: tf.keras.layers.Layer) -> dict[str, tf.Variable]:
-    """A layer's weights by the attributes that lead to them, which every process names alike.
+    """Returns a layer's weights by their attribute paths, which are the same in every process.
 
     Raises:
-      RuntimeError: A weight is held by no attribute that TensorFlow tracks.
+      RuntimeError: A weight is not in any attribute that TensorFlow tracks.
     """
     wanted = {id(weight) for weight in layer.weights}
     found: dict[str, tf.Variable] = {}
-    seen: dict[int, Any] = {}  # holds the objects too, so that no identity is given twice
+    seen: dict[int, Any] = {}  # holds the objects too, so that no id is reused
     waiting = [("", layer)]
     while waiting:
         path, node = waiting.pop()
@@ -186,7 +194,8 @@ def weights_by_path(layer: tf.keras.layers.Layer) -> dict[str, tf.Variable]:
             found[path] = node
             continue
         for name, child in tf.train.TrackableView.children(node).items():
-            # Layers are numbered twice; among all of them, also those without weights count.
+            # TensorFlow numbers layers in two ways. `layer-N` also counts layers without weights,
+            # so it may differ between models.
             if not name.startswith("layer-"):
                 waiting.append((f"{path}/{name}", child))
     if len(found) < len(wanted):
@@ -200,7 +209,7 @@ def _layers(model: RankingModel) -> Iterator[tf.keras.layers.Layer]:
 
 
 def _tokens(model: RankingModel) -> dict[str, tuple[str, ...]]:
-    """The names of the tokens by the layer that makes them."""
+    """Returns the names of the tokens by the layer that makes them."""
     return {x.name: x.names for x in _layers(model) if isinstance(x, ModalityTokens)}
 
 
@@ -211,7 +220,7 @@ def _scorer(
     fitted: Features,
     done: dict[int, str],
 ) -> list[Moved]:
-    """Moves what works on all tokens together."""
+    """Copies the layers that work on all tokens together and returns a report on each."""
     apart = (PresentOnly, ModalityTokens)
     own, given = (
         {x.name: x for x in _layers(m) if x.weights and not isinstance(x, apart)}
@@ -219,14 +228,14 @@ def _scorer(
     )
     if _tokens(model) != _tokens(source):
         there = ", ".join(itertools.chain.from_iterable(_tokens(source).values()))
-        return [Moved(name, NEW, f"it reads other features there: {there}") for name in own]
+        return [Moved(name, NEW, f"in the source it reads other features: {there}") for name in own]
     moved = []
     for name, layer in own.items():
         if name not in given:
             moved.append(Moved(name, NEW, "the source has no such layer"))
             continue
         if layer is model.cross and _pieces(features) != _pieces(fitted):
-            moved.append(Moved(name, NEW, "it reads other texts or word pieces there"))
+            moved.append(Moved(name, NEW, "in the source it reads other texts or word pieces"))
             continue
         rows = word_rows(layer, features.history)
         moved.append(
@@ -242,9 +251,10 @@ def _pieces(features: Features) -> PiecePlan | None:
 def _move_tokens(
     model: RankingModel, source: RankingModel, donors: Mapping[str, str], same: bool
 ) -> set[str]:
-    """Moves projection, norm and learned absence of each feature whose encoder was taken.
+    """Copies projection, norm and embedding of absence of each feature whose encoder was copied.
 
-    Gives the names of those whose shapes fit.
+    Returns:
+      The names of the tokens whose shapes fit, which were copied.
     """
     others = {x.name: x for x in _layers(source) if isinstance(x, ModalityTokens)}
     features = {f.name for f in model.encoders}
@@ -255,7 +265,8 @@ def _move_tokens(
             continue
         absent = layer.absent.numpy()
         for i, name in enumerate(layer.names):
-            # Tokens of the history are no features: they go with the layers that they come from.
+            # Tokens of the history are not features. They are copied only if both rankers have the
+            # same tokens.
             donor = donors.get(name) if name in features else name if same else None
             if donor not in other.names:
                 continue

@@ -1,4 +1,4 @@
-"""Trees beside a network, or in its place: how both make one score."""
+"""Trees in addition to a network, or in its place: how one score is made of both."""
 
 from __future__ import annotations
 
@@ -16,14 +16,25 @@ from mmrank.trees.layer import ForestScores
 
 @dataclasses.dataclass(frozen=True)
 class Blend:
-    """A score of two: `network` × that of the network + `trees` × that of the trees.
+    """A combined score: `network` × the network's score + `trees` × the trees' score.
 
     Attributes:
       forest: The trees.
-      names: Of the numbers that they read, in their order.
+      names: Names of the numbers that the trees read, in their order.
       network: Factor on the network's score; 0 for trees alone.
       trees: Factor on the trees' score.
-      figure: What both reach together on the validation lists, by `training.select_metric`.
+      figure: The value of `training.select_metric` that both reach on the validation lists.
+
+    Example:
+      >>> import numpy as np
+      >>> import tensorflow as tf
+      >>> forest = Forest(np.array([[0]]), np.array([[0.5]]), np.array([[1.0, 3.0]], np.float32))
+      >>> blend = Blend(forest, ("price",), network=10.0, trees=2.0, figure=0.7)
+      >>> prices = tf.keras.Input([None, 1])
+      >>> scorer, plain = tf.keras.Model(prices, prices[..., 0]), tf.keras.Model(prices, prices)
+      >>> blended = blend.model(scorer, plain, ["price"])
+      >>> blended(tf.constant([[[0.0], [1.0]]])).numpy().tolist()  # 10 · 1 + 2 · 3 = 16
+      [[2.0, 16.0]]
     """
 
     forest: Forest
@@ -35,19 +46,19 @@ class Blend:
     def __post_init__(self) -> None:
         asked = int(self.forest.features.max(initial=-1)) + 1
         if asked > len(self.names):
-            raise ValueError(f"trees ask for {asked} numbers, and {len(self.names)} are named")
+            raise ValueError(f"the trees read {asked} numbers, but {len(self.names)} are named")
 
     def model(
         self, scorer: tf.keras.Model, plain: tf.keras.Model, names: Sequence[str]
     ) -> tf.keras.Model:
-        """The scorer of both: the scorer's inputs → scores [B, L].
+        """The combined scorer: the scorer's inputs → scores [B, L].
 
         With trees alone, the graph leaves out what only the network needs.
 
         Args:
-          scorer: That of the network.
+          scorer: The network's scorer.
           plain: The same inputs → numbers [B, L, F].
-          names: Of these numbers, [F]; there may be more than the trees read.
+          names: Names of these numbers, [F]; there may be more than the trees read.
         """
         numbers = plain.output
         if tuple(names) != self.names:
@@ -58,7 +69,7 @@ class Blend:
         return tf.keras.Model(scorer.input, scores, name="blended")
 
     def save(self, file: pathlib.Path) -> None:
-        """Writes the blend as JSON, whole or not at all."""
+        """Writes the blend as JSON, atomically."""
         plain = {
             "names": self.names,
             "network": self.network,
@@ -70,7 +81,7 @@ class Blend:
 
     @classmethod
     def load(cls, file: pathlib.Path) -> Blend:
-        """What `save` wrote.
+        """The blend that `save` wrote.
 
         Raises:
           UserError: The file holds something else.

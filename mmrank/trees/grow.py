@@ -1,4 +1,4 @@
-"""Symmetric trees grown by CatBoost, as many as order other lists best."""
+"""Symmetric trees grown by CatBoost, as many as rank the validation lists best."""
 
 from __future__ import annotations
 
@@ -13,20 +13,21 @@ import numpy as np
 from mmrank.outputs import UserError, require_extra
 from mmrank.trees.forest import Forest, read_catboost
 from mmrank.trees.part import Part
+from mmrank.trees.progress import RoundProgress
 
-STRIDE = 5  # trees between two looks at the validation lists
+STRIDE = 5  # trees between two measurements on the validation lists
 logger = logging.getLogger(__name__)
 Figure = Callable[[np.ndarray], float]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Grown:
-    """Trees, how they were chosen, and what they reach.
+    """Trees, how they were chosen, and their quality.
 
     Attributes:
       forest: The trees.
-      loss, depth: Of the choices.
-      figure: Of the lists that they were chosen by.
+      loss, depth: The chosen loss and depth.
+      figure: The quality on the lists by which they were chosen.
     """
 
     forest: Forest
@@ -36,10 +37,10 @@ class Grown:
 
 
 def check_installed() -> None:
-    """Checks that CatBoost is there.
+    """Checks that CatBoost is installed.
 
     Raises:
-      MissingExtra: It is not; the message says how to install it.
+      MissingExtra: It is not installed; the message says how to install it.
     """
     require_extra("trees", "catboost", "trees")
 
@@ -56,27 +57,27 @@ def grow(
     patience: int,
     seed: int = 0,
 ) -> Grown:
-    """The trees, of some losses and depths, that serve the validation lists best.
+    """Returns the trees that rank the validation lists best, over some losses and depths.
 
     Args:
-      train: What is learned from.
-      valid: What trees are chosen by, and how many.
-      figure: Scores of the rows of `valid` → how good their order is; more is better.
+      train: The lists that the trees learn from.
+      valid: The lists by which loss, depth and number of trees are chosen.
+      figure: Scores of the rows of `valid` → the quality of their order; higher is better.
       losses: CatBoost's names of losses.
       depths: Levels of a tree.
-      rounds: Trees at most.
-      learning_rate: Share of each tree's answer that is taken.
-      patience: Rounds without a better NDCG@10 before no more are grown.
-      seed: Of what CatBoost draws.
+      rounds: Maximum number of trees.
+      learning_rate: Factor on each tree's values.
+      patience: Rounds without a better NDCG@10 after which growing stops.
+      seed: Seed of CatBoost's random draws.
 
     Raises:
       MissingExtra: CatBoost is not installed.
-      UserError: CatBoost does not know a loss, or refuses what it is given.
+      UserError: CatBoost does not know a loss, or rejects its input.
     """
     check_installed()
     import catboost
 
-    learned, told = (
+    learned, held_out = (
         catboost.Pool(part.features, part.grades, group_id=part.groups()) for part in (train, valid)
     )
     best: Grown | None = None
@@ -96,11 +97,16 @@ def grow(
                 }
             )
             try:
-                model.fit(learned, eval_set=told, early_stopping_rounds=patience)
+                model.fit(
+                    learned,
+                    eval_set=held_out,
+                    early_stopping_rounds=patience,
+                    callbacks=[RoundProgress(f"trees: {loss}, depth {depth}", rounds)],
+                )
             except catboost.CatBoostError as error:
                 raise UserError(f"model.trees: loss {loss}, depth {depth}: {error}") from error
             counts = range(STRIDE, model.tree_count_ + STRIDE, STRIDE)
-            stages = model.staged_predict(told, eval_period=STRIDE)
+            stages = model.staged_predict(held_out, eval_period=STRIDE)
             reached = {
                 min(count, model.tree_count_): figure(np.asarray(scores))
                 for count, scores in zip(counts, stages, strict=False)
@@ -124,7 +130,7 @@ def grow(
 
 
 def _forest(model: object, count: int) -> Forest:
-    """The first trees of a model of CatBoost."""
+    """The first `count` trees of a CatBoost model."""
     model.shrink(count)  # type: ignore[attr-defined]
     with tempfile.TemporaryDirectory() as folder:
         file = pathlib.Path(folder) / "model.json"

@@ -1,4 +1,4 @@
-"""A forest as TensorFlow ops, so that a SavedModel needs no library of trees."""
+"""A forest as TensorFlow ops, so that a SavedModel does not need a library of trees."""
 
 from __future__ import annotations
 
@@ -13,11 +13,22 @@ from mmrank.trees.forest import Forest
 class ForestScores(tf.keras.layers.Layer):
     """Scores [B, L] float32 of a forest over features [B, L, F]; finite for padding too.
 
-    Every question is one comparison of a feature with a border over all candidates at once, which
-    is why the features are turned so that the candidates of one feature stand together.
+    Every question is one comparison of a feature with a border over all candidates at once. The
+    features are transposed for this, so that the values of one feature are adjacent.
 
     Args:
-      forest: The trees. They are constants of the graph and no weights: checkpoints lack them.
+      forest: The trees. They are constants of the graph, not weights: checkpoints lack them.
+
+    Example:
+      >>> import numpy as np
+      >>> import tensorflow as tf
+      >>> forest = Forest(
+      ...     features=np.array([[0]], np.int32),
+      ...     borders=np.array([[0.5]], np.float32),
+      ...     leaves=np.array([[1.0, 3.0]], np.float32),
+      ... )
+      >>> ForestScores(forest)(tf.constant([[[0.2], [0.9]]])).numpy().tolist()
+      [[1.0, 3.0]]
     """
 
     def __init__(self, forest: Forest, **kwargs: Any):
@@ -29,14 +40,14 @@ class ForestScores(tf.keras.layers.Layer):
         forest, shape = self.forest, tf.shape(inputs)
         trees, depth = forest.features.shape
         columns = tf.transpose(tf.reshape(inputs, [-1, inputs.shape[-1]]))  # [F, N]
-        place = tf.zeros([trees, tf.shape(columns)[1]], tf.int32)
+        leaf = tf.zeros([trees, tf.shape(columns)[1]], tf.int32)
         for level in range(depth):
             asked = tf.gather(columns, forest.features[:, level])  # [T, N]
             above = asked > forest.borders[:, level, None]
-            place += tf.cast(above, tf.int32) * (1 << level)
+            leaf += tf.cast(above, tf.int32) * (1 << level)
         first = (np.arange(trees, dtype=np.int32) << depth)[:, None]
-        said = tf.gather(tf.constant(forest.leaves.reshape(-1)), place + first)  # [T, N]
-        return tf.reshape(tf.reduce_sum(said, 0) + np.float32(forest.bias), shape[:2])
+        leaf_values = tf.gather(tf.constant(forest.leaves.reshape(-1)), leaf + first)  # [T, N]
+        return tf.reshape(tf.reduce_sum(leaf_values, 0) + np.float32(forest.bias), shape[:2])
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {"forest": self.forest.state()}

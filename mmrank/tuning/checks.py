@@ -1,4 +1,4 @@
-"""The values of a space, each tried on the config before the first trial."""
+"""Checks the values of a search space against the config before the first trial."""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ from mmrank.tuning.space import Space, as_text
 
 
 def check_space(space: Space, schema: Schema) -> None:
-    """Checks the base, every choice and both ends of every range beside the base's other values.
+    """Checks the base, every choice and both ends of every range.
+
+    Each value is checked alone, together with the base's other values.
 
     Raises:
-      ConfigError: The config refuses one; the message names key and value.
+      ConfigError: The config does not accept a value. The message names the key and the value.
     """
     check_plain(space.base, schema, space.name)
     for setting in space.settings:
@@ -27,15 +29,17 @@ def check_space(space: Space, schema: Schema) -> None:
             try:
                 check_plain(space.plain({setting.key: value}), schema, where)
             except UserError as error:
-                told = str(error)
-                raise ConfigError(told if told.startswith(where) else f"{where}: {told}") from error
+                message = str(error)
+                raise ConfigError(
+                    message if message.startswith(where) else f"{where}: {message}"
+                ) from error
 
 
 def check_plain(plain: Mapping[str, Any], schema: Schema, where: str) -> None:
-    """Checks a config as `mmrank.train` does, and the options of its encoders.
+    """Checks a config as `mmrank.train` does, and also the options of its encoders.
 
     Raises:
-      UserError: It cannot be trained.
+      UserError: The config cannot be trained.
     """
     config = from_mapping(Config, plain, where)
     check_job(config, schema)

@@ -1,4 +1,4 @@
-"""Peers tuned beside the ranker of a search, with as many trials on the same validation lists."""
+"""Tunes peers for comparison with a search: as many trials on the same validation lists."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from collections.abc import Sequence
 
 import optuna
 
-from mmrank.build import load_run
 from mmrank.data.tables import load_dataset
 from mmrank.evaluation.compared import tuned_peers
 from mmrank.evaluation.costs import choice_lines
-from mmrank.evaluation.tasks import ranking_label
 from mmrank.outputs import write_whole
+from mmrank.trained_run import load_run
 from mmrank.tuning.results import NoBest, spoken
 from mmrank.tuning.study import best_of, counted, trial_folder
 from mmrank.tuning.untested import without_test
@@ -26,30 +25,29 @@ WIDTH = 100
 def tune_peers(
     study: optuna.Study, out: pathlib.Path, data: pathlib.Path, names: Sequence[str], trials: int
 ) -> str:
-    """What peers reach over the plain features of a search's best ranker, in lines for its user.
+    """Tunes peers on the plain features of a search's best ranker and returns lines for the user.
 
-    Budget, choice, space and figure of each are kept as OUT/peers.json.
+    The costs, choice, space and validation figure of each peer are saved as OUT/peers.json.
 
     Args:
       study: The study.
       out: The folder of the search.
-      data: The dataset, whose test lists stay out.
-      names: Of the peers.
-      trials: How many settings of each are tried.
+      data: The dataset; its test lists are not used.
+      names: Names of the peers.
+      trials: How many settings of each peer are tried.
 
     Raises:
-      NoBest: No trial has ended whole.
+      NoBest: No trial was completed.
     """
     best = best_of(counted(study))
     if best is None:
-        raise NoBest(f"{out}: no trial has ended whole, whose features peers could read")
+        raise NoBest(f"{out}: no trial was completed, so peers have no features to read")
     run = load_run(trial_folder(out, best.number))
     dataset = without_test(load_dataset(data))
     costs = tuned_peers(
         run,
         dataset,
         names,
-        label=ranking_label(dataset, run.config),
         trials=trials,
         seed=run.config.seed,
     )

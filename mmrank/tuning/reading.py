@@ -1,6 +1,6 @@
-"""A space read strictly from its file: a mistyped key or a range that cannot be is told at once.
+"""Reads a search space strictly from its file: an unknown key or an invalid range is an error.
 
-Neither TensorFlow nor Optuna here, which take seconds to import.
+This module imports neither TensorFlow nor Optuna, which take seconds to import.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from mmrank.schema.yaml_text import read_yaml_file
 from mmrank.tuning.space import Choices, Range, Space
 
 RANGE_KEYS = ("low", "high", "log", "step")
-# By these trials are compared, or they are no part of a trial.
+# Keys that cannot be searched: trials are compared by them, or a trial does not use them.
 FIXED = {
     "data.path": "name the dataset with --data",
     "data.simulate": "name the dataset with --data",
@@ -34,15 +34,23 @@ FIXED = {
 
 
 def read_space(file: pathlib.Path, base: Mapping[str, Any]) -> Space:
-    """The space in a YAML file: keys with dots, each with a range or a list.
+    """Returns the space in a YAML file: dotted keys, each with a range or a list.
 
     Args:
       file: The file.
-      base: The config whose values stay where the space has none.
+      base: The config that gives the values of all keys outside the space.
 
     Raises:
-      ConfigError: The file cannot be read, names a key that there is not, or has a range that
-        cannot be.
+      ConfigError: The file cannot be read, a key is unknown or cannot be searched, or a value is
+        not a valid range or list.
+
+    Example:
+      >>> import pathlib
+      >>> text = "training.learning_rate: {low: 1e-4, high: 1e-2, log: true}"
+      >>> _ = pathlib.Path("space.yaml").write_text(text)
+      >>> [setting] = read_space(pathlib.Path("space.yaml"), base={}).settings
+      >>> setting.key, setting.low, setting.high, setting.log
+      ('training.learning_rate', 0.0001, 0.01, True)
     """
     if not file.is_file():
         raise ConfigError(f"--space {file}: no such file")
@@ -57,46 +65,46 @@ def read_space(file: pathlib.Path, base: Mapping[str, Any]) -> Space:
     return Space(str(file), settings, base)
 
 
-def _setting(file: str, key: str, told: Any) -> Range | Choices:
+def _setting(file: str, key: str, value: Any) -> Range | Choices:
     where = f"{file}: {key}"
     for fixed, why in FIXED.items():
         if key == fixed or key.startswith(f"{fixed}."):
-            raise ConfigError(f"{where}: is not searched: {why}")
+            raise ConfigError(f"{where}: cannot be searched: {why}")
     hint = _hint(file, key)
-    if isinstance(told, list):
-        return _choices(where, key, told)
-    if isinstance(told, dict) and {"low", "high"} & set(told):
-        return _range(where, key, told, hint)
-    nested = isinstance(told, dict) and dataclasses.is_dataclass(hint)
+    if isinstance(value, list):
+        return _choices(where, key, value)
+    if isinstance(value, dict) and {"low", "high"} & set(value):
+        return _range(where, key, value, hint)
+    nested = isinstance(value, dict) and dataclasses.is_dataclass(hint)
     remedy = "".join(
-        f"; write {key}.{k} as one key, with dots" for k in (list(told)[:1] if nested else [])
+        f"; write {key}.{k} as one key, with dots" for k in (list(value)[:1] if nested else [])
     )
     raise ConfigError(
-        f"{where}: expected {{low: …, high: …}} or a list of choices, got {shown(told)}{remedy}"
+        f"{where}: expected {{low: …, high: …}} or a list of choices, got {shown(value)}{remedy}"
     )
 
 
-def _choices(where: str, key: str, told: list[Any]) -> Choices:
-    made = Choices(key, tuple(told))
-    if len(told) < 2:
+def _choices(where: str, key: str, values: list[Any]) -> Choices:
+    made = Choices(key, tuple(values))
+    if len(values) < 2:
         raise ConfigError(f"{where}: give two choices or more, or set it in the config")
     for text in made.texts:
         if made.texts.count(text) > 1:
-            raise ConfigError(f"{where}: {text} stands there twice")
+            raise ConfigError(f"{where}: {text} is listed twice")
     return made
 
 
-def _range(where: str, key: str, told: Mapping[str, Any], hint: Any) -> Range:
-    for name in told:
+def _range(where: str, key: str, bounds: Mapping[str, Any], hint: Any) -> Range:
+    for name in bounds:
         if name not in RANGE_KEYS:
             raise ConfigError(f"{where}: unknown key {name!r}{did_you_mean(str(name), RANGE_KEYS)}")
     for name in ("low", "high"):
-        if told.get(name) is None:
+        if bounds.get(name) is None:
             raise ConfigError(f"{where}: has no {name}; a range has both ends")
-    log = told.get("log", False)
+    log = bounds.get("log", False)
     if not isinstance(log, bool):
         raise ConfigError(f"{where}: log: expected true or false, got {shown(log)}")
-    ends = {n: _number(f"{where}: {n}", told[n]) for n in ("low", "high", "step") if n in told}
+    ends = {n: _number(f"{where}: {n}", bounds[n]) for n in ("low", "high", "step") if n in bounds}
     if hint is float or not all(isinstance(end, int) for end in ends.values()):
         ends = {name: float(end) for name, end in ends.items()}
     low, high, step = ends["low"], ends["high"], ends.get("step")
@@ -116,7 +124,7 @@ def _range(where: str, key: str, told: Mapping[str, Any], hint: Any) -> Range:
 
 
 def _number(where: str, value: Any) -> float:
-    if isinstance(value, str):  # YAML 1.1 reads 1e-3 as a text
+    if isinstance(value, str):  # YAML 1.1 parses 1e-3 as a string
         try:
             value = float(value)
         except ValueError as error:
@@ -127,10 +135,10 @@ def _number(where: str, value: Any) -> float:
 
 
 def _hint(file: str, key: str) -> Any:
-    """The type of a config's key; Any inside a section that only its user knows.
+    """Returns the type of a config's key; Any inside a section whose keys the config does not type.
 
     Raises:
-      ConfigError: There is no such key.
+      ConfigError: The key is unknown.
     """
     hint: Any = Config
     steps = key.split(".")
@@ -147,7 +155,7 @@ def _hint(file: str, key: str) -> Any:
         elif hint is Any:
             return Any
         else:
-            raise ConfigError(f"{file}: {key}: {'.'.join(steps[:depth])} holds a value, no section")
+            raise ConfigError(f"{file}: {key}: {'.'.join(steps[:depth])} is a value, not a section")
     return hint
 
 
@@ -157,7 +165,7 @@ def _is_mapping(hint: Any) -> bool:
 
 
 def _keys(cls: type, before: str = "") -> Iterator[str]:
-    """All keys of a config's dataclass with dots."""
+    """Yields all dotted keys of a config's dataclass."""
     for name, hint in typing.get_type_hints(cls).items():
         yield before + name
         inner = _without_none(hint)

@@ -1,4 +1,4 @@
-"""What a search came to: the best config, a table of all trials, and what each setting weighs."""
+"""The results of a search: the best config, a table of all trials, importances of settings."""
 
 from __future__ import annotations
 
@@ -29,22 +29,22 @@ from mmrank.tuning.study import (
 )
 
 BEST_FILE, TABLE_FILE, PLOT_FILE = "best.yaml", "trials.csv", "importance.png"
-FEWEST = 4  # whole trials, below which nothing can be said of a setting's weight
+FEWEST = 4  # completed trials needed to estimate importances
 logger = logging.getLogger(__name__)
 
 
 class NoBest(UserError):
-    """A search of which no trial has ended whole."""
+    """A search without a completed trial."""
 
 
 def write_results(study: optuna.Study, out: pathlib.Path, metric: str, command: str) -> None:
-    """Writes trials.csv, and best.yaml once a trial has ended whole.
+    """Writes trials.csv, and best.yaml once a trial is completed.
 
     Args:
       study: The study.
       out: The folder of the search.
       metric: The metric that trials are compared by.
-      command: The search's command, to stand in best.yaml.
+      command: The search's command, which is written into best.yaml.
     """
     trials = counted(study)
     write_whole(out / TABLE_FILE, _table(trials))
@@ -53,7 +53,7 @@ def write_results(study: optuna.Study, out: pathlib.Path, metric: str, command: 
         return
     head = [
         f"{metric} {best.value:.4f} on the validation lists: trial {best.number}, the best of",
-        f"{spent_on(trials)}. No test list was looked at.",
+        f"{spent_on(trials)}. Test lists were not read.",
         "",
         f"  {command}",
         f"  python -m mmrank.train --config {out / BEST_FILE}",
@@ -66,18 +66,18 @@ def write_results(study: optuna.Study, out: pathlib.Path, metric: str, command: 
 
 
 def summary(study: optuna.Study, out: pathlib.Path, metric: str) -> str:
-    """What a search came to, in lines for its user.
+    """Returns the results of a search as lines for the user.
 
     Args:
       study, out, metric: As for `write_results`.
 
     Raises:
-      NoBest: No trial has ended whole.
+      NoBest: No trial was completed.
     """
     trials = counted(study)
     best = best_of(trials)
     if best is None:
-        raise NoBest(f"{out}: no trial has ended whole; {out / TABLE_FILE} tells why")
+        raise NoBest(f"{out}: no trial was completed; {out / TABLE_FILE} says why")
     lines = [
         f"best      {metric} {best.value:.4f} on the validation lists, trial {best.number}",
         f"trials    {spent_on(trials)}",
@@ -89,31 +89,31 @@ def summary(study: optuna.Study, out: pathlib.Path, metric: str) -> str:
         lines.insert(1, f"as given  {metric} {given.value:.4f}, trial {given.number}")
     shares = importances(study)
     if shares:
-        told = ", ".join(f"{key} {share:.2f}" for key, share in list(shares.items())[:5])
-        lines.append(f"weigh     {told}")
+        text = ", ".join(f"{key} {share:.2f}" for key, share in list(shares.items())[:5])
+        lines.append(f"shares    {text}")
     lines.append(f"next      python -m mmrank.train --config {out / BEST_FILE}")
     return "\n".join(lines)
 
 
 def spent_on(trials: Sequence[FrozenTrial]) -> str:
-    """How many trials there were, how they ended, and the seconds of all together, in words."""
+    """Returns the number of trials, how they ended and their total time, in words."""
     ends = Counter(trial.user_attrs[END] for trial in trials)
     seconds = sum(trial.user_attrs[SECONDS] for trial in trials)
-    told = ", ".join(f"{count} {end}" for end, count in ends.most_common())
-    return f"{len(trials)} trials ({told}) in {spoken(seconds)}"
+    text = ", ".join(f"{count} {end}" for end, count in ends.most_common())
+    return f"{len(trials)} trials ({text}) in {spoken(seconds)}"
 
 
 def spoken(seconds: float) -> str:
-    """A time in words."""
+    """Returns a duration in words."""
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 def importances(study: optuna.Study) -> Mapping[str, float]:
-    """The share of each setting in the variance of the figures, the largest first.
+    """Returns the share of each setting in the variance of the figures, the largest first.
 
-    Nothing where fewer than four trials ended whole, or where all came to the same figure.
+    The result is empty if fewer than four trials were completed or if all reached the same figure.
 
     Source: Hutter et al. 2014, functional ANOVA.
     """
@@ -121,14 +121,15 @@ def importances(study: optuna.Study) -> Mapping[str, float]:
     if len(whole) < FEWEST or len({t.value for t in whole}) < 2:
         return {}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of a setting with one value among the whole trials
+        # Optuna warns of a setting that has only one value among the completed trials.
+        warnings.simplefilter("ignore")
         return optuna.importance.get_param_importances(
             study, evaluator=optuna.importance.FanovaImportanceEvaluator(seed=0)
         )
 
 
 def write_importances(study: optuna.Study, out: pathlib.Path, metric: str) -> None:
-    """Draws the importances as importance.png where there are any, and matplotlib to draw them.
+    """Draws the importances as importance.png, if there are any and matplotlib is installed.
 
     Args:
       study, out, metric: As for `write_results`.
@@ -140,7 +141,7 @@ def write_importances(study: optuna.Study, out: pathlib.Path, metric: str) -> No
         logger.info("%s", error)
         return
     if not shares:
-        logger.info("too few trials ended whole for %s", PLOT_FILE)
+        logger.info("too few trials were completed for %s", PLOT_FILE)
         return
     from matplotlib.figure import Figure
 
@@ -149,28 +150,28 @@ def write_importances(study: optuna.Study, out: pathlib.Path, metric: str) -> No
     names = list(shares)[::-1]
     bars = axes.barh(names, [shares[name] for name in names])
     axes.bar_label(bars, fmt="%.2f", padding=3)
-    axes.set(xlabel=f"share in the variance of {metric} on the validation lists", xlim=(0, 1.1))
+    axes.set(xlabel=f"share of the variance of {metric} on the validation lists", xlim=(0, 1.1))
     with whole_file(out / PLOT_FILE) as partial:
         figure.savefig(partial)
 
 
 def _table(trials: Sequence[FrozenTrial]) -> str:
-    """A line a trial: how it ended and what it had drawn."""
+    """Returns a CSV table with one line per trial: how it ended and the values it drew."""
     keys = sorted({key for trial in trials for key in trial.params})
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["trial", "end", "figure", "epochs", "seconds", "why", *keys])
     for trial in trials:
-        told = trial.user_attrs
-        figure = trial.value if told[END] in (WHOLE, REPEATED) else None
+        attributes = trial.user_attrs
+        figure = trial.value if attributes[END] in (WHOLE, REPEATED) else None
         writer.writerow(
             [
                 trial.number,
-                told[END],
+                attributes[END],
                 "" if figure is None else f"{figure:.6f}",
-                told.get(EPOCHS, ""),
-                f"{told[SECONDS]:.1f}",
-                told.get(WHY, ""),
+                attributes.get(EPOCHS, ""),
+                f"{attributes[SECONDS]:.1f}",
+                attributes.get(WHY, ""),
                 *(trial.params.get(key, "") for key in keys),
             ]
         )

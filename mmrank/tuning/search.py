@@ -1,4 +1,4 @@
-"""The search: trials begun, watched, pruned and told to the study, several at a time."""
+"""The search: starts, monitors and prunes several trials at a time and reports them to a study."""
 
 from __future__ import annotations
 
@@ -36,19 +36,32 @@ from mmrank.tuning.study import (
 )
 from mmrank.tuning.trial import EPOCH, LOG_FILE, begin_trial
 
-REFUSALS = 100  # combinations in a row that the config refuses, after which the space is at fault
-FAILURES = 3  # trials in a row that fail, after which something else than their settings is
+REFUSALS = 100  # invalid combinations in a row, after which the space is considered wrong
+FAILURES = 3  # failed trials in a row, after which the cause is not considered to be the settings
 Begin = Callable[[Mapping[str, Any], pathlib.Path, pathlib.Path], tuple[BaseProcess, Connection]]
 logger = logging.getLogger(__name__)
 
 
 class SearchError(UserError):
-    """A search that cannot go on."""
+    """A search that cannot continue.
+
+    Example:
+      >>> import pathlib
+      >>> import optuna
+      >>> from mmrank.tuning import Range
+      >>> def refuse(plain):
+      ...     raise UserError("too wide")
+      >>> space, here = Space("space.yaml", (Range("model.width", 8, 64),), {}), pathlib.Path(".")
+      >>> study = optuna.create_study(direction="maximize")
+      >>> Search(study, space, here, here, 1, 1, check=refuse, report=lambda: None).run()
+      Traceback (most recent call last):
+      mmrank.tuning.search.SearchError: space.yaml: the config refuses 100 combinations in a ...
+    """
 
 
 @dataclasses.dataclass
 class _Trial:
-    """A trial at work; `last` is its last epoch, unless it stops early."""
+    """A running trial; `last` is its last epoch, unless it stops early."""
 
     trial: optuna.Trial
     last: int
@@ -58,26 +71,48 @@ class _Trial:
     epochs: int = 0
 
     def end(self) -> None:
-        """Ends its process, wherever it stands."""
+        """Kills the trial's process."""
         self.process.kill()
         self.process.join()
         self.messages.close()
 
 
 class Search:
-    """Trials of a space until there are enough.
+    """Runs trials of a space until there are enough.
 
     Args:
       study: The study.
-      space: What is searched.
+      space: The search space.
       data: The dataset.
       out: The folder of the search.
-      trials: How many trials there will be, those of before among them.
-      jobs: How many are at work at a time.
+      trials: Total number of trials, including earlier trials of the study.
+      jobs: Number of trials that run at a time.
       check: Raises a `UserError` for a config that cannot be trained.
-      told: Called after each trial.
-      end: When the search ends, by `time.monotonic`; None for no end.
-      begin: As `begin_trial`.
+      report: Called after each trial.
+      end: Time at which the search ends, by `time.monotonic`; None for no limit.
+      begin: Starts a trial's process, as `begin_trial` does.
+
+    Example:
+      With trials that report a figure at once instead of training:
+
+      >>> import json
+      >>> import multiprocessing
+      >>> import pathlib
+      >>> from unittest import mock
+      >>> import optuna
+      >>> from mmrank.tuning import Range
+      >>> def begin(plain, data, folder):
+      ...     receiver, sender = multiprocessing.Pipe(duplex=False)
+      ...     figure = 1.0 - plain["training"]["learning_rate"]
+      ...     sender.send_bytes(json.dumps({"whole": figure, "epochs": 1}).encode())
+      ...     return mock.Mock(), receiver
+      >>> base = {"training": {"learning_rate": 0.25}}
+      >>> space = Space("space.yaml", (Range("training.learning_rate", 0.0, 1.0),), base)
+      >>> study, here = optuna.create_study(direction="maximize"), pathlib.Path(".")
+      >>> ignore = mock.Mock()
+      >>> Search(study, space, here, here, 2, 1, check=ignore, report=ignore, begin=begin).run()
+      >>> len(study.trials), study.trials[0].value  # the first trial uses the config's own values
+      (2, 0.75)
     """
 
     def __init__(
@@ -89,12 +124,12 @@ class Search:
         trials: int,
         jobs: int,
         check: Callable[[Mapping[str, Any]], None],
-        told: Callable[[], None],
+        report: Callable[[], None],
         end: float | None = None,
         begin: Begin = begin_trial,
     ):
         self._study, self._space, self._data, self._out = study, space, data, out
-        self._trials, self._jobs, self._check, self._told = trials, jobs, check, told
+        self._trials, self._jobs, self._check, self._report = trials, jobs, check, report
         self._begin = begin
         self._deadline = float("inf") if end is None else end
         self._running: dict[Connection, _Trial] = {}
@@ -104,14 +139,15 @@ class Search:
         """Runs trials until there are enough or the time is over.
 
         Raises:
-          SearchError: Three trials in a row failed, or the config refuses all that is drawn.
+          SearchError: Three trials in a row failed, or the config accepts none of 100 combinations
+            in a row.
         """
         ended = counted(self._study)
         if not any(AS_GIVEN in trial.user_attrs for trial in ended):
             self._enqueue_base()
         try:
             while True:
-                while len(self._running) < self._jobs and self._goes_on():
+                while len(self._running) < self._jobs and self._continues():
                     self._start()
                 if not self._running:
                     return
@@ -119,9 +155,9 @@ class Search:
                 ready = wait(list(self._running), None if left == float("inf") else max(left, 0.0))
                 for messages in ready:
                     assert isinstance(messages, Connection)
-                    self._hear(messages)
+                    self._receive(messages)
                 if not ready and time.monotonic() >= self._deadline:
-                    logger.info("the time is over; %d trials are cut off", len(self._running))
+                    logger.info("the time is up; %d trials are stopped", len(self._running))
                     return
         finally:
             for one in self._running.values():
@@ -130,15 +166,17 @@ class Search:
                 shutil.rmtree(trial_folder(self._out, one.trial.number), ignore_errors=True)
 
     def _enqueue_base(self) -> None:
-        """Lets the first trial be the config as it stands, as far as it lies in the space."""
+        """Makes the first trial use the config's own values, as far as the space contains them."""
         drawn = self._space.drawn_for_base()
         outside = [s.key for s in self._space.settings if s.key not in drawn]
         if outside:
-            logger.info("outside of the space in the config, so drawn: %s", ", ".join(outside))
+            logger.info(
+                "drawn, since the config's values are outside the space: %s", ", ".join(outside)
+            )
         self._study.enqueue_trial(drawn, user_attrs={AS_GIVEN: not outside})
 
-    def _goes_on(self) -> bool:
-        """Whether one more trial is wanted, and likely to end in time."""
+    def _continues(self) -> bool:
+        """Returns whether another trial is needed and is likely to end in time."""
         done = counted(self._study)
         if len(done) + len(self._running) >= self._trials:
             return False
@@ -146,7 +184,10 @@ class Search:
         return time.monotonic() + (float(np.median(spent)) if spent else 0.0) < self._deadline
 
     def _start(self) -> None:
-        """Begins the next trial, or tells at once what an earlier one of its settings came to."""
+        """Starts the next trial.
+
+        If an earlier completed trial had the same settings, its figure is reported instead.
+        """
         for _ in range(REFUSALS):
             trial = self._study.ask()
             plain = self._space.plain(self._space.suggest(trial))
@@ -166,7 +207,7 @@ class Search:
         for before in counted(self._study):
             if before.params == trial.params and before.state == TrialState.COMPLETE:
                 trial.set_user_attr(WHY, f"as trial {before.number}")
-                self._tell(trial, REPEATED, before.value, 0.0)
+                self._record(trial, REPEATED, before.value, 0.0)
                 return
         folder = trial_folder(self._out, trial.number)
         shutil.rmtree(folder, ignore_errors=True)
@@ -174,8 +215,8 @@ class Search:
         last = from_mapping(Config, plain, self._space.name).training.epochs
         self._running[messages] = _Trial(trial, last, process, messages, time.monotonic())
 
-    def _hear(self, messages: Connection) -> None:
-        """Takes one message of a trial, or its silent end."""
+    def _receive(self, messages: Connection) -> None:
+        """Handles one message of a trial, or the end of its process without a message."""
         one = self._running[messages]
         number = one.trial.number
         try:
@@ -186,7 +227,7 @@ class Search:
             log = trial_folder(self._out, number) / LOG_FILE
             what = f"code {code}"
             if code is not None and code < 0:
-                what = f"signal {-code}, as where memory is short"
+                what = f"signal {-code}, as when memory runs out"
             message = {FAILED: f"ended by {what}; see {log}"}
         if EPOCH in message:
             one.epochs = message[EPOCH]
@@ -200,22 +241,23 @@ class Search:
         one.trial.set_user_attr(EPOCHS, message.get("epochs", one.epochs))
         if WHOLE in message:
             self._failed = 0
-            self._tell(one.trial, WHOLE, message[WHOLE], spent)
+            self._record(one.trial, WHOLE, message[WHOLE], spent)
             return
         end = PRUNED if PRUNED in message else FAILED
         one.trial.set_user_attr(WHY, message[end])
         self._failed = self._failed + 1 if end == FAILED else 0
-        self._tell(one.trial, end, None, spent)
+        self._record(one.trial, end, None, spent)
         if self._failed >= FAILURES:
             raise SearchError(
                 f"{FAILURES} trials in a row failed, the last one, {number}: {message[end]}"
             )
 
-    def _tell(self, trial: optuna.Trial, end: str, figure: float | None, spent: float) -> None:
-        """Keeps how a trial ended, and says so on one line."""
+    def _record(self, trial: optuna.Trial, end: str, figure: float | None, spent: float) -> None:
+        """Records how a trial ended, and logs it on one line."""
         trial.set_user_attr(END, end)
         trial.set_user_attr(SECONDS, spent)
-        # A failure is told as pruned: the sampler learns from those, and keeps away from it.
+        # A failed trial is reported as pruned, since the sampler learns from pruned trials and then
+        # avoids such settings.
         self._study.tell(
             trial, figure, state=TrialState.PRUNED if figure is None else TrialState.COMPLETE
         )
@@ -235,10 +277,10 @@ class Search:
             "no best yet" if best is None else f"best {best.value:.4f}, trial {best.number}",
             f": {settings}" if best is not None and best.number == trial.number else "",
         )
-        self._told()
+        self._report()
 
     def _keep_weights_of(self, best: int | None, ended: int) -> None:
-        """Removes the weights of the trial that ended, or of those that it is better than."""
+        """Removes the weights of the trial that ended, or of all others if it is the best."""
         numbers = [ended] if ended != best else [t.number for t in counted(self._study)]
         for number in numbers:
             if number != best:

@@ -1,4 +1,4 @@
-"""What a search may set: keys of a config, each with a range or with choices."""
+"""The search space: keys of a config, each with a range or with choices."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import yaml
 
 from mmrank.config import Config, from_mapping, set_key
 
-STUDY_FILE = "study.db"  # what the folder of a search holds
+STUDY_FILE = "study.db"  # in the folder of a search
 
 
 class Suggests(Protocol):
-    """What draws values, as an Optuna trial does."""
+    """Anything that draws values as an Optuna trial does."""
 
     def suggest_categorical(self, name: str, choices: Sequence[str]) -> Any: ...
 
@@ -31,13 +31,17 @@ class Suggests(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Range:
-    """Numbers from `low` to `high`, both among them.
+    """Numbers from `low` to `high`, both included.
 
     Attributes:
-      key: Of the config, with dots.
-      low, high: Whole numbers if the values are.
-      log: Whether small numbers are drawn as often as large ones, order of magnitude by order.
-      step: Between two values; None for any.
+      key: Dotted key of the config.
+      low, high: The ends; both are int if the values are whole numbers.
+      log: Whether values are drawn uniformly on a logarithmic scale.
+      step: Distance between neighbouring values; None for no fixed step.
+
+    Example:
+      >>> Range("training.epochs", 2, 8, step=2).holds(4), Range("training.epochs", 2, 8).holds(9)
+      (True, False)
     """
 
     key: str
@@ -47,7 +51,7 @@ class Range:
     step: float | None = None
 
     def suggest(self, trial: Suggests) -> Any:
-        """A value that a trial draws."""
+        """Draws a value for a trial."""
         if isinstance(self.low, int) and isinstance(self.high, int):
             step = 1 if self.step is None else int(self.step)
             return trial.suggest_int(self.key, self.low, self.high, step=step, log=self.log)
@@ -55,11 +59,11 @@ class Range:
 
     @property
     def checked(self) -> tuple[Any, ...]:
-        """The values that stand for all."""
+        """The values that are checked before the search: both ends."""
         return self.low, self.high
 
     def holds(self, value: Any) -> bool:
-        """Whether a value lies in the range."""
+        """Returns whether a value lies in the range."""
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             return False
         if isinstance(self.low, int) and not isinstance(value, int):
@@ -70,7 +74,13 @@ class Range:
 
 @dataclasses.dataclass(frozen=True)
 class Choices:
-    """Some values, of any kind; a trial draws their texts."""
+    """Values of any type; a trial draws one of their texts.
+
+    Example:
+      >>> choices = Choices("model.fusion.name", ("concat", "gated"))
+      >>> choices.texts, choices.checked
+      (('concat', 'gated'), ('concat', 'gated'))
+    """
 
     key: str
     values: tuple[Any, ...]
@@ -81,24 +91,29 @@ class Choices:
         return tuple(as_text(value) for value in self.values)
 
     def suggest(self, trial: Suggests) -> Any:
-        """A value that a trial draws."""
+        """Draws a value for a trial."""
         drawn = trial.suggest_categorical(self.key, self.texts)
         return copy.deepcopy(self.values[self.texts.index(drawn)])
 
     @property
     def checked(self) -> tuple[Any, ...]:
-        """All values."""
+        """The values that are checked before the search: all of them."""
         return self.values
 
 
 @dataclasses.dataclass(frozen=True)
 class Space:
-    """The settings that are searched, and the config that holds the others.
+    """The settings that are searched, and the config that gives all other values.
 
     Attributes:
-      name: The file, for messages.
-      settings: What is searched.
+      name: The name of the file, for messages.
+      settings: The settings that are searched.
       base: The config as a plain mapping.
+
+    Example:
+      >>> space = Space("space.yaml", (Choices("model.width", (16, 32)),), {"seed": 1})
+      >>> space.plain({"model.width": 32})
+      {'seed': 1, 'model': {'width': 32}}
     """
 
     name: str
@@ -106,10 +121,10 @@ class Space:
     base: Mapping[str, Any]
 
     def plain(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """The base with some values set, by key.
+        """Returns the base with some values set, by dotted key.
 
         Raises:
-          ConfigError: A section on the way to a key holds a value in the base.
+          ConfigError: In the base, a parent of a key is a value and not a section.
         """
         plain = copy.deepcopy(dict(self.base))
         for key, value in values.items():
@@ -117,11 +132,14 @@ class Space:
         return plain
 
     def suggest(self, trial: Suggests) -> dict[str, Any]:
-        """The values that a trial draws, by key."""
+        """Draws a value for every setting and returns the values by key."""
         return {setting.key: setting.suggest(trial) for setting in self.settings}
 
     def drawn_for_base(self) -> dict[str, Any]:
-        """What a trial draws to be like the base, as far as the base lies in the space."""
+        """Returns what a trial has to draw to reproduce the base, by key.
+
+        Keys whose value in the base lies outside the space are left out.
+        """
         config = from_mapping(Config, self.base, self.name)
         drawn = {}
         for setting in self.settings:
@@ -131,7 +149,7 @@ class Space:
                     drawn[setting.key] = value
                 continue
             for text, value in zip(setting.texts, setting.values, strict=True):
-                # Resolved, since a choice need not spell out what is so by default.
+                # Resolved configs are compared, since a choice may leave out default values.
                 if from_mapping(Config, self.plain({setting.key: value}), self.name) == config:
                     drawn[setting.key] = text
                     break
@@ -139,7 +157,7 @@ class Space:
 
 
 def as_text(value: Any) -> str:
-    """A value as YAML on one line."""
+    """Returns a value as YAML on one line."""
     text = yaml.safe_dump(
         value, default_flow_style=True, width=10**6, allow_unicode=True, sort_keys=False
     )
@@ -147,7 +165,7 @@ def as_text(value: Any) -> str:
 
 
 def _value(plain: Any, key: str) -> Any:
-    """What stands under a key with dots, None where nothing does."""
+    """Returns the value at a dotted key; None if the key is absent."""
     for step in key.split("."):
         plain = plain.get(step) if isinstance(plain, Mapping) else None
     return plain

@@ -1,4 +1,4 @@
-"""The study of a search, kept in a file of its folder: what was tried, and with what it began."""
+"""The study of a search, saved in its folder: the trials, and what the search began with."""
 
 from __future__ import annotations
 
@@ -14,38 +14,50 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from mmrank.config import Config, ConfigError, from_mapping
+from mmrank.data.columns import TABLES
 from mmrank.data.embedding_cache import files_hash
 from mmrank.data.reading import parts_of
-from mmrank.data.tables import TABLES
 from mmrank.outputs import OutputError, refuse_filled
 from mmrank.schema import SCHEMA_FILE, Schema
 from mmrank.tuning.space import STUDY_FILE, Space
 
 LOCK_FILE, TRIALS = ".lock", "trials"
-# How a trial ended, kept with it. One without was cut off, and does not count.
+# User attributes of a trial. END is how it ended, where WHOLE means completed. A trial without END
+# was interrupted and does not count.
 END = "end"
 WHOLE, PRUNED, FAILED, REPEATED = "whole", "pruned", "failed", "repeated"
-WHY, EPOCHS, SECONDS = "why", "epochs", "seconds"  # further words of it
-AS_GIVEN = "as_given"  # of the first trial: whether it is the config as it stands
-FIRST_RANDOM = (5, 10)  # fewest and most trials that are drawn without a model of the others
-FIRST_WHOLE, FIRST_EPOCHS = 4, 2  # whole trials, and epochs, before one can be hopeless
+WHY, EPOCHS, SECONDS = "why", "epochs", "seconds"
+AS_GIVEN = "as_given"  # of the first trial: whether it is the unchanged config
+FIRST_RANDOM = (5, 10)  # minimum and maximum number of initial random trials
+FIRST_WHOLE, FIRST_EPOCHS = 4, 2  # completed trials, and epochs of a trial, before pruning
 
 
 @contextlib.contextmanager
 def open_study(
     out: pathlib.Path, began_with: Mapping[str, str], trials: int, seed: int
 ) -> Iterator[optuna.Study]:
-    """The study in a folder, new or as it was left, for one process at a time.
+    """Opens the study in a folder, new or existing, for one process at a time.
 
     Args:
-      out: The folder; a new one is made.
-      began_with: By option, a fingerprint of what it names.
-      trials: How many there will be.
-      seed: Of what is drawn.
+      out: The folder; it is made if it does not exist.
+      began_with: By option, a fingerprint of what the option names.
+      trials: Total number of trials.
+      seed: Seed of the draws.
 
     Raises:
       OutputError: The folder holds something else, or another process works in it.
-      ConfigError: The study began with something else.
+      ConfigError: The study began with another config, space or dataset.
+
+    Example:
+      >>> import pathlib
+      >>> out = pathlib.Path("search")
+      >>> with open_study(out, {"--space": "1a2b"}, trials=10, seed=0) as study:
+      ...     len(study.trials)
+      0
+      >>> with open_study(out, {"--space": "3c4d"}, trials=10, seed=0) as study:
+      ...     pass
+      Traceback (most recent call last):
+      mmrank.config.ConfigError: search: its search began with another --space; ...
     """
     if not (out / STUDY_FILE).is_file():
         refuse_filled(out)
@@ -54,7 +66,9 @@ def open_study(
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise OutputError(f"{out}: another search works there; wait for it") from error
+            raise OutputError(
+                f"{out}: another search is running there; wait for it to end"
+            ) from error
         yield _study(out, began_with, trials, seed)
 
 
@@ -78,7 +92,7 @@ def _study(
     fewest, most = FIRST_RANDOM
     study.sampler = optuna.samplers.TPESampler(
         n_startup_trials=min(max(trials // 4, fewest), most),
-        # Another one each time: the same would draw the first trials once more.
+        # A new seed each time, since the same seed would draw the first trials again.
         seed=(seed + len(study.get_trials(deepcopy=False))) % 2**32,
     )
     study.pruner = optuna.pruners.MedianPruner(
@@ -88,32 +102,32 @@ def _study(
 
 
 def counted(study: optuna.Study) -> list[FrozenTrial]:
-    """The trials that ended by themselves, in their order."""
+    """Returns the trials that count, in order: those that were not interrupted."""
     return [
         t for t in study.get_trials(deepcopy=False) if t.state.is_finished() and END in t.user_attrs
     ]
 
 
 def best_of(trials: list[FrozenTrial]) -> FrozenTrial | None:
-    """The first of the best whole trials; None without any."""
+    """Returns the best completed trial, the first one if several tie; None without any."""
     whole = [t for t in trials if t.user_attrs[END] == WHOLE]
     return max(whole, key=lambda t: (t.value, -t.number), default=None)
 
 
 def trial_folder(out: pathlib.Path, number: int) -> pathlib.Path:
-    """The folder of a trial's run."""
+    """Returns the folder of a trial's run."""
     return out / TRIALS / str(number)
 
 
 def fingerprints(space: Space, data: pathlib.Path, schema: Schema) -> dict[str, str]:
-    """What tells searches apart, by the option that names it.
+    """Returns a fingerprint of each input that identifies a search, by command-line option.
 
     Args:
       space: The space with its base.
-      data: The dataset, of which the tables and the schema count.
-      schema: Its schema.
+      data: The dataset; its tables and its schema are hashed.
+      schema: The dataset's schema.
     """
-    # Where the dataset lies is in the base; what it holds is told apart below.
+    # The path of the dataset is left out, since its contents are hashed below.
     config = dataclasses.asdict(from_mapping(Config, space.base, space.name))
     config["data"]["path"] = None
     searched = [[type(s).__name__, dataclasses.asdict(s)] for s in space.settings]

@@ -1,4 +1,4 @@
-"""One trial, in a process of its own: whatever it takes is given back when it ends."""
+"""Runs one trial in its own process, so that all its memory is released when it ends."""
 
 from __future__ import annotations
 
@@ -20,30 +20,31 @@ EPOCH, WHOLE, FAILED = "epoch", "whole", "failed"
 def begin_trial(
     plain: Mapping[str, Any], data: pathlib.Path, folder: pathlib.Path
 ) -> tuple[multiprocessing.process.BaseProcess, Connection]:
-    """The process of a new trial, and where its messages come out, one JSON object each.
+    """Starts a new trial and returns its process and the connection that receives its messages.
 
-    `{"epoch": n, "figure": x}` after each epoch; at the end `{"whole": x, "epochs": n}`, or
-    `{"failed": why}`, or nothing if the process was killed.
+    Each message is a JSON object: `{"epoch": n, "figure": x}` after each epoch, and at the end
+    `{"whole": x, "epochs": n}` or `{"failed": why}`. A process that is killed sends no last
+    message.
 
     Args:
       plain: The config.
       data: The dataset.
-      folder: New folder of the run.
+      folder: Folder of the run, which is created.
     """
-    # A forked TensorFlow hangs: its threads are not forked with it.
+    # TensorFlow hangs in a forked process, since its threads are not forked.
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
     folder.mkdir(parents=True)
     process = context.Process(target=_run, args=(sender, dict(plain), data, folder), daemon=True)
     process.start()
-    sender.close()  # the other end is the trial's, so that its end is seen
+    sender.close()  # only the trial holds this end now, so that the receiver sees when it ends
     return process, receiver
 
 
 def _run(
     sender: Connection, plain: dict[str, Any], data: pathlib.Path, folder: pathlib.Path
 ) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the search, which ends its trials
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # on Ctrl-C the search itself ends its trials
     threading.Thread(target=_end_with_parent, daemon=True).start()
     log = os.open(folder / LOG_FILE, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(log, 1)
@@ -73,7 +74,7 @@ def _run(
 
 
 def _end_with_parent() -> None:
-    """Ends this process as soon as the search is gone, however it went."""
+    """Ends this process as soon as the search's process has ended for any reason."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

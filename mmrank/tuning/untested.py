@@ -1,4 +1,4 @@
-"""A dataset whose test lists a search cannot look at."""
+"""A dataset whose test lists a search cannot read."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ TEST = "test"
 
 @dataclasses.dataclass(frozen=True)
 class UntestedDataset(Dataset):
-    """A dataset that gives its training and validation lists alone."""
+    """A dataset that gives only its training and validation lists."""
 
     def rows(self, split: str) -> pd.DataFrame:
-        """The candidate rows of `train` or `valid`.
+        """Returns the candidate rows of `train` or `valid`.
 
         Raises:
-          AssertionError: Another split was asked for, which is a mistake of the program.
+          AssertionError: Another split was requested, which is a programming error.
         """
         if split not in ("train", "valid"):
             raise AssertionError(f"a search asked for the rows of {split!r}")
@@ -28,10 +28,10 @@ class UntestedDataset(Dataset):
 
 
 def without_test(dataset: Dataset) -> UntestedDataset:
-    """The dataset without the labels of its test lists, whose rows nobody can ask it for.
+    """Returns the dataset without the labels of its test lists; their rows cannot be requested.
 
-    The rows stand where they stood, with item, shopper and time: scores of behaviour are computed
-    at times that are spread over all lists, and would be others without them.
+    The rows of the test lists stay in the table with item, user and time, because row numbers refer
+    to the whole dataset.
     """
     lists = dataset.lists.copy()
     test = (lists["_split"] == TEST).to_numpy()

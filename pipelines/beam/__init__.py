@@ -1,6 +1,6 @@
-"""What the Beam jobs share: reading tables in pieces, joining by hash, writing shards."""
+"""Code that Beam jobs share: reading tables in pieces, joining by hash, writing shards."""
 
 import logging
 
-# Beam says at import that Google's clients are missing, which Dataflow alone needs.
+# Beam logs at import that Google's clients are missing, which only Dataflow needs.
 logging.getLogger().addFilter(lambda record: "apitools not found" not in record.getMessage())

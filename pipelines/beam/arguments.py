@@ -1,4 +1,4 @@
-"""What every Beam job takes on its command line; read before Beam is imported."""
+"""Arguments of every Beam job; parsed before Beam is imported."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import argparse
 
 
 def add_job_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds what every job takes: its shards, the workers of this machine, Beam's own flags."""
+    """Adds the arguments of every job: shards, workers on this machine, Beam's own flags."""
     parser.add_argument(
         "--shards", type=positive, default=16, metavar="N", help="files to write (default: 16)"
     )
     parser.add_argument(
-        "--workers", type=positive, default=1, metavar="N", help="processes of this machine"
+        "--workers", type=positive, default=1, metavar="N", help="local processes (default: 1)"
     )
-    parser.add_argument("flags", nargs="*", metavar="FLAG", help="of Beam, behind --")
+    parser.add_argument("flags", nargs="*", metavar="FLAG", help="flags of Beam, after --")
 
 
 def positive(text: str) -> int:
-    """A whole number from 1, for an argument parser."""
+    """An integer of at least 1, for an argument parser."""
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"{text} is below 1")

@@ -1,8 +1,8 @@
 """The pipeline from rows of lists, catalogue and events to shards of records.
 
-Everything is joined by ranges of hashes: rows of lists to shards by list id, items to ranges by
-item id, events to ranges by item id and then by shopper. A shard asks for every item once, however
-many of its lists show it.
+Everything is joined by ranges of hashes: rows of lists go to shards by list id, items to ranges by
+item id, events to ranges by item id and then by user. A shard requests every item once, even if
+several of its lists show it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 import apache_beam as beam
 
 from mmrank.data.shards import write_manifest
-from mmrank.data.tables import SPLITS
+from mmrank.data.splits import SPLITS
 from pipelines.beam.jobs import Job
 from pipelines.beam.joins import (
     Asked,
@@ -36,11 +36,11 @@ def build_records(
 
     Args:
       job: The job.
-      reader: Of the dataset's features.
+      reader: Reader of the dataset's features.
       lists: Rows of lists, [frames], indexed by their order.
-      catalog: Rows of the catalogue, likewise.
-      events: Rows of events, likewise; None without.
-      shards: How many; the joins are over as many ranges.
+      catalog: Rows of the catalogue, in the same form.
+      events: Rows of events, in the same form; None if there are none.
+      shards: Number of shards, and of ranges of the joins.
       out: Folder of the shards.
     """
     schema = reader.schema
@@ -57,7 +57,7 @@ def build_records(
     wanted = job.do("wanted items", pages, Wanted(schema, shards))
     met = {"catalog": by_item, "wanted": wanted} | "items meet lists" >> beam.CoGroupByKey()
     items = job.do("describe items", met, Describe(reader), newest)
-    # Without a list a shard is written too: who reads them knows by their names what is missing.
+    # A shard without lists is written too, so that readers can see by names which shard is missing.
     every = job.pipeline | "every shard" >> beam.Create([(shard, None) for shard in range(shards)])
     joined = {"every": every, "rows": pages, "items": items}
     if events is not None and schema.events is not None and reader.features.history is not None:
@@ -68,19 +68,19 @@ def build_records(
             "events": by_known,
         } | "events meet items" >> beam.CoGroupByKey()
         by_user = job.do("known events", known, KnownEvents(schema, shards))
-        asked = job.do("lists to shoppers", pages, Asked(schema, shards))
-        both = {"events": by_user, "lists": asked} | "shoppers' events" >> beam.CoGroupByKey()
+        asked = job.do("lists to users", pages, Asked(schema, shards))
+        both = {"events": by_user, "lists": asked} | "users' events" >> beam.CoGroupByKey()
         joined["pasts"] = job.do("histories", both, Histories(schema, length))
     whole = joined | "everything of a shard" >> beam.CoGroupByKey()
     written = job.do("write shards", whole, Write(reader, shards, out))
-    told = written | "all shards" >> beam.combiners.ToList()
-    _ = told | "manifest" >> beam.Map(_finish, out)
+    finished = written | "all shards" >> beam.combiners.ToList()
+    _ = finished | "manifest" >> beam.Map(_finish, out)
 
 
-def _finish(told: list[dict[str, Any]], out: pathlib.Path) -> None:
+def _finish(finished: list[dict[str, Any]], out: pathlib.Path) -> None:
     splits = {}
     for split in SPLITS:
-        own = sorted((t for t in told if t["split"] == split), key=lambda t: t["shard"]["file"])
+        own = sorted((t for t in finished if t["split"] == split), key=lambda t: t["shard"]["file"])
         lists = sum(t["shard"]["records"] for t in own)
         if lists:
             splits[split] = {

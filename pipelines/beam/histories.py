@@ -1,4 +1,4 @@
-"""What a shopper did before a list, joined shopper by shopper."""
+"""The events of a user before a list, joined user by user."""
 
 from __future__ import annotations
 
@@ -32,48 +32,48 @@ class Past:
 
 
 def heads(schema: Schema, first: pd.DataFrame) -> pd.DataFrame:
-    """Id, shopper and time of the lists whose shopper is known, under the names of `HEAD`.
+    """Id, user and time of the lists whose user is known, under the names of `HEAD`.
 
     Args:
-      schema: With the column of shoppers.
-      first: The first row of every list, as `number_lists` gives them.
+      schema: Schema with the column of users.
+      first: The first row of every list, from `number_lists`.
     """
     named = {
         "list": first[schema.lists.list],
         "user": first[schema.lists.user],
         "time": first.get("_time", np.nan),
     }
-    told = pd.DataFrame(named)
-    return told[told["user"].notna()].reset_index(drop=True)
+    frame = pd.DataFrame(named)
+    return frame[frame["user"].notna()].reset_index(drop=True)
 
 
 def pasts(schema: Schema, length: int, events: pd.DataFrame, lists: pd.DataFrame) -> Iterator[Past]:
-    """The events before some lists; nothing for a list without.
+    """Yields the events before each list that has any.
 
     Args:
-      schema: With the columns of events.
-      length: Latest events kept.
-      events: As `number_events` gives them, of known items and shoppers.
-      lists: As `heads` gives them, of the same shoppers.
+      schema: Schema with the columns of events.
+      length: Number of latest events to keep.
+      events: The result of `number_events`, for known items and users.
+      lists: The result of `heads`, for the same users.
     """
-    place = schema.events
-    assert place is not None
-    codes, names = pd.factorize(events[place.user])
+    spec = schema.events
+    assert spec is not None
+    codes, names = pd.factorize(events[spec.user])
     times = events["_time"].to_numpy(np.float64)
     none = np.zeros(len(events), np.int32)
     starts = np.searchsorted(codes, np.arange(len(names) + 1)).astype(np.int64)
     history = HistoryArrays("", length, starts, none, none, times)
     numbers = pd.Series(np.arange(len(names)), index=names)
-    items = events[place.item].to_numpy()
+    items = events[spec.item].to_numpy()
     types = np.full(len(events), "", dtype=object)
-    if place.type is not None:
-        types = events[place.type].astype("string").fillna("").to_numpy(dtype=object)
+    if spec.type is not None:
+        types = events[spec.type].astype("string").fillna("").to_numpy(dtype=object)
     users = numbers.reindex(lists["user"]).fillna(-1).to_numpy(np.int64)
     for list_id, user, time in zip(lists["list"], users, lists["time"], strict=True):
         seen = history.before(int(user), float(time))
         if seen.start == seen.stop:
             continue
-        # Without a list time the shopper's last event is taken for now.
+        # Without a list time, the time of the user's last event is used.
         now = times[seen].max() if np.isnan(time) else time
         ages = ((now - times[seen]) / DAY).astype(np.float32)
         yield Past(list_id, list(items[seen]), list(types[seen]), ages)

@@ -1,4 +1,4 @@
-"""A Beam job from a command line: its flags, its runner, and errors that are the user's to mend."""
+"""A Beam job run from a command line: its flags, its runner, and errors for the user to fix."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LOCAL = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
 
 
 class Step(beam.DoFn):
-    """A step of a job; a `UserError` of it ends the job, not the worker."""
+    """A step of a job; a `UserError` in it ends the job, not the worker."""
 
     def process(self, element: Any, *side: Any) -> Iterator[Any]:
         try:
@@ -35,34 +35,34 @@ class Step(beam.DoFn):
             yield beam.pvalue.TaggedOutput(REFUSED, str(error))
 
     def work(self, element: Any, *side: Any) -> Iterator[Any]:
-        """What becomes of an element."""
+        """Yields the results for an element."""
         raise NotImplementedError
 
 
 class Job:
-    """A pipeline being built, and everything that its steps refuse."""
+    """A pipeline being built, and the errors of its steps."""
 
     def __init__(self, pipeline: beam.Pipeline):
         self.pipeline = pipeline
         self._refused: list[Any] = []
 
     def do(self, label: str, elements: Any, step: Step, *side: Any) -> Any:
-        """What becomes of some elements."""
+        """The results for some elements."""
         done = elements | label >> beam.ParDo(step, *side).with_outputs(REFUSED, main=MAIN)
         self._refused.append(done[REFUSED])
         return done[MAIN]
 
     def table(self, label: str, pieces: Sequence[Piece]) -> Any:
-        """The rows of a table, a frame a piece."""
+        """The rows of a table, one frame per piece."""
         spread = self.pipeline | f"{label} pieces" >> beam.Create(list(pieces))
         spread = spread | f"{label} to workers" >> beam.Reshuffle()
         return self.do(f"{label} rows", spread, ReadPiece())
 
-    def tell_refused(self, file: pathlib.Path) -> None:
-        """Writes the first lines of what was refused to a file, if anything was."""
+    def report_refused(self, file: pathlib.Path) -> None:
+        """Writes the first errors to a file, if there are any."""
         refused = self._refused | "refused by any step" >> beam.Flatten()
         first = refused | "refused first" >> beam.combiners.Top.Smallest(SHOWN)
-        _ = first | "tell refused" >> beam.Map(_write_refused, file)
+        _ = first | "write refused" >> beam.Map(_write_refused, file)
 
 
 class ReadPiece(Step):
@@ -79,23 +79,23 @@ def run_job(
     workers: int = 1,
     running: str | None = None,
 ) -> dict[str, int]:
-    """Runs a pipeline to its end and returns what its steps counted, by name.
+    """Runs a pipeline to its end and returns the counters of its steps by name.
 
     Args:
       build: Adds the job's steps.
-      folder: Where what was refused is written; every worker sees it under this name.
-      flags: Of Beam. Without a runner among them it runs on this machine.
-      workers: Of this machine.
-      running: How several workers run, as Beam's `direct_running_mode`; processes unless given.
+      folder: Folder for the errors; every worker must see it under this name.
+      flags: Flags of Beam. Without a runner among them the job runs on this machine.
+      workers: Processes on this machine.
+      running: How several workers run, as Beam's `direct_running_mode`; processes by default.
 
     Raises:
-      DataError: A step refused something, or Beam does not know a flag.
+      DataError: A step found an error, or a flag is unknown to Beam.
     """
-    # Beam would read the annotations, which say what mypy needs to know.
-    told = [*flags, "--no_pipeline_type_check"]
-    if not any(flag.startswith("--runner") for flag in told):
+    # Beam would interpret the annotations, which are for mypy.
+    options = [*flags, "--no_pipeline_type_check"]
+    if not any(flag.startswith("--runner") for flag in options):
         alone = "in_memory" if workers == 1 else "multi_processing"
-        told += [
+        options += [
             f"--runner={LOCAL}",
             f"--direct_num_workers={workers}",
             f"--direct_running_mode={running or alone}",
@@ -103,10 +103,10 @@ def run_job(
     logging.getLogger("apache_beam").setLevel(logging.ERROR)
     file = folder / f"refused-{uuid.uuid4().hex}.json"
     try:
-        with beam.Pipeline(options=PipelineOptions(told)) as pipeline:
+        with beam.Pipeline(options=PipelineOptions(options)) as pipeline:
             job = Job(pipeline)
             build(job)
-            job.tell_refused(file)
+            job.report_refused(file)
         if file.is_file():
             raise DataError(json.loads(file.read_text(encoding="utf-8"))[0])
         counters = pipeline.result.metrics().query()["counters"]

@@ -1,4 +1,4 @@
-"""The joins of a Beam job, each by ranges of hashes: items, events and lists meet in frames."""
+"""The joins of a Beam job by ranges of hashes, of frames of items, events and lists."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ import pandas as pd
 import tensorflow as tf
 from apache_beam.metrics import Metrics
 
+from mmrank.data.cells import as_ids
+from mmrank.data.findings import offenders
+from mmrank.data.numbering import number_events, number_lists
 from mmrank.data.runs import run_starts
 from mmrank.data.shards import key_hashes, shard_numbers
-from mmrank.data.tables import DataError, as_ids, number_events, number_lists, offenders
+from mmrank.data.tables import DataError
 from mmrank.schema import Schema
 from pipelines.beam.histories import Past, heads, pasts
 from pipelines.beam.jobs import BROKEN_MEDIA, COUNTERS, Step
@@ -25,11 +28,11 @@ Frames = Iterable[pd.DataFrame]
 
 @dataclasses.dataclass(eq=False)
 class Split(Step):
-    """A frame's rows by the range of a column of ids.
+    """Splits a frame's rows by the hash range of a column of ids.
 
     Attributes:
-      ranges: How many.
-      file: The table, if every row has to have an id; without it those that have none are left out.
+      ranges: Number of ranges.
+      file: The table, if every row must have an id; if None, rows without an id are dropped.
     """
 
     ranges: int
@@ -44,10 +47,10 @@ class Split(Step):
 
 
 def refuse_without_id(file: str, column: str, ids: pd.Series) -> None:
-    """Nothing, if every row of a table has an id.
+    """Checks that every row of a table has an id.
 
     Raises:
-      DataError: A row has none.
+      DataError: A row has no id.
     """
     none = ids.isna().to_numpy()
     if none.any():
@@ -70,7 +73,7 @@ def in_order(key: int, frames: Frames) -> tuple[int, pd.DataFrame]:
 
 
 def whole(frames: Frames) -> pd.DataFrame:
-    """Frames joined to one in the order of their index."""
+    """Frames joined into one, in the order of their index."""
     return pd.concat(list(frames)).sort_index(kind="stable")
 
 
@@ -86,7 +89,7 @@ class Newest(Step):
 
 @dataclasses.dataclass(eq=False)
 class Wanted(Step):
-    """What a shard's lists show: its ids by range, with the shard."""
+    """The item ids of a shard's lists by range, with the shard."""
 
     schema: Schema
     ranges: int
@@ -133,7 +136,7 @@ def catalog_rows(schema: Schema, frames: Frames) -> tuple[pd.Series, pd.DataFram
     """Ids and rows of a range of the catalogue.
 
     Raises:
-      DataError: An id stands twice.
+      DataError: An id is repeated.
     """
     frames = list(frames)
     if not frames:
@@ -142,14 +145,14 @@ def catalog_rows(schema: Schema, frames: Frames) -> tuple[pd.Series, pd.DataFram
     ids = as_ids(rows[schema.catalog.item])
     twice = ids.duplicated().to_numpy()
     if twice.any():
-        what = "is a duplicated item id; keep one row per item"
+        what = "is a duplicate item id; keep one row per item"
         raise DataError(offenders(schema.catalog.file, schema.catalog.item, twice, ids, what))
     return ids, rows
 
 
 @dataclasses.dataclass(eq=False)
 class KnownEvents(Step):
-    """Events of items that the catalogue has and of known shoppers, by range of shoppers."""
+    """Events of items in the catalogue and of known users, by range of users."""
 
     schema: Schema
     ranges: int
@@ -158,19 +161,19 @@ class KnownEvents(Step):
         frames = list(met[1]["events"])
         if not frames:
             return
-        place = self.schema.events
-        assert place is not None
+        spec = self.schema.events
+        assert spec is not None
         ids = {i for f in met[1]["catalog"] for i in as_ids(f[self.schema.catalog.item])}
         rows = whole(frames)
-        users = as_ids(rows[place.user])
-        kept = (as_ids(rows[place.item]).isin(ids) & users.notna()).to_numpy()
-        named = [c for c in (place.user, place.item, place.type, place.time) if c is not None]
+        users = as_ids(rows[spec.user])
+        kept = (as_ids(rows[spec.item]).isin(ids) & users.notna()).to_numpy()
+        named = [c for c in (spec.user, spec.item, spec.type, spec.time) if c is not None]
         yield from by_range(rows[kept][named], users[kept], self.ranges)
 
 
 @dataclasses.dataclass(eq=False)
 class Asked(Step):
-    """Lists whose shopper's events are wanted, by range of shoppers, with their shard."""
+    """Lists that need their user's events, by range of users, with their shard."""
 
     schema: Schema
     ranges: int
@@ -180,13 +183,13 @@ class Asked(Step):
         items = as_ids(rows[self.schema.lists.item]).dropna().unique()
         everything = pd.Series(np.arange(len(items)), index=items)
         first = first_rows(self.schema, number_lists(self.schema, rows, everything))
-        told = heads(self.schema, first)
-        for number, part in by_range(told, told["user"], self.ranges):
+        list_heads = heads(self.schema, first)
+        for number, part in by_range(list_heads, list_heads["user"], self.ranges):
             yield number, (shard, part)
 
 
 def first_rows(schema: Schema, rows: pd.DataFrame) -> pd.DataFrame:
-    """The first row of every list, of rows as `number_lists` gives them."""
+    """The first row of every list, from rows of `number_lists`."""
     return rows.iloc[run_starts(rows[schema.lists.list].to_numpy())]
 
 
@@ -201,10 +204,10 @@ class Histories(Step):
         frames, asked = list(both[1]["events"]), list(both[1]["lists"])
         if not frames or not asked:
             return
-        rows, place = whole(frames), self.schema.events
-        assert place is not None
-        ids = as_ids(rows[place.item])
-        rows = rows.assign(**{place.item: ids})
+        rows, spec = whole(frames), self.schema.events
+        assert spec is not None
+        ids = as_ids(rows[spec.item])
+        rows = rows.assign(**{spec.item: ids})
         items = ids.unique()
         events = number_events(self.schema, rows, pd.Series(np.arange(len(items)), index=items))
         for shard, lists in asked:

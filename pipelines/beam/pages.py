@@ -1,4 +1,4 @@
-"""A log of result pages as rows of lists and events, cleaned page by page."""
+"""Turns a log of result pages into rows of lists and events, cleaned page by page."""
 
 from __future__ import annotations
 
@@ -41,15 +41,15 @@ def log_rows(
     Args:
       job: The job.
       log: Rows of the log, [frames].
-      file: Where they are read, for messages.
-      columns: What the log's columns hold.
+      file: The log's file, for messages.
+      columns: The content of the log's columns.
       others: Further columns to keep.
-      ranges: Of the joins.
-      pseudonyms: Whether keyed hashes stand in place of the shoppers' ids; every worker finds the
-        key in its own environment.
+      ranges: Number of ranges of the joins.
+      pseudonyms: Whether keyed hashes replace the users' ids; every worker reads the
+        key from its own environment.
 
     Returns:
-      Frames of the lists and of the events, the latter None without shoppers or times.
+      Frames of the lists and of the events; the latter are None without users or times.
     """
     pages = job.do("log to ranges", log, Split(ranges, str(file)), columns.list)
     pages = pages | "whole pages" >> beam.GroupByKey() | "pages in order" >> beam.MapTuple(in_order)
@@ -106,7 +106,7 @@ class SplitByTime(Step):
 
 
 def minutes(rows: pd.DataFrame) -> list[tuple[int, int]]:
-    """How many lists each minute has."""
+    """The number of lists of each minute."""
     counts = (rows.groupby("list")["time"].first() // MINUTE).astype(np.int64).value_counts()
     return [(int(minute), int(count)) for minute, count in counts.items()]
 
@@ -122,6 +122,6 @@ def cuts(per_minute: Mapping[int, int]) -> tuple[float, float]:
     latest = np.array(sorted(per_minute, reverse=True))
     counts = np.cumsum([per_minute[m] for m in latest])
     shares = np.array([TEST_SHARE, TEST_SHARE + VALID_SHARE]) * counts[-1]
-    # A share of a whole number of lists must not grow by a rounding.
+    # Rounding must not increase a share that is a whole number of lists.
     test, valid = np.searchsorted(counts, np.ceil(shares - 1e-6))
     return float(latest[max(valid, min(test + 1, len(latest) - 1))]), float(latest[test])

@@ -1,4 +1,4 @@
-"""Tables in pieces that workers read each on their own, to the very rows of the whole table."""
+"""Tables in pieces that workers read separately, with the same rows as the whole table."""
 
 from __future__ import annotations
 
@@ -10,23 +10,24 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mmrank.data.columns import column_types, named_columns
 from mmrank.data.reading import arrow_frame, columns_of, file_format, parts_of, read_table
-from mmrank.data.tables import DataError, column_types, named_columns
+from mmrank.data.tables import DataError
 from mmrank.schema import Reading, Schema, did_you_mean
 
 
 @dataclasses.dataclass(frozen=True)
 class Piece:
-    """Some rows of a table: a row group of a parquet file, or the whole of another file.
+    """Some rows of a table: a row group of a parquet file, or a whole file of another type.
 
     Attributes:
       file: The file.
-      group: Number of its row group; None for the whole file.
-      start: The table's rows before it.
-      columns: What is read of it.
-      nullable, objects: Columns of whole numbers and of truths of which a value is missing
+      group: Index of the row group; None for the whole file.
+      start: Number of the table's rows before it.
+      columns: Columns to read.
+      nullable, objects: Columns of integers and of booleans of which a value is missing
         somewhere in the table.
-      texts, numbers, told: As `read_table` takes them.
+      texts, numbers, reading: As for `read_table`.
     """
 
     file: pathlib.Path
@@ -37,16 +38,16 @@ class Piece:
     objects: frozenset[str] = frozenset()
     texts: tuple[str, ...] = ()
     numbers: tuple[str, ...] | None = None
-    told: Reading = Reading()
+    reading: Reading = Reading()
 
     def read(self) -> pd.DataFrame:
-        """Its rows, indexed by their number in the table.
+        """The rows, indexed by their number in the table.
 
         Raises:
           DataError: As `read_table`.
         """
         if self.group is None:
-            frame = read_table(self.file, self.texts, numbers=self.numbers, told=self.told)
+            frame = read_table(self.file, self.texts, numbers=self.numbers, reading=self.reading)
             return frame[list(self.columns)]
         prefixes = [name.removesuffix("*") for name in self.columns if name.endswith("*")]
         try:
@@ -67,21 +68,21 @@ def table_pieces(
     columns: Collection[str],
     texts: Collection[str] = (),
     numbers: Collection[str] | None = None,
-    told: Reading = Reading(),  # noqa: B008 - frozen
+    reading: Reading = Reading(),  # noqa: B008 - frozen
 ) -> list[Piece]:
     """The pieces of a table, in the order of its rows.
 
     Args:
-      table: A file as `read_table` takes it, or a folder of .parquet parts.
-      columns: What is read of it.
-      texts, numbers, told: As `read_table` takes them.
+      table: A file as for `read_table`, or a folder of .parquet parts.
+      columns: Columns to read.
+      texts, numbers, reading: As for `read_table`.
 
     Raises:
-      DataError: There is no such file or column, or a folder without parts.
+      DataError: A file or column does not exist, or a folder has no parts.
     """
     files = parts_of(table)
     for file in files:
-        known = columns_of(file, told)
+        known = columns_of(file, reading)
         for column in columns:
             prefix = column.removesuffix("*")
             there = any(begins(n, [prefix]) for n in known) if prefix != column else column in known
@@ -89,8 +90,8 @@ def table_pieces(
                 raise DataError(f"{file}: no column {column!r}{did_you_mean(column, known)}")
     wanted = tuple(dict.fromkeys(columns))
     kept = None if numbers is None else tuple(sorted(numbers))
-    if file_format(table, files, told) != "parquet":
-        return [Piece(table, wanted, texts=tuple(sorted(texts)), numbers=kept, told=told)]
+    if file_format(table, files, reading) != "parquet":
+        return [Piece(table, wanted, texts=tuple(sorted(texts)), numbers=kept, reading=reading)]
     sources = [pq.ParquetFile(file) for file in files]
     nullable, objects = _altered(sources, wanted)
     pieces, start = [], 0
@@ -104,23 +105,23 @@ def table_pieces(
 
 
 def begins(name: str, prefixes: Iterable[str]) -> bool:
-    """Whether a column is one of those that a name with `*` stands for."""
+    """Whether a column matches a name with `*`."""
     return any(name.startswith(prefix) for prefix in prefixes)
 
 
 def schema_pieces(folder: pathlib.Path, schema: Schema, table: str) -> list[Piece]:
-    """The pieces of a dataset's `catalog`, `lists` or `events`; none without that table.
+    """The pieces of a dataset's `catalog`, `lists` or `events`; empty without that table.
 
     Raises:
-      SchemaError: A history without events or without the user's column.
+      SchemaError: The schema has a history but no events or no user column.
       DataError: As `table_pieces`.
     """
-    place = getattr(schema, table)
-    if place is None:
+    spec = getattr(schema, table)
+    if spec is None:
         return []
     columns = [column for name, column, _ in named_columns(schema) if name == table]
     single, texts, numbers = column_types(schema, table)
-    return table_pieces(folder / place.file, columns, single | texts, numbers, place)
+    return table_pieces(folder / spec.file, columns, single | texts, numbers, spec)
 
 
 def row_count(pieces: list[Piece]) -> int:
@@ -134,9 +135,9 @@ def row_count(pieces: list[Piece]) -> int:
 def _altered(
     sources: list[pq.ParquetFile], columns: Collection[str]
 ) -> tuple[frozenset[str], frozenset[str]]:
-    """Columns of whole numbers, and of truths, in which a value is missing somewhere.
+    """Columns of integers, and of booleans, in which a value is missing somewhere.
 
-    NumPy has neither, so that pandas reads them as what can be missing.
+    NumPy cannot represent the missing value, so pandas must read them as nullable types.
     """
     fields = [f for f in sources[0].schema_arrow if f.name in columns]
     numbers = {f.name for f in fields if pa.types.is_integer(f.type)}
@@ -147,9 +148,9 @@ def _altered(
 
 def _missing(source: pq.ParquetFile, names: Collection[str]) -> Iterator[str]:
     for group in range(source.num_row_groups):
-        told = source.metadata.row_group(group)
-        for at in range(told.num_columns):
-            column = told.column(at)
+        row_group = source.metadata.row_group(group)
+        for at in range(row_group.num_columns):
+            column = row_group.column(at)
             name = column.path_in_schema
             if name not in names:
                 continue

@@ -1,4 +1,4 @@
-"""Raw values of features as the signatures take them, read by the code that training reads with."""
+"""Reads raw values of features for the signatures, with the code that training uses."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mmrank.data.kinds import KINDS
 from mmrank.data.media import MediaStore
 from mmrank.data.tables import DataError
 from mmrank.encoders import FeatureKind
@@ -21,18 +22,18 @@ from mmrank.features import MODEL_SIDES, Features, make_features
 from mmrank.schema import Schema
 from mmrank.serving.card import Card
 
-READ_ROWS = 256  # whose media are in memory at a time
+READ_ROWS = 256  # rows whose media are in memory at the same time
 
 
 @dataclasses.dataclass(frozen=True)
 class Reader:
-    """What it takes to read raw values; small, so that it travels to every worker.
+    """What is needed to read raw values; small, so that it can be sent to every worker.
 
     Attributes:
       schema: The dataset's schema.
-      media: Folder or archive of the media files; None for a dataset without.
+      media: Folder or archive of the media files; None if there are none.
       encoders: Options of features and kinds, as in `model.encoders` of a config.
-      drop: Features to leave out.
+      drop: Features to omit.
     """
 
     schema: Schema
@@ -41,17 +42,17 @@ class Reader:
     drop: tuple[str, ...] = ()
 
     def check(self) -> None:
-        """Checks the names in it, and that every feature can be read row by row.
+        """Checks the names, and that every feature can be read row by row.
 
         Raises:
-          ConfigError: Options name something that there is not.
-          DataError: A feature is computed from all events, or the media are not there.
+          ConfigError: Options name an unknown feature or kind.
+          DataError: A feature is computed from all events, or the media do not exist.
         """
         for kind in self.features.columns.values():
             if isinstance(kind, Collaborative):
                 raise DataError(
                     f"feature {kind.name}: of kind collaborative, which is computed from all "
-                    f"events at once and not in this job; leave it out with --drop {kind.name}"
+                    f"events at once and not in this job; omit it with --drop {kind.name}"
                 )
         if any(k.is_media for k in self.features.columns.values()):
             _ = self.store
@@ -67,11 +68,11 @@ class Reader:
         return None if self.media is None else MediaStore(self.media)
 
     def of_side(self, *sides: str) -> list[FeatureKind]:
-        """The features of these sides that stand in a column."""
+        """The features of these sides that are read from a column."""
         return self.features.of_side(*sides)
 
     def __getstate__(self) -> dict[str, Any]:
-        # What was made of it stays behind: open files and TensorFlow's objects do not travel.
+        # Open files and TensorFlow's objects cannot be sent to workers.
         return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
 
     def raw(
@@ -80,7 +81,7 @@ class Reader:
         """Raw values [N] and presence [N] by feature, some rows at a time: (first row, N, values).
 
         Args:
-          kinds: What to read.
+          kinds: Features to read.
           rows: Rows with the columns of these features.
         """
         for start in range(0, len(rows), READ_ROWS):
@@ -90,7 +91,7 @@ class Reader:
 
 
 def broken_media(kinds: Sequence[FeatureKind], rows: pd.DataFrame, raw: Mapping[str, Any]) -> int:
-    """How many named media files of some rows could not be used."""
+    """The number of media files of some rows that could not be used."""
     return sum(
         int((texts(rows[k.feature.column]) != "").sum()) - int(raw[k.name][1].sum())
         for k in kinds
@@ -99,24 +100,16 @@ def broken_media(kinds: Sequence[FeatureKind], rows: pd.DataFrame, raw: Mapping[
 
 
 def reader_of_card(schema: Schema, media: pathlib.Path | None, card: Card) -> Reader:
-    """The reader of what an export takes.
+    """The reader of an export's inputs.
 
     Args:
-      schema: That of the export.
+      schema: The export's schema.
       media: Folder or archive of the media files.
       card: The export's card.
     """
-    options: dict[str, Any] = {}
-    for name, column in card.inputs.columns.items():
-        if column.strip is not None:
-            options[name] = dict(zip(("frames", "height", "width"), column.strip, strict=True))
-        if column.wave is not None:
-            options[name] = dict(zip(("rate", "seconds"), column.wave, strict=True))
-        if column.reviews is not None:
-            keys = {f"{role}_key": key for role, key in column.reviews["keys"].items()}
-            options[name] = {"max_reviews": column.reviews["most"], **keys}
+    options = {n: KINDS[c.kind].options(c.facts) for n, c in card.inputs.columns.items()}
     taken = set(card.names("item"))
-    # Of other sides nothing is read.
+    # Features of other sides are not read.
     drop = [f.name for f in schema.side(*MODEL_SIDES) if f.name not in taken]
     return Reader(schema, media, options, tuple(drop))
 
@@ -131,7 +124,7 @@ def newest_reviews(reader: Reader, rows: pd.DataFrame) -> Iterator[tuple[str, fl
 
 
 def aged_from(kinds: Sequence[FeatureKind], newest: Mapping[str, float]) -> None:
-    """Lets reviews count their ages from the latest of the whole table."""
+    """Makes the ages of reviews count from the latest review of the whole table."""
     for kind in kinds:
         if isinstance(kind, Reviews):
             kind.now = newest.get(kind.name)

@@ -1,4 +1,4 @@
-"""Lists as ExampleListWithContext records; docs/beam.md says what stands where."""
+"""Lists as ExampleListWithContext records; docs/beam.md describes the format."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MICROSECONDS = 1_000_000
 
 
 def put(example: tf.train.Example, name: str, values: Sequence[Any]) -> None:
-    """Adds a feature of texts, bytes, floats or whole numbers, all of one type, to an example."""
+    """Adds a feature of texts, bytes, floats or integers, all of one type, to an example."""
     feature = example.features.feature[name]
     if isinstance(values[0], (str, bytes)):
         whole = [v.encode("utf-8") if isinstance(v, str) else v for v in values]
@@ -31,20 +31,20 @@ def put(example: tf.train.Example, name: str, values: Sequence[Any]) -> None:
 def put_raw(
     example: tf.train.Example, raw: Mapping[str, tuple[np.ndarray, np.ndarray]], row: int
 ) -> None:
-    """Adds one row's raw values to an example; what is absent is left out."""
+    """Adds one row's raw values to an example; absent values are omitted."""
     for name, (values, present) in raw.items():
         if present[row]:
             put(example, name, [values[row]])
 
 
 def list_record(context: tf.train.Example, examples: Iterable[tf.train.Example]) -> bytes:
-    """The serialized message of a list, always the same bytes for the same list."""
+    """The serialized message of a list; the same list always gives the same bytes."""
     message = ExampleListWithContext(context=context, examples=examples)
     return message.SerializeToString(deterministic=True)
 
 
 def write_records(records: Sequence[bytes], file: pathlib.Path) -> int:
-    """The number of records, written to a TFRecord file."""
+    """Writes records to a TFRecord file and returns their number."""
     with tf.io.TFRecordWriter(str(file)) as writer:
         for record in records:
             writer.write(record)

@@ -1,7 +1,8 @@
 """The pipeline from rows of a catalogue to shards of item vectors.
 
-A batch is a cell: the items of a small range of hashes, of which a shard holds several. What is
-encoded together is thus the same whatever the number of shards or workers, and so is every bit.
+A batch is a cell: the items of a small range of hashes. A shard holds several cells. The items that
+are encoded together therefore do not depend on the number of shards or workers, and the result is
+bitwise the same.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ import tensorflow as tf
 from apache_beam.metrics import Metrics
 from apache_beam.utils.shared import Shared
 
+from mmrank.data.cells import as_ids
 from mmrank.data.shards import key_hashes, shard_file, shard_numbers, whole_shard
-from mmrank.data.tables import as_ids
 from mmrank.serving.computed import Part, write_vectors
 from mmrank.serving.ranker import Ranker
 from mmrank.serving.signatures import ENCODE_ITEMS
@@ -31,12 +32,12 @@ from pipelines.beam.readers import Reader, aged_from, broken_media
 
 
 @dataclasses.dataclass(frozen=True)
-class Places:
-    """Which cell and which shard an item belongs to.
+class Partition:
+    """The cell and the shard that an item belongs to.
 
     Attributes:
       cells: Ranges of hashes encoded together.
-      shards: Ranges of cells written together; at most as many.
+      shards: Ranges of cells written together; at most `cells`.
     """
 
     cells: int
@@ -47,16 +48,16 @@ class Places:
         return shard_numbers(key_hashes(ids), self.cells)
 
     def shard(self, cells: np.ndarray) -> np.ndarray:
-        """The shard of every cell, of the same shape."""
+        """The shard of every cell, in the same shape."""
         return cells * self.shards // self.cells
 
     def file(self, shard: int) -> str:
-        """The name of a shard."""
+        """The file name of a shard."""
         return shard_file("items", shard, self.shards, "parquet")
 
 
 def cell_count(items: int, batch: int) -> int:
-    """The number of cells of which each holds about half a batch to a batch of items."""
+    """The number of cells so that each holds about half a batch to a full batch of items."""
     return 2 ** max(0, math.ceil(math.log2(max(items, 1) / batch)))
 
 
@@ -64,7 +65,7 @@ def embed_items(
     job: Job,
     reader: Reader,
     catalog: Any,
-    places: Places,
+    partition: Partition,
     pending: Sequence[int],
     export: pathlib.Path,
     out: pathlib.Path,
@@ -73,9 +74,9 @@ def embed_items(
 
     Args:
       job: The job.
-      reader: Of the export's item features.
+      reader: Reader of the export's item features.
       catalog: Rows of the catalogue, [frames], indexed by their order.
-      places: Where each item belongs.
+      partition: The cell and shard of each item.
       pending: Shards to write.
       export: The export whose `encode_items` is run.
       out: Folder of the shards.
@@ -86,36 +87,36 @@ def embed_items(
             job.do("times of reviews", catalog, Newest(reader))
             | "newest review" >> beam.CombinePerKey(max)
         )
-    wanted = job.do("to shards", catalog, ToShards(reader, places, tuple(pending)))
-    # A shard without an item is written too, so that a finished folder has them all.
+    wanted = job.do("to shards", catalog, ToShards(reader, partition, tuple(pending)))
+    # A shard without items is written too, so that a finished folder has all shards.
     every = job.pipeline | "every shard" >> beam.Create([(shard, None) for shard in pending])
     joined = {"every": every, "rows": wanted} | "whole shards" >> beam.CoGroupByKey()
-    job.do("encode", joined, Encode(reader, places, export, out), newest)
+    job.do("encode", joined, Encode(reader, partition, export, out), newest)
 
 
 @dataclasses.dataclass(eq=False)
 class ToShards(Step):
-    """The rows of items by shard; those of finished shards are left out."""
+    """The rows of items by shard, without those of finished shards."""
 
     reader: Reader
-    places: Places
+    partition: Partition
     pending: tuple[int, ...]
 
     def work(self, frame: pd.DataFrame) -> Iterator[tuple[int, pd.DataFrame]]:
-        place = self.reader.schema.catalog
-        ids = as_ids(frame[place.item])
-        refuse_without_id(place.file, place.item, ids)
-        shards = self.places.shard(self.places.cell(ids))
+        spec = self.reader.schema.catalog
+        ids = as_ids(frame[spec.item])
+        refuse_without_id(spec.file, spec.item, ids)
+        shards = self.partition.shard(self.partition.cell(ids))
         for shard in np.intersect1d(shards, self.pending):
             yield int(shard), frame[shards == shard]
 
 
 @dataclasses.dataclass(eq=False)
 class Encode(Step):
-    """Writes a shard and gives its number."""
+    """Writes a shard and returns its index."""
 
     reader: Reader
-    places: Places
+    partition: Partition
     export: pathlib.Path
     out: pathlib.Path
     shared: Shared = dataclasses.field(default_factory=Shared)
@@ -125,7 +126,7 @@ class Encode(Step):
         self.ranker = self.shared.acquire(lambda: Ranker.load(self.export))
 
     def teardown(self) -> None:
-        """Lets go of the export before the interpreter takes TensorFlow apart."""
+        """Releases the export before the interpreter unloads TensorFlow."""
         del self.ranker
 
     def work(
@@ -135,11 +136,11 @@ class Encode(Step):
         aged_from(self.reader.of_side("item"), newest)
         ids, rows = catalog_rows(self.reader.schema, parts["rows"])
         write = functools.partial(write_vectors, parts=self.encoded(ids.to_numpy(), rows))
-        whole_shard(self.out, self.places.file(shard), write)
+        whole_shard(self.out, self.partition.file(shard), write)
         yield shard
 
     def encoded(self, ids: np.ndarray, rows: pd.DataFrame) -> Iterator[Part]:
-        """What is kept of some items, a cell at a time in the order of their hashes."""
+        """The stored values of some items, one cell at a time in the order of their hashes."""
         outputs = self.ranker.signatures[ENCODE_ITEMS].structured_outputs
         shape = outputs["tokens"].shape
         match = outputs["match"].shape[1] if "match" in outputs else 0
@@ -149,7 +150,7 @@ class Encode(Step):
             np.zeros([0, shape[1]], bool),
             np.zeros([0, match], np.float32),
         )
-        cells = self.places.cell(ids)
+        cells = self.partition.cell(ids)
         hashes = key_hashes(ids)
         for cell in np.unique(cells):
             at = np.flatnonzero(cells == cell)
@@ -157,7 +158,7 @@ class Encode(Step):
             yield from self.cell(ids[order], rows.iloc[order])
 
     def cell(self, ids: np.ndarray, rows: pd.DataFrame) -> Iterator[Part]:
-        """What is kept of the items of a cell."""
+        """The stored values of the items of a cell."""
         kinds = self.reader.of_side("item")
         for start, count, raw in self.reader.raw(kinds, rows):
             lost = broken_media(kinds, rows.iloc[start : start + count], raw)

@@ -1,4 +1,4 @@
-"""Shards of records written by range, each list with everything that was joined to it."""
+"""Writes shards of records by range, each list with everything that was joined to it."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
+from mmrank.data.numbering import number_lists
 from mmrank.data.runs import run_starts
 from mmrank.data.shards import key_hashes, shard_file, whole_shard
-from mmrank.data.tables import SPLITS, number_lists
+from mmrank.data.splits import SPLITS
 from mmrank.encoders import FeatureKind
 from mmrank.features import row_labels
 from pipelines.beam.histories import Past
@@ -36,7 +37,7 @@ from pipelines.beam.records import (
 
 @dataclasses.dataclass(frozen=True)
 class Record:
-    """One list's message, and where it stands."""
+    """One list's message and its position in the order."""
 
     split: str
     hash: int
@@ -47,7 +48,7 @@ class Record:
 
 @dataclasses.dataclass(eq=False)
 class Write(Step):
-    """Writes a shard's files, one a split, and tells of each."""
+    """Writes a shard's files, one per split, and yields a description of each."""
 
     reader: Reader
     shards: int
@@ -97,7 +98,7 @@ class Write(Step):
     def fill(
         self, examples: Sequence[tf.train.Example], kinds: Sequence[FeatureKind], rows: pd.DataFrame
     ) -> None:
-        """Adds the raw values of some rows to an example each."""
+        """Adds the raw values of each row to its example."""
         for start, count, raw in self.reader.raw(kinds, rows):
             for row in range(count):
                 put_raw(examples[start + row], raw, row)

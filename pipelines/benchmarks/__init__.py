@@ -1,1 +1,1 @@
-"""Benchmarks: measured on the machine they run on, each with a verdict."""
+"""Benchmarks that measure on the local machine and print a verdict."""

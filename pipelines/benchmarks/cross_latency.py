@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from mmrank.outputs import UserError, exit_code
 
 if TYPE_CHECKING:
-    from mmrank.build import Run
+    from mmrank.trained_run import Run
 
 EXAMPLE = """\
 example:
@@ -28,11 +28,11 @@ WARM_UP = 2
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """What was measured of lists of one length.
+    """The measurements for lists of one length.
 
     Attributes:
-      candidates: Their length.
-      read: How many of the best are read together with the query.
+      candidates: Number of candidates of a list.
+      read: Number of best candidates that are read together with the query.
       milliseconds: Median of `rank_items` for one list, in process.
     """
 
@@ -41,7 +41,7 @@ class Row:
     milliseconds: float
 
     def to_text(self) -> str:
-        """One line of the table."""
+        """A line of the table."""
         return f"{self.candidates:10d}{self.read:8d}{self.milliseconds:10.1f}"
 
 
@@ -62,16 +62,16 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m pipelines.benchmarks.cross_latency",
         description="Median milliseconds of the signature rank_items of a run with a "
         "cross-encoder, one list at a time, where it reads only some of the best. With one read "
-        "the time is about that of a ranker without.",
+        "the time is about that without a cross-encoder.",
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--run", type=pathlib.Path, required=True, help="the run's folder")
+    parser.add_argument("--run", type=pathlib.Path, required=True, help="folder of a trained run")
     parser.add_argument(
-        "--candidates", type=int, nargs="+", default=[10, 50, 100], help="a list (%(default)s)"
+        "--candidates", type=int, nargs="+", default=[10, 50, 100], help="per list (%(default)s)"
     )
     parser.add_argument(
-        "--read", type=int, nargs="+", default=[1, 50, 100], help="of the best (%(default)s)"
+        "--read", type=int, nargs="+", default=[1, 50, 100], help="of the best, read (%(default)s)"
     )
     parser.add_argument("--repeats", type=int, default=15, help="timed lists (%(default)s)")
     return parser
@@ -80,22 +80,22 @@ def _parser() -> argparse.ArgumentParser:
 def measure(
     folder: pathlib.Path, candidates: Sequence[int], read: Sequence[int], repeats: int
 ) -> Iterator[Row]:
-    """A row for each number of candidates and of those that are read, as far as these differ.
+    """A row for each different pair of numbers of candidates and of read candidates.
 
     Raises:
-      UserError: The run has no cross-encoder or reads with it alone, or a number is below 1.
+      UserError: The run has no cross-encoder or only a cross-encoder, or a number is below 1.
     """
     import tensorflow as tf
 
-    from mmrank.build import load_run
     from mmrank.data.tables import load_dataset
     from mmrank.serving.export import export_run
     from mmrank.serving.ranker import Ranker
     from mmrank.serving.samples import Samples
     from mmrank.serving.signatures import ITEMS, RANK_ITEMS
+    from mmrank.trained_run import load_run
 
     if min(*candidates, *read, repeats) < 1:
-        raise UserError("give 1 or more candidates, of the best, and repeats")
+        raise UserError("--candidates, --read and --repeats must be at least 1")
     run = load_run(folder)
     dataset = load_dataset(run.data)
     for most in sorted(set(read)):
@@ -104,7 +104,7 @@ def measure(
             function = Ranker.load(exported).signatures[RANK_ITEMS]
             for count in candidates:
                 if most > count and any(count <= m < most for m in read):
-                    continue  # which reads all of them too
+                    continue  # which also reads all candidates
                 sample = Samples(run.fitted, dataset).of(count)
                 request = {**sample.contexts, **sample.history, **sample.pairs, ITEMS: sample.ids}
                 tensors = {n: tf.constant(a) for n, a in request.items()}
@@ -118,16 +118,16 @@ def measure(
 
 
 def reading(run: Run, most: int) -> Run:
-    """The run with a cross-encoder that reads so many of the best.
+    """The run, with a cross-encoder that reads the given number of best candidates.
 
     Raises:
-      UserError: It has none, or reads with it alone.
+      UserError: The run has no cross-encoder, or only a cross-encoder.
     """
     from mmrank.build import build_model
 
     cross = run.config.model.cross
     if cross is None or cross.alone:
-        raise UserError(f"{run.folder}: give a run with model.cross beside its towers")
+        raise UserError(f"{run.folder}: has no cross-encoder after its towers; give another run")
     options = dataclasses.replace(run.config.model, cross=dataclasses.replace(cross, rescore=most))
     config = dataclasses.replace(run.config, model=options)
     model = build_model(config, run.fitted)

@@ -1,4 +1,4 @@
-"""What ten times the events cost: `python -m pipelines.benchmarks.event_scaling`."""
+"""The cost of ten times the events: `python -m pipelines.benchmarks.event_scaling`."""
 
 from __future__ import annotations
 
@@ -50,19 +50,20 @@ example:
   python -m pipelines.benchmarks.event_scaling --events 100000 1000000
 
 Trains the same small model for the same number of epochs on simulated shops of these sizes, each
-in a process of its own: shops of as many shoppers more, who do what those of the smallest one do.
-Exit code 0: ten times the events take at most 11 times the time and 1.5 times the memory; 1: more.
+in a separate process. Larger shops have proportionally more users, who do the same as those of the
+smallest shop. Exit code 0: ten times the events take at most 11 times the time and 1.5 times the
+memory; 1: more.
 """
 
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-    """What one training took.
+    """The cost of one training.
 
     Attributes:
-      events, lists, candidates: Of the whole dataset.
+      events, lists, candidates: Numbers in the whole dataset.
       loading, training: Seconds.
-      memory: Highest resident set of the process, in bytes.
+      memory: Peak resident memory of the process, in bytes.
     """
 
     events: int
@@ -74,11 +75,11 @@ class Cost:
 
     @property
     def seconds(self) -> float:
-        """Loading and training together."""
+        """Seconds of loading and training together."""
         return self.loading + self.training
 
     def within(self, before: Cost) -> bool:
-        """Whether the time grew with the events by no more than a tenth, and memory by half."""
+        """Whether time per event grew by at most a tenth, and memory by at most half."""
         times = self.events / before.events
         return (
             self.seconds <= TIME_BOUND * times * before.seconds
@@ -86,7 +87,7 @@ class Cost:
         )
 
     def to_text(self, before: Cost | None) -> str:
-        """One line of the table, against the line before."""
+        """A line of the table, compared with the previous line."""
         line = (
             f"{self.events:>10,} {self.lists:>8,} {self.candidates:>10,} {self.loading:>9.1f} "
             f"{self.training:>10.1f} {self.memory / 2**20:>9,.0f}"
@@ -138,11 +139,11 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(sizes: Sequence[int]) -> list[bool]:
     if sorted(set(sizes)) != list(sizes) or sizes[0] < 1:
-        raise UserError(f"--events {' '.join(map(str, sizes))}: name sizes in ascending order")
+        raise UserError(f"--events {' '.join(map(str, sizes))}: sizes must be in ascending order")
     good = []
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
-        # In the proportions of the quickstart: some eleven events for each list of twenty items.
+        # The proportions of the quickstart: about eleven events for each list of twenty items.
         simulate(folder / "shop", items=500, queries=800, users=133, seed=1)
         base = len(pd.read_parquet(folder / "shop" / "events.parquet", columns=["time"]))
         first = max(1, round(sizes[0] / base))  # copies, so that the sizes keep their proportion
@@ -159,14 +160,14 @@ def _run(sizes: Sequence[int]) -> list[bool]:
 
 
 def grow(shop: pathlib.Path, out: pathlib.Path, times: int) -> None:
-    """Writes a shop of as many times the shoppers, lists and events, over the same catalogue.
+    """Writes a shop with a multiple of the users, lists and events, over the same catalogue.
 
-    Each copy of the log has shoppers and lists of its own. Photos stay where they are.
+    Each copy of the log has separate users and lists. Photos are not copied.
 
     Args:
       shop: A simulated shop.
-      out: Folder to make.
-      times: Copies.
+      out: Folder to create.
+      times: Number of copies.
     """
     out.mkdir()
     schema = load_schema(shop)

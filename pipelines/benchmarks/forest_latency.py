@@ -1,4 +1,4 @@
-"""Trees as ops beside the libraries' own: `python -m pipelines.benchmarks.forest_latency`."""
+"""Latency of trees, as ops and in libraries: `python -m pipelines.benchmarks.forest_latency`."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ example:
   python -m pipelines.benchmarks.forest_latency
   python -m pipelines.benchmarks.forest_latency --trees 1000 --candidates 100 1000 --threads 1
 
-The ops are loaded from a SavedModel, as a server runs them. Each turn times every way once, so
-that what else the machine does falls on all of them alike.
+The ops are loaded from a SavedModel, as a server runs them. Each round times every way once, so
+that other load on the machine affects all ways equally.
 """
 WAYS = ("ops", "catboost", "lightgbm")
 LEAVES, ROWS, GRADES, LIST = 31, 20_000, 5, 20
@@ -31,10 +31,10 @@ WARM_UP = 3
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """What was measured of lists of one length.
+    """The measurements for lists of one length.
 
     Attributes:
-      candidates: Their length.
+      candidates: Number of candidates of a list.
       milliseconds: Median by way.
     """
 
@@ -42,7 +42,7 @@ class Row:
     milliseconds: dict[str, float]
 
     def to_text(self) -> str:
-        """One line of the table; last the ops' time as a share of LightGBM's."""
+        """A line of the table; the last column is the ops' time as a share of LightGBM's."""
         times = "".join(f"{self.milliseconds[way]:12.2f}" for way in WAYS)
         share = self.milliseconds["ops"] / self.milliseconds["lightgbm"]
         return f"{self.candidates:10,d}{times}{share:12.2f}"
@@ -61,9 +61,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     add = parser.add_argument
     add("--candidates", type=int, nargs="+", default=[100, 500, 1000], help="(%(default)s)")
     add("--trees", type=int, default=500, help="(default %(default)s)")
-    add("--depth", type=int, default=6, help="of the symmetric trees (default %(default)s)")
+    add("--depth", type=int, default=6, help="depth of the symmetric trees (default %(default)s)")
     add("--features", type=int, default=20, help="(default %(default)s)")
-    add("--threads", type=int, default=1, help="of each way (default %(default)s)")
+    add("--threads", type=int, default=1, help="threads of each way (default %(default)s)")
     add("--repeats", type=int, default=50, help="timed lists (default %(default)s)")
     args = parser.parse_args(argv)
     require_extra("this benchmark", "lightgbm", "benchmarks")
@@ -89,13 +89,13 @@ def measure(
     threads: int,
     repeats: int,
 ) -> Iterator[Row]:
-    """Yields the row of each length.
+    """Yields a row for each length.
 
     Args:
       candidates: Lengths of a list.
-      trees, depth, features: Of the trees.
-      threads: That the libraries may use.
-      repeats: Lists timed by each way.
+      trees, depth, features: Number of trees, their depth, number of features.
+      threads: Number of threads that the libraries may use.
+      repeats: Number of lists timed for each way.
     """
     random = np.random.default_rng(0)
     values = random.normal(size=[ROWS, features]).astype(np.float32)
@@ -164,7 +164,7 @@ def _symmetric(
 def _leafwise(
     values: np.ndarray, grades: np.ndarray, trees: int, threads: int
 ) -> Callable[[np.ndarray], Any]:
-    """As many trees of LightGBM."""
+    """A LightGBM model with the same number of trees."""
     import lightgbm
 
     settings = {"objective": "lambdarank", "num_leaves": LEAVES, "verbose": -1}

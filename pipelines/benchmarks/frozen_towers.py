@@ -1,4 +1,4 @@
-"""What running frozen towers once saves: `python -m pipelines.benchmarks.frozen_towers`."""
+"""The savings from running frozen encoders once: `python -m pipelines.benchmarks.frozen_towers`."""
 
 from __future__ import annotations
 
@@ -35,19 +35,19 @@ example:
   python -m pipelines.benchmarks.frozen_towers
   python -m pipelines.benchmarks.frozen_towers --text-handle models/minilm --items 400 --queries 100
 
-Exit code 0: scores agree, and an epoch is 20 times as fast or more. Exit code 1: they do not.
+Exit code 0: scores agree, and an epoch is at least 20 times as fast. Exit code 1: otherwise.
 """
 
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """What was measured.
+    """The measurements.
 
     Attributes:
-      before, after: Seconds of an epoch with the towers in the graph, and with embeddings.
-      one_pass: Seconds in which the embeddings of all items and queries were computed.
-      differ: Largest difference of a score.
-      spread: Standard deviation of the scores; were they all alike, agreeing would say nothing.
+      before, after: Seconds of an epoch with the encoders in the graph, and with embeddings.
+      one_pass: Seconds to compute the embeddings of all items and queries.
+      differ: Largest difference between scores.
+      spread: Standard deviation of the scores; if all were equal, agreement would prove nothing.
     """
 
     before: float
@@ -58,17 +58,17 @@ class Result:
 
     @property
     def passed(self) -> bool:
-        """Whether it is as exact and as fast as wanted."""
+        """Whether exactness and speed are as required."""
         exact = self.differ <= TOLERANCE < self.spread / 100
         return exact and self.before / self.after >= WANTED
 
     def to_text(self) -> str:
-        """The figures, one a line."""
+        """The figures, one per line."""
         return (
             f"epoch, frozen towers in the graph  {self.before:8.2f} s\n"
             f"epoch, embeddings kept             {self.after:8.2f} s\n"
             f"ratio                              {self.before / self.after:8.1f}   "
-            f"(wanted {WANTED:.0f})\n"
+            f"(required {WANTED:.0f})\n"
             f"the pass over all values, once     {self.one_pass:8.2f} s\n"
             f"scores differ by at most           {self.differ:8.1e}   (allowed {TOLERANCE:.0e})\n"
             f"scores deviate by                  {self.spread:8.2f}"
@@ -98,24 +98,24 @@ def _run(arguments: argparse.Namespace) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m pipelines.benchmarks.frozen_towers",
-        description="Measure an epoch over a simulated shop with a frozen text encoder and a "
-        "frozen EfficientNetB0, once in the graph of every step and once as kept embeddings.",
+        description="Measures an epoch over a simulated shop with a frozen text encoder and a "
+        "frozen EfficientNetB0, once in the graph of every step and once as stored embeddings.",
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "--text-handle",
         metavar="DIR",
-        help="TF-Hub folder of a text encoder; without it a random BERT of 6 layers of width 384",
+        help="TF-Hub folder of a text encoder (default: a random BERT, 6 layers of width 384)",
     )
     parser.add_argument("--items", type=int, default=600, help="products of the shop (%(default)s)")
     parser.add_argument("--queries", type=int, default=320, help="its queries (%(default)s)")
-    parser.add_argument("--size", type=int, default=96, help="pixels each way (%(default)s)")
+    parser.add_argument("--size", type=int, default=96, help="photos' side in pixels (%(default)s)")
     return parser
 
 
 def frozen_config(handle: str, weights: str, size: int, cache: pathlib.Path) -> Config:
-    """A config whose titles, queries and photos go through frozen encoders."""
+    """A config with frozen encoders for titles, queries and photos."""
     photo = {"height": size, "width": size, "network": "EfficientNetB0", "weights": weights}
     return from_mapping(
         Config,
@@ -169,8 +169,8 @@ def random_bert(folder: pathlib.Path) -> str:
 def random_network(file: pathlib.Path, size: int) -> str:
     """The path of a weights file of an EfficientNetB0 with random weights.
 
-    Its batch statistics are those of noise: with Keras' initial ones its outputs all but vanish,
-    and scores would agree whatever became of the photos.
+    Its batch statistics are those of noise. With Keras' initial statistics its outputs would be
+    almost zero, and scores would agree even if photos were wrong.
     """
     import tensorflow as tf
 
@@ -187,9 +187,9 @@ def random_network(file: pathlib.Path, size: int) -> str:
 
 
 def measure(config: Config, dataset: Dataset) -> Result:
-    """Epochs each way, with equal weights, after a step that is not counted.
+    """Measures epochs both ways, with equal weights, after a step that is not counted.
 
-    Those with embeddings take so little that the median of several is told.
+    Epochs with embeddings are so short that the median of several is reported.
     """
     from mmrank.build import build_features, build_model
 
@@ -221,7 +221,7 @@ def in_graph(features: Features) -> Features:
 
 
 def give_weights(source: RankingModel, target: RankingModel) -> None:
-    """Copies the weights that learn, of which frozen towers have none, and the matcher's."""
+    """Copies the trainable weights, of which frozen encoders have none, and the matcher's."""
     ours, theirs = source.network.trainable_weights, target.network.trainable_weights
     for one, other in zip(ours, theirs, strict=True):
         other.assign(one)
@@ -247,8 +247,8 @@ def epoch_seconds(config: Config, model: RankingModel, batches: Batches, epochs:
     """Seconds of an epoch of training, input pipeline included: the median of some epochs."""
     import tensorflow as tf
 
-    from mmrank.goals import build_loss
-    from mmrank.training.loop import batch_dataset
+    from mmrank.objectives import build_loss
+    from mmrank.training.pipeline import batch_dataset
 
     model.network.compile("sgd", loss=build_loss(config.training.loss))
     steps = len(batches.plan(0))
@@ -267,7 +267,7 @@ def epoch_seconds(config: Config, model: RankingModel, batches: Batches, epochs:
 
 
 class Epochs:
-    """The seconds between the begin and the end of every epoch."""
+    """The seconds between the start and the end of every epoch."""
 
     def __init__(self) -> None:
         self.seconds: list[float] = []

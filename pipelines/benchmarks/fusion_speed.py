@@ -26,13 +26,13 @@ HEADER = f"{'fusion':16}{'weights':>10}{'candidates/s':>14}{'to concat':>11}"
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """What was measured of one fusion with its head.
+    """The measurements for one fusion with its head.
 
     Attributes:
-      fusion: Its name.
-      weights: Trainable numbers of fusion and head.
-      rate: Candidates scored in a second, by the median of the repeats.
-      ratio: Median, over the repeats, of its rate to that of `concat` in the same repeat.
+      fusion: Name of the fusion.
+      weights: Number of trainable parameters of fusion and head.
+      rate: Candidates scored per second, the median of the repeats.
+      ratio: Median over the repeats of the rate relative to `concat` in the same repeat.
     """
 
     fusion: str
@@ -41,7 +41,7 @@ class Row:
     ratio: float
 
     def to_text(self) -> str:
-        """One line of the table."""
+        """A line of the table."""
         return f"{self.fusion:16}{self.weights:10,d}{self.rate:14,.0f}{self.ratio:11.2f}"
 
 
@@ -60,30 +60,30 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m pipelines.benchmarks.fusion_speed",
-        description="Weights and inference speed of each fusion with the default head, on random "
-        "tokens of which a fifth are absent, with a query and a shopper.",
+        description="Measures weights and inference speed of each fusion with the default head, "
+        "on random tokens of which a fifth are absent, with a query and a user.",
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     for name, value, text in (
-        ("items", 60, "candidates a list"),
-        ("lists", 64, "lists a batch"),
-        ("modalities", 4, "tokens a candidate"),
+        ("items", 60, "candidates per list"),
+        ("lists", 64, "lists per batch"),
+        ("modalities", 4, "tokens per candidate"),
         ("width", 64, "width of a token"),
-        ("repeats", 9, "timed rounds over all fusions, of which the median"),
+        ("repeats", 9, "timed rounds over all fusions; the median is printed"),
     ):
         parser.add_argument(f"--{name}", type=int, default=value, help=f"{text} (%(default)s)")
     return parser
 
 
 def measure(items: int, lists: int, modalities: int, width: int, repeats: int) -> list[Row]:
-    """A row for each fusion. Every repeat times all of them in turn, for a fair ratio.
+    """A row for each fusion. Every repeat times all fusions in turn, for a fair ratio.
 
     Raises:
-      UserError: A size below 1, or a width that 4 heads cannot share.
+      UserError: A size is below 1, or the width is not a multiple of 4 heads.
     """
     if min(items, lists, modalities, repeats) < 1 or width < 4:
-        raise UserError("give 1 or more items, lists, modalities and repeats, and a width from 4")
+        raise UserError("--items, --lists, --modalities, --repeats: 1 or more; --width: 4 or more")
     inputs = random_inputs(items, lists, modalities, width)
     scorers, weights = {}, {}
     for name, scorer, count in _scorers(inputs):
@@ -115,7 +115,7 @@ def random_inputs(items: int, lists: int, modalities: int, width: int) -> tuple[
 
 
 def _scorers(inputs: tuple[np.ndarray, ...]) -> Iterator[tuple[str, Callable[[], Any], int]]:
-    """By fusion, what scores those inputs as a graph, and how many weights it has."""
+    """For each fusion, the function that scores the inputs, and its number of weights."""
     import tensorflow as tf
 
     from mmrank.build import build_head
@@ -140,7 +140,7 @@ def _score(fusion: Any, head: Any, *given: Any) -> Any:
 
 
 def _run(score: Callable[..., Any], tensors: Sequence[Any]) -> np.ndarray:
-    return score(*tensors).numpy()  # returns when the scores are there
+    return score(*tensors).numpy()  # returns when the scores are computed
 
 
 def paired_seconds(

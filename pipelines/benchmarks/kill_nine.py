@@ -1,4 +1,4 @@
-"""SIGKILL amid exports, copies, loads and embedding jobs, while a server is asked all the time."""
+"""SIGKILL during exports, copies, loads and embedding jobs, while a server gets requests."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from pipelines.beam.arguments import positive
 from pipelines.benchmarks.kills.verdict import Seen, judge, table
 
 if TYPE_CHECKING:
-    from mmrank.build import Run
     from mmrank.data.tables import Dataset
+    from mmrank.trained_run import Run
 
 CANDIDATES = 20
-CHANGE = 0.3  # of a weight, as a share of it
-DIFFERS = 1e-3  # of the scores of two exports, to be told apart
+CHANGE = 0.3  # relative change of a weight
+DIFFERS = 1e-3  # least difference of scores that distinguishes two exports
 EXAMPLE = """example:
   python -m pipelines.benchmarks.kill_nine --run runs/quickstart-1 --rounds 3
 
-Exports the run, serves the export, and asks it all the time for the same ranking. Meanwhile, each
---rounds times at random moments, it kills exports while their hidden folder is there; copies of
-another export into the folder that is served; embedding jobs; and the server while it loads. What
-is killed is let finish in the end. Exit code 0: every answer came from a version that is whole,
-with its scores; none failed but while the server was dead; and the embedding job that went on wrote
-what an undisturbed one writes. Exit code 1: otherwise. Nothing is written into the run.
+Exports the run, serves the export, and requests the same ranking continuously. Meanwhile it kills,
+each --rounds times at random moments: exports while their hidden folder exists; copies of another
+export into the served folder; embedding jobs; and the server while it loads. In the end each of
+them may finish. Exit code 0: every answer came from a complete version, with its scores; requests
+failed only while the server was dead; and the resumed embedding job wrote the same files as an
+undisturbed one. Exit code 1: otherwise. Nothing is written into the run.
 """
 
 
@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The exit code: 0 passed, 1 not, 2 for wrong input.
 
     Args:
-      argv: The arguments, those of the process unless given.
+      argv: The arguments; those of the process by default.
     """
     args = _parser().parse_args(argv)
     log_progress()
@@ -60,15 +60,15 @@ def _run(args: argparse.Namespace) -> int:
         raise InputError(f"--run: {args.run}: no such folder; train a run with mmrank.train")
     if args.keep is not None:
         refuse_filled(args.keep)
-    # TensorFlow takes seconds to import, so wrong input is told before.
-    from mmrank.build import load_run
+    # TensorFlow takes seconds to import, so wrong input is reported first.
     from mmrank.data.tables import load_dataset
+    from mmrank.trained_run import load_run
     from pipelines.benchmarks.kills.stage import ServerDied
 
     run = load_run(args.run)
     data = run.data if args.data is None else args.data
     if not data.is_dir():
-        raise InputError(f"{data}: no such folder; name the run's dataset with --data")
+        raise InputError(f"{data}: no such folder; give the run's dataset with --data")
     with contextlib.ExitStack() as stack:
         folder = args.keep
         if folder is None:
@@ -95,15 +95,15 @@ def watch(
     seed: int,
     settings: dict[str, str],
 ) -> Seen:
-    """What is seen while everything is killed.
+    """Kills everything in turn and returns the observations.
 
     Args:
-      run: What is exported.
-      dataset: Its catalogue, and where the request comes from.
+      run: The run to export.
+      dataset: Dataset of the catalogue and of the request.
       folder: An empty folder.
-      rounds: Kills of each sort.
-      seed: Of the moments, the request, and the weights of the other export.
-      settings: Of the server's config.
+      rounds: Number of kills of each kind.
+      seed: Seed of the moments, the request, and the weights of the other export.
+      settings: Settings of the server's config.
     """
     from mmrank.serving.card import read_card
     from pipelines.benchmarks.kills.embeddings import kill_embeddings
@@ -117,24 +117,24 @@ def watch(
     lists = Lists.draw(read_card(other), dataset, CANDIDATES, seed)
     asked = lists.asked(0)
     stage = Stage(folder, request_body(asked, lists.items), settings)
-    _say("an export is made, undisturbed")
+    _print_step("making an undisturbed export")
     seconds = first_export(stage, run.folder, dataset.folder)
     export = stage.models / "1"
-    scores = {path: undisturbed(path, asked, lists.items) for path in (export, other)}
+    scores = {path: reference_scores(path, asked, lists.items) for path in (export, other)}
     if np.abs(scores[export] - scores[other]).max() < DIFFERS:
         raise InputError(f"--run {run.folder}: other weights give the same scores")
     with stage.serving():
-        _say(f"exports are killed within their last {seconds:.1f} s")
+        _print_step(f"killing exports in their last {seconds:.1f} s")
         parts = [kill_exports(stage, run.folder, dataset.folder, seconds, rounds, draw)]
-        _say("copies are killed")
+        _print_step("killing copies")
         parts.append(kill_copies(stage, other, rounds, draw))
-        _say("embedding jobs are killed")
+        _print_step("killing embedding jobs")
         items = len(dataset.item_ids)
         jobs = kill_embeddings(export, dataset.folder, items, folder, rounds, draw)
-    _say("servers are killed")
+    _print_step("killing servers")
     parts += [kill_servers(stage, other, rounds, draw), jobs]
     for path in set(stage.whole.values()) - set(scores):
-        scores[path] = undisturbed(path, asked, lists.items)
+        scores[path] = reference_scores(path, asked, lists.items)
     return Seen(
         stage.asker.answers,
         {number: scores[path] for number, path in stage.whole.items()},
@@ -145,7 +145,7 @@ def watch(
 
 
 def other_export(run: Run, dataset: Dataset, out: pathlib.Path, seed: int) -> pathlib.Path:
-    """The folder of an export of the same run with other weights, and so with other scores."""
+    """The folder of an export of the same run with other weights and therefore other scores."""
     from mmrank.serving.export import export_run
 
     generator = np.random.default_rng(seed)
@@ -155,8 +155,8 @@ def other_export(run: Run, dataset: Dataset, out: pathlib.Path, seed: int) -> pa
     return export_run(run, out, dataset)
 
 
-def undisturbed(export: pathlib.Path, asked: dict[str, Any], items: list[str]) -> np.ndarray:
-    """Scores [candidates] of an export, in this process; its checksums are compared first."""
+def reference_scores(export: pathlib.Path, asked: dict[str, Any], items: list[str]) -> np.ndarray:
+    """Scores [candidates] of an export, in this process; its checksums are verified first."""
     from mmrank.serving.ranker import Ranker
 
     return Ranker.load(export, verify=True).scores(candidates=items, **asked)
@@ -167,31 +167,31 @@ def _settings(given: Sequence[str]) -> dict[str, str]:
     pairs = [text.partition("=") for text in given]
     for name, sign, _ in pairs:
         if not name or not sign:
-            raise ConfigError(f"--set {name}: write it as A.B=C")
+            raise ConfigError(f"--set {name}: must be A.B=C")
     return {name: value for name, _, value in pairs}
 
 
-def _say(line: str) -> None:
+def _print_step(line: str) -> None:
     print(line, flush=True)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m pipelines.benchmarks.kill_nine",
-        description="Kills exports, copies, jobs and servers, and looks at what is served.",
+        description="Kills exports, copies, jobs and servers, and checks what is served.",
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     path = pathlib.Path
     parser.add_argument("--run", type=path, required=True, help="folder of a trained run")
-    parser.add_argument("--data", type=path, help="its dataset (default: the run's own)")
-    parser.add_argument("--rounds", type=positive, default=3, help="kills of a sort (%(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of the moments (%(default)s)")
+    parser.add_argument("--data", type=path, help="dataset of the run (default: the run's own)")
+    parser.add_argument("--rounds", type=positive, default=3, help="kills per kind (%(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the moments (%(default)s)")
     parser.add_argument(
-        "--keep", type=path, metavar="DIR", help="work in this new folder, and leave all there"
+        "--keep", type=path, metavar="DIR", help="work in this new folder, and keep it"
     )
     parser.add_argument(
-        "--set", action="append", default=[], metavar="A.B=C", help="of the server's config"
+        "--set", action="append", default=[], metavar="A.B=C", help="server config value"
     )
     return parser
 

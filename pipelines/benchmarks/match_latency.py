@@ -1,4 +1,4 @@
-"""What match features add to a request: `python -m pipelines.benchmarks.match_latency`."""
+"""The latency of match features in a request: `python -m pipelines.benchmarks.match_latency`."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ EXAMPLE = """\
 example:
   python -m pipelines.benchmarks.match_latency
   python -m pipelines.benchmarks.match_latency --candidates 100 1000 --items 5000
+  python -m pipelines.benchmarks.match_latency --extra spelling category number
 """
 HEADER = f"{'signature':18}{'candidates':>11}{'without ms':>12}{'with ms':>9}{'adds ms':>9}"
-# Enough steps for a ranker that exports; only its shape counts.
+# Enough steps for a ranker that can be exported; only its shape matters.
 SETTINGS = {
     "training": {"epochs": 1, "steps_per_epoch": 2},
     "evaluation": {"baselines": ["random"]},
@@ -29,11 +30,11 @@ SETTINGS = {
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """What one signature takes for one list, with and without match features.
+    """The latency of one signature for one list, with and without match features or extras.
 
     Attributes:
       signature: Its name.
-      candidates: Of the list.
+      candidates: Number of candidates of the list.
       without, with_match: Median milliseconds, in process.
       adds: Median of the differences within a repeat, milliseconds.
     """
@@ -45,7 +46,7 @@ class Row:
     adds: float
 
     def to_text(self) -> str:
-        """One line of the table."""
+        """A line of the table."""
         return (
             f"{self.signature:18}{self.candidates:11,d}{self.without:12.1f}{self.with_match:9.1f}"
             f"{self.adds:9.1f}"
@@ -59,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     log_progress()
 
     def run() -> None:
-        rows = measure(args.items, args.candidates, args.repeats)
+        rows = measure(args.items, args.candidates, args.repeats, args.extra)
         print("\n".join([HEADER, *(row.to_text() for row in rows)]))
 
     return exit_code(run, "nothing was written")
@@ -68,21 +69,33 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m pipelines.benchmarks.match_latency",
-        description="The time of rank_items and serving_default of two rankers of the simulated "
-        "shop, alike but for `model.match`, asked in turn.",
+        description="Measures rank_items and serving_default of two rankers of the simulated shop, "
+        "which differ only in `model.match`, in turn. With --extra both have match features, and "
+        "one of them these extras.",
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--items", type=int, default=2000, help="of the shop (%(default)s)")
+    parser.add_argument("--items", type=int, default=2000, help="items of the shop (%(default)s)")
     parser.add_argument(
         "--candidates", type=int, nargs="+", default=[100, 500, 1000], help="(%(default)s)"
     )
+    parser.add_argument("--extra", nargs="+", default=[], help="names for model.match_extra")
     parser.add_argument("--repeats", type=int, default=30, help="timed rounds (%(default)s)")
     return parser
 
 
-def measure(items: int, candidates: Sequence[int], repeats: int) -> list[Row]:
-    """A row for each signature and length; every repeat asks both rankers in turn."""
+def measure(
+    items: int, candidates: Sequence[int], repeats: int, extra: Sequence[str] = ()
+) -> list[Row]:
+    """A row for each signature and length; every repeat measures both rankers in turn.
+
+    Args:
+      items: Number of items of the shop.
+      candidates: Lengths of lists.
+      repeats: Number of timed rounds.
+      extra: Names of extras that one ranker has while both have match features; none to compare
+        match features with none.
+    """
     import tensorflow as tf
 
     from mmrank.config import Config, from_mapping
@@ -95,14 +108,18 @@ def measure(items: int, candidates: Sequence[int], repeats: int) -> list[Row]:
 
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        place = pathlib.Path(folder)
-        simulate(place / "shop", items=items, queries=200, users=50, seed=0)
-        dataset = load_dataset(place / "shop")
+        root = pathlib.Path(folder)
+        simulate(root / "shop", items=items, queries=200, users=50, seed=0)
+        dataset = load_dataset(root / "shop")
         rankers = {}
-        for match in ("none", "auto"):
-            plain = {**SETTINGS, "model": {"drop": ["photo"], "match": match}}
-            run = train(from_mapping(Config, plain, match), dataset, place / match)
-            rankers[match] = Ranker.load(measure_and_export(run, dataset, 0.0).export)
+        ways: dict[str, dict[str, Any]] = {
+            "without": {"match": "auto" if extra else "none"},
+            "with": {"match": "auto", "match_extra": list(extra)},
+        }
+        for way, match in ways.items():
+            plain = {**SETTINGS, "model": {"drop": ["photo"], **match}}
+            run = train(from_mapping(Config, plain, way), dataset, root / way)
+            rankers[way] = Ranker.load(measure_and_export(run, dataset, 0.0).export)
         samples = Samples(run.fitted, dataset)
         for count in candidates:
             sample = samples.of(count)
@@ -115,8 +132,8 @@ def measure(items: int, candidates: Sequence[int], repeats: int) -> list[Row]:
                 tensors = {n: tf.constant(a) for n, a in request.items()}
                 calls = {m: _call(r, signature, tensors) for m, r in rankers.items()}
                 taken = paired_seconds(calls, repeats)
-                without, with_match = (statistics.median(taken[m]) for m in ("none", "auto"))
-                pairs = zip(taken["auto"], taken["none"], strict=True)
+                without, with_match = (statistics.median(taken[m]) for m in ("without", "with"))
+                pairs = zip(taken["with"], taken["without"], strict=True)
                 adds = statistics.median(one - other for one, other in pairs)
                 rows.append(Row(signature, count, 1e3 * without, 1e3 * with_match, 1e3 * adds))
     return rows

@@ -1,4 +1,4 @@
-"""Rankers over folds beside their match features alone, and beside peers that read the same."""
+"""Compares rankers over folds with single match features and with peers that read the same."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from mmrank.build import Run, load_run
 from mmrank.data.tables import Dataset
 from mmrank.data.validation import checked_dataset
 from mmrank.evaluation.compared import compared_scores
 from mmrank.evaluation.costs import Cost
 from mmrank.evaluation.offline import evaluate_scores
-from mmrank.evaluation.peers import PEERS, TRIALS, check_installed
+from mmrank.evaluation.peers import PEERS, TRIALS
 from mmrank.evaluation.report import Report
 from mmrank.evaluation.tasks import ranking_label
 from mmrank.outputs import InputError, exit_code, log_progress
 from mmrank.plain_features import plain_features
+from mmrank.trained_run import Run, load_run
 
 EXAMPLE = """\
 example:
@@ -30,7 +30,7 @@ example:
 
 Compares a ranker with the cosines and the BM25 of single fields, and with peers, which read the
 plain features that the ranker reads and are tuned on the validation lists of their run. Runs over
-folds of one dataset are told as one, which `python -m mmrank.evaluate` does not do.
+folds of one dataset are reported as one, which `python -m mmrank.evaluate` does not do.
 """
 METRIC = "ndcg@10"
 SINGLE = ("/cosine", "/bm25")
@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     parser = argparse.ArgumentParser(
         prog="python -m pipelines.benchmarks.match_peers",
-        description="Compares trained rankers with their match features alone, and with peers, on "
+        description="Compares trained rankers with single match features, and with peers, on "
         "the same lists.",
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -54,10 +54,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--peers",
         default=",".join(STANDARD),
-        help=f"of {', '.join(PEERS)}, joined by commas (default %(default)s)",
+        help=f"comma-separated, of {', '.join(PEERS)} (default %(default)s)",
     )
     parser.add_argument(
-        "--trials", type=int, default=TRIALS, help="settings of each peer (default %(default)s)"
+        "--trials", type=int, default=TRIALS, help="settings to try per peer (default %(default)s)"
     )
     args = parser.parse_args(argv)
     log_progress()
@@ -65,11 +65,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     def compared() -> None:
         peers = [name for name in args.peers.split(",") if name]
         for name in peers:
-            if name not in PEERS:
-                raise InputError(f"--peers: unknown {name!r}; known: {', '.join(PEERS)}")
-            check_installed(name)
+            PEERS.entry(name, "--peers")
+            PEERS.check_installed(name)
         if args.trials < 1:
-            raise InputError(f"--trials {args.trials}: a peer is tuned by 1 or more")
+            raise InputError(f"--trials {args.trials}: must be at least 1")
         runs = [load_run(folder) for folder in args.run]
         loaded = [(r, checked_dataset(r.data)) for r in runs]
         print(measure(loaded, args.split, peers, args.trials).to_text())
@@ -87,9 +86,9 @@ def measure(
 
     Args:
       runs: Runs over folds of one dataset, or one run, each with its dataset.
-      split: Whose lists are scored.
+      split: The split whose lists are scored.
       peers: Names from `PEERS`.
-      trials: How many settings of each are tried, in each run.
+      trials: Number of settings to try for each peer, in each run.
 
     Raises:
       InputError: The runs do not have the same plain features.
@@ -102,14 +101,14 @@ def measure(
         rows = dataset.rows(split)
         names, features = plain_features(run, dataset, rows)
         if known and known != names:
-            raise InputError(f"{run.folder}: its features are not those of the run before")
+            raise InputError(f"{run.folder}: its features differ from those of the previous run")
         known = names
         found = {"model": run.score(dataset, rows)}
-        for place, name in enumerate(names):
+        for column, name in enumerate(names):
             if name.endswith(SINGLE):
-                found[name] = np.nan_to_num(features[:, place]).astype(np.float64)
+                found[name] = np.nan_to_num(features[:, column]).astype(np.float64)
         label = ranking_label(dataset, run.config)
-        compared = compared_scores(run, dataset, rows, peers, label=label, trials=trials)
+        compared = compared_scores(run, dataset, rows, peers, trials=trials)
         for name, values in (found | compared.scores).items():
             scores.setdefault(name, []).append(values)
         for name, cost in compared.costs.items():

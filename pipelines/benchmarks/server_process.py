@@ -1,9 +1,10 @@
-"""A server in a process of its own, for what measures it from outside."""
+"""A server in a separate process, for benchmarks that measure it from outside."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import pathlib
 import re
 import signal
@@ -21,7 +22,7 @@ _LISTENS = re.compile(r"REST on https?://([\d.]+:\d+)/\S*, gRPC on ([\d.]+:\d+)"
 
 @dataclasses.dataclass(frozen=True)
 class ServerProcess:
-    """A server that answers.
+    """A running server.
 
     Attributes:
       process: Its process.
@@ -35,23 +36,30 @@ class ServerProcess:
 
 @contextlib.contextmanager
 def server_process(
-    model: pathlib.Path, settings: Mapping[str, Any], log: pathlib.Path
+    model: pathlib.Path,
+    settings: Mapping[str, Any],
+    log: pathlib.Path,
+    checkout: pathlib.Path | None = None,
 ) -> Iterator[ServerProcess]:
-    """A server on free ports of the loopback, ended with the block.
+    """A server on free ports of the loopback address, which ends with the block.
 
     Args:
       model: Folder of the numbered exports.
-      settings: Of the server's config, such as {"rank.threads": 4}.
-      log: File that it writes its log to.
+      settings: Settings of the server's config, such as {"rank.threads": 4}.
+      log: File for the server's log.
+      checkout: Folder of the checkout whose server is started; by default, the current one.
 
     Raises:
-      UserError: It did not start.
+      UserError: The server did not start.
     """
     command = [sys.executable, "-m", "mmrank.serve", "--model", str(model)]
     for name, value in {"listen.rest_port": 0, "listen.grpc_port": 0, **settings}.items():
         command += ["--set", f"{name}={value}"]
     with log.open("wb") as stream:
-        process = subprocess.Popen(command, stdout=stream, stderr=stream)
+        environment = os.environ | ({} if checkout is None else {"PYTHONPATH": str(checkout)})
+        process = subprocess.Popen(
+            command, stdout=stream, stderr=stream, cwd=checkout, env=environment
+        )
     try:
         rest, grpc = _addresses(process, log)
         yield ServerProcess(process, rest, grpc)
@@ -71,5 +79,5 @@ def _addresses(process: subprocess.Popen[bytes], log: pathlib.Path) -> tuple[str
         if found is not None:
             return found[1], found[2]
         time.sleep(0.2)
-    told = log.read_text(encoding="utf-8", errors="replace")[-2000:]
-    raise UserError(f"the server did not start: {told}")
+    tail = log.read_text(encoding="utf-8", errors="replace")[-2000:]
+    raise UserError(f"the server did not start: {tail}")

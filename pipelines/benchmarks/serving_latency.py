@@ -1,4 +1,4 @@
-"""How long one request takes by every way: `python -m pipelines.benchmarks.serving_latency`."""
+"""The latency of one request in every way: `python -m pipelines.benchmarks.serving_latency`."""
 
 from __future__ import annotations
 
@@ -33,31 +33,30 @@ if TYPE_CHECKING:
 
 FASTER, ADDED_MS = 20.0, 3.0
 WARM_UP, ENCODINGS = 10, 5
-FEWEST = 20  # requests that a 95th percentile is told of
+FEWEST = 20  # least requests for a 95th percentile
 EXAMPLE = """\
 example:
   python -m mmrank.export --run runs/quickstart-1
   python -m pipelines.benchmarks.serving_latency --model runs/quickstart-1/export \\
       --data runs/quickstart-1/data
 
-No query is asked twice, so that every request encodes its own. Exit code 0: with one client,
-looking vectors up is 20 times as fast as encoding raw features, and the server adds at most 3 ms
-to the median. Exit code 1: it is not so. LightGBM reads the numbers of items and pairs, BM25 and
-popularity, as it learned them from the dataset's training lists; it comes with
-pip install 'mmrank[benchmarks]'.
+No query is repeated, so that every request encodes its own. Exit code 0: with one client, looking
+up vectors is 20 times as fast as encoding raw features, and the server adds at most 3 ms to the
+median. Exit code 1: otherwise. LightGBM reads the numbers of items and pairs, BM25 and popularity,
+and is trained on the dataset's training lists; install it with pip install -e '.[benchmarks]'.
 """
 
 
 @dataclasses.dataclass(frozen=True)
 class Timing:
-    """What one way took.
+    """The times of one way.
 
     Attributes:
-      way: Its name.
+      way: Name of the way.
       candidates: Length of the lists.
-      clients: Threads that asked at the same time.
-      seconds: Of each request.
-      wall: Seconds of all together.
+      clients: Number of parallel client threads.
+      seconds: Seconds of each request.
+      wall: Seconds of all requests together.
     """
 
     way: str
@@ -67,17 +66,17 @@ class Timing:
     wall: float
 
     def percentile(self, percent: float) -> float:
-        """Milliseconds that so many percent of the requests did not exceed."""
+        """The given percentile of the requests' time, in milliseconds."""
         return 1e3 * float(np.percentile(self.seconds, percent))
 
-    def told(self) -> dict[int, float | None]:
-        """The 50th, 95th and 99th percentile; of few requests None for the last two."""
+    def percentiles(self) -> dict[int, float | None]:
+        """The 50th, 95th and 99th percentile; the last two are None for few requests."""
         enough = len(self.seconds) >= FEWEST
         return {p: self.percentile(p) if enough or p == 50 else None for p in (50, 95, 99)}
 
     @property
     def rate(self) -> float:
-        """Requests a second."""
+        """Requests per second."""
         return len(self.seconds) / self.wall
 
 
@@ -86,9 +85,9 @@ class Verdict:
     """One comparison that decides the exit code.
 
     Attributes:
-      what: What is compared.
-      value, wanted: What was measured, and its bound.
-      passed: Whether it is within it.
+      what: Description of the comparison.
+      value, wanted: The measured value and its bound.
+      passed: Whether the value is within the bound.
     """
 
     what: str
@@ -108,37 +107,37 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m pipelines.benchmarks.serving_latency",
         description="Measures one request through REST, gRPC and in process, with vectors looked "
-        "up and with raw features encoded, beside LightGBM.",
+        "up and with raw features encoded, and LightGBM for comparison.",
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "--model", required=True, type=pathlib.Path, help="folder of the numbered exports"
+        "--model", required=True, type=pathlib.Path, help="folder of numbered exports"
     )
     parser.add_argument(
-        "--data", required=True, type=pathlib.Path, help="the dataset that was exported"
+        "--data", required=True, type=pathlib.Path, help="dataset that was exported"
     )
-    parser.add_argument("--sizes", default="100,500,1000", help="candidates (%(default)s)")
-    parser.add_argument("--clients", default="1,8", help="at the same time (%(default)s)")
-    parser.add_argument("--requests", type=int, default=300, help="of each way (%(default)s)")
+    parser.add_argument("--sizes", default="100,500,1000", help="candidates per list (%(default)s)")
+    parser.add_argument("--clients", default="1,8", help="parallel clients (%(default)s)")
+    parser.add_argument("--requests", type=int, default=300, help="requests per way (%(default)s)")
     parser.add_argument(
         "--encodings", type=int, default=10, help="requests with raw features (%(default)s)"
     )
-    parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="also write the figures")
+    parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="write figures as JSON")
     parser.add_argument("--force", action="store_true", help="let --json replace a file")
     return parser
 
 
 def _run(args: argparse.Namespace) -> int:
     require_extra("this benchmark", "lightgbm", "benchmarks")
-    sizes, clients = _numbers("--sizes", args.sizes), _numbers("--clients", args.clients)
+    sizes, clients = numbers_of("--sizes", args.sizes), numbers_of("--clients", args.clients)
     if args.json is not None:
         check_target("--json", args.json, args.force)
     timings = measure(args.model, args.data, sizes, clients, args.requests, args.encodings)
     print(table(timings))
     verdicts = judge(timings)
     for v in verdicts:
-        print(f"{'passed' if v.passed else 'FAILED'}  {v.what}: {v.value:.1f} (wanted {v.wanted})")
+        print(f"{'passed' if v.passed else 'FAILED'}  {v.what}: {v.value:.1f} (bound {v.wanted})")
     if args.json is not None:
         plain = [
             {
@@ -146,7 +145,7 @@ def _run(args: argparse.Namespace) -> int:
                 "candidates": t.candidates,
                 "clients": t.clients,
                 "requests_per_second": t.rate,
-                **{f"p{p}_ms": value for p, value in t.told().items()},
+                **{f"p{p}_ms": value for p, value in t.percentiles().items()},
             }
             for t in timings
         ]
@@ -154,13 +153,18 @@ def _run(args: argparse.Namespace) -> int:
     return 0 if all(v.passed for v in verdicts) else 1
 
 
-def _numbers(flag: str, text: str) -> list[int]:
+def numbers_of(flag: str, text: str) -> list[int]:
+    """Returns the numbers in an argument.
+
+    Raises:
+      InputError: They are not whole numbers of at least 1, joined by commas.
+    """
     try:
         numbers = [int(part) for part in text.split(",")]
     except ValueError:
         numbers = []
     if not numbers or min(numbers) < 1:
-        raise InputError(f"{flag} {text!r}: give whole numbers of at least 1, joined by commas")
+        raise InputError(f"{flag} {text!r}: must be comma-separated integers of at least 1")
     return numbers
 
 
@@ -172,7 +176,7 @@ def measure(
     requests: int,
     encodings: int,
 ) -> list[Timing]:
-    """Every way, size and number of clients; arguments as of the command."""
+    """Times every way, size and number of clients; the arguments are those of the command."""
     from mmrank.serving.ranker import Ranker
     from mmrank.serving.staged import StagedRanker
     from pipelines.benchmarks import serving_ways as ways
@@ -188,14 +192,14 @@ def measure(
     with tempfile.TemporaryDirectory(prefix="mmrank-latency-") as name:
         bar = tqdm(total=total, desc="ways timed", disable=None, leave=False)
         log = pathlib.Path(name) / "log"
-        # The server first, while this process has no model of its own running.
+        # The server first, while no model runs in this process.
         with bar, server_process(model, {"monitoring.log_requests": "false"}, log) as server:
             for size, count in itertools.product(sizes, clients):
                 for way, call in (
                     (ways.REST, ways.over_rest(server.rest, lists[size])),
                     (ways.GRPC, ways.over_grpc(server.grpc, "ranker", lists[size])),
                 ):
-                    timings.append(_timed(way, call, size, count, requests, numbers))
+                    timings.append(timed(way, call, size, count, requests, numbers))
                     bar.update()
         staged = StagedRanker.load(model)
         for size in sizes:
@@ -203,15 +207,22 @@ def measure(
             calls[ways.TREES] = forest(size)
             for (way, call), count in itertools.product(calls.items(), clients):
                 many = encodings if way == ways.ENCODED else requests
-                timings.append(_timed(way, call, size, count, many, numbers))
+                timings.append(timed(way, call, size, count, many, numbers))
                 bar.update()
     return timings
 
 
-def _timed(
+def timed(
     way: str, call: Call, size: int, clients: int, requests: int, numbers: itertools.count[int]
 ) -> Timing:
-    """Some requests by some threads, after a few that are not counted."""
+    """Times requests by several threads, after a few that are not counted.
+
+    Args:
+      way, size, clients: See `Timing`.
+      call: Sends the request with the given number.
+      requests: Number of requests.
+      numbers: Numbers of the requests that are not sent yet.
+    """
 
     def one(number: int) -> float:
         started = time.perf_counter()
@@ -227,18 +238,20 @@ def _timed(
 
 
 def table(timings: Sequence[Timing]) -> str:
-    """The figures, a line a way, size and number of clients; - for what few requests cannot say."""
+    """The figures, a line per way, size and number of clients; - if there are too few requests."""
     lines = [
         f"{'':26}{'candidates':>10} {'clients':>7} {'p50':>9} {'p95':>9} {'p99':>9} {'1/s':>8}"
     ]
     for t in sorted(timings, key=lambda t: (t.clients, t.candidates, t.way)):
-        figures = " ".join(f"{'-':>9}" if v is None else f"{v:7.1f}ms" for v in t.told().values())
+        figures = " ".join(
+            f"{'-':>9}" if v is None else f"{v:7.1f}ms" for v in t.percentiles().values()
+        )
         lines.append(f"{t.way:26}{t.candidates:10} {t.clients:7} {figures} {t.rate:8.1f}")
     return "\n".join(lines)
 
 
 def judge(timings: Sequence[Timing]) -> list[Verdict]:
-    """What is wanted of one client's medians, at every size."""
+    """The requirements for one client's medians, at every size."""
     from pipelines.benchmarks.serving_ways import ENCODED, GRPC, LOOKED_UP, REST, STEPS
 
     by: Mapping[tuple[str, int], float] = {

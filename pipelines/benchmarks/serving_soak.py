@@ -1,9 +1,10 @@
-"""A server at 70% of its highest load while versions change and Redis fails, ten minutes long."""
+"""A server at 70% of its highest load while versions change, Redis fails, clients misbehave."""
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import json
 import pathlib
 import statistics
 import subprocess
@@ -14,40 +15,53 @@ import time
 from collections.abc import Callable, Sequence
 
 from mmrank.outputs import InputError, exit_code, log_progress, require_extra
+from mmrank.server.machine import JEMALLOC
 from mmrank.serving.card import CARD
 from mmrank.serving.versions import versions
 from pipelines.benchmarks.soak.load import Measured, closed_loop, highest_rate, open_loop
+from pipelines.benchmarks.soak.nuisances import FullDisk, SilentClients, SlowReaders
 from pipelines.benchmarks.soak.processes import Redis, Server
 
-SHARE, MOST_GROWTH, MOST_P99 = 0.7, 0.05, 500.0
-# When what happens, as parts of the whole time.
+SHARE, MOST_P99 = 0.7, 500.0
+MOST_GROWTH = {"glibc": 0.3, "jemalloc": 0.05}  # of memory; glibc's allocator fragments it
+# The times of events, as parts of the whole time.
 CHANGES, OUTAGE = (0.2, 0.4, 0.7), (0.5, 0.6)
-WARM, SETTLED = (0.1, 0.2), (0.9, 1.0)  # between which memory is compared
+NUISANCES, FULL = (0.1, 0.9), (0.75, 0.85)
+SLOW_READERS, SLOW_ITEMS = 4, 5_000
+AUDIT = "audit.jsonl"
+ALLOCATORS = {"glibc": "", "jemalloc": JEMALLOC}
+WARM, SETTLED = (0.1, 0.2), (0.9, 1.0)  # intervals whose memory is compared
 EXAMPLE = """\
 example:
   python -m pipelines.benchmarks.serving_soak --export runs/a/export --data runs/a/data --minutes 10
 
-Starts a Redis and a server on free ports of loopback, finds the highest rate that is held for ten
-seconds (nothing fails, p99 within 500 ms), and holds 70% of it. Of the requests 70% go to /rank,
-15% each to rank_items over REST and gRPC. Exit code 0: none failed, and resident memory grew by at
-most 5% from the second tenth to the last. Exit code 1: otherwise.
+Starts Redis and a server on free ports of the loopback address, finds the highest rate that is
+held for ten seconds (nothing fails, p99 within 500 ms), and holds 70% of it. 70% of the requests go
+to /rank, 15% each to rank_items over REST and gRPC. In addition there are --silent connections from
+one address that send nothing, and four clients that each send eight requests for megabytes at once
+and read slowly, until the server resets their connections after limits.request_seconds. For a tenth
+of the time the audit log cannot grow, as on a full disk. Exit code 0: no good request failed, and
+resident memory grew by at most 5% from the second tenth to the last (30% with glibc's allocator,
+which fragments memory). Exit code 1: otherwise.
 """
 
 
 @dataclasses.dataclass
 class Watched:
-    """What was seen beside the requests.
+    """Observations other than requests.
 
     Attributes:
-      memory: Seconds since the beginning, and resident bytes.
-      said: Lines of what happened, with the seconds.
+      memory: Seconds since the start, and resident bytes.
+      notes: Descriptions of events, with their seconds.
+      held: Further requirements, and whether they hold.
     """
 
     memory: list[tuple[float, float]] = dataclasses.field(default_factory=list)
-    said: list[tuple[float, str]] = dataclasses.field(default_factory=list)
+    notes: list[tuple[float, str]] = dataclasses.field(default_factory=list)
+    held: dict[str, bool] = dataclasses.field(default_factory=dict)
 
     def between(self, start: float, end: float) -> float:
-        """Median of the resident bytes in an interval; NaN of nothing."""
+        """Median of the resident bytes in an interval; NaN without samples."""
         there = [m for t, m in self.memory if start <= t < end]
         return statistics.median(there) if there else float("nan")
 
@@ -56,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The exit code: 0 passed, 1 not, 2 for wrong input.
 
     Args:
-      argv: The arguments, those of the process unless given.
+      argv: The arguments; those of the process by default.
     """
     args = _parser().parse_args(argv)
     log_progress()
@@ -72,15 +86,17 @@ def _run(args: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="mmrank-soak-") as name:
         folder = pathlib.Path(name)
         redis = Redis(folder, args.redis_server)
-        # So few items in memory that most requests need Redis.
+        # So few items are kept in memory that most requests need Redis.
         few = "embeddings.cached_items=200"
         settings = [
             f"embeddings.redis={redis.url}",
             few,
             "monitoring.log_requests=false",
+            f"security.audit={folder / AUDIT}",
+            "security.audit_failure=report",
             *args.set,
         ]
-        server = Server(export, folder, settings)
+        server = Server(export, folder, settings, ALLOCATORS[args.allocator])
         try:
             redis.start()
             _fill(redis, export, args.data)
@@ -96,7 +112,7 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _measure(args: argparse.Namespace, export: pathlib.Path, server: Server, redis: Redis) -> bool:
-    # The messages of gRPC bring TensorFlow, which takes seconds: wrong input is told before.
+    # gRPC messages import TensorFlow, which takes seconds, so wrong input is reported first.
     from pipelines.benchmarks.soak.requests import Client, Requests
 
     requests = Requests(export, args.data, args.candidates, args.lists, args.seed)
@@ -104,9 +120,9 @@ def _measure(args: argparse.Namespace, export: pathlib.Path, server: Server, red
     try:
         rate = args.rate
         if rate is None:
-            closed_loop(client.send, args.clients, args.probe)  # everything is met once
+            closed_loop(client.send, args.clients, args.probe)  # warms up every request
             start = closed_loop(client.send, args.clients, args.probe)
-            print(f"{args.clients} clients one after the other: {start:.1f} requests/s")
+            print(f"{args.clients} clients without pauses: {start:.1f} requests/s")
             highest, tried = highest_rate(
                 client.send, start, args.probe, args.workers, args.most_p99
             )
@@ -116,42 +132,118 @@ def _measure(args: argparse.Namespace, export: pathlib.Path, server: Server, red
         seconds = args.minutes * 60
         print(f"{args.minutes:g} minutes at {rate:.1f} requests/s of {args.candidates} candidates")
         watched, stop = Watched(), threading.Event()
+        nuisances = Nuisances(server, args.silent)
         events = threading.Thread(
-            target=lambda: happen(watched, seconds, server, redis, stop), daemon=True
+            target=lambda: run_events(watched, seconds, server, redis, stop, nuisances), daemon=True
         )
         events.start()
         measured = open_loop(client.send, rate, seconds, args.workers)
         stop.set()
         events.join()
-        return report(measured, watched, rate, seconds)
+        watched.held |= nuisances.stop()
+        return report(measured, watched, rate, seconds, MOST_GROWTH[args.allocator])
     finally:
         client.close()
 
 
-def happen(
-    watched: Watched, seconds: float, server: Server, redis: Redis, stop: threading.Event
+class Nuisances:
+    """Silent connections, slow readers and a full disk.
+
+    Args:
+      server: The server.
+      silent: Number of connections that send nothing.
+    """
+
+    def __init__(self, server: Server, silent: int):
+        self._silent = SilentClients(server.rest_port, silent)
+        items = {"items": [f"P{n:06d}" for n in range(SLOW_ITEMS)]}
+        body = json.dumps({"signature_name": "lookup_items", "inputs": items}).encode()
+        path = "/v1/models/ranker:predict"
+        self._slow = SlowReaders(server.rest_port, SLOW_READERS, path, body)
+        self._disk = FullDisk(server.pid, server.base.parent / AUDIT)
+        self._began = self._full = False
+
+    def begin(self) -> str:
+        """Starts silent clients and slow readers; returns a description."""
+        self._began = True
+        self._silent.start()
+        self._slow.start()
+        return f"{self._silent.count} silent connections and {SLOW_READERS} slow readers start"
+
+    def end(self) -> str:
+        """Ends them; returns a description."""
+        self._silent.stop()
+        self._slow.stop()
+        slow = f"{self._slow.cut} of {self._slow.connections} connections of slow readers reset"
+        return (
+            f"they end: {self._silent.most} silent at once, {self._silent.closed:,} closed "
+            f"by the server, {slow}"
+        )
+
+    def fill(self) -> str:
+        """Makes the disk full; returns a description."""
+        self._full = True
+        self._disk.fill()
+        return f"the audit log of {self._disk.lines:,} lines cannot grow"
+
+    def free(self) -> str:
+        """Makes space again; returns a description."""
+        self._disk.free()
+        return "the audit log can grow again"
+
+    def stop(self) -> dict[str, bool]:
+        """The requirements and whether they hold, after the end."""
+        self._disk.free()
+        if not (self._began and self._full):
+            return {"silent clients, slow readers and a full disk occurred": False}
+        lost = self._disk.lost()
+        print(f"the audit log lost {lost:,} lines while it could not grow, and reports them")
+        return {
+            "silent connections were closed": self._silent.closed > 0,
+            # The last connection of each was ended by the soak itself.
+            "slow readers were disconnected": 0
+            < self._slow.connections - SLOW_READERS
+            <= self._slow.cut,
+            "the audit log's chain is intact, and reports the lost lines": lost > 0
+            and self._disk.whole(),
+        }
+
+
+def run_events(
+    watched: Watched,
+    seconds: float,
+    server: Server,
+    redis: Redis,
+    stop: threading.Event,
+    nuisances: Nuisances,
 ) -> None:
-    """Changes versions and fails Redis when it is time, and samples memory in between."""
+    """Triggers the events at their times, and samples memory in between."""
     began = time.monotonic()
     states: dict[int, str] = {}
 
-    def say(line: str) -> None:
-        watched.said.append((time.monotonic() - began, line))
-        print(f"  {watched.said[-1][0]:7.1f} s  {line}", flush=True)
+    def note(line: str) -> None:
+        watched.notes.append((time.monotonic() - began, line))
+        print(f"  {watched.notes[-1][0]:7.1f} s  {line}", flush=True)
 
     def change() -> None:
-        say(f"version {server.add_version()} appears")
+        note(f"version {server.add_version()} appears")
 
     def fail() -> None:
         redis.kill()
-        say("Redis is killed")
+        note("Redis is killed")
 
-    def mend() -> None:
+    def recover() -> None:
         redis.start()
-        say("Redis is back")
+        note("Redis is started again")
 
     due: list[tuple[float, Callable[[], None]]] = [(part * seconds, change) for part in CHANGES]
-    due += [(OUTAGE[0] * seconds, fail), (OUTAGE[1] * seconds, mend)]
+    due += [(OUTAGE[0] * seconds, fail), (OUTAGE[1] * seconds, recover)]
+    due += [
+        (NUISANCES[0] * seconds, lambda: note(nuisances.begin())),
+        (NUISANCES[1] * seconds, lambda: note(nuisances.end())),
+        (FULL[0] * seconds, lambda: note(nuisances.fill())),
+        (FULL[1] * seconds, lambda: note(nuisances.free())),
+    ]
     due.sort(key=lambda event: event[0])
     while not stop.wait(max(0.2, seconds / 240)):
         now = time.monotonic() - began
@@ -159,16 +251,18 @@ def happen(
             watched.memory.append((now, server.memory()))
             for number, state in server.states().items():
                 if states.get(number, state) != state:
-                    say(f"version {number}: {state}")
+                    note(f"version {number}: {state}")
                 states[number] = state
         except (OSError, ValueError) as error:
-            say(f"no metrics: {error}")
+            note(f"no metrics: {error}")
         while due and now >= due[0][0]:
             due.pop(0)[1]()
 
 
-def report(measured: Measured, watched: Watched, rate: float, seconds: float) -> bool:
-    """Prints what was measured; whether it passed."""
+def report(
+    measured: Measured, watched: Watched, rate: float, seconds: float, most_growth: float = 0.05
+) -> bool:
+    """Prints the measurements; returns whether the run passed."""
     print(f"{'minute':>6}  {'requests':>8}  {'p50':>7}  {'p95':>7}  {'p99':>7}  failed  memory")
     step = min(60.0, seconds / 5)
     start = 0.0
@@ -192,15 +286,16 @@ def report(measured: Measured, watched: Watched, rate: float, seconds: float) ->
         print(f"{count} × {error}")
     p50, p95, p99 = measured.milliseconds(50, 95, 99)
     print(f"{done} requests answered, {sum(failures.values())} failed; versions {seen} answered")
-    print(f"p50 {p50:.1f} ms, p95 {p95:.1f} ms, p99 {p99:.1f} ms, from when each was due")
-    print(f"{missed} answers while Redis was away")
+    print(f"p50 {p50:.1f} ms, p95 {p95:.1f} ms, p99 {p99:.1f} ms, from the time that each was due")
+    print(f"{missed} answers while Redis was unavailable")
     print(f"memory {before / 2**20:.0f} to {after / 2**20:.0f} MiB: {growth:+.1%}")
     checks = {
         "no request failed": not failures,
         f"at least 95% of {rate:.1f}/s": done >= 0.95 * rate * seconds,
-        f"memory grew by at most {MOST_GROWTH:.0%}": growth <= MOST_GROWTH,
+        f"memory grew by at most {most_growth:.0%}": growth <= most_growth,
         f"{len(CHANGES)} version changes": len(seen) == len(CHANGES) + 1,
-        "the outage was met": missed > 0,
+        "requests met the outage": missed > 0,
+        **watched.held,
     }
     for words, held in checks.items():
         print(f"{'ok    ' if held else 'FAILED'}  {words}")
@@ -208,20 +303,20 @@ def report(measured: Measured, watched: Watched, rate: float, seconds: float) ->
 
 
 def newest_export(path: pathlib.Path) -> pathlib.Path:
-    """An export, or the newest in a folder of numbered ones.
+    """An export, or the newest in a folder of numbered exports.
 
     Raises:
-      InputError: There is none.
+      InputError: There is no export.
     """
     if path.is_dir():
         for folder in (path, *(path / str(n) for n in reversed(versions(path)))):
             if (folder / CARD).is_file():
                 return folder
-    raise InputError(f"--export: {path}: no export of mmrank there")
+    raise InputError(f"--export: {path}: is not an export of mmrank")
 
 
 def _fill(redis: Redis, export: pathlib.Path, data: pathlib.Path) -> None:
-    """Loads the export's vectors into Redis, in a process of its own."""
+    """Loads the export's vectors into Redis, in a separate process."""
     arguments = ["--redis", redis.url, "--export", str(export), "--data", str(data)]
     subprocess.run([sys.executable, "-m", "pipelines.load_redis", *arguments], check=True)
     redis.save()
@@ -230,27 +325,37 @@ def _fill(redis: Redis, export: pathlib.Path, data: pathlib.Path) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m pipelines.benchmarks.serving_soak",
-        description="Holds 70% of a server's highest load while versions change and Redis fails.",
+        description="Holds 70%% of a server's highest load while versions change, Redis fails and "
+        "clients misbehave.",
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     path, whole = pathlib.Path, int
-    parser.add_argument("--export", type=path, required=True, help="an export, or their folder")
-    parser.add_argument("--data", type=path, required=True, help="the dataset it was made of")
+    parser.add_argument("--export", type=path, required=True, help="export, or folder of exports")
+    parser.add_argument("--data", type=path, required=True, help="dataset that was exported")
     parser.add_argument("--minutes", type=float, default=10.0, help="time under load (%(default)s)")
-    parser.add_argument("--rate", type=float, help="requests/s, in place of 70%% of the highest")
-    parser.add_argument("--candidates", type=whole, default=100, help="of a list (%(default)s)")
+    parser.add_argument("--rate", type=float, help="requests/s, instead of 70%% of the highest")
+    parser.add_argument("--candidates", type=whole, default=100, help="per list (%(default)s)")
     parser.add_argument("--lists", type=whole, default=200, help="different lists (%(default)s)")
     parser.add_argument("--clients", type=whole, default=8, help="for the search (%(default)s)")
-    parser.add_argument("--workers", type=whole, default=32, help="in flight at most (%(default)s)")
-    parser.add_argument("--probe", type=float, default=10.0, help="seconds of a try (%(default)s)")
+    parser.add_argument("--workers", type=whole, default=32, help="most in flight (%(default)s)")
+    parser.add_argument("--probe", type=float, default=10.0, help="seconds per try (%(default)s)")
+    parser.add_argument(
+        "--silent", type=whole, default=1000, help="connections that send nothing (%(default)s)"
+    )
+    parser.add_argument(
+        "--allocator",
+        choices=sorted(ALLOCATORS),
+        default="glibc",
+        help="allocator of the server (%(default)s)",
+    )
     parser.add_argument(
         "--most-p99", type=float, default=MOST_P99, help="ms at a held rate (%(default)s)"
     )
-    parser.add_argument("--redis-server", default="redis-server", help="the program to start")
-    parser.add_argument("--seed", type=whole, default=0, help="of the draws (%(default)s)")
+    parser.add_argument("--redis-server", default="redis-server", help="program to start")
+    parser.add_argument("--seed", type=whole, default=0, help="random seed (%(default)s)")
     parser.add_argument(
-        "--set", action="append", default=[], metavar="A.B=C", help="of the server's config"
+        "--set", action="append", default=[], metavar="A.B=C", help="server config value"
     )
     return parser
 

@@ -1,4 +1,4 @@
-"""LightGBM over the pair features of a dataset, as what a ranker's latency is put beside."""
+"""LightGBM over the pair features of a dataset, for comparison with a ranker's latency."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from mmrank.features import row_labels
 from mmrank.serving.card import Card
 
 TREE_COUNT, MOST_ROWS = 500, 20_000
-MOST_GRADES = 31  # that LightGBM has gains for
+MOST_GRADES = 31  # for which LightGBM has gains
 BASELINES = ("bm25", "popularity")
 
 
 def pair_features(card: Card, dataset: Dataset, rows: pd.DataFrame) -> np.ndarray:
-    """What trees can read of some candidates, [rows, F] float64, NaN where it is missing.
+    """The features of candidates for trees, [rows, F] float64, NaN where missing.
 
-    These are the numbers of items and of pairs that the ranker reads, the BM25 of the query in the
-    item's texts where there are texts, and how often the item met an event before.
+    They are the numbers of items and pairs that the ranker reads, the BM25 of the query in the
+    item's texts if there are texts, and the number of earlier events of the item.
 
     Args:
-      card: Of the ranker's export.
+      card: Card of the ranker's export.
       dataset: The dataset.
-      rows: Rows of its lists.
+      rows: Rows of the dataset's lists.
     """
     source = {f.name: f.column for f in dataset.schema.features}
     columns = []
@@ -44,17 +44,17 @@ def pair_features(card: Card, dataset: Dataset, rows: pd.DataFrame) -> np.ndarra
 
 
 def trees(card: Card, dataset: Dataset, seed: int = 0) -> Callable[[int], Callable[[int], None]]:
-    """Gives for a number of candidates what scores as many, by 500 trees on one thread.
+    """A function that makes a scorer for a given number of candidates: 500 trees, one thread.
 
-    The trees are a LambdaMART of the training lists with their grades, at most 20,000 rows of
-    whole lists; the candidates are rows of these, drawn with replacement where there are too few.
+    The trees are LambdaMART on the graded training lists, at most 20,000 rows of whole lists. The
+    candidates are rows of these, drawn with replacement if there are too few.
 
     Args:
-      card, dataset: As of `pair_features`.
-      seed: Of which lists and candidates are drawn.
+      card, dataset: As for `pair_features`.
+      seed: Seed of the drawn lists and candidates.
 
     Raises:
-      DataError: There is no training list with grades, or the trees stopped growing early.
+      DataError: There are no graded training lists, or the trees stopped growing early.
     """
     import lightgbm
 
@@ -66,8 +66,8 @@ def trees(card: Card, dataset: Dataset, seed: int = 0) -> Callable[[int], Callab
     booster = model.fit(features, _grades(dataset, rows), group=groups).booster_
     if booster.num_trees() != TREE_COUNT:
         raise DataError(
-            f"{dataset.folder}: LightGBM found use for {booster.num_trees()} of {TREE_COUNT} trees "
-            "on the training lists; name a dataset with more lists"
+            f"{dataset.folder}: LightGBM grew only {booster.num_trees()} of {TREE_COUNT} trees "
+            "on the training lists; give a dataset with more lists"
         )
 
     def of(count: int) -> Callable[[int], None]:
@@ -83,10 +83,10 @@ def trees(card: Card, dataset: Dataset, seed: int = 0) -> Callable[[int], Callab
 
 
 def _lists(dataset: Dataset, generator: np.random.Generator) -> tuple[pd.DataFrame, np.ndarray]:
-    """The rows of some training lists, a list's rows together, and each list's length."""
+    """The rows of some training lists, each list's rows adjacent, and the length of each list."""
     rows = dataset.rows("train")
     if rows.empty:
-        raise DataError(f"{dataset.folder}: no training list for LightGBM to learn from")
+        raise DataError(f"{dataset.folder}: no training lists for LightGBM")
     starts = run_starts(rows[dataset.schema.lists.list].to_numpy())
     lengths = np.diff(np.r_[starts, len(rows)])
     drawn = generator.permutation(len(starts))
@@ -96,9 +96,9 @@ def _lists(dataset: Dataset, generator: np.random.Generator) -> tuple[pd.DataFra
 
 
 def _grades(dataset: Dataset, rows: pd.DataFrame) -> np.ndarray:
-    """The grades as whole numbers from 0 in the same order, [rows]; or else the first label's."""
+    """The grades as integers from 0 in the same order, [rows], or else those of the first label."""
     labels = row_labels(dataset.schema, rows)
     if not labels:
-        raise DataError(f"{dataset.folder}: no label for LightGBM to learn from")
+        raise DataError(f"{dataset.folder}: no label for LightGBM")
     values = np.nan_to_num(labels.get("grade", next(iter(labels.values()))))
     return np.minimum(np.unique(values, return_inverse=True)[1], MOST_GRADES - 1)

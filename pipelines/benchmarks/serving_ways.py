@@ -1,4 +1,4 @@
-"""The ways by which one list is ranked, each as a function to be timed."""
+"""The ways to rank one list, each as a function to time."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ EVENTS = 10
 
 @dataclasses.dataclass(frozen=True)
 class Lists:
-    """Requests for lists of one length, every one with a query that was not asked before.
+    """Requests for lists of one length, each with a new query.
 
     Attributes:
-      card: Of the export.
-      dataset: Where queries, shoppers and items are taken from.
+      card: Card of the export.
+      dataset: Dataset of the queries, users and items.
       items: Ids of the candidates.
-      texts: Queries to be numbered.
-      users: Shoppers; empty if the ranker reads none.
-      events: Of the shopper, (item, type, days).
+      texts: Queries, to which the request's number is added.
+      users: User ids; empty if the ranker reads none.
+      events: Events of the user, (item, type, days).
     """
 
     card: Card
@@ -49,7 +49,7 @@ class Lists:
 
     @classmethod
     def draw(cls, card: Card, dataset: Dataset, size: int, seed: int) -> Lists:
-        """Requests with `size` candidates of a catalogue; some twice if it has fewer."""
+        """Requests with `size` candidates of a catalogue; some are repeated if it has fewer."""
         generator = np.random.default_rng(seed)
         ids = np.array(dataset.item_ids, object)
         items = list(generator.choice(ids, size, replace=size > len(ids)))
@@ -68,7 +68,7 @@ class Lists:
         return cls(card, dataset, [str(i) for i in items], texts, users, events)
 
     def asked(self, number: int) -> dict[str, Any]:
-        """The request of a number, as `StagedRanker.rank` takes it, without candidates."""
+        """The request with a given number, for `StagedRanker.rank`, without candidates."""
         asked: dict[str, Any] = {}
         if self.card.names("query"):
             asked["query"] = f"{self.texts[number % len(self.texts)]} {number}"
@@ -79,11 +79,11 @@ class Lists:
         return asked
 
     def by_id(self, number: int) -> Arrays:
-        """The same as `rank_items` takes it."""
+        """The same request for `rank_items`."""
         return self.contexts(number) | self.candidates()
 
     def raw(self, number: int) -> Arrays:
-        """The same as `serving_default` takes it, with every item's raw features."""
+        """The same request for `serving_default`, with every item's raw features."""
         inputs, columns = self.card.inputs, self.card.names("item")
         catalog = self.dataset.catalog.set_index(self.dataset.schema.catalog.item).loc[self.items]
         media = open_media(self.dataset)
@@ -103,11 +103,11 @@ class Lists:
         return arrays | {"list_length": np.array([len(self.items)], np.int32)}
 
     def candidates(self) -> Arrays:
-        """The part of `by_id` that is the same in every request."""
+        """The part of `by_id` that all requests have in common."""
         return self._pairs() | {"items": np.array([self.items], object)}
 
     def contexts(self, number: int) -> Arrays:
-        """The query, shopper and history of a number, as a signature takes them."""
+        """The query, user and history of a request, as inputs of a signature."""
         inputs, asked = self.card.inputs, self.asked(number)
         arrays = inputs.context("query", asked.get("query")) | inputs.context(
             "user", asked.get("user")
@@ -142,9 +142,9 @@ def in_process(
 
     Args:
       ranker: The export.
-      staged: The same in steps.
+      staged: The same export for staged ranking.
       lists: The requests.
-      encodings: How many different requests with raw features are made ahead.
+      encodings: Number of different requests with raw features to make in advance.
     """
     raw = [lists.raw(i) for i in range(encodings)]
     return {
@@ -159,7 +159,7 @@ def _done(result: Any) -> None:
 
 
 def over_rest(address: str, lists: Lists) -> Call:
-    """POST /rank, each thread over a connection of its own."""
+    """POST /rank, with a separate connection per thread."""
     import orjson
 
     threads = threading.local()
@@ -180,8 +180,8 @@ def over_rest(address: str, lists: Lists) -> Call:
 def over_grpc(address: str, model: str, lists: Lists) -> Call:
     """`rank_items` by the Predict call of TensorFlow Serving's API, over one channel.
 
-    What is the same in every request stands in a message made ahead: how fast a client packs its
-    candidates says nothing of the server.
+    The common part of all requests is in a message made in advance, so that the time in which the
+    client packs candidates is not measured.
     """
     import grpc
     import tensorflow as tf

@@ -1,4 +1,4 @@
-"""What encoding an item once a batch saves: `python -m pipelines.benchmarks.train_throughput`."""
+"""Savings of encoding items once per batch: `python -m pipelines.benchmarks.train_throughput`."""
 
 from __future__ import annotations
 
@@ -29,14 +29,16 @@ if TYPE_CHECKING:
 
 REUSES = (2, 5, 20)
 EXPECTED = 0.8
-TOLERANCE = 1e-5
+SCORE_TOLERANCE = 1e-5
+# A gradient of a convolution is a float32 sum over all pixels of all slots, in another order.
+GRADIENT_TOLERANCE = 1e-4
 EXAMPLE = """\
 example:
   python -m pipelines.benchmarks.train_throughput
   python -m pipelines.benchmarks.train_throughput --data data/shop --config configs/fashion.yaml
 
-Exit code 0: scores and gradients agree, and the towers' time falls by 0.8 x the reuse or more.
-Exit code 1: they do not.
+Exit code 0: scores and gradients agree, and the towers are at least 0.8 x the reuse times as fast.
+Exit code 1: otherwise.
 """
 DEFAULT = {
     "seed": 1,
@@ -66,14 +68,14 @@ DEFAULT = {
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """What was measured at one reuse; `often` is without, `once` with items encoded once.
+    """The measurements at one reuse; `once` encodes each item once, `often` once per slot.
 
     Attributes:
-      reuse: Slots per unique item, as the batch has it.
-      lists: Lists of a batch.
+      reuse: Slots per unique item in the batch.
+      lists: Lists per batch.
       step_once, step_often: Seconds of a training step.
       towers_once, towers_often: Seconds of the item tower in it, forward and backward.
-      scores_differ, gradients_differ: Largest differences, gradients relative to their size.
+      scores_differ, gradients_differ: Largest differences; those of gradients are relative.
     """
 
     reuse: float
@@ -88,15 +90,15 @@ class Row:
     @property
     def exact(self) -> bool:
         """Whether scores and gradients agree."""
-        return max(self.scores_differ, self.gradients_differ) <= TOLERANCE
+        return self.scores_differ <= SCORE_TOLERANCE and self.gradients_differ <= GRADIENT_TOLERANCE
 
     @property
     def fast(self) -> bool:
-        """Whether the towers' time fell as much as it has to."""
+        """Whether the towers' time fell as much as required."""
         return self.towers_often / self.towers_once >= EXPECTED * self.reuse
 
     def to_text(self) -> str:
-        """One line of the table."""
+        """A line of the table."""
         verdict = "ok" if self.exact and self.fast else "too slow" if self.exact else "not exact"
         return (
             f"{self.reuse:5.1f} {self.lists / self.step_once:9.1f} "
@@ -146,37 +148,37 @@ def default_config() -> Config:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m pipelines.benchmarks.train_throughput",
-        description="Measures training with items encoded once a batch against once a slot.",
+        description="Compares training with items encoded once per batch and once per slot.",
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--data", type=pathlib.Path, metavar="DIR", help="prepared dataset")
     parser.add_argument("--config", type=pathlib.Path, metavar="FILE", help="config of the model")
     parser.add_argument(
-        "--lists", type=int, default=100, help="lists a batch (default: %(default)s)"
+        "--lists", type=int, default=100, help="lists per batch (default: %(default)s)"
     )
     parser.add_argument(
-        "--repeats", type=int, default=3, help="timed steps, of which the median (%(default)s)"
+        "--repeats", type=int, default=3, help="timed steps; the median is printed (%(default)s)"
     )
     return parser
 
 
 class Bench:
-    """A model and the batches it is timed on.
+    """A model and the batches for its measurements.
 
-    The history is left out: its items are encoded too, and would blur how often one is used.
+    The history is omitted: its items are encoded too, and would change the reuse.
 
     Args:
-      config: Its model and loss.
-      dataset: Whose lists are repeated.
-      lists: Lists of a batch; a multiple of 20, so that every reuse comes out whole.
+      config: Config of the model and loss.
+      dataset: Dataset whose lists are repeated.
+      lists: Lists per batch; a multiple of 20, so that every reuse divides it.
     """
 
     def __init__(self, config: Config, dataset: Dataset, lists: int):
         if lists < max(REUSES) or lists % max(REUSES):
-            raise ValueError(f"--lists {lists}: give a multiple of {max(REUSES)}")
+            raise ValueError(f"--lists {lists}: must be a multiple of {max(REUSES)}")
         from mmrank.build import build_features, build_model
-        from mmrank.goals import build_loss
+        from mmrank.objectives import build_loss
         from mmrank.training.loop import seed_everything
 
         seed_everything(config)
@@ -196,7 +198,7 @@ class Bench:
         self._towers = towers_function(self.model)
 
     def measure(self, reuse: int, repeats: int) -> Row:
-        """The row of one reuse: exactness first, then times, with and without in turn."""
+        """The row for one reuse: first exactness, then times, with and without in turn."""
         arrays, members = repeated_lists(self.arrays, self.lists, reuse)
         batches = Batches(arrays, self.lists, (8, 16, 32, 64, 128, 256))
         once = batches.make(members)
@@ -217,13 +219,13 @@ class Bench:
 
 
 def repeated_lists(arrays: ListArrays, lists: int, reuse: int) -> tuple[ListArrays, np.ndarray]:
-    """Lists of which each stands `reuse` times, as a head query's page does in a log.
+    """Lists that are each repeated `reuse` times, like the page of a frequent query in a log.
 
-    The candidates are dealt anew from the catalogue so that distinct lists share no item: the
-    batch then has just `reuse` slots per unique item.
+    The candidates are drawn again from the catalogue so that distinct lists share no item: the
+    batch then has exactly `reuse` slots per unique item.
 
     Returns:
-      The arrays with those candidates, and the list numbers of a batch, [lists].
+      The arrays with those candidates, and the list indices of a batch, [lists].
 
     Raises:
       ValueError: There are too few lists or items.
@@ -234,8 +236,8 @@ def repeated_lists(arrays: ListArrays, lists: int, reuse: int) -> tuple[ListArra
     items = len(next(iter(arrays.items.values())))
     if len(usual) < count or int(lengths[usual].sum()) > items:
         raise ValueError(
-            f"{count} lists of {int(np.median(lengths))} items that share none are needed, but the "
-            f"data has {len(lengths)} lists and {items} items; lower --lists"
+            f"{count} lists of {int(np.median(lengths))} items without overlap are needed, but "
+            f"the data has {len(lengths)} lists and {items} items; lower --lists"
         )
     deck = np.random.default_rng(0).permutation(items).astype(np.int32)
     candidates = arrays.candidates.copy()
@@ -276,7 +278,7 @@ def step_function(
 
 
 def towers_function(model: RankingModel) -> Callable[..., Any]:
-    """A forward and backward pass of the item tower alone, traced once."""
+    """A forward and backward pass of only the item tower, traced once."""
     import tensorflow as tf
 
     @tf.function(input_signature=[_specs(model.item_tower.input)])
@@ -298,13 +300,13 @@ def _specs(inputs: Mapping[str, Any]) -> dict[str, tf.TensorSpec]:
 def differences(
     step: Callable[..., Any], once: Batch, often: Batch
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """Largest differences of scores and gradients, batch statistics frozen.
+    """Largest differences of scores and gradients, with frozen batch statistics.
 
     A gradient's difference is taken relative to its variable's largest gradient or 1.
 
     Args:
       step: A `step_function` that does not train, so that batch statistics are frozen.
-      once, often: One batch, its items encoded once and once a slot.
+      once, often: One batch, with its items encoded once and once per slot.
     """
     import tensorflow as tf
 
@@ -334,7 +336,7 @@ def _medians(jobs: dict[str, Callable[[], Any]], repeats: int) -> dict[str, floa
 
 
 def _wait(result: Any) -> None:
-    """Returns when the last tensor is there."""
+    """Returns when the last tensor is computed."""
     import tensorflow as tf
 
     for tensor in tf.nest.flatten(result):

@@ -1,4 +1,4 @@
-"""Four shoppers and five items whose every figure can be worked out by hand."""
+"""Four users and five items whose figures can be computed by hand."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import yaml
 
 from mmrank.data.tables import Dataset, load_dataset
 
-# Shoppers met: a b c | a b | b c | d. Nobody met e.
+# Items of each user's events (u v w x): a b c | a b | b c | d. No event has item e.
 MET = [[1, 1, 1, 0, 0], [1, 1, 0, 0, 0], [0, 1, 1, 0, 0], [0, 0, 0, 1, 0]]
 EVENTS: dict[str, list[Any]] = {
     "user_id": ["u", "u", "u", "v", "v", "w", "w", "x", "u"],
@@ -21,7 +21,7 @@ EVENTS: dict[str, list[Any]] = {
     "event_type": ["view"] * 7 + ["buy", "view"],
     "time": [10, 11, 12, 13, 14, 15, 16, 17, 60],
 }
-# Shopper n has no event at all; the last list has no shopper.
+# User n has no event, and the last list has no user.
 LISTS: dict[str, list[Any]] = {
     "list_id": [1, 1, 2, 2, 2, 3, 3, 4, 4, 5, 5],
     "user_id": ["w", "w", "u", "u", "u", "v", "v", "n", "n", None, None],
@@ -32,7 +32,7 @@ LISTS: dict[str, list[Any]] = {
     "page_item": ["b"] * 2 + ["a"] * 3 + ["d"] * 2 + [None] * 4,
 }
 SCHEMA: dict[str, Any] = {
-    "name": "four shoppers",
+    "name": "four users",
     "lists": {"user": "user_id", "time": "time", "split": "split"},
     "events": {},
     "features": [
@@ -57,7 +57,7 @@ def matrix() -> sp.csr_matrix:
 
 @pytest.fixture(scope="session")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
-    """Loads the shop, with other events or schema keys (None leaves a key out)."""
+    """Loads the shop, with other events or other schema keys (None omits a key)."""
 
     def load(
         events: Mapping[str, list[Any]] = EVENTS, changed: Mapping[str, Any] | None = None

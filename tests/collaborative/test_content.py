@@ -1,4 +1,4 @@
-"""Factors foretold from content: for new items, and only as far as few have met one."""
+"""Factors predicted from content: for new items, with less weight the more users an item has."""
 
 from __future__ import annotations
 
@@ -7,42 +7,42 @@ import pytest
 import scipy.sparse as sp
 
 from mmrank.collaborative.base import Asked
-from mmrank.collaborative.content import ContentFactors, topics, with_foretold
+from mmrank.collaborative.content import ContentFactors, topics, with_predicted
 from mmrank.collaborative.options import CollaborativeOptions
 from mmrank.collaborative.snapshots import AsOfScores
 
 
-def test_a_linear_map_is_found_and_mixed_in_by_the_number_who_met_an_item() -> None:
-    """A thousand items of factors 2 x, −x of content x; then three others met 0, 1 and 27 times."""
+def test_a_linear_map_is_found_and_weighted_by_the_number_of_users() -> None:
+    """1,000 items have factors (2 x, −x) for content x; three others have 0, 1 and 27 users."""
     rng = np.random.default_rng(0)
     content = rng.normal(size=[1003, 1])
     truth = content @ np.array([[2.0, -1.0]])
     met = np.array([*[50] * 1000, 0, 1, 27])
     factors = truth.copy()
     factors[1000:] = 7.0
-    given = with_foretold(factors.astype(np.float32), met, content)
+    given = with_predicted(factors.astype(np.float32), met, content)
     own = np.array([0, 1 / 4, 27 / 30])[:, None]
     np.testing.assert_allclose(given[1000:], own * 7 + (1 - own) * truth[1000:], atol=0.05)
     np.testing.assert_allclose(given[:1000], truth[:1000], atol=0.05)
 
 
-def test_items_nobody_met_do_not_take_part_in_the_map() -> None:
-    """Their factors are 0, which says nothing of what they are."""
+def test_items_without_events_do_not_take_part_in_the_map() -> None:
+    """Their factors are 0, which says nothing about the map."""
     rng = np.random.default_rng(0)
     content = rng.normal(size=[400, 1])
     truth = content @ np.array([[2.0, -1.0]])
     met = np.repeat([50, 0], [100, 300])
-    given = with_foretold((truth * (met > 0)[:, None]).astype(np.float32), met, content)
+    given = with_predicted((truth * (met > 0)[:, None]).astype(np.float32), met, content)
     np.testing.assert_allclose(given[100:], truth[100:], atol=0.05)
 
 
 def test_with_few_known_items_factors_stay_as_they_are() -> None:
     factors = np.ones([6, 4], np.float32)
-    given = with_foretold(factors, np.array([9, 9, 9, 9, 0, 0]), np.ones([6, 2]))
+    given = with_predicted(factors, np.array([9, 9, 9, 9, 0, 0]), np.ones([6, 2]))
     np.testing.assert_array_equal(given, factors)
 
 
-def test_topics_tell_items_of_one_word_from_those_of_another() -> None:
+def test_topics_distinguish_items_by_their_words() -> None:
     bags = sp.csr_matrix(np.array([[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 1, 1], [0, 0, 1, 1.0]]))
     found = topics(bags, 0)
     similar = found @ found.T
@@ -52,26 +52,26 @@ def test_topics_tell_items_of_one_word_from_those_of_another() -> None:
 
 
 def planted() -> tuple[sp.csr_matrix, np.ndarray]:
-    """Two tastes and two kinds of items, 30 of each, of which nobody met the last of each kind."""
+    """Two tastes and two kinds of 30 items each; the last item of each kind has no events."""
     rng = np.random.default_rng(1)
     matrix = np.zeros([80, 60])
-    for shopper in range(80):
-        kind = shopper % 2
-        matrix[shopper, kind * 30 + rng.choice(29, 12, replace=False)] = 1
+    for user in range(80):
+        kind = user % 2
+        matrix[user, kind * 30 + rng.choice(29, 12, replace=False)] = 1
     content = np.repeat([[1.0, 0.0], [0.0, 1.0]], 30, axis=0)
     return sp.csr_matrix(matrix), content
 
 
-def test_an_item_nobody_met_is_scored_by_what_it_is() -> None:
+def test_an_item_without_events_is_scored_by_its_content() -> None:
     pytest.importorskip("implicit")
     matrix, content = planted()
     scorer = ContentFactors(CollaborativeOptions(factors=4, regularization=0.1))
     scorer._content = content
     scorer.fit(matrix)
     new = np.array([29, 59])  # one of each kind
-    for shopper in (0, 1):
-        asked = Asked(matrix[shopper : shopper + 1], np.array([-1]), np.zeros(2, int), new)
-        mine, other = scorer.score(asked)[[shopper % 2, 1 - shopper % 2]]
+    for user in (0, 1):
+        asked = Asked(matrix[user : user + 1], np.array([-1]), np.zeros(2, int), new)
+        mine, other = scorer.score(asked)[[user % 2, 1 - user % 2]]
         assert mine > 0.3
         assert abs(other) < 0.1
     again = ContentFactors(scorer.options)
@@ -79,8 +79,8 @@ def test_an_item_nobody_met_is_scored_by_what_it_is() -> None:
     np.testing.assert_array_equal(again.score(asked), scorer.score(asked))
 
 
-def test_new_items_are_there_for_this_scorer_alone(shop) -> None:
-    """e, which nobody met, is asked of u, who has a history, and of nobody."""
+def test_only_this_scorer_scores_new_items(shop) -> None:
+    """Item e has no events. It is scored for user u, who has a history, but not without a user."""
     pytest.importorskip("implicit")
     dataset = shop()
     for names, there in ((("pmi",), False), (("pmi", "content"), True)):

@@ -14,19 +14,19 @@ Shop = Callable[..., Dataset]
 Table = dict[str, list[Any]]
 
 
-def test_the_matrix_holds_what_lies_strictly_before_a_time(shop: Shop) -> None:
+def test_the_matrix_contains_events_strictly_before_a_time(shop: Shop) -> None:
     events = read_interactions(shop(), {})
     matrix = events.before(15)
     assert sp.issparse(matrix)
     u, v, w, x = events.codes(pd.Series(["u", "v", "w", "x"]))
     expected = np.zeros([4, 5])
     expected[u, :3] = 1
-    expected[v, :2] = 1  # w's event at 15 is not before 15, nor any of x
+    expected[v, :2] = 1  # w's event at 15 is not before 15, and neither is any event of x
     np.testing.assert_array_equal(matrix.toarray(), expected)
     assert not expected[[w, x]].any()
 
 
-def test_histories_are_the_shoppers_own_events_before_each_time(shop: Shop) -> None:
+def test_histories_are_the_users_own_events_before_each_time(shop: Shop) -> None:
     events = read_interactions(shop(), {})
     users = events.codes(pd.Series(["u", "u", "nobody", "w"]))
     assert users[2] == -1
@@ -67,7 +67,7 @@ def test_repeated_events_add_up_and_exact_repetitions_count_once(
     assert events.before(100)[x, 0] == 2
 
 
-def test_events_of_unknown_items_and_of_nobody_are_left_out(
+def test_events_of_unknown_items_and_without_a_user_are_left_out(
     shop: Shop, events_table: Table
 ) -> None:
     more = {
@@ -80,7 +80,7 @@ def test_events_of_unknown_items_and_of_nobody_are_left_out(
     assert len(events.items) == len(events_table["time"])
 
 
-def test_events_of_one_second_and_two_types_are_two(shop: Shop, events_table: Table) -> None:
+def test_events_of_two_types_in_one_second_are_two_events(shop: Shop, events_table: Table) -> None:
     more = {"user_id": ["x"] * 2, "item_id": ["a"] * 2, "event_type": ["view", "buy"]}
     more |= {"time": [5, 5]}
     both = {n: events_table[n] + more[n] for n in events_table}
@@ -90,7 +90,7 @@ def test_events_of_one_second_and_two_types_are_two(shop: Shop, events_table: Ta
 
 
 def test_without_an_end_of_time_the_latest_event_is_now(shop: Shop, events_table: Table) -> None:
-    """The last event is u's of d; a was met three days before, b two, c one."""
+    """The latest event is u's of item d; u's events of a, b and c are 3, 2 and 1 days older."""
     days = [5, 6, 7, 1, 1, 1, 1, 1, 8]
     events = read_interactions(
         shop(events_table | {"time": [d * DAY for d in days]}), {}, half_life_days=1.0
@@ -98,7 +98,7 @@ def test_without_an_end_of_time_the_latest_event_is_now(shop: Shop, events_table
     u, v = events.codes(pd.Series(["u", "v"]))
     expected = [0.5**3, 0.5**2, 0.5, 1, 0]
     np.testing.assert_allclose(events.before(np.inf).toarray()[u], expected)
-    # Whoever is asked about: v met both of his a week before u's last event.
+    # Whichever users are asked for: v's two events are a week before u's last event.
     for asked in ([u, v], [u], [v]):
         found = events.histories(np.array(asked), np.full(len(asked), np.inf)).toarray()
         of_each = {u: expected, v: [0.5**7, 0.5**7, 0, 0, 0]}

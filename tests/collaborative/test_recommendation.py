@@ -1,4 +1,4 @@
-"""No query, only a shopper: training, evaluation, export and ranking, with collaborative scores."""
+"""Users without a query: training, evaluation, export and ranking, with collaborative scores."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mmrank.build import Run, load_run
 from mmrank.collaborative.options import CollaborativeOptions
 from mmrank.collaborative.served import ServedScores, fit_served
 from mmrank.config import Config, from_mapping
@@ -18,6 +17,7 @@ from mmrank.data.tables import Dataset
 from mmrank.evaluate import main as evaluate
 from mmrank.serving.export import export_run
 from mmrank.serving.ranker import Ranker
+from mmrank.trained_run import Run, load_run
 
 SCORERS = ["itemknn", "userknn", "pmi"]
 FEATURES = [
@@ -58,7 +58,7 @@ def ranker(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Ranker
     return Ranker.load(export_run(run, tmp_path_factory.mktemp("export"), dataset))
 
 
-def test_a_loaded_run_gives_the_same_scores(trained: Trained) -> None:
+def test_a_loaded_run_has_the_same_scores(trained: Trained) -> None:
     run, dataset = trained
     scores = run.score(dataset, dataset.lists)
     assert np.isfinite(scores).all()
@@ -67,7 +67,7 @@ def test_a_loaded_run_gives_the_same_scores(trained: Trained) -> None:
     without = run.score(dataset, dataset.lists, drop=["collaborative"])
     known = dataset.lists["list_id"].isin(["2", "3"]).to_numpy()
     assert not np.allclose(without[known], scores[known])
-    # Where shopper n and the list of nobody have no history there was nothing to drop.
+    # User n and the list without a user have no history, so dropping it changes nothing.
     unknown = dataset.lists["list_id"].isin(["4", "5"]).to_numpy()
     np.testing.assert_allclose(without[unknown], scores[unknown], atol=1e-6)
 
@@ -93,26 +93,26 @@ def test_the_signature_takes_the_vector(trained: Trained, ranker: Ranker) -> Non
         {"collaborative": list(map(float, v)) if there else None}
         for v, there in zip(vectors, present, strict=True)
     ]
-    # What shopper u did before 50, with ages in days.
+    # The events of user u before 50, with ages in days.
     history = [(i, "view", (50 - t) / 86_400) for i, t in zip("abc", (10, 11, 12), strict=True)]
     scores = ranker.scores(candidates=list(rows["item_id"]), history=history, pairs=given)
     np.testing.assert_allclose(scores, run.score(dataset, rows), atol=1e-4)
 
 
-def test_ranker_makes_the_vectors_itself(trained: Trained, ranker: Ranker) -> None:
+def test_ranker_computes_the_vectors(trained: Trained, ranker: Ranker) -> None:
     run, dataset = trained
     served = fit_served(dataset, run.fitted.collaborative.options)  # type: ignore[union-attr]
     assert served is not None
     candidates, history = ["d", "e", "b"], [("a", "view", 1.0), ("gone", "view", 2.0)]
     vectors = served.vectors(history, candidates)
     pairs = [{"collaborative": v} for v in vectors]
-    told = ranker.scores(candidates=candidates, history=history, pairs=pairs)
+    actual = ranker.scores(candidates=candidates, history=history, pairs=pairs)
     own = ranker.scores(candidates=candidates, history=history)
-    np.testing.assert_allclose(own, told, atol=1e-6)
+    np.testing.assert_allclose(own, actual, atol=1e-6)
     absent = [{"collaborative": None}] * 3
     other = ranker.scores(candidates=candidates, history=history, pairs=absent)
     assert not np.allclose(own, other)
-    assert len(ranker.rank(candidates=candidates)) == 3  # a shopper of whom nothing is known
+    assert len(ranker.rank(candidates=candidates)) == 3  # an unknown user
 
 
 def test_served_vectors_by_hand(shop: Shop, tmp_path: pathlib.Path) -> None:
@@ -123,7 +123,7 @@ def test_served_vectors_by_hand(shop: Shop, tmp_path: pathlib.Path) -> None:
     served.save(file)
     for scores in (served, ServedScores.load(file)):
         found = scores.vectors([("a", "view", 0.0)], ["b", "d", "e", "x"])
-        # Events before the end of training, 50: a met by u v, b by u v w, d by x, e by nobody.
+        # Users by item before the end of training, 50: a {u, v}, b {u, v, w}, d {x}, e none.
         similar = np.array([2 / np.sqrt(2 * 3), 0, 0, 0])
         expected = (similar - similar.mean()) / similar.std()
         assert found[2] is None
@@ -142,14 +142,14 @@ def test_served_events_weigh_less_with_their_age(shop: Shop) -> None:
     assert served is not None
     served = dataclasses.replace(served, options=options)
     found = served.vectors([("a", "view", 6.0), ("c", "buy", 2.0)], ["a", "b", "c", "d"])
-    # Both are like b by 2 / √6, and like one another by 1 / 2: three half-lives, and one.
+    # a and c are similar to b by 2 / √6 and to one another by 1 / 2; ages are 3 half-lives and 1.
     a, c = 3 * 0.5**3, 1 * 0.5
     expected = np.array([c / 2, (a + c) * 2 / np.sqrt(2 * 3), a / 2, 0])
     standard = (expected - expected.mean()) / expected.std()
     np.testing.assert_allclose([row[0] for row in found if row], standard, rtol=1e-5)
 
 
-def test_the_item_on_the_page_is_a_query_of_its_own(shop: Shop, tmp_path: pathlib.Path) -> None:
+def test_the_item_of_the_page_can_be_the_query(shop: Shop, tmp_path: pathlib.Path) -> None:
     from mmrank.training.loop import train_run
 
     page: dict[str, Any] = {"name": "page", "kind": "category", "side": "query"}

@@ -23,17 +23,17 @@ OPTIONS = CollaborativeOptions(factors=3, shrinkage=2.0, epochs=2)
 A, B, C, D, E = range(5)
 
 
-def asked(history: list[list[float]], shoppers: list[int] | None = None) -> Asked:
-    """Every item for every history."""
+def asked(history: list[list[float]], users: list[int] | None = None) -> Asked:
+    """The question that asks for the score of every item for every history."""
     rows = sp.csr_matrix(np.array(history, float))
     lists, items = np.divmod(np.arange(rows.shape[0] * 5), 5)
-    return Asked(rows, np.array(shoppers or [-1] * rows.shape[0]), lists, items)
+    return Asked(rows, np.array(users or [-1] * rows.shape[0]), lists, items)
 
 
 def test_item_neighbours_by_hand(matrix: sp.csr_matrix) -> None:
     scorer = ItemNeighbours(OPTIONS)
     scorer.fit(matrix)
-    # Columns a {u, v}, b {u, v, w}, c {u, w}, d {x}; shrunk by n / (n + 2).
+    # Users by column: a {u, v}, b {u, v, w}, c {u, w}, d {x}. Similarities shrink by n / (n + 2).
     ab = 2 / sqrt(2 * 3) * 2 / 4
     ac = 1 / 2 * 1 / 3
     bc = 2 / sqrt(3 * 2) * 2 / 4
@@ -44,13 +44,13 @@ def test_item_neighbours_by_hand(matrix: sp.csr_matrix) -> None:
 
 @pytest.fixture
 def blocks_of_two(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Blocks that the five items and five lists of a test fill twice and a half."""
+    """Sets blocks of two, so that five items or lists of a test fill two and a half blocks."""
     for module in (base, itemknn, userknn):
         monkeypatch.setattr(module, "BLOCK", 2)
 
 
 @pytest.mark.usefixtures("blocks_of_two")
-def test_picked_entries_are_those_of_the_product_whatever_the_block() -> None:
+def test_picked_entries_equal_the_product_for_any_block() -> None:
     rng = np.random.default_rng(0)
     left, right = rng.random([5, 3]), rng.random([3, 5])
     lists, items = rng.permutation(np.argwhere(rng.random([5, 5]) < 0.7)).T
@@ -63,7 +63,7 @@ def test_picked_entries_are_those_of_the_product_whatever_the_block() -> None:
 
 
 @pytest.mark.usefixtures("blocks_of_two")
-def test_no_item_is_its_own_neighbour_whatever_the_block(matrix: sp.csr_matrix) -> None:
+def test_no_item_is_its_own_neighbour_for_any_block(matrix: sp.csr_matrix) -> None:
     scorer = ItemNeighbours(CollaborativeOptions(shrinkage=0.0))
     scorer.fit(matrix)
     met = matrix.toarray()
@@ -85,7 +85,7 @@ def test_only_the_nearest_neighbours_count(matrix: sp.csr_matrix) -> None:
 def test_user_neighbours_equal_plain_loops(
     matrix: sp.csr_matrix, block: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """New shoppers, and those who come back and are their own nearest neighbour."""
+    """The lists are of new users and of known ones, who are their own nearest neighbours."""
     for module in (base, userknn):
         monkeypatch.setattr(module, "BLOCK", block)
     scorer = UserNeighbours(CollaborativeOptions(neighbours=2))
@@ -94,7 +94,7 @@ def test_user_neighbours_equal_plain_loops(
     rarity = [log(1 + 4 / max(sum(met[:, i]), 1)) for i in range(5)]
     both, first = [1, 0, 0, 1, 0], [1, 1, 0, 0, 0]
     histories = [both, both, first, [0, 0, 0, 2, 0], [0, 1, 1, 0, 0]]
-    shoppers = [-1, 0, 1, 3, 2]
+    users = [-1, 0, 1, 3, 2]
 
     def cosine(left: list[float], right: list[float]) -> float:
         def dot(x: list[float], y: list[float]) -> float:
@@ -102,8 +102,8 @@ def test_user_neighbours_equal_plain_loops(
 
         return dot(left, right) / sqrt(dot(left, left) * dot(right, right))
 
-    found = scorer.score(asked(histories, shoppers)).reshape(5, 5)
-    for history, self_number, scores in zip(histories, shoppers, found, strict=True):
+    found = scorer.score(asked(histories, users)).reshape(5, 5)
+    for history, self_number, scores in zip(histories, users, found, strict=True):
         likes = {n: cosine(history, list(met[n])) for n in range(4) if n != self_number}
         nearest = sorted(likes, key=lambda n: -likes[n])[:2]
         expected = [sum(likes[n] * met[n, i] for n in nearest) for i in range(5)]
@@ -118,10 +118,10 @@ def test_shifted_positive_pmi_by_its_formula(matrix: sp.csr_matrix) -> None:
     total = sum(margin)
     expected = np.zeros([5, 5])
     for (i, j), n in together.items():
-        chance = margin[i] * smooth[j] / sum(smooth)
-        expected[i, j] = max(log(n / chance) * n / (n + 0.5) - log(1.2), 0.0)
+        probability = margin[i] * smooth[j] / sum(smooth)
+        expected[i, j] = max(log(n / probability) * n / (n + 0.5) - log(1.2), 0.0)
     assert (expected > 0).any()
-    assert expected[A, C] == 0  # seen together less often than that
+    assert expected[A, C] == 0  # too few co-occurrences for a positive value
     assert total == 10
     found = shifted_positive_pmi(matrix, 1.2, 0.5).toarray()
     np.testing.assert_allclose(found, expected, rtol=1e-5)
@@ -139,7 +139,7 @@ def test_pmi_scores_are_dot_products_with_the_mean_of_the_history(matrix: sp.csr
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
-def test_als_folds_a_shopper_in_by_equation_4(matrix: sp.csr_matrix) -> None:
+def test_als_folds_a_user_in_by_equation_4(matrix: sp.csr_matrix) -> None:
     pytest.importorskip("implicit")
     options = CollaborativeOptions(factors=3, confidence=4.0, regularization=0.5)
     scorer = AlternatingLeastSquares(options)
@@ -149,13 +149,13 @@ def test_als_folds_a_shopper_in_by_equation_4(matrix: sp.csr_matrix) -> None:
     history = np.array([2.0, 0, 1, 0, 0])
     confidence = np.diag(1 + 4.0 * history)
     left = items.T @ confidence @ items + 0.5 * np.eye(3)
-    shopper = np.linalg.solve(left, items.T @ confidence @ (history > 0))
-    np.testing.assert_allclose(scorer.score(asked([list(history)])), items @ shopper, rtol=1e-5)
+    user = np.linalg.solve(left, items.T @ confidence @ (history > 0))
+    np.testing.assert_allclose(scorer.score(asked([list(history)])), items @ user, rtol=1e-5)
 
 
 @pytest.mark.parametrize("regularization", [0.05, 5.0])
 def test_als_minimises_equation_3(regularization: float) -> None:
-    """Σ c (p − x·y)² + λ (Σ |x|² + Σ |y|²) is as low as by alternation in plain NumPy."""
+    """Σ c (p − x·y)² + λ (Σ |x|² + Σ |y|²) is as low as after alternation in plain NumPy."""
     pytest.importorskip("implicit")
     rng = np.random.default_rng(0)
     weights = rng.integers(1, 4, (12, 9)) * (rng.random((12, 9)) < 0.4)
@@ -163,7 +163,7 @@ def test_als_minimises_equation_3(regularization: float) -> None:
     confidence, met = 1 + share * weights, (weights > 0).astype(float)
 
     def solved(factors: np.ndarray, sides: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
-        """The other side's factors, a row at a time, by equations 4 and 5."""
+        """The factors of the other side, row by row, by equations 4 and 5."""
         ridge = regularization * np.eye(width)
         return np.array(
             [
@@ -173,9 +173,9 @@ def test_als_minimises_equation_3(regularization: float) -> None:
         )
 
     def cost(items: np.ndarray) -> float:
-        shoppers = solved(items, (confidence, met))
-        squares = confidence * (met - shoppers @ items.T) ** 2
-        return squares.sum() + regularization * ((shoppers**2).sum() + (items**2).sum())
+        users = solved(items, (confidence, met))
+        squares = confidence * (met - users @ items.T) ** 2
+        return squares.sum() + regularization * ((users**2).sum() + (items**2).sum())
 
     starts = rng.normal(size=(5, 9, width))
     for n, _ in itertools.product(range(5), range(200)):
@@ -196,8 +196,8 @@ def test_gmf_scores_equal_plain_numpy_and_the_tower(matrix: sp.csr_matrix) -> No
     output = generator.normal(size=3)
     scorer = Gmf(OPTIONS)
     scorer.restore({"met": met, "offered": offered, "output": output})
-    shopper = (2 * met[A] + 1 * met[C]) / sqrt(2**2 + 1**2)
-    expected = [sum(output[f] * shopper[f] * offered[i, f] for f in range(3)) for i in range(5)]
+    user = (2 * met[A] + 1 * met[C]) / sqrt(2**2 + 1**2)
+    expected = [sum(output[f] * user[f] * offered[i, f] for f in range(3)) for i in range(5)]
     found = scorer.score(asked([[2, 0, 1, 0, 0]]))
     np.testing.assert_allclose(found, expected, rtol=1e-6)
 
@@ -208,17 +208,17 @@ def test_gmf_scores_equal_plain_numpy_and_the_tower(matrix: sp.csr_matrix) -> No
     events = (np.array([A, C], np.int32), np.array([2, 1], np.float32), np.zeros(2, np.int32))
     pairs = (np.zeros(5, np.int32), np.arange(5, dtype=np.int32), np.zeros(5, np.float32))
     np.testing.assert_allclose(tower((*events, np.array(1), *pairs)), expected, rtol=1e-4)
-    # The candidate's own event is left out of the shopper.
+    # The user's factors leave out the event of the candidate itself.
     own = (np.zeros(1, np.int32), np.array([A], np.int32), np.array([2], np.float32))
     alone = sum(output * met[C] * offered[A])
     np.testing.assert_allclose(tower((*events, np.array(1), *own)), [alone], rtol=1e-4)
 
 
-def test_gmf_learns_two_circles_of_shoppers() -> None:
+def test_gmf_learns_two_groups_of_users() -> None:
     rows = np.zeros([24, 8])
-    for shopper, item in itertools.product(range(24), range(8)):
-        # Each shopper of either circle met three of its four items.
-        rows[shopper, item] = shopper % 2 == item // 4 and item % 4 != shopper // 2 % 4
+    for user, item in itertools.product(range(24), range(8)):
+        # Each user of one of the two groups has events of three of its four items.
+        rows[user, item] = user % 2 == item // 4 and item % 4 != user // 2 % 4
     scorer = Gmf(CollaborativeOptions(factors=4, epochs=60, negatives=3))
     scorer.fit(sp.csr_matrix(rows))
     one = sp.csr_matrix(np.array([[1.0, 1, 0, 0, 0, 0, 0, 0]]))
@@ -230,18 +230,18 @@ def test_gmf_learns_two_circles_of_shoppers() -> None:
 def test_state_is_plain_arrays_and_gives_the_same_scores(name: str, matrix: sp.csr_matrix) -> None:
     if name in ("als", "content"):
         pytest.importorskip("implicit")
-    scorer: Scorer = SCORERS[name](OPTIONS)
+    scorer: Scorer = SCORERS.make(name, OPTIONS)
     if isinstance(scorer, ContentFactors):
         scorer._content = np.eye(matrix.shape[1])
     scorer.fit(matrix)
     arrays = scorer.arrays()
     assert all(a.dtype != object for a in arrays.values())
-    other = SCORERS[name](OPTIONS)
+    other = SCORERS.make(name, OPTIONS)
     other.restore(arrays)
     question = asked([[1, 0, 0, 1, 0], [0, 0, 0, 0, 0]], [1, -1])
     first = scorer.score(question)
     np.testing.assert_allclose(other.score(question), first, rtol=1e-5, atol=1e-7)
-    np.testing.assert_array_equal(first[5:], 0)  # of a shopper without events nothing is known
+    np.testing.assert_array_equal(first[5:], 0)  # nothing is known about a user without events
     assert np.isfinite(first).all()
 
 

@@ -28,13 +28,13 @@ def everything(dataset: Dataset, time: float) -> dict[str, np.ndarray]:
     as_of = AsOfScores(dataset, OPTIONS)
     rows = dataset.lists[dataset.lists["_time"] == time]
     vectors, present = candidate_vectors(as_of, list(SCORERS), rows)
-    at = as_of.places(rows)
+    at = as_of.indices(rows)
     scores = {n: s[at] for n, s in as_of.scores(list(SCORERS)).items()}
     counts = {"user": as_of.user_events[at], "item": as_of.item_events[at]}
     return scores | counts | {"vectors": vectors, "present": present}
 
 
-# Shopper 0 and z are new: they stand before and after all others in the order of ids.
+# Users 0 and z are new: in the order of ids they come before and after all others.
 LATER = {
     "user_id": ["0", "0", "z", "v", "v", "w", "u"],
     "item_id": ["a", "d", "b", "c", "d", "e", "e"],
@@ -72,7 +72,7 @@ def test_scores_come_from_the_latest_snapshot_and_the_exact_history(shop: Shop) 
     dataset = shop()
     as_of = AsOfScores(dataset, OPTIONS)
     found = as_of.scores(["itemknn"])["itemknn"]
-    # Lists at 20, 50, 70, 70 and 80, three cuts: 20, 50, 70.
+    # Training and validation lists at 20, 50 and 70 give three cuts: 20, 50 and 70.
     for cut, number, time in [(20, 1, 20), (50, 2, 50), (70, 3, 70)]:
         rows = dataset.lists[dataset.lists["list_id"] == str(number)]
         scorer = make_scorers(["itemknn"], OPTIONS)["itemknn"]
@@ -85,7 +85,7 @@ def test_scores_come_from_the_latest_snapshot_and_the_exact_history(shop: Shop) 
     assert found[:7].any()
 
 
-def test_without_a_history_or_a_shopper_nothing_is_known(shop: Shop) -> None:
+def test_without_a_history_or_a_user_scores_are_absent(shop: Shop) -> None:
     dataset = shop()
     as_of = AsOfScores(dataset, OPTIONS)
     unknown = dataset.lists["list_id"].isin(["4", "5"]).to_numpy()
@@ -94,21 +94,21 @@ def test_without_a_history_or_a_shopper_nothing_is_known(shop: Shop) -> None:
     vectors, present = candidate_vectors(as_of, ["itemknn"], dataset.lists)
     assert not present[unknown].any()
     assert not vectors[~present].any()
-    # Item e has no event: nothing is known of it either, even for a shopper with a history.
+    # Item e has no event, so nothing is known about it, even for a user with a history.
     item_e = (dataset.lists["item_id"] == "e").to_numpy()
     assert not present[item_e].any()
     assert present[~unknown & ~item_e].all()
 
 
-def test_vectors_end_with_how_much_is_known(shop: Shop) -> None:
+def test_vectors_end_with_the_number_of_events(shop: Shop) -> None:
     dataset = shop()
     vectors, present = candidate_vectors(
         AsOfScores(dataset, OPTIONS), ["itemknn"], dataset.lists.iloc[:2]
     )
-    # At 20 shopper w met two items; a was met twice, d once.
+    # At 20, user w has events of two items; item a has two events, item d has one.
     np.testing.assert_allclose(vectors[:, 1:], np.log1p([[2, 2], [2, 1]]), rtol=1e-6)
     assert present.all()
-    # Standardised within the list of two: one of them is better.
+    # Scores are standardised within the list of two: one above the mean, one below.
     np.testing.assert_allclose(vectors[:, 0], [1, -1], rtol=1e-6)
 
 
@@ -128,10 +128,32 @@ def test_rows_of_another_table_are_refused(shop: Shop) -> None:
     dataset = shop()
     as_of = AsOfScores(dataset, OPTIONS)
     with pytest.raises(ValueError, match="with their index"):
-        as_of.places(dataset.lists.iloc[3:].reset_index(drop=True))
+        as_of.indices(dataset.lists.iloc[3:].reset_index(drop=True))
 
 
-def test_scores_that_are_equal_but_for_rounding_are_standardised_to_nothing() -> None:
+def test_scores_that_differ_by_rounding_are_standardised_to_zero() -> None:
     scores = np.array([0.1 + 0.2, 0.3, 0.3, 1e-20, 3e-20, 0.7, 0.7])
     found = standardised(scores, np.array([0, 3, 5, 7]))
     np.testing.assert_allclose(found, [0, 0, 0, -1, 1, 0, 0], atol=1e-12)
+
+
+def test_test_lists_have_snapshots_of_their_own(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two test lists need ⌈3 · 2 / 3⌉ = 2 cuts, 70 and 80; the one at 70 is fitted only once."""
+    asked: list[float] = []
+    as_of = AsOfScores(shop(), OPTIONS)
+    before = as_of.interactions.before
+
+    class Noted:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(interactions, name)
+
+        def before(self, cut: float) -> Any:
+            asked.append(cut)
+            return before(cut)
+
+    interactions = as_of.interactions
+    monkeypatch.setattr(as_of, "interactions", Noted())
+    as_of.scores(["itemknn"])
+    assert asked == [20, 50, 70, 80]

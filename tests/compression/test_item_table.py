@@ -1,4 +1,4 @@
-"""Stored tokens: what comes back, by the arithmetic of each storage."""
+"""Stored tokens: the values read back, by the arithmetic of each storage format."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ROWS = np.array([2, 0, 2])
 
 @pytest.fixture
 def table() -> dict[str, np.ndarray]:
-    """Five items of two tokens; of one item nothing is there, and a token is all zeros."""
+    """Five items of two tokens; one item has no present token, and one token is all zeros."""
     rng = np.random.default_rng(4)
     tokens = rng.normal(size=(5, 2, 6)).astype(np.float32) * [[[0.01], [30.0]]]
     tokens[0, 0] = 0
@@ -22,7 +22,7 @@ def table() -> dict[str, np.ndarray]:
     return {"tokens": tokens.astype(np.float32), "present": present, "match": match}
 
 
-def test_full_gives_back_what_came(table: dict[str, np.ndarray]) -> None:
+def test_full_returns_the_same_values(table: dict[str, np.ndarray]) -> None:
     given = ItemTable(table).gather(tf.constant(ROWS))
     assert np.array_equal(given["tokens"], table["tokens"][ROWS])
     assert np.array_equal(given["present"], table["present"][ROWS])
@@ -52,7 +52,7 @@ def test_int8_is_off_by_half_a_step_at_most(table: dict[str, np.ndarray]) -> Non
 
 
 @pytest.mark.parametrize("storage", STORAGES)
-def test_precision_of_the_ranker_comes_back(storage: str, table: dict[str, np.ndarray]) -> None:
+def test_the_dtype_of_the_ranker_is_returned(storage: str, table: dict[str, np.ndarray]) -> None:
     half = tf.cast(table["tokens"], tf.bfloat16).numpy()
     given = ItemTable({**table, "tokens": half}, storage).gather(tf.constant(ROWS))["tokens"]
     assert given.dtype == tf.bfloat16

@@ -1,4 +1,4 @@
-"""TensorFlow Lite: the ranker's scores, within what eight bits leave."""
+"""TensorFlow Lite: the ranker's scores, within the precision of eight bits."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mmrank.scoring import ListScorer
 
 @pytest.fixture(scope="module")
 def config(tiny_config: Config) -> Config:
-    """Without what takes long to convert."""
+    """The tiny config without the features that take long to convert."""
     drop = ("photo", "title", "description", "tags")
     head = dataclasses.replace(tiny_config.model.head, hidden=(32,), attention_layers=0)
     model = dataclasses.replace(tiny_config.model, drop=drop, head=head)
@@ -27,7 +27,7 @@ def config(tiny_config: Config) -> Config:
 
 
 @pytest.mark.slow
-def test_scores_are_those_of_the_ranker_but_for_eight_bits(
+def test_scores_equal_the_rankers_within_eight_bits(
     config: Config, tiny_shop: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
     dataset = load_dataset(tiny_shop)
@@ -44,7 +44,7 @@ def test_scores_are_those_of_the_ranker_but_for_eight_bits(
     exact, quantised = scorer(arrays), small(arrays)
     assert not np.array_equal(exact, quantised)
     assert np.abs(exact - quantised).max() < 0.1 * exact.std()
-    # Some weights are eight bits indeed.
+    # Some weights are in fact stored in eight bits.
     kept = {
         str(detail["dtype"])
         for file in (tmp_path / "lite").iterdir()

@@ -1,4 +1,4 @@
-"""What `--compress` may say."""
+"""The values of `--compress`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from mmrank.outputs import MissingExtra
         ),
     ],
 )
-def test_reading(texts: list[str], expected: Compression) -> None:
+def test_options_are_read(texts: list[str], expected: Compression) -> None:
     assert parse_compression(texts) == expected
 
 
@@ -32,7 +32,7 @@ def test_reading(texts: list[str], expected: Compression) -> None:
     ("texts", "words"),
     [
         (["int9"], ["int9", "int8"]),
-        ([""], ["no such kind"]),
+        ([""], ["unknown kind"]),
         (["prune=1"], ["prune=1", "below 1"]),
         (["prune=nan"], ["prune=nan"]),
         (["prune=half"], ["half", "0.5"]),
@@ -53,7 +53,7 @@ def test_wrong_texts_name_the_remedy(texts: list[str], words: list[str]) -> None
 @pytest.mark.parametrize("kind", ["prune", "cluster=8"])
 def test_a_missing_library_is_one_line(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(MissingExtra, match=r"pip install 'mmrank\[compression\]'"):
+    with pytest.raises(MissingExtra, match=r"pip install -e '\.\[compression\]'"):
         parse_compression([kind])
     assert parse_compression(["int8"]).items == "int8"
 

@@ -1,4 +1,4 @@
-"""What a smaller ranker lost, against NDCG worked by hand."""
+"""The loss of a smaller ranker, against NDCG computed by hand."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ GRADES = (3.0, 0.0, 1.0)
 
 @pytest.fixture
 def shop(tmp_path: pathlib.Path) -> Dataset:
-    """Two lists of three candidates, of one grade 3 and one grade 1 each."""
+    """Two lists of three candidates; each list has one grade 3 and one grade 1."""
     (tmp_path / "schema.yaml").write_text(
         "catalog: {file: catalog.csv}\nlists: {file: lists.csv, split: split}\nfeatures:\n"
         "  - {name: price, kind: number, side: item}\n"
@@ -37,7 +37,7 @@ def shop(tmp_path: pathlib.Path) -> Dataset:
 
 
 def ndcg(order: list[float]) -> float:
-    """NDCG with gains 2^grade − 1 of grades from the best place to the last."""
+    """NDCG with gains 2^grade − 1; `order` has the grades from the first position to the last."""
 
     def dcg(grades: list[float]) -> float:
         return sum((2**g - 1) / math.log2(i + 2) for i, g in enumerate(grades))
@@ -45,11 +45,11 @@ def ndcg(order: list[float]) -> float:
     return dcg(order) / dcg(sorted(order, reverse=True))
 
 
-def test_loss_is_the_share_of_ndcg_that_is_gone(shop: Dataset) -> None:
+def test_loss_is_the_lost_share_of_ndcg(shop: Dataset) -> None:
     rows = shop.rows("valid")
     scores = {
         "as trained": np.array([9.0, 1, 5, 9, 1, 5]),
-        "worse": np.array([9.0, 1, 5, 1, 9, 5]),  # the second list from grade 0 to grade 3
+        "worse": np.array([9.0, 1, 5, 1, 9, 5]),  # second list: from grade 0 to 3
         "same": np.array([3.0, 1, 2, 3, 1, 2]),
     }
     found = qualities(shop, rows, "grade", scores)
@@ -63,7 +63,7 @@ def test_loss_is_the_share_of_ndcg_that_is_gone(shop: Dataset) -> None:
     assert found["same"].loss == 0
 
 
-def test_too_much_is_refused_and_the_bound_itself_is_not() -> None:
+def test_a_loss_above_the_limit_is_refused() -> None:
     check_loss("int8 items", Quality(0.5, loss=0.01), 0.01)
     check_loss("int8 items", Quality(0.5, loss=-0.2), 0)
     with pytest.raises(CompressionRefused) as error:
@@ -72,7 +72,7 @@ def test_too_much_is_refused_and_the_bound_itself_is_not() -> None:
         assert word in str(error.value)
 
 
-def test_table_has_a_row_a_ranker_and_dashes_for_what_was_not_measured() -> None:
+def test_table_has_a_row_per_ranker_and_dashes_for_missing_figures() -> None:
     change = Interval(-0.01, -0.02, 0.005, 7)
     table = as_table(
         {"as trained": Quality(0.5), "int8 items": Quality(0.49, change, 0.02)},

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from mmrank.compression.weights import cluster_weights, compressible_weights, prune_weights
+from mmrank.versions import version_set_of
 
 
 def weight(*shape: int, seed: int = 1) -> tf.Variable:
@@ -14,7 +18,27 @@ def weight(*shape: int, seed: int = 1) -> tf.Variable:
     return tf.Variable(values, name="kernel")
 
 
-def test_kernels_and_embeddings_of_some_size_are_chosen() -> None:
+KERAS = """
+import os, sys
+import numpy as np
+import tensorflow as tf
+from mmrank.compression.weights import prune_weights
+weight = tf.Variable(np.arange(1024.0).reshape(32, 32), name="kernel", dtype=tf.float32)
+before = os.environ.get("TF_USE_LEGACY_KERAS")
+prune_weights([weight], 0.5)
+tf.compat.v1.keras.models
+assert os.environ.get("TF_USE_LEGACY_KERAS") == before
+print("tf_keras" in sys.modules)
+"""
+
+
+def test_keras_stays_one_library() -> None:
+    """tf-keras is imported only in the version sets that use it as Keras 2."""
+    done = subprocess.run([sys.executable, "-c", KERAS], capture_output=True, text=True, check=True)
+    assert done.stdout.split()[-1] == str(version_set_of().legacy_keras)
+
+
+def test_large_kernels_and_embeddings_are_chosen() -> None:
     inputs = tf.keras.Input([40, 40, 3])
     x = tf.keras.layers.Conv2D(64, 3, name="conv")(inputs)  # 1,728 numbers
     x = tf.keras.layers.DepthwiseConv2D(5)(x)
@@ -38,7 +62,7 @@ def test_the_smallest_numbers_become_zero(shape: tuple[int, ...]) -> None:
     assert np.array_equal(after, np.where(np.abs(before) >= threshold, before, 0))
 
 
-def test_numbers_move_to_the_nearest_of_a_few() -> None:
+def test_numbers_move_to_the_nearest_cluster() -> None:
     clustered = weight(60, 30)
     before = clustered.numpy()
     cluster_weights([clustered], 16)
@@ -47,7 +71,7 @@ def test_numbers_move_to_the_nearest_of_a_few() -> None:
     assert len(few) <= 16
     nearest = np.abs(before[..., None] - few).min(-1)
     assert np.allclose(np.abs(before - after), nearest, atol=1e-6)
-    # An even grid of 16 over the same range would be off by a twelfth of a step squared.
+    # An even grid of 16 values over the same range has a mean squared error of step² / 12.
     step = (before.max() - before.min()) / 16
     assert np.square(before - after).mean() < step**2 / 12
 
@@ -70,7 +94,7 @@ def test_few_numbers_are_left_as_they_are() -> None:
     assert np.array_equal(few.numpy(), before)
 
 
-def test_half_precision_stays() -> None:
+def test_half_precision_is_kept() -> None:
     half = tf.Variable(tf.cast(weight(40, 30), tf.float16), name="kernel")
     prune_weights([half], 0.5)
     assert half.dtype == tf.float16

@@ -1,4 +1,4 @@
-"""Attributes in the cells of a table, whatever their form, become lines `name: value`."""
+"""Attributes in cells of any form become lines `name: value`."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ LINES = "colour: red\nsize: 42\nnew: yes"
         LINES,
     ],
 )
-def test_every_form_gives_the_same_lines(value: object) -> None:
+def test_all_forms_give_the_same_lines(value: object) -> None:
     assert attribute_lines(value) == LINES
     assert attribute_lines(attribute_lines(value)) == LINES
 
 
 @pytest.mark.parametrize("value", [None, np.nan, pd.NA, "", " \u3000", {}, [], "{}", {"a": None}])
-def test_no_attribute_is_an_empty_text(value: object) -> None:
+def test_no_attributes_are_an_empty_text(value: object) -> None:
     assert attribute_lines(value) == ""
 
 
@@ -44,12 +44,12 @@ def test_several_values_of_a_name_and_names_within_names() -> None:
     assert attribute_lines("ports: USB; HDMI; size: 1") == "ports: USB\nports: HDMI\nsize: 1"
 
 
-def test_addresses_and_times_are_no_names() -> None:
+def test_urls_and_times_are_not_names() -> None:
     assert attribute_lines("https://a.b; 10:30") == "https://a.b\n10:30"
     assert attribute_lines("from: 10:30; see: http://a.b") == "from: 10:30\nsee: http://a.b"
 
 
-def test_a_line_break_in_a_value_makes_no_line() -> None:
+def test_a_line_break_in_a_value_does_not_start_a_line() -> None:
     assert attribute_lines({"a\nb": "c\r\n d", "e:f": 1}) == "a b: c d\ne f: 1"
 
 
@@ -60,12 +60,12 @@ def test_large_numbers_are_not_rounded() -> None:
 @pytest.mark.parametrize(
     ("value", "words"),
     [
-        ('{"a": ', "begins like JSON, but is none"),
+        ('{"a": ', "begins like JSON, but is not JSON"),
         (42, "expected attributes, a mapping or a text, got 42"),
         (["red"], "expected {name: …, value: …}"),
-        ("[" * 100_000, "begins like JSON, but is none"),
+        ("[" * 100_000, "begins like JSON, but is not JSON"),
     ],
 )
-def test_what_is_no_attributes_is_told(value: object, words: str) -> None:
+def test_values_that_are_not_attributes_are_reported(value: object, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         attribute_lines(value)

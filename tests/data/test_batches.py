@@ -15,7 +15,7 @@ LENGTHS = [3, 5, 2, 4, 9, 3, 12, 2, 40, 5]
 
 @pytest.fixture(scope="module")
 def arrays() -> ListArrays:
-    """Ten lists over 30 items; the price of item i is i, the pair value of row r is r."""
+    """Ten lists over 30 items; the price of item i is i, and the pair value of row r is r."""
     generator = np.random.default_rng(0)
     offsets = np.r_[0, np.cumsum(LENGTHS)].astype(np.int64)
     rows = int(offsets[-1])
@@ -95,7 +95,7 @@ def test_history_is_the_latest_events_before_the_list(arrays, batches):
     assert seen > 10
 
 
-def test_events_at_the_very_time_of_the_list_are_no_history():
+def test_events_at_the_time_of_the_list_are_not_in_the_history():
     times = np.array([1.0, 2.0, 2.0, 3.0])
     history = HistoryArrays(
         "history", 5, np.array([0, 4]), np.zeros(4, np.int32), np.zeros(4, np.int32), times
@@ -107,7 +107,7 @@ def test_events_at_the_very_time_of_the_list_are_no_history():
     assert history.before(-1, 9.0) == slice(0, 0)
 
 
-def test_unique_items_stand_once(arrays):
+def test_unique_items_appear_once(arrays):
     for members, batch in Batches(arrays, 4, (64,)).once():
         shown = {int(arrays.candidates[r]) for i in members for r in rows_of(arrays, i)}
         shown |= {int(arrays.history.items[e]) for i in members for e in events_before(arrays, i)}
@@ -119,7 +119,7 @@ def rows_of(arrays: ListArrays, number: int) -> range:
     return range(arrays.offsets[number], arrays.offsets[number + 1])
 
 
-def test_repeated_items_stand_once_for_every_slot(arrays):
+def test_repeated_items_appear_once_per_slot(arrays):
     batch = Batches(arrays, 10, (64,), unique_items=False).make(np.arange(10))
     assert len(batch["price"]) == sum(LENGTHS) + batch["history_mask"].sum()
 
@@ -128,11 +128,11 @@ def test_repeated_items_stand_once_for_every_slot(arrays):
     ("length", "padded"), [(1, 4), (4, 4), (5, 8), (8, 8), (16, 16), (17, 32), (32, 32), (33, 64)]
 )
 def test_bucket_lengths(length, padded):
-    """Beyond the last bucket: the next power of two."""
+    """Above the largest bucket, the next power of two is used."""
     assert bucket_lengths(np.array([length]), (16, 4, 8)).tolist() == [padded]
 
 
-def test_lists_of_one_bucket_stand_together(arrays):
+def test_lists_of_one_bucket_are_batched_together(arrays):
     plan = Batches(arrays, 3, (4, 8, 16)).plan(0)
     assert sorted(np.concatenate(plan).tolist()) == list(range(10))
     for members in plan:
@@ -153,10 +153,10 @@ def test_a_cut_keeps_the_highest_grades_in_the_order_of_the_list(arrays):
         all_grades = sorted(arrays.grades[list(rows_of(arrays, 8))], reverse=True)
         assert sorted(batch["grades"][0, :6].tolist(), reverse=True) == all_grades[:6]
         draws.add(tuple(rows))
-    assert len(draws) > 1, "ties at the cut are drawn anew in every epoch"
+    assert len(draws) > 1, "ties at the cut are drawn again in every epoch"
 
 
-def test_seeds_draw_orders_and_cuts_of_their_own(arrays):
+def test_seeds_draw_different_orders_and_cuts(arrays):
     orders, cuts = set(), set()
     for seed in range(6):
         batches = Batches(arrays, 3, (4, 8, 16), max_candidates=6, seed=seed)
@@ -199,7 +199,7 @@ def test_shards_partition_the_steps(arrays):
         assert all(same(a, b) for a, b in zip(own, expected, strict=True))
 
 
-def test_without_events_there_is_no_history(arrays):
+def test_without_events_the_history_is_empty(arrays):
     empty = np.zeros(0, np.int32)
     none = HistoryArrays("history", 3, np.zeros(1, np.int64), empty, empty, np.zeros(0))
     lists = dataclasses.replace(arrays, history=none, users=np.full(10, -1))
@@ -211,7 +211,7 @@ def test_without_events_there_is_no_history(arrays):
 
 
 def test_neighbours_stay_together_in_blocks(arrays):
-    """One bucket for all, so that every batch of two is a block of two."""
+    """All lists are in one bucket, so that every batch of two is a block of two."""
     batches = Batches(arrays, 2, (64,), seed=3, block=2)
     orders = set()
     for epoch in range(4):

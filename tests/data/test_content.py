@@ -37,7 +37,7 @@ def test_words_of_every_kind() -> None:
         )
     )
     found = {w: bags[:, i].toarray().ravel().tolist() for i, w in enumerate(words)}
-    # 红, the tag a and the tenth of 9 are of one item alone.
+    # 红, the tag a and the price bin of 9 occur in one item only, so they are left out.
     price = next(w for w in words if w.startswith("price="))
     assert found == {
         "title=red": [1, 1, 0, 0],
@@ -58,7 +58,7 @@ def test_a_catalogue_without_shared_words_is_refused() -> None:
 
 
 def test_tail_weights_by_hand() -> None:
-    """Counts 0, 3 and 8 at power 0.5: 1, 1/2 and 1/3, of mean 11/18."""
+    """Counts 0, 3 and 8 with power 0.5 give 1, 1/2 and 1/3, with mean 11/18."""
     given = tail_weights(np.array([0, 3, 8]), 0.5)
     np.testing.assert_allclose(given, np.array([1, 1 / 2, 1 / 3]) * 18 / 11, rtol=1e-6)
     np.testing.assert_array_equal(tail_weights(np.array([0, 7, 99]), 0.0), np.ones(3))

@@ -1,4 +1,4 @@
-"""Kept embeddings: found by value, whole or not there, and shared by runs at the same time."""
+"""Kept embeddings: found by value, written completely or not at all, shared by parallel runs."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def filled(folder: pathlib.Path | None) -> EmbeddingCache:
 
 @pytest.mark.parametrize("on_disk", [True, False])
 def test_rows_are_found_by_value_and_absent_ones_are_zeros(tmp_path, on_disk):
-    """7 values in shards of 3: two full ones and a rest."""
+    """7 values in shards of 3: two full shards and a smaller one."""
     cache = filled(tmp_path / "c" if on_disk else None)
     wanted = [6, 0, 3, 3, 2]
     rows = cache.rows([KEYS[i] for i in wanted] + [ABSENT])
@@ -52,7 +52,7 @@ def test_no_rows_at_all(tmp_path):
 
 
 def test_an_interrupted_pass_keeps_its_full_shards(tmp_path):
-    """Shards of 3: of 7 values 6 are on disk before the last shard is asked to be written."""
+    """With shards of 3, 6 of 7 values are on disk before the last shard is written."""
     filled(tmp_path)
     again = EmbeddingCache(tmp_path, 3)
     assert [k in again for k in KEYS] == [True] * 6 + [False]
@@ -74,7 +74,7 @@ def test_a_damaged_shard_is_dropped_and_the_others_stay(tmp_path, harm, caplog):
         data[-1] ^= 1
     file.write_bytes({"cut": data[:-5], "flip": data, "empty": b""}[harm])
     again = EmbeddingCache(tmp_path, 3)
-    assert len(again) == 4  # 7 but for the 3 of that shard
+    assert len(again) == 4  # 7 minus the 3 of that shard
     assert f"{file}: damaged" in caplog.text
     assert not file.exists()
     again.add(KEYS, VALUES)
@@ -97,7 +97,7 @@ def test_two_runs_at_once_and_one_killed_while_writing(tmp_path):
     assert [p.name for p in tmp_path.glob("*.partial")] == ["at_work.partial"]
     assert len(again) == 7
     np.testing.assert_array_equal(again.rows(KEYS)[:], VALUES)
-    assert len(list(tmp_path.glob("*.npy"))) == 3  # equal shards are one file
+    assert len(list(tmp_path.glob("*.npy"))) == 3  # equal shards are the same file
 
 
 def test_a_folder_that_cannot_be_written_names_the_remedy(tmp_path):
@@ -106,7 +106,7 @@ def test_a_folder_that_cannot_be_written_names_the_remedy(tmp_path):
         EmbeddingCache(tmp_path / "file" / "c", 3)
 
 
-def test_hashes_tell_values_options_and_files_apart(tmp_path):
+def test_hashes_distinguish_values_options_and_files(tmp_path):
     assert value_hash("") == value_hash(b"") == ABSENT
     assert value_hash("a") == value_hash(b"a") != value_hash("b")
     assert key_of({"a": 1, "b": 2}) == key_of({"b": 2, "a": 1}) != key_of({"a": 1, "b": 3})
@@ -120,7 +120,7 @@ def test_hashes_tell_values_options_and_files_apart(tmp_path):
     assert files_hash([tmp_path / "x"], tmp_path) != before
 
 
-def test_the_folder_that_the_setting_means(monkeypatch, tmp_path):
+def test_the_folder_of_each_setting(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert cache_folder("auto") == tmp_path / "mmrank" / "embeddings"
     monkeypatch.delenv("XDG_CACHE_HOME")

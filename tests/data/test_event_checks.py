@@ -33,10 +33,9 @@ def said(of: Schema) -> list[str]:
     return [str(f) for f in check_event_times(of, pd.DataFrame(EVENTS), LISTS)]
 
 
-def test_sound_events_say_nothing() -> None:
-    assert (
-        said(schema()) == []
-    )  # shoppers take turns, each in order; two types in one second are two
+def test_valid_events_have_no_findings() -> None:
+    # Users alternate, but each is in order; two types in the same second are two events.
+    assert said(schema()) == []
 
 
 @pytest.mark.parametrize(
@@ -45,7 +44,7 @@ def test_sound_events_say_nothing() -> None:
         (
             {"time": [5.0, 1.0, 6.0, 4.0, 3.0]},
             [
-                "column 'time': events that stand after a later one of the same shopper",
+                "column 'time': events that come after a later one of the same user",
                 "[1: row 4: 4.0]; they are sorted when they are read",
             ],
         ),
@@ -61,15 +60,13 @@ def test_sound_events_say_nothing() -> None:
             {"time": [5.0, 1.0, 20.0, 21.0, 3.0]},
             [
                 "column 'time': events that are not before the last list [2: row 3: 20.0, row 4",
-                "nothing ever uses them",
+                "they are never used",
             ],
         ),
     ],
     ids=["disorder", "repetition", "future"],
 )
-def test_each_fault_is_told_and_none_is_fatal(
-    changed: dict[str, list[Any]], words: list[str]
-) -> None:
+def test_each_fault_is_a_warning(changed: dict[str, list[Any]], words: list[str]) -> None:
     findings = list(check_event_times(schema(), pd.DataFrame(EVENTS | changed), LISTS))
     assert len(findings) == 1
     assert not findings[0].fatal
@@ -77,14 +74,14 @@ def test_each_fault_is_told_and_none_is_fatal(
         assert word in str(findings[0])
 
 
-def test_lists_without_times_are_told_if_anything_is_computed_from_events() -> None:
+def test_lists_without_times_are_reported_if_features_use_events() -> None:
     (line,) = said(schema(lists={"user": "user_id"}))
     assert "lists without times, so for collaborative all events count as earlier" in line
     plain = [{"name": "title", "kind": "text", "side": "item"}]
     assert said(schema(lists={"user": "user_id"}, features=plain)) == []
 
 
-def test_items_and_shoppers_without_an_event_are_counted() -> None:
+def test_items_and_users_without_an_event_are_counted() -> None:
     frames = {"catalog": pd.DataFrame({"item_id": ["a", "b", "c", "d"]}), "lists": LISTS}
     counts = count_events(schema(), pd.DataFrame(EVENTS), frames)
-    assert counts == {"items": 2, "users": 1}  # c and d; n
+    assert counts == {"items": 2, "users": 1}  # items c and d; user n

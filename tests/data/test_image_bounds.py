@@ -1,4 +1,4 @@
-"""What an image would cost to decode, from hand-made headers and from Pillow's files."""
+"""The cost of decoding an image, from hand-made headers and from Pillow's files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def encoded(form: str, width: int = 30, height: int = 20, **options: object) -> 
 
 
 def gif(*frames: tuple[int, int], palette: bool = False) -> bytes:
-    """A GIF of frames that hold no pixel but declare some, each behind a comment."""
+    """A GIF of frames that declare pixels but contain none, each after a comment."""
     head = b"GIF89a" + struct.pack("<HHBBB", 1, 1, 0x81 if palette else 0, 0, 0)
     head += bytes(12 if palette else 0)  # 2^(1 + 1) colours
     comment = b"\x21\xfe\x03abc\x02de\x00"
@@ -33,20 +33,20 @@ def gif(*frames: tuple[int, int], palette: bool = False) -> bytes:
 
 
 def jpeg(width: int, height: int, scans: int = 1) -> bytes:
-    """A JPEG's markers, with a length that says 0xFFDA inside a comment."""
+    """The markers of a JPEG, with a comment whose bytes look like the marker of a scan."""
     comment = b"\xff\xfe" + struct.pack(">H", 6) + b"abcd"
-    frame = b"\xff\xff\xc2" + struct.pack(">HBHHB", 8, 8, height, width, 0)  # one byte of filling
+    frame = b"\xff\xff\xc2" + struct.pack(">HBHHB", 8, 8, height, width, 0)  # one fill byte
     return b"\xff\xd8" + comment + frame + b"\xff\xda\x00\x02\x2c" * scans + EOI
 
 
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "GIF", "BMP"])
-def test_what_pillow_writes_is_read(form: str) -> None:
+def test_sizes_of_pillow_files_are_read(form: str) -> None:
     assert declared_pixels(encoded(form)) == 600
     assert image_problem(encoded(form)) is None
 
 
 def test_all_frames_of_a_gif_count() -> None:
-    assert declared_pixels(gif((10, 20), (30, 5))) == 600  # the frame that holds both is 30 x 20
+    assert declared_pixels(gif((10, 20), (30, 5))) == 600  # both fit into 30 x 20
     assert declared_pixels(gif((10, 20), (10, 20), (10, 21))) == 610
     assert declared_pixels(gif((7, 3), palette=True)) == 21
     moving = [Image.new("L", (8, 8), grey) for grey in (0, 99, 200)]
@@ -55,7 +55,7 @@ def test_all_frames_of_a_gif_count() -> None:
     assert declared_pixels(file.getvalue()) == 3 * 64
 
 
-def test_a_bomb_is_told_by_its_header() -> None:
+def test_a_bomb_is_found_by_its_header() -> None:
     png = bytearray(encoded("PNG"))
     png[16:24] = struct.pack(">II", 60_000, 60_000)
     for data in (bytes(png), gif((60_000, 60_000)), jpeg(60_000, 60_000)):
@@ -71,26 +71,26 @@ def test_a_jpeg_of_many_scans_is_refused() -> None:
 
 
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "GIF", "BMP"])
-def test_a_file_cut_anywhere_raises_nothing(form: str) -> None:
+def test_a_truncated_file_does_not_raise(form: str) -> None:
     data = encoded(form)
     for end in range(min(len(data), 700)):
         assert 0 <= declared_pixels(data[:end]) <= 600
 
 
 @pytest.mark.parametrize("data", [b"", b"RIFF..WEBP", b"<svg>", b"GIF8", b"\xff\xd8\xff"])
-def test_what_is_no_image_declares_nothing(data: bytes) -> None:
+def test_bytes_that_are_not_an_image_declare_no_size(data: bytes) -> None:
     assert declared_pixels(data) == 0
 
 
 @pytest.mark.parametrize("part", [b"\xff", b"\xff\x00", b"\xff\xd0", b"\xff\xe0\x00\x02"])
-def test_a_jpeg_of_endless_markers_is_not_looked_through(part: bytes) -> None:
+def test_a_jpeg_of_endless_markers_is_not_scanned_to_the_end(part: bytes) -> None:
     data = b"\xff\xd8" + part * 20_000 + jpeg(8, 8)[2:]
     assert image_problem(data) == "too costly: a JPEG of more than 10,000 markers"
     assert declared_pixels(data) > 50_000_000
     assert image_problem(b"\xff\xd8" + part * 9_000 + jpeg(8, 8)[2:]) is None
 
 
-def test_a_gif_of_many_small_blocks_is_not_looked_through() -> None:
+def test_a_gif_of_many_small_blocks_is_not_scanned_to_the_end() -> None:
     comment = b"\x21\xfe" + b"\x01a" * 20_000 + b"\x00"
     data = gif((10, 20))[:-1] + comment + b"\x3b"
     most = 10_000 + len(data) // 64
@@ -101,7 +101,7 @@ def test_a_gif_of_many_small_blocks_is_not_looked_through() -> None:
 
 
 @pytest.mark.parametrize(("scans", "counts"), [(1, 1), (10, 1), (11, 2), (100, 10)])
-def test_scans_are_work(scans: int, counts: int) -> None:
+def test_scans_count_as_cost(scans: int, counts: int) -> None:
     assert image_cost(jpeg(30, 20, scans)) == (600 * counts, None)
 
 

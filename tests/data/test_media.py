@@ -1,4 +1,4 @@
-"""Media files: what is read, what is refused, and which images TensorFlow will be able to read."""
+"""Media files: which are read, which are refused, and which images TensorFlow can decode."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mmrank.schema import schema_from_dict
 
 
 def encoded(format: str, mode: str = "RGB", size: tuple[int, int] = (12, 9)) -> bytes:
-    """An image file of noise, which no codec packs into almost nothing."""
+    """An image file of noise, which no codec compresses to almost nothing."""
     noise = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
     file = io.BytesIO()
     Image.fromarray(noise).convert(mode).save(file, format)
@@ -26,7 +26,7 @@ def encoded(format: str, mode: str = "RGB", size: tuple[int, int] = (12, 9)) -> 
 
 @pytest.fixture(params=["folder", "archive"])
 def root(request: pytest.FixtureRequest, tmp_path: pathlib.Path) -> pathlib.Path:
-    """Two files, as a folder and as an archive; beside them one that nobody may read."""
+    """Two files in a folder or an archive, next to one that must not be read."""
     (tmp_path / "secret").write_bytes(b"secret")
     files = {"a.jpg": b"aa", "deep/b.jpg": b"bbb"}
     if request.param == "archive":
@@ -60,13 +60,13 @@ def test_a_missing_file_is_none(root: pathlib.Path, name: str) -> None:
 @pytest.mark.parametrize(
     "name", ["../secret", "deep/../../secret", "/etc/hostname", "..\\secret", "C:\\secret"]
 )
-def test_names_that_lead_out_are_refused(root: pathlib.Path, name: str) -> None:
+def test_names_outside_the_folder_are_refused(root: pathlib.Path, name: str) -> None:
     store = MediaStore(root)
     assert store.read(name) is None
-    assert store.problem(name) == "leads out of the media folder"
+    assert store.problem(name) == "is outside the media folder"
 
 
-def test_a_link_that_leads_out_is_refused(tmp_path: pathlib.Path) -> None:
+def test_a_link_outside_the_folder_is_refused(tmp_path: pathlib.Path) -> None:
     (tmp_path / "secret").write_bytes(b"secret")
     (tmp_path / "media").mkdir()
     (tmp_path / "media" / "link.jpg").symlink_to(tmp_path / "secret")
@@ -104,7 +104,7 @@ def test_threads_share_an_archive(tmp_path: pathlib.Path) -> None:
         assert list(pool.map(store.read, names)) == [contents[n] for n in names]
 
 
-def test_a_root_that_is_missing_or_no_archive(tmp_path: pathlib.Path) -> None:
+def test_a_missing_root_or_one_that_is_not_an_archive(tmp_path: pathlib.Path) -> None:
     with pytest.raises(DataError, match="no such folder or archive"):
         MediaStore(tmp_path / "none")
     (tmp_path / "text.zip").write_text("not a zip")
@@ -142,7 +142,7 @@ def test_a_whole_image_passes(data: bytes) -> None:
 
 
 def test_tensorflow_reads_every_image_that_passes() -> None:
-    """Also files cut near their end, where decoders differ most."""
+    """These include files cut off near their end, where decoders differ most."""
     import tensorflow as tf
 
     cut = [data[:-n] for data in GOOD for n in (1, 2, 3, 4, 8, 12, 40)]
@@ -169,13 +169,13 @@ def test_damage_inside_a_png_is_found() -> None:
     assert reason.startswith("damaged")
 
 
-def test_other_reasons() -> None:
+def test_unusable_images_have_a_reason() -> None:
     assert probe_image(b"") == "empty file"
     assert probe_image(b"<html>404</html>") == "not an image"
     assert probe_image(encoded("WEBP")) == "format WEBP; convert to JPEG or PNG"
     assert probe_image(encoded("TIFF")) == "format TIFF; convert to JPEG or PNG"
-    assert probe_image(encoded("PPM")) == "not an image"  # no other decoder is asked
-    assert probe_image(encoded("BMP", "1")) == "BMP with 1 bits a pixel; convert to JPEG or PNG"
+    assert probe_image(encoded("PPM")) == "not an image"  # no other decoder is tried
+    assert probe_image(encoded("BMP", "1")) == "BMP with 1 bits per pixel; convert to JPEG or PNG"
 
 
 def test_too_many_pixels() -> None:
@@ -186,3 +186,11 @@ def test_too_many_pixels() -> None:
     bomb = io.BytesIO()
     Image.new("1", (20_000, 10_000)).save(bomb, "PNG")
     assert probe_image(bomb.getvalue()) == "too large: 200 megapixels"
+
+
+def test_circular_links_are_not_a_file(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "a.jpg").symlink_to("b.jpg")
+    (tmp_path / "b.jpg").symlink_to("a.jpg")
+    store = MediaStore(tmp_path)
+    assert store.problem("a.jpg") == "no such file"
+    assert store.read("a.jpg") is None

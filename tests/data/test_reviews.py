@@ -1,4 +1,4 @@
-"""The reviews of a cell, read from every form they come in and packed into one text."""
+"""The reviews of a cell, read from every accepted form and packed into one text."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_times_are_read_as_seconds_or_dates():
     assert pack([Review("a", time=day)], 9) == "a"
 
 
-def test_fields_may_bear_other_names():
+def test_fields_may_have_other_names():
     keys = ReviewKeys(text="body", helpful="votes")
     assert read_reviews([{"body": "a", "votes": 2, "text": 7}], keys) == [Review("a", helpful=2)]
 
@@ -102,7 +102,7 @@ def test_packing_keeps_the_most_helpful_then_the_latest_then_the_first():
         ([{"text": "a", "time": ["x"]}], "'time': expected seconds"),
     ],
 )
-def test_what_cannot_be_read_is_told(value, message):
+def test_unreadable_reviews_are_reported(value, message):
     with pytest.raises(ValueError, match=message):
         read_reviews(value, KEYS)
 

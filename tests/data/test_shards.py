@@ -1,4 +1,4 @@
-"""Shards by ranges of hashes, and files that are whole or not there."""
+"""Shards by ranges of hashes; files that are written completely or not at all."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ def test_hashes_and_shards() -> None:
     for shards in (1, 3, 7, 4096):
         numbers = shard_numbers(hashes, shards)
         assert numbers.tolist() == [(h >> 32) * shards // 2**32 for h in by_hand]
-        assert (np.diff(numbers[np.argsort(hashes)]) >= 0).all()  # ranges
+        assert (np.diff(numbers[np.argsort(hashes)]) >= 0).all()  # contiguous ranges
     assert key_hashes([]).shape == (0,)
     assert shard_file("train", 2, 8, "tfrecord") == "train-00002-of-00008.tfrecord"
 
 
-def test_a_file_is_whole_or_not_there(tmp_path: pathlib.Path) -> None:
+def test_a_file_is_complete_or_missing(tmp_path: pathlib.Path) -> None:
     shard = whole_shard(tmp_path, "a.txt", lambda file: file.write_text("abc") and 7)
     digest = hashlib.sha256(b"abc").hexdigest()
     assert (shard.file, shard.records, shard.bytes, shard.sha256) == ("a.txt", 7, 3, digest)

@@ -1,4 +1,4 @@
-"""SVMlight files: vectors, query ids or groups, and documents from the comment."""
+"""SVMlight files: vectors, query ids or groups, and documents from comments."""
 
 from __future__ import annotations
 
@@ -45,27 +45,27 @@ def test_files_are_as_wide_as_the_widest_and_may_count_from_zero(tmp_path: pathl
 
 
 @pytest.mark.parametrize("named", [True, False])
-def test_lists_may_stand_in_a_file_of_groups(tmp_path: pathlib.Path, named: bool) -> None:
+def test_lists_may_be_in_a_file_of_groups(tmp_path: pathlib.Path, named: bool) -> None:
     (tmp_path / "rank.train").write_text("1 1:1\n0 2:1\n2 1:3\n")
     (tmp_path / ("sizes.txt" if named else "rank.train.query")).write_text("2\n1\n")
-    told = Reading(format="svmlight", groups="sizes.txt" if named else None)
-    frame = read_table(tmp_path / "rank.train", told=told)
+    actual = Reading(format="svmlight", groups="sizes.txt" if named else None)
+    frame = read_table(tmp_path / "rank.train", reading=actual)
     assert frame["qid"].tolist() == ["rank-1", "rank-1", "rank-2"]
 
 
 @pytest.mark.parametrize(
     ("text", "groups", "words"),
     [
-        ("1 1:1\n", None, "no row has a qid; name the file with the sizes"),
+        ("1 1:1\n", None, "no row has a qid; give the file with the sizes"),
         ("1 1:1\n", "2\n", "its sizes add up to 2, but t.svm has 1 rows"),
-        ("1 1:1\n", "x\n", "line 1: 'x' is no size"),
+        ("1 1:1\n", "x\n", "line 1: 'x' is not a size"),
         ("1 qid:1 1:1\n1 1:1\n", None, "1 of 2 rows have a qid"),
         ("1 qid:1 x:1\n", None, "cannot be read as svmlight: line 1"),
-        ("1 qid:1 999999999:1\n", None, "numbered from 0 or 1 to 100,000 at most"),
+        ("1 qid:1 999999999:1\n", None, "must have numbers from 0 to 100,000"),
         ("", None, "it is empty"),
     ],
 )
-def test_what_cannot_be_read_is_told(tmp_path: pathlib.Path, text, groups, words) -> None:
+def test_unreadable_files_are_reported(tmp_path: pathlib.Path, text, groups, words) -> None:
     (tmp_path / "t.svm").write_text(text)
     if groups is not None:
         (tmp_path / "t.svm.group").write_text(groups)
@@ -93,5 +93,5 @@ def test_real_files(shared_data: pathlib.Path) -> None:
     assert (len(frame), frame["qid"].nunique(), len(frame["features"][0])) == (2_933, 157, 46)
     assert frame["item_id"][0] == "GX008-86-4444840"
     assert frame["pair_id"].is_unique
-    both = read_table(letor / "lightgbm_rank" / "rank.test", told=Reading(format="svmlight"))
+    both = read_table(letor / "lightgbm_rank" / "rank.test", reading=Reading(format="svmlight"))
     assert (len(both), both["qid"].nunique()) == (768, 50)

@@ -1,4 +1,4 @@
-"""Tables of a shop's own making, read and joined."""
+"""Tables in a shop's own format, read and joined."""
 
 from __future__ import annotations
 
@@ -14,15 +14,9 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from mmrank.data.tables import (
-    DataError,
-    Dataset,
-    columns_of,
-    hash_splits,
-    load_dataset,
-    read_table,
-    seconds,
-)
+from mmrank.data.reading import columns_of, read_table
+from mmrank.data.splits import hash_splits
+from mmrank.data.tables import DataError, Dataset, load_dataset
 from mmrank.data.validation import validate_dataset
 from mmrank.encoders.tags import Tags
 from mmrank.schema import SchemaError, schema_from_dict
@@ -69,7 +63,7 @@ def dataset(tmp_path: pathlib.Path) -> Dataset:
     return load_dataset(write(tmp_path))
 
 
-def test_ids_are_kept_as_they_stand(dataset: Dataset) -> None:
+def test_ids_are_kept_unchanged(dataset: Dataset) -> None:
     assert list(dataset.item_ids) == ["007", "7", "1.10"]
 
 
@@ -78,7 +72,7 @@ def test_only_an_empty_cell_is_missing(dataset: Dataset) -> None:
     np.testing.assert_array_equal(dataset.catalog["price"], [1.5, 2.0, np.nan])
 
 
-def test_rows_of_a_list_stand_together_and_know_their_items(dataset: Dataset) -> None:
+def test_rows_of_a_list_are_adjacent_and_have_their_items(dataset: Dataset) -> None:
     assert list(dataset.lists["search"]) == ["s2", "s2", "s1", "s1"]
     assert list(dataset.lists["_item"]) == [1, 0, 0, 2]
     assert dataset.lists["_item"].dtype == np.int32
@@ -92,9 +86,9 @@ def test_times_are_seconds_since_1970(dataset: Dataset) -> None:
 def test_events_are_in_the_order_of_user_and_time(dataset: Dataset) -> None:
     assert dataset.events is not None
     assert list(dataset.events["who"]) == ["u1", "u1", "u2"]
-    assert list(dataset.events["_item"]) == [-1, 1, 0]  # −1: the catalogue has no `gone`
+    assert list(dataset.events["_item"]) == [-1, 1, 0]  # −1: the catalogue does not contain `gone`
     new_year = 1_704_067_200.0
-    # 00:00 at +01:00 is 23:00 of the day before: 25 hours before the new year.
+    # 00:00 at +01:00 is 23:00 UTC of the day before: 25 hours before the new year.
     assert list(dataset.events["_time"]) == [new_year - 25 * 3600, new_year - 1, new_year + 1]
 
 
@@ -118,16 +112,8 @@ def test_splits_by_hash(dataset: Dataset) -> None:
         dataset.rows("tset")
 
 
-def test_seconds_of_every_form() -> None:
-    texts = pd.Series(["1970-01-01", "1970-01-02T01:00:00+01:00", "nonsense", None, "86401.5"])
-    np.testing.assert_array_equal(seconds(texts), [0, 86_400, np.nan, np.nan, 86_401.5])
-    np.testing.assert_array_equal(seconds(pd.Series([5, None], dtype="Int64")), [5, np.nan])
-    dates = pd.Series(pd.to_datetime(["1970-01-01 00:01", None]))
-    np.testing.assert_array_equal(seconds(dates), [60, np.nan])
-
-
 def test_one_item_whatever_the_type_of_its_id(tmp_path: pathlib.Path) -> None:
-    """Whole numbers in the catalogue, decimals (as a column with a gap has) in the lists."""
+    """The catalogue has whole numbers; the lists have decimals, as a column with a gap does."""
     pd.DataFrame({"item_id": [17, 18], "title": ["a", "b"]}).to_parquet(
         tmp_path / "catalog.parquet"
     )
@@ -164,7 +150,7 @@ def test_file_types(tmp_path: pathlib.Path) -> None:
         ("a.csv", "", "cannot be read as .csv"),
     ],
 )
-def test_a_file_that_cannot_be_read(
+def test_a_file_that_cannot_be_read_is_reported(
     tmp_path: pathlib.Path, name: str, content: str | None, words: str
 ) -> None:
     if content is not None:
@@ -185,7 +171,7 @@ def test_a_file_that_cannot_be_read(
         ),
         (
             {"products": PRODUCTS + "7,again,3\n"},
-            "products.csv, column 'sku': 1 value(s), row 4: '7': is a duplicated item id",
+            "products.csv, column 'sku': 1 value(s), row 4: '7': is a duplicate item id",
         ),
         (
             {"judged": JUDGED.replace("s1,1.10", "s1,1.1")},
@@ -250,14 +236,12 @@ BIG = 2**53
 
 
 def numbered(sku: str) -> int:
-    """A 64-bit id whose neighbour a float would take it for."""
+    """A 64-bit id that a float would confuse with its neighbour."""
     return BIG + ["007", "7", "1.10", "gone"].index(sku)
 
 
 @pytest.mark.parametrize("ending", ["parquet", "jsonl"])
-def test_large_ids_beside_a_missing_one_stay_what_they_are(
-    tmp_path: pathlib.Path, ending: str
-) -> None:
+def test_large_ids_are_exact_if_one_is_missing(tmp_path: pathlib.Path, ending: str) -> None:
     ids = {text: str(numbered(text)) for text in ("007", "7", "1.10")}
     folder = write(
         tmp_path,
@@ -284,9 +268,7 @@ def test_large_ids_beside_a_missing_one_stay_what_they_are(
 
 
 @pytest.mark.parametrize("ending", ["csv", "parquet", "jsonl"])
-def test_a_feature_is_read_by_its_kind_and_not_by_its_look(
-    tmp_path: pathlib.Path, ending: str
-) -> None:
+def test_a_feature_is_read_by_its_kind_not_its_values(tmp_path: pathlib.Path, ending: str) -> None:
     products = "sku,product name,price,size,set\n1,501,1.50,38,7|8\n2,,2,38.5,7\n3,7,,39,\n"
     folder = write(tmp_path, products=products)
     (folder / "judged.csv").write_text(JUDGED.replace("007", "1").replace("1.10", "3"))
@@ -325,7 +307,7 @@ def test_a_feature_is_read_by_its_kind_and_not_by_its_look(
 
 @pytest.mark.parametrize("value", [["007"], {"en": "007"}])
 @pytest.mark.parametrize("column", ["sku", "product name"])
-def test_lists_and_objects_are_no_ids_and_no_texts(
+def test_lists_and_objects_are_not_ids_or_texts(
     tmp_path: pathlib.Path, value: object, column: str
 ) -> None:
     folder = write(tmp_path)
@@ -339,34 +321,34 @@ def test_lists_and_objects_are_no_ids_and_no_texts(
     with pytest.raises(DataError) as caught:
         load_dataset(folder)
     assert words in str(caught.value)
-    assert "and no text; write the one text or id" in str(validate_dataset(folder))
+    assert "not a text; write a single text or id" in str(validate_dataset(folder))
 
 
-def test_what_was_found_in_a_file_is_told(tmp_path: pathlib.Path, caplog) -> None:
+def test_detected_dialects_are_reported(tmp_path: pathlib.Path, caplog) -> None:
     folder = write(tmp_path, products=PRODUCTS.replace(",", ";").replace("1.50", "1,50"))
     with caplog.at_level("INFO", "mmrank"):
         data = load_dataset(folder)
     np.testing.assert_array_equal(data.catalog["price"], [1.5, 2, np.nan])
-    assert "catalog: products.csv: fields parted by ';'" in caplog.text
-    assert "catalog: products.csv: a comma as decimal mark" in caplog.text
-    assert "found in products.csv: fields parted by ';'" in str(validate_dataset(folder))
+    assert "catalog: products.csv: fields separated by ';'" in caplog.text
+    assert "catalog: products.csv: decimal commas" in caplog.text
+    assert "found in products.csv: fields separated by ';'" in str(validate_dataset(folder))
 
 
-def test_a_schema_tells_what_a_file_does_not(tmp_path: pathlib.Path) -> None:
+def test_a_schema_may_give_the_dialect(tmp_path: pathlib.Path) -> None:
     folder = write(tmp_path)
     (folder / "products.csv").write_bytes(
         "sku;product name;price\n7;Größe;1,500\n".encode("cp1252")
     )
-    told = {"file": "products.csv", "item": "sku", "encoding": "cp1252", "decimal": ","}
+    actual = {"file": "products.csv", "item": "sku", "encoding": "cp1252", "decimal": ","}
     (folder / "judged.csv").write_text("search,sku,who,at,query,stars\ns,7,u,1,x,1\n")
-    (folder / "schema.yaml").write_text(yaml.safe_dump(SCHEMA | {"catalog": told}))
+    (folder / "schema.yaml").write_text(yaml.safe_dump(SCHEMA | {"catalog": actual}))
     data = load_dataset(folder)
     assert data.catalog["product name"].tolist() == ["Größe"]
     assert data.catalog["price"].tolist() == [1.5]
 
 
 def one_table(folder: pathlib.Path, lists: str, rows: str) -> pathlib.Path:
-    """A dataset whose catalogue stands in the rows of its lists."""
+    """A dataset whose lists also contain the catalogue."""
     folder.mkdir()
     (folder / "judged.csv").write_text("query,sku,title,grade\n" + rows, encoding="utf-8")
     (folder / "schema.yaml").write_text(
@@ -402,17 +384,17 @@ def test_a_table_of_both_lists_and_items_is_tidied(tmp_path: pathlib.Path) -> No
     assert "1 lists of one candidate, left out" in str(report)
 
 
-def test_rows_are_told_by_their_number_in_the_file(tmp_path: pathlib.Path) -> None:
+def test_rows_are_reported_by_their_number_in_the_file(tmp_path: pathlib.Path) -> None:
     lists = "{file: judged.csv, list: query, item: sku, repeated: first, short: drop}"
     bad = RATED.replace("blue,2,Blue,2", "blue,2,Blue,-2")
     errors = validate_dataset(one_table(tmp_path / "shop", lists, bad)).errors
     assert [e.rows for e in errors if "negative" in e.what] == [((5, "-2"),)]
 
 
-def test_without_tidying_such_rows_are_errors(tmp_path: pathlib.Path) -> None:
+def test_without_tidying_repeated_rows_are_errors(tmp_path: pathlib.Path) -> None:
     lists = "{file: judged.csv, list: query, item: sku}"
     said = str(validate_dataset(one_table(tmp_path / "shop", lists, RATED)))
-    assert "items that stand in their list already" in said
+    assert "items that already appear in their list" in said
     assert "lists with fewer than two candidates" in said
 
 
@@ -424,3 +406,20 @@ def test_a_catalogue_without_lists(tmp_path: pathlib.Path) -> None:
     dataset = load_dataset(folder)
     assert dataset.lists.empty
     assert schema_from_dict(dataset.schema.to_dict()) == dataset.schema
+
+
+@pytest.mark.parametrize("value", [[["a"], ["b"]], [{"name": "a"}], {"name": "a"}])
+def test_tags_are_texts_and_lists_of_them(tmp_path: pathlib.Path, value: object) -> None:
+    folder = write(tmp_path)
+    rows = [{"sku": "1", "set": ["a", None]}, {"sku": "2", "set": value}]
+    (folder / "products.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    plain = SCHEMA | {
+        "catalog": {"file": "products.jsonl", "item": "sku"},
+        "features": [
+            {"name": "set", "kind": "tags", "side": "item"},
+            *(f for f in SCHEMA["features"] if f["side"] != "item"),
+        ],
+    }
+    (folder / "schema.yaml").write_text(yaml.safe_dump(plain))
+    with pytest.raises(DataError, match=r"column 'set': 1 value.*; write a list of texts"):
+        load_dataset(folder)

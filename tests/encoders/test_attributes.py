@@ -21,7 +21,7 @@ COLUMN = pd.Series(
     ],
     dtype=object,
 )
-PLACES = {"colour=navy blue": 1, "weight#gram": 0}
+INDICES = {"colour=navy blue": 1, "weight#gram": 0}
 
 
 def attributes(**options: object) -> Attributes:
@@ -79,24 +79,24 @@ def test_numbers_with_units_are_numbers(value, expected):
     assert tokens({"a": value}) == expected
 
 
-def test_known_tokens_have_rows_and_numbers_stand_against_the_training_items():
-    """Of weights of 1000, 3000 and 2000 g the logarithms are standardised."""
+def test_known_tokens_have_rows_and_numbers_are_scaled_by_training_items():
+    """The logarithms of weights of 1000, 3000 and 2000 g are standardised."""
     kind = fitted(max_tokens=4, oov_buckets=2)
-    # Tokens of two rows at least: the most frequent first, then by name.
+    # Tokens of at least two rows: the most frequent first, ties by name.
     assert kind.vocabulary == ("weight#gram", "blue", "colour=navy blue", "navy")
     assert kind.keys == ("weight#gram",)
     logs = np.log1p([1000.0, 3000.0, 2000.0])
     first, none = of(kind, "weight: 1 kg; colour: navy blue", "")
     scaled = (logs[0] - logs.mean()) / logs.std()
-    # Row 0 is padding, 1 and 2 are the buckets, 3 is the most frequent token.
+    # Row 0 is padding, rows 1 and 2 are the buckets, row 3 is the most frequent token.
     np.testing.assert_allclose(first[0], [3, 1, scaled], rtol=1e-5)
     np.testing.assert_array_equal(first[1], [5, 0, 0])
-    assert first[2][0] in (1, 2)  # weight#gram=1000, which stands once
+    assert first[2][0] in (1, 2)  # weight#gram=1000, which occurs once
     np.testing.assert_array_equal(first[3], [6, 0, 0])
     np.testing.assert_array_equal(none, np.zeros((4, 3)))
 
 
-def test_absurd_numbers_are_cut_and_unknown_ones_are_none():
+def test_extreme_numbers_are_clipped_and_unknown_ones_are_absent():
     kind = fitted()
     (row,) = of(kind, "weight: 1" + "0" * 30 + " kg")
     assert row[0, 2] == 5
@@ -111,13 +111,13 @@ def test_thousands_of_names_are_one_feature():
     assert kind.input_spec().shape.as_list() == [None, 64, 3]
 
 
-def test_what_is_absent():
+def test_empty_attributes_are_absent():
     raw, present = attributes().read(COLUMN, None)
     assert present.tolist() == [True, True, True, False, False]
     assert raw[2] == "colour: red\nweight: 2 kg"
 
 
-def test_a_column_or_a_graph_give_the_same():
+def test_a_column_and_a_graph_agree():
     kind = fitted()
     raw, _ = kind.read(COLUMN, None)
     eager = kind.preprocess(tf.constant(raw)).numpy()
@@ -141,7 +141,7 @@ def test_an_embedding_is_the_mean_by_attention():
     np.testing.assert_allclose(given[0], (weights * tokens).sum(0), atol=1e-6)
     np.testing.assert_allclose(given[1], table[5] + 2 * slopes[2], atol=1e-6)
     np.testing.assert_array_equal(given[2], np.zeros(4))
-    # Neither more padding nor another order changes anything.
+    # Neither more padding nor another order changes the result.
     padded = np.pad(inputs, [(0, 0), (0, 4), (0, 0)])[:, ::-1]
     np.testing.assert_allclose(layer(padded), given, atol=1e-6)
 
@@ -169,13 +169,16 @@ def test_what_was_fitted_survives_a_round_trip():
 
 @pytest.mark.parametrize(
     ("options", "words"),
-    [({"oov_buckets": 0}, "oov_buckets: 0"), ({"max_tokens": 0}, "max_tokens: 0")],
+    [
+        ({"oov_buckets": 0}, "oov_buckets: expected 1 or more, got 0"),
+        ({"max_tokens": 0}, "max_tokens: expected 1 or more, got 0"),
+    ],
 )
 def test_wrong_options_are_refused(options, words):
     with pytest.raises(ConfigError, match=words):
         attributes(**options)
 
 
-def test_a_cell_that_cannot_be_read_is_told():
+def test_an_unreadable_cell_is_reported():
     with pytest.raises(ConfigError, match=r"'attributes': row 2 begins like JSON"):
         fitted(pd.Series(["a: b", "{a"]))

@@ -1,4 +1,4 @@
-"""Recordings: spectrograms against NumPy, masking, the networks, what counts as absent."""
+"""Recordings: spectrograms against NumPy, masking, the networks, and what counts as absent."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def prepared(kind: Audio, *files: bytes) -> np.ndarray:
 
 
 def plain_log_mels(samples: np.ndarray) -> np.ndarray:
-    """The spectrogram of `SMALL` in loops: HTK's mel scale, triangles over the bins of an FFT."""
+    """The spectrogram of `SMALL` in loops: HTK's mel scale, triangular filters over FFT bins."""
     frame, hop, size, mels = 200, 160, 256, 16
     window = [0.5 - 0.5 * math.cos(2 * math.pi * i / frame) for i in range(frame)]
     mel = [1127 * math.log(1 + k * RATE / size / 700) for k in range(size // 2 + 1)]
@@ -71,7 +71,7 @@ def plain_log_mels(samples: np.ndarray) -> np.ndarray:
 
 
 def test_spectrograms_agree_with_loops():
-    """A recording of full length, one that ends between two frames, and none."""
+    """One recording of full length, one that ends between two frames, and an absent one."""
     whole, short = noise(0.5), noise(0.205, 1)
     kind = audio()
     files = [wav_of(wav(s), RATE, 0.5) for s in (whole, short)]
@@ -86,7 +86,7 @@ def test_spectrograms_agree_with_loops():
     assert (given[2, 1:] == -100).all()
 
 
-def test_more_room_changes_no_frame():
+def test_a_longer_limit_changes_no_frame():
     short, long = (audio(seconds=s) for s in (0.5, 0.9))
     file = wav_of(wav(noise(0.3)), RATE, 0.5)
     one, two = prepared(short, file), prepared(long, file)
@@ -109,7 +109,7 @@ def test_any_format_is_read_and_bad_files_are_absent(tmp_path: pathlib.Path, cap
         given, present = kind.arrays(column, MediaStore(tmp_path))
     assert present.tolist() == [True, True, *[False] * 7, True]
     assert "sound: 5 of 7 files are missing or broken" in caplog.text
-    # The formats round to 16 bits in ways of their own.
+    # The formats round to 16 bits differently.
     np.testing.assert_allclose(given[0], prepared(kind, wav(samples))[0], atol=0.01)
     np.testing.assert_array_equal(given[-1], given[0])
     assert (given[1, :15] > -100).all()
@@ -125,7 +125,7 @@ def test_a_wav_at_another_rate_is_refused_by_the_graph():
 
 @pytest.fixture(scope="module")
 def conv() -> SoundConvolutions:
-    """A network whose statistics are not the initial ones."""
+    """A network whose moving statistics are not the initial ones."""
     layer = audio(time_mask=0.5, frequency_mask=0.5).encoder(99)
     mels = prepared(audio(), *[wav_of(wav(noise(s, 3)), RATE, 0.5) for s in (0.5, 0.2, 0.33)])
     for _ in range(3):
@@ -145,7 +145,7 @@ def test_embeddings_do_not_depend_on_padding_or_neighbours(conv: SoundConvolutio
 
 
 def test_training_statistics_ignore_padding():
-    """The moving mean after one step is 0.1 times the mean over the frames that are there."""
+    """The moving mean after one step is 0.1 times the mean over the present frames."""
     layer = audio().encoder(99)
     mels = prepared(audio(), *[wav_of(wav(noise(s)), RATE, 0.5) for s in (0.5, 0.2)])
     layer(tf.constant(mels), training=True)
@@ -164,7 +164,7 @@ def test_gradients_are_finite_and_graph_is_eager(conv: SoundConvolutions):
     np.testing.assert_allclose(graph(mels), conv(mels, training=False), rtol=0, atol=1e-5)
 
 
-def test_masking_blots_runs_within_the_recording():
+def test_masking_hides_runs_within_the_recording():
     layer = SpectrogramMasking(0.5, 0.25)
     there = tf.sequence_mask([12] * 200, 20)
     mels = tf.ones([200, 20, 8])
@@ -175,12 +175,12 @@ def test_masking_blots_runs_within_the_recording():
     for hidden, most in ((frames, 6), (bands, 2)):
         widths = hidden.sum(1)
         assert set(widths) == set(range(most + 1))
-        for row in hidden[widths > 0]:  # one run: as wide as from its first to its last
+        for row in hidden[widths > 0]:  # hidden elements are adjacent
             assert np.ptp(np.flatnonzero(row)) + 1 == row.sum()
     assert not frames[:, 12:].any()
 
 
-def test_the_random_generator_is_there_once_the_network_is_built():
+def test_the_random_generator_exists_once_the_network_is_built():
     """Training seeds all generators at the start of an epoch."""
     layer = audio(time_mask=1.0).encoder(99)
     layer(tf.zeros([1, 25, 16], tf.float16), training=False)
@@ -199,8 +199,8 @@ def test_the_random_generator_is_there_once_the_network_is_built():
     assert (drawn[0] != drawn[2]).any()
 
 
-def test_a_small_network_tells_a_clear_tone_from_a_harsh_one():
-    """Sines and square waves of any pitch: in some steps, for recordings never heard."""
+def test_a_small_network_learns_to_distinguish_two_tones():
+    """Sine and square waves of any pitch: trained for some steps, tested on new recordings."""
     tf.keras.utils.set_random_seed(0)
     rng = np.random.default_rng(0)
 
@@ -225,8 +225,8 @@ def test_a_small_network_tells_a_clear_tone_from_a_harsh_one():
 
 
 @pytest.mark.slow
-def test_digits_of_a_speaker_never_heard(shared_data: pathlib.Path):
-    """Digits 0 and 6 of five speakers; the sixth is told far above chance (one half)."""
+def test_digits_of_an_unseen_speaker(shared_data: pathlib.Path):
+    """Digits 0 and 6 of five speakers; the sixth's are classified far better than at random."""
     folder = shared_data / "spoken_digits"
     if not folder.is_dir():
         pytest.skip("no spoken digits there")
@@ -248,7 +248,8 @@ def test_digits_of_a_speaker_never_heard(shared_data: pathlib.Path):
 class Listener(tf.Module):
     """A model with YAMNet's signature: (scores, embeddings, spectrogram) of one waveform.
 
-    Every 1,000 samples are a frame; its embedding is mean, mean of squares, and a learned scale.
+    Each frame is 1,000 samples; its embedding is the mean, the mean of squares, and a learned
+    scale.
     """
 
     def __init__(self) -> None:
@@ -270,7 +271,7 @@ def handle(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(folder)
 
 
-def test_a_hub_model_hears_each_recording_to_its_end(handle: str):
+def test_a_hub_model_reads_each_recording_to_its_end(handle: str):
     kind = audio(encoder="hub", handle=handle)
     assert kind.frozen
     samples = [(noise(s, 7) * 32768).round() / 32768 for s in (0.5, 0.25)]
@@ -297,16 +298,16 @@ def test_a_hub_model_without_that_output(handle: str):
     [
         ({"encoder": "yamnet"}, "unknown audio encoder 'yamnet'; known: conv, hub"),
         ({"encoder": "hub"}, "needs `handle`"),
-        ({"rate": 100}, "rate: 100; give 4000 to 192000"),
-        ({"seconds": 0.0}, "seconds: 0.0; give above 0 and up to 600"),
-        ({"hop_ms": 50.0}, "hop_ms 50.0 may be no longer"),
-        ({"mels": 0}, "mels: 0; give 1 or more"),
-        ({"filters": [8, 0]}, r"filters\[1\]: 0; give 1 or more"),
+        ({"rate": 100}, "rate: expected 4000 to 192000, got 100"),
+        ({"seconds": 0.0}, "seconds: expected above 0 and up to 600, got 0.0"),
+        ({"hop_ms": 50.0}, "hop_ms 50.0 must not exceed"),
+        ({"mels": 0}, "mels: expected 1 or more, got 0"),
+        ({"filters": [8, 0]}, r"filters\[1\]: expected 1 or more, got 0"),
         ({"filters": []}, "filters: name at least one"),
-        ({"time_mask": 1.5}, "time_mask: 1.5; give 0 to 1"),
+        ({"time_mask": 1.5}, "time_mask: expected 0 to 1, got 1.5"),
     ],
 )
-def test_options_that_cannot_be(options, message):
+def test_invalid_options_are_refused(options, message):
     with pytest.raises(ConfigError, match=message):
         audio(**options)
 
@@ -316,8 +317,8 @@ def test_equal_options_share_an_encoder():
     assert len({audio().sharing(), audio(mels=17).sharing(), audio(group="x").sharing()}) == 3
 
 
-def test_more_bands_than_the_bins_can_tell_apart_still_are_finite():
-    """Filters that no bin falls into give ln(0.001)."""
+def test_more_bands_than_bins_are_finite():
+    """Filters that contain no bin give ln(0.001)."""
     spectrum = Spectrum(RATE, 0.1, 25.0, 10.0, 128)
     mels = log_mels(tf.ones([1, 800]), tf.constant([800]), spectrum).numpy()
     assert np.isfinite(mels).all()

@@ -18,7 +18,7 @@ Inputs = tuple[np.ndarray, ...]
 
 @pytest.fixture
 def inputs() -> Inputs:
-    """Candidates, events, types, ages and mask: six events, and four with two of padding."""
+    """Candidates, events, types, ages and mask; six events, and four plus two of padding."""
     rng = np.random.default_rng(0)
     ages = np.array([[400, 30, 3, 1, 0.5, 0.01], [9, 8, 7, -1, 0, 0]])
     mask = np.array([[True] * 6, [True] * 4 + [False] * 2])
@@ -32,7 +32,7 @@ def inputs() -> Inputs:
 
 
 def layer(event_dropout: float = 0.0) -> BehaviorAttention:
-    """A layer with random weights, those that begin at zero included."""
+    """A layer with random weights, including those that are initialised to zero."""
     tf.keras.utils.set_random_seed(1)
     tf.keras.backend.experimental.enable_tf_random_generator()
     made = BehaviorAttention(
@@ -60,7 +60,7 @@ def assert_same(given: list[np.ndarray], expected: list[np.ndarray]) -> None:
         np.testing.assert_allclose(one, other, atol=1e-5)
 
 
-def test_results_are_of_candidates_of_the_shopper_and_of_heads(inputs):
+def test_shapes_of_the_results(inputs):
     shapes = [o.shape for o in said(layer(), inputs)]
     assert shapes == [(LISTS, LENGTH, WIDTH), (LISTS, WIDTH), (LISTS, LENGTH, HEADS)]
 
@@ -77,7 +77,7 @@ def test_masked_events_change_nothing(inputs):
 
 
 def test_the_order_of_events_changes_nothing(inputs):
-    """Their ages tell when they were; their places say nothing more."""
+    """The order of events has no effect; only their ages do."""
     candidates, *events = inputs
     order = [4, 0, 5, 2, 1, 3]
     made = layer()
@@ -95,7 +95,7 @@ def test_item_type_and_age_of_an_event_matter(inputs, changed):
 
 
 def test_affinity_is_a_weighted_sum_of_similarities(inputs):
-    """Per candidate, head and event, in plain NumPy."""
+    """The affinity per candidate, head and event equals that of plain NumPy."""
     candidates, items, types, ages, mask = inputs
     made = layer()
     affinity = said(made, inputs)[2]
@@ -134,8 +134,8 @@ def test_an_empty_history_is_finite_and_so_are_its_gradients(inputs, training):
                 assert np.isfinite(tf.convert_to_tensor(gradient).numpy()).all()
 
 
-def test_event_dropout_forgets_all_but_the_latest_event_in_training_only(inputs):
-    """A share of nearly one forgets every event that it may."""
+def test_event_dropout_keeps_the_latest_event_and_is_on_in_training_only(inputs):
+    """A dropout rate of almost one drops every event that may be dropped."""
     made = layer(event_dropout=0.9999)
     latest = np.zeros_like(inputs[4])
     latest[0, 5] = latest[1, 3] = True
@@ -150,7 +150,7 @@ def history(side: str = "user", **options: object) -> History:
     return History(Feature("history", "history", side, "history"), options)
 
 
-def test_types_are_numbered_in_alphabetical_order_and_0_is_any_other():
+def test_types_are_numbered_alphabetically_and_0_is_any_other():
     one, other = history(), history()
     one.fit(pd.Series(["view", "buy", None, "view"]))
     other.restore(one.state())
@@ -161,8 +161,8 @@ def test_types_are_numbered_in_alphabetical_order_and_0_is_any_other():
     assert other.encoder(WIDTH).type_table.input_dim == 3
 
 
-def test_a_history_stands_on_the_side_of_the_shopper():
-    with pytest.raises(ConfigError, match="cannot stand on side 'item'; use user"):
+def test_a_history_must_be_on_the_side_of_the_user():
+    with pytest.raises(ConfigError, match="cannot be on side 'item'; use user"):
         history("item")
 
 
@@ -179,14 +179,14 @@ def test_collaborative_loss_equals_plain_loops() -> None:
     offered = generator.normal(size=(lists, events, heads, width))
     h, bias = np.array([0.5, -1.0]), 0.2
     losses = []
-    for b in (0, 1):  # the third list has one event alone
+    for b in (0, 1):  # the third list has only one event
         own = [e for e in range(events) if mask[b, e]]
         for e in own:
             p = sum(liked[b, o] for o in own if o != e) / np.sqrt(len(own) - 1)
             logit = sum(h[n] * p[n] @ offered[b, e, n] for n in range(heads)) + bias
             losses.append(np.log1p(np.exp(-logit)))
         p = sum(liked[b, o] for o in own) / np.sqrt(len(own))
-        for other in ((b + 1) % lists, (b + 2) % lists):  # two others, whatever the number drawn
+        for other in ((b + 1) % lists, (b + 2) % lists):  # two, whatever is drawn
             for e in np.flatnonzero(mask[other]):
                 logit = sum(h[n] * p[n] @ offered[other, e, n] for n in range(heads)) + bias
                 losses.append(np.log1p(np.exp(logit)))
@@ -195,7 +195,7 @@ def test_collaborative_loss_equals_plain_loops() -> None:
     np.testing.assert_allclose(found, np.mean(losses), rtol=1e-5)
 
 
-def test_the_collaborative_loss_stands_beside_the_ranking_loss_in_training_alone() -> None:
+def test_the_collaborative_loss_is_added_in_training_only() -> None:
     generator = np.random.default_rng(1)
     candidates, events = (generator.normal(size=(3, n, 8)).astype(np.float32) for n in (2, 5))
     inputs = (

@@ -1,4 +1,4 @@
-"""Texts are cut before anything is made of them: in the graph as in reading, and alike."""
+"""Texts are cut before they are processed, in the graph in the same way as in reading."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 
-from mmrank.encoders import KINDS
+from mmrank.encoders import encoder_of
 from mmrank.encoders.base import FeatureKind, first_characters, texts
 from mmrank.encoders.text import RESERVED, Text
 from mmrank.matching.terms import TermLayout
 from mmrank.schema import Feature
 
-MOST, MOST_OF_A_SET = 10_000, 100_000  # as docs/threats.md states them
+MOST, MOST_OF_A_SET = 10_000, 100_000  # as stated in docs/threats.md
 BOUNDS = {"text": MOST, "category": MOST} | dict.fromkeys(
     ("tags", "attributes", "reviews"), MOST_OF_A_SET
 )
 
 
 def made(kind: str, **options: object) -> FeatureKind:
-    return KINDS[kind](Feature(kind, kind, "item", kind), options)
+    return encoder_of(kind)(Feature(kind, kind, "item", kind), options)
 
 
 @pytest.mark.parametrize("kind", BOUNDS)
@@ -42,7 +42,7 @@ def test_a_vector_of_many_numbers_is_not_cut() -> None:
     assert served.decode() == value
 
 
-def test_short_texts_of_any_bytes_are_left_and_long_ones_bounded() -> None:
+def test_short_texts_of_any_bytes_are_unchanged_and_long_ones_cut() -> None:
     rng = np.random.default_rng(0)
     values = [rng.bytes(int(n)) for n in rng.integers(0, 60, 500)] + [b"", b"\x80" * 60]
     cut = first_characters(tf.constant(values), 10).numpy()
@@ -59,7 +59,7 @@ def test_a_column_of_any_type_is_cut() -> None:
 
 
 def characters_normalised(kind: Text, monkeypatch: pytest.MonkeyPatch, value: str) -> int:
-    """The most characters of a text that are normalised once it is cleaned."""
+    """The largest number of characters of a text that are normalised after it is cleaned."""
     seen = []
     normal = kind.normalizer()
 
@@ -72,15 +72,15 @@ def characters_normalised(kind: Text, monkeypatch: pytest.MonkeyPatch, value: st
     return max(seen)
 
 
-def test_no_more_is_normalised_than_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    """U+FDFA becomes 18 characters under NFKC: a megabyte of it would be six million."""
+def test_only_text_up_to_the_limit_is_normalised(monkeypatch: pytest.MonkeyPatch) -> None:
+    """U+FDFA becomes 18 characters under NFKC: a megabyte of it would become six million."""
     kind = Text(Feature("title", "text", "item", "title"), {"max_tokens": 24})
     kind.restore({"vocabulary": [*RESERVED, "a"]})
     assert characters_normalised(kind, monkeypatch, "\ufdfa" * 400_000) == MOST
 
 
-def test_the_bound_leaves_what_is_read() -> None:
-    """Words of fifteen letters on average: 512 tokens and the 128 words of matching stay whole."""
+def test_the_limit_keeps_all_tokens_that_are_read() -> None:
+    """With words of 15 letters on average, all 512 tokens and 128 words of matching are kept."""
     words = [f"word{'x' * (i % 20)}{i}" for i in range(2_000)]
     value = " ".join(words)
     assert len(value) > MOST

@@ -28,8 +28,8 @@ def rows(kind: Category, *words: object) -> list[int]:
     return kind.arrays(pd.Series(list(words)), None)[0].tolist()
 
 
-def test_known_words_are_frequent_ones_in_order_of_frequency():
-    """Ties in the order of code points; the empty text is no word."""
+def test_known_words_are_the_frequent_ones_in_order_of_frequency():
+    """Ties are in the order of code points; the empty text is not a word."""
     assert fitted().vocabulary == ("Nike", "安踏", "Puma")
     assert fitted(min_count=1).vocabulary == ("Nike", "安踏", "Puma", "Asics")
     assert fitted(min_count=3).vocabulary == ("Nike", "安踏")
@@ -67,7 +67,7 @@ def test_a_column_without_a_known_word_still_encodes(words):
         (pd.Series(["a", ""], dtype="category"), ["a", ""]),
     ],
 )
-def test_ids_are_read_as_they_are_written(column, expected):
+def test_ids_are_read_as_text(column, expected):
     words, present = category().read(column, None)
     assert words.tolist() == expected
     assert present.tolist() == [w != "" for w in expected]
@@ -80,7 +80,7 @@ def test_what_was_fitted_survives_a_round_trip():
 
 
 def test_dropout_sends_known_words_to_buckets_in_training_only():
-    """Of 4000 rows a share of 0.25, give or take five deviations; unseen words stay put."""
+    """0.25 of 4,000 rows are dropped, within five deviations; unseen words do not change."""
     tf.keras.utils.set_random_seed(0)
     kind = fitted(oov_buckets=2, dropout=0.25)
     encoder = kind.encoder(4)
@@ -96,12 +96,12 @@ def test_dropout_sends_known_words_to_buckets_in_training_only():
 
 
 def test_no_bucket_at_all_is_refused():
-    with pytest.raises(ConfigError, match="'brand'.*oov_buckets: 0; give 1 or more"):
+    with pytest.raises(ConfigError, match="'brand'.*oov_buckets: expected 1 or more, got 0"):
         category(oov_buckets=0)
 
 
 def test_a_dropped_id_and_an_unseen_id_are_one_embedding():
-    """With one bucket; what training drops is what an unseen id finds later."""
+    """With one bucket, an id dropped in training has the embedding of an unseen id in serving."""
     kind = fitted(oov_buckets=1, dropout=0.9)
     encoder = kind.encoder(4)
     unseen = encoder(tf.constant(rows(kind, "never met")), training=False).numpy()[0]

@@ -53,7 +53,7 @@ def test_padded_photos_are_whole():
     np.testing.assert_array_equal(given, expected)
 
 
-def test_a_photo_of_one_row_is_cropped_without_all_of_it():
-    """Scaled by its shorter side it would have 640,000 columns at 640 rows, 4 GB."""
+def test_a_photo_of_one_row_is_cropped_before_it_is_scaled():
+    """Scaled first by its shorter side to 640 rows, it would have 640,000 columns: 4 GB."""
     given = made(np.full([1, 1000, 3], 9, np.uint8), 640, 640, CROP, "bicubic")
     assert (given == 9).all()

@@ -1,4 +1,4 @@
-"""Frozen encoders: one pass, kept on disk, equal to the encoder run on every value."""
+"""Frozen encoders: one pass, kept on disk, equal to running the encoder on every value."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ WORDS = pd.Series(["red dress", None, "手机壳", "red dress", "mug", "", "lamp
 
 
 class Lengths(tf.train.Checkpoint):
-    """Embeddings [N, 2] of texts [N]: scale × (bytes, 1). No tf.Module, see test_text.py."""
+    """Embeddings [N, 2] of texts [N]: scale × (bytes, 1). Not a tf.Module; see test_text.py."""
 
     def __init__(self, scale: float) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ class Lengths(tf.train.Checkpoint):
 
 @pytest.fixture(scope="module")
 def handles(tmp_path_factory) -> list[str]:
-    """Two hub models of one graph and other weights."""
+    """Two hub models with the same graph and different weights."""
     folder = tmp_path_factory.mktemp("hub")
     for scale in (1.0, 2.0):
         tf.saved_model.save(Lengths(scale), str(folder / str(scale)))
@@ -62,7 +62,7 @@ def text(handle: str, cache: pathlib.Path | None, **options: object) -> Frozen:
 
 
 def counted(kind: Frozen, stop_after: int = 99) -> list[int]:
-    """Sizes of the batches that the kind's encoder is run on from now on."""
+    """Sizes of the batches that the kind's encoder runs on from now on."""
     sizes: list[int] = []
     embed = kind.tower.embed
 
@@ -76,11 +76,11 @@ def counted(kind: Frozen, stop_after: int = 99) -> list[int]:
     return sizes
 
 
-# By hand: bytes of the text, three for a Chinese character, and 1; zeros where there is none.
+# By hand: the bytes of the text (three per Chinese character) and 1; zeros where it is absent.
 EXPECTED = np.array([[9, 1], [0, 0], [9, 1], [9, 1], [3, 1], [0, 0], [4, 1]], np.float32)
 
 
-def test_embeddings_are_computed_once_a_distinct_value(handles, tmp_path):
+def test_embeddings_are_computed_once_per_distinct_value(handles, tmp_path):
     kind = text(handles[0], tmp_path)
     sizes = counted(kind)
     rows, present = kind.arrays(WORDS, None)
@@ -93,7 +93,7 @@ def test_embeddings_are_computed_once_a_distinct_value(handles, tmp_path):
     assert sizes == [4]
 
 
-def test_a_catalogue_with_more_items_computes_those_alone(handles, tmp_path):
+def test_only_new_items_are_computed(handles, tmp_path):
     kind = text(handles[0], tmp_path)
     kind.arrays(WORDS[:4], None)
     other = text(handles[0], tmp_path)
@@ -102,7 +102,7 @@ def test_a_catalogue_with_more_items_computes_those_alone(handles, tmp_path):
     assert sizes == [2]  # mug and lamp
 
 
-def test_an_interrupted_pass_goes_on_where_it_stopped(handles, tmp_path, monkeypatch):
+def test_an_interrupted_pass_continues_where_it_stopped(handles, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "BATCH", 3)
     monkeypatch.setattr(module, "READ_ROWS", 2)
     many = pd.Series([f"{'x' * i}" for i in range(1, 11)])
@@ -126,13 +126,15 @@ def test_without_a_cache_nothing_is_kept(handles):
     assert sizes == [4, 4]
 
 
-def test_the_folder_follows_weights_options_and_preprocessing(handles, tmp_path, monkeypatch):
+def test_the_cache_folder_depends_on_weights_options_and_preprocessing(
+    handles, tmp_path, monkeypatch
+):
     def folders() -> int:
         return len(list(tmp_path.iterdir()))
 
     text(handles[0], tmp_path).arrays(WORDS, None)
     text(handles[0], tmp_path, group="other", dropout=0.5).arrays(WORDS, None)
-    assert folders() == 1  # neither alters an embedding
+    assert folders() == 1  # neither option changes an embedding
     rows, _ = text(handles[1], tmp_path).arrays(WORDS, None)
     np.testing.assert_array_equal(np.asarray(rows), 2 * EXPECTED)
     assert folders() == 2
@@ -168,7 +170,8 @@ def photo(tmp_path_factory) -> Frozen:
     learning = Image(Feature("photo", "image", "item", "p"), {**SMALL, "trainable": True})
     (network,) = [la for la in learning.encoder(9).layers if isinstance(la, tf.keras.Model)]
     for weight in network.weights:
-        if "kernel" in weight.name:  # a new network's outputs are all but the same for any photo
+        # Otherwise a new network has almost the same outputs for any photo.
+        if "kernel" in weight.name:
             weight.assign(1.5 * weight)
     network.save_weights(folder / "tower.weights.h5")
     options = {**SMALL, "weights": str(folder / "tower.weights.h5"), "dropout": 0.5}
@@ -189,7 +192,7 @@ def photo(tmp_path_factory) -> Frozen:
     return kind
 
 
-def test_photos_are_embedded_in_float32_as_the_tower_does(photo, caplog):
+def test_photos_are_embedded_in_float32_as_by_the_tower(photo, caplog):
     names = pd.Series(["b.png", "gone.png", "a.png", "broken.png", "", "b.png", "c.png"])
     sizes = counted(photo)
     with caplog.at_level("WARNING"):
@@ -201,7 +204,7 @@ def test_photos_are_embedded_in_float32_as_the_tower_does(photo, caplog):
     expected = photo.tower.layer.encoder(pixels, training=False).numpy()
     assert expected.dtype == np.float32
     expected[~present] = 0
-    # float32 sums of values up to 30, in an order that threads choose.
+    # float32 sums of values up to 30, in an order that depends on threads.
     np.testing.assert_allclose(np.asarray(rows), expected, rtol=1e-4, atol=1e-3)
     assert np.ptp(expected[present], axis=0).max() > 1e-3  # the photos differ
 
@@ -215,7 +218,7 @@ def test_a_frozen_photo_in_the_graph_skips_absent_rows(photo):
 
 
 def test_training_drops_numbers_of_a_frozen_photo(photo):
-    """Half of them, the others twice as large; in use all are as they were stored."""
+    """Half of the numbers are dropped and the others doubled; outside training nothing changes."""
     layer = photo.encoder(9)
     ones = tf.ones([4, photo.width])
     np.testing.assert_array_equal(layer(ones, training=False), ones)
@@ -230,8 +233,8 @@ def test_a_random_tower_is_not_frozen():
         Text(Feature("title", "text", "item", "t"), {"trainable": False})
 
 
-def test_a_handle_or_a_weights_file_that_is_not_there_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match="handle.*cannot be had"):
+def test_a_missing_handle_or_weights_file_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="handle.*is not available"):
         text(str(tmp_path / "gone"), None)
     lost = Image(Feature("p", "image", "item", "p"), {**SMALL, "weights": str(tmp_path / "gone")})
     with pytest.raises(ConfigError, match="gone.*do not load"):

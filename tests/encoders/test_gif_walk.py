@@ -1,4 +1,4 @@
-"""The walk over a GIF's blocks: as Python's, and in few steps whatever the blocks."""
+"""The walk over a GIF's blocks: equal to Python's, in few steps for any block sizes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def tiny_blocks() -> Iterator[bytes]:
 
 
 def random_gif(rng: np.random.Generator) -> bytes:
-    """Frames and extensions with palettes and blocks of every size."""
+    """Frames and extensions with palettes and blocks of any size."""
     parts = [SCREEN[:10] + bytes([rng.integers(0, 128)]) + b"\0\0"]
     for _ in range(rng.integers(1, 200)):
         if rng.integers(2):
@@ -50,19 +50,19 @@ def random_gif(rng: np.random.Generator) -> bytes:
     return b"".join(parts) + b";" * int(rng.integers(2))
 
 
-def test_it_agrees_with_a_walk_block_by_block(graph) -> None:
+def test_the_walk_agrees_with_one_block_by_block(graph) -> None:
     rng = np.random.default_rng(0)
     for data in [random_gif(rng) for _ in range(200)] + [filled(n) for n in (0, 1, 40)]:
         assert int(graph(tf.constant(data))) == image_bounds.declared_pixels(data)
 
 
-def test_a_frame_of_another_shape_counts_as_one_that_holds_all(graph) -> None:
+def test_frames_of_other_shapes_count_as_their_bounding_box(graph) -> None:
     wide, high = struct.pack("<HH", 100, 1), struct.pack("<HH", 1, 100)
     data = SCREEN + b"".join(b"\x2c\0\0\0\0" + s + b"\0\x08\0" for s in (wide, high)) + b";"
     assert int(graph(tf.constant(data))) == 100 * 100
 
 
-def test_a_megabyte_takes_a_step_for_a_window_and_none_for_a_block(monkeypatch) -> None:
+def test_the_walk_takes_a_step_per_window_not_per_block(monkeypatch) -> None:
     steps = []
     step = gif_walk._through_window
 
@@ -79,7 +79,7 @@ def test_a_megabyte_takes_a_step_for_a_window_and_none_for_a_block(monkeypatch) 
         with pytest.raises(tf.errors.InvalidArgumentError, match="too many blocks is too costly"):
             bounded(tf.constant(data))
         assert len(steps) <= len(data) // gif_walk.WINDOW + 1
-        assert image_bounds.image_problem(data) is not None  # as reading judges it
+        assert image_bounds.image_problem(data) is not None  # the same judgement as in reading
 
 
 def test_a_large_file_of_full_blocks_passes(graph) -> None:

@@ -1,4 +1,4 @@
-"""TF-Hub handles that cannot be had: one line with the feature and what to do, for every kind."""
+"""Unavailable TF-Hub handles: one line with the feature and the remedy, for every kind."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mmrank.encoders.text import Text
 from mmrank.encoders.video import Video
 from mmrank.schema import Feature
 
-URL = "http://127.0.0.1:9/encoder/1"  # nobody answers there
+URL = "http://127.0.0.1:9/encoder/1"  # no server listens there
 
 
 @pytest.mark.parametrize(
@@ -23,14 +23,16 @@ def test_a_url_without_a_network(kind, name, trainable, tmp_path, monkeypatch):
     options = {"encoder": "hub", "handle": URL, "trainable": trainable}
     made = kind(Feature("content", name, "item", "content"), options)
     step = (lambda: made.encoder(8)) if trainable else made.weights_hash
-    with pytest.raises(ConfigError, match=r"'content'.*cannot be had: tried .*download") as told:
+    with pytest.raises(
+        ConfigError, match=r"'content'.*is not available: tried .*download"
+    ) as caught:
         step()
-    assert "\n" not in str(told.value)
-    assert "TFHUB_CACHE_DIR" in str(told.value)
-    assert "set `handle` to that folder" in str(told.value)
+    assert "\n" not in str(caught.value)
+    assert "TFHUB_CACHE_DIR" in str(caught.value)
+    assert "set `handle` to that folder" in str(caught.value)
 
 
-def test_folders_that_hold_no_model(tmp_path):
+def test_folders_without_a_model(tmp_path):
     with pytest.raises(ConfigError, match=r"'title'.*tried a local folder: .*does not exist"):
         hub_folder("title", str(tmp_path / "none"))
     with pytest.raises(ConfigError, match=r"'title'.*no saved_model\.pb.*import_encoder"):

@@ -1,4 +1,4 @@
-"""The import of a Hugging Face BERT or XLM-R, against both in plain Python and NumPy."""
+"""The import of a Hugging Face BERT or XLM-R, compared with both in plain Python and NumPy."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ HIDDEN, HEADS, LAYERS, BETWEEN, POSITIONS = 16, 4, 2, 24, 20
 
 
 def random_weights(vocabulary: int, segments: int = 2, seed: int = 0) -> dict[str, np.ndarray]:
-    """Tensors of a small BERT by Hugging Face's names; norms and biases are not trivial either."""
+    """Tensors of a small BERT with Hugging Face's names, with nontrivial norms and biases."""
     random = np.random.default_rng(seed)
     shapes: dict[str, tuple[int, ...]] = {
         "embeddings.word_embeddings.weight": (vocabulary, HIDDEN),
@@ -74,7 +74,7 @@ def write_folder(
     tokenizer: dict[str, Any] | None = None,
     weights: dict[str, np.ndarray] | None = None,
 ) -> pathlib.Path:
-    """A folder as `save_pretrained` writes it."""
+    """A folder in the format of `save_pretrained`."""
     path.mkdir(parents=True)
     pieces = SPECIAL + PIECES + CHINESE
     plain = {
@@ -100,7 +100,7 @@ def write_folder(
 
 
 def reference_ids(text: str, pieces: list[str], lowercase: bool, longest: int) -> list[int]:
-    """WordPiece ids as Devlin et al.'s tokenizer gives them, with start and end."""
+    """WordPiece ids by the tokenizer of Devlin et al., with start and end."""
     clean = ""
     for letter in text:
         category = unicodedata.category(letter)
@@ -188,7 +188,7 @@ def reference(
     lowercase: bool = True,
     longest: int = POSITIONS,
 ) -> np.ndarray:
-    """Embeddings [N, hidden], a text at a time and so without any padding."""
+    """Embeddings [N, hidden], one text at a time and therefore without padding."""
     config = json.loads((folder / "config.json").read_text())
     pieces = (folder / "vocab.txt").read_text(encoding="utf-8").splitlines()
     tensors = safetensors.numpy.load_file(folder / "model.safetensors")
@@ -213,21 +213,19 @@ def imported(path: pathlib.Path, **choices: Any) -> tuple[tf.keras.Model, tuple[
         ("bert.", {"type_vocab_size": 1}, "cls"),
     ],
 )
-def test_embeddings_are_those_of_bert(tmp_path, prefix, config, pooling):
+def test_embeddings_equal_those_of_bert(tmp_path, prefix, config, pooling):
     """English, Chinese, mixed, empty and too long texts, in one padded batch."""
     folder = write_folder(tmp_path / "hf", prefix=prefix, config=config)
     model, unused = imported(folder, pooling=pooling)
     expected = reference(TEXTS, folder, pooling=pooling)
     np.testing.assert_allclose(model(tf.constant(TEXTS)), expected, atol=1e-4)
     assert unused == ("pooler.dense.bias", "pooler.dense.weight")
-    # What would make this test blind: texts that all look alike to the model.
+    # The test would prove nothing if the model had similar embeddings for all texts.
     distances = np.linalg.norm(expected[:, None] - expected[None], axis=-1)
-    assert (
-        distances[~np.eye(len(TEXTS), dtype=bool)].min() > 0.01
-    )  # of the tolerance, a hundred times
+    assert distances[~np.eye(len(TEXTS), dtype=bool)].min() > 0.01  # a hundred times the tolerance
 
 
-def test_case_and_accents_stay_where_the_tokenizer_keeps_them(tmp_path):
+def test_case_and_accents_are_kept_if_the_tokenizer_keeps_them(tmp_path):
     folder = write_folder(tmp_path / "hf", tokenizer={"do_lower_case": False})
     model, _ = imported(folder, pooling="cls", normalize=True)
     texts = ["Red café", "red cafe", "Café 红色"]
@@ -243,8 +241,8 @@ def test_a_text_does_not_depend_on_its_batch(tmp_path):
     np.testing.assert_allclose(alone, together, atol=1e-5)
 
 
-def test_the_saved_model_is_a_hub_layer_that_learns(tmp_path, capsys):
-    """By the command: what sentence-transformers says of pooling is taken up."""
+def test_the_saved_model_is_a_trainable_hub_layer(tmp_path, capsys):
+    """Imported by the command, with the pooling that sentence-transformers' files specify."""
     folder = write_folder(tmp_path / "hf")
     modules = [{"path": "1_Pooling", "type": "sentence_transformers.models.Pooling"}]
     modules += [{"path": "2_Normalize", "type": "sentence_transformers.models.Normalize"}]
@@ -263,7 +261,7 @@ def test_the_saved_model_is_a_hub_layer_that_learns(tmp_path, capsys):
         given = layer(tf.constant(TEXTS), training=training)
         assert given.shape == (len(TEXTS), HIDDEN)
         np.testing.assert_allclose(given, expected, atol=1e-4)
-    # 5 of the embeddings, 16 a layer: six pairs of a dense layer, two of a norm.
+    # 5 of the embeddings, 16 per layer: six dense layers and two norms with two weights each.
     assert len(layer.trainable_variables) == 5 + 16 * LAYERS
     with tf.GradientTape() as tape:
         loss = tf.reduce_sum(layer(tf.constant(TEXTS), training=True)[:, 0])
@@ -273,10 +271,10 @@ def test_the_saved_model_is_a_hub_layer_that_learns(tmp_path, capsys):
 
 @pytest.mark.parametrize(
     ("model_type", "prefix", "first"),
-    [("xlm-roberta", "roberta.", 2), ("bert", "", 0)],  # as E5 base and E5 small are made
+    [("xlm-roberta", "roberta.", 2), ("bert", "", 0)],  # as E5 base and E5 small
 )
-def test_embeddings_are_those_of_xlm_r(tmp_path, capsys, model_type, prefix, first):
-    """By the command, each text after `query: `; the longest one has a token at every position."""
+def test_embeddings_equal_those_of_xlm_r(tmp_path, capsys, model_type, prefix, first):
+    """By the command, each text after `query: `; the longest text has a token at every position."""
     folder = write_folder(tmp_path / "hf")
     made = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
@@ -297,7 +295,7 @@ def test_embeddings_are_those_of_xlm_r(tmp_path, capsys, model_type, prefix, fir
     out = tmp_path / "hub"
     arguments = ["--prefix", "query: ", "--normalize", "--max-tokens", str(POSITIONS - first)]
     assert main(["--from", str(folder), "--out", str(out), *arguments]) == 0
-    assert "each after 'query: '" in capsys.readouterr().out
+    assert "each with the prefix 'query: '" in capsys.readouterr().out
 
     own = sentencepiece.SentencePieceProcessor(model_proto=made.getvalue())
     expected = []
@@ -312,7 +310,7 @@ def test_embeddings_are_those_of_xlm_r(tmp_path, capsys, model_type, prefix, fir
     np.testing.assert_allclose(given, expected, atol=1e-4)
 
 
-def test_ready_made_wrong_folders_are_told_in_one_line(tmp_path, capsys):
+def test_wrong_folders_are_refused_in_one_line(tmp_path, capsys):
     cases: list[tuple[dict[str, Any], str]] = [
         ({"config": {"model_type": "roberta"}}, "a model of type 'roberta'"),
         ({"config": {"hidden_act": "gelu_nwe"}}, "did you mean 'gelu_new'?"),
@@ -321,7 +319,7 @@ def test_ready_made_wrong_folders_are_told_in_one_line(tmp_path, capsys):
         ({"config": {"num_attention_heads": 3}}, "not a multiple of 3 heads"),
         ({"config": {"intermediate_size": 25}}, "has the shape [24, 16], not [25, 16]"),
         ({"config": {"num_hidden_layers": 3}}, "encoder.layer.2.attention.self.query.weight is"),
-        ({"config": {"hidden_size": "x"}}, "no whole number under hidden_size"),
+        ({"config": {"hidden_size": "x"}}, "no whole number for hidden_size"),
     ]
     for number, (change, message) in enumerate(cases):
         folder = write_folder(tmp_path / str(number), **change)
@@ -345,7 +343,7 @@ def test_pickles_are_not_read(tmp_path):
         read_weights(folder)
 
 
-if "MMRANK_MINILM" in os.environ:  # the folder of a sentence encoder, for those who have one
+if "MMRANK_MINILM" in os.environ:  # the folder of a real sentence encoder, if available
 
     def test_a_real_encoder():
         path = pathlib.Path(os.environ["MMRANK_MINILM"])

@@ -23,7 +23,7 @@ TEXTS = ["red  dress ", "红色dress", "", "☃☃☃ ｒｅｄ dresses x", "sum
 
 @pytest.fixture(scope="module")
 def model() -> bytes:
-    """A unigram model with the rules of normalisation that XLM-R has."""
+    """A unigram model with XLM-R's normalisation rules."""
     made = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(CORPUS),
@@ -43,8 +43,8 @@ def cut(words: PieceWords, texts: list[str], max_tokens: int) -> list[list[int]]
     return [row[:size].tolist() for row, size in zip(ids.numpy(), mask.numpy().sum(1), strict=True)]
 
 
-def test_ids_of_a_model_are_fairseqs(tmp_path, model):
-    """<s> 0, <pad> 1, </s> 2, <unk> 3, then the model's own pieces from its fourth on."""
+def test_ids_of_a_model_equal_those_of_fairseq(tmp_path, model):
+    """<s> 0, <pad> 1, </s> 2, <unk> 3, then the model's own pieces from its fourth piece on."""
     (tmp_path / "sentencepiece.bpe.model").write_bytes(model)
     file, words = piece_words(tmp_path)
     assert file.name == "sentencepiece.bpe.model"
@@ -54,7 +54,7 @@ def test_ids_of_a_model_are_fairseqs(tmp_path, model):
     assert 3 in expected[3]
 
 
-def test_ids_of_a_tokenizer_file_are_its_places(tmp_path, model):
+def test_ids_of_a_tokenizer_file_are_its_indices(tmp_path, model):
     own = sentencepiece.SentencePieceProcessor(model_proto=model)
     specials = [["<s>", 0.0], ["<pad>", 0.0], ["</s>", 0.0], ["<unk>", 0.0]]
     pieces = [[own.id_to_piece(i), own.get_score(i)] for i in range(3, own.vocab_size())]
@@ -78,7 +78,7 @@ def test_ids_of_a_tokenizer_file_are_its_places(tmp_path, model):
 
 
 def charsmap(model: bytes) -> str:
-    """The compiled rules in a model (field 3, there field 2), in base 64."""
+    """The compiled normalisation rules of a model (field 3, and field 2 within it), in base 64."""
     for number in (3, 2):
         fields = unknown_fields.UnknownFieldSet(empty_pb2.Empty.FromString(model))
         (model,) = (field.data for field in fields if field.field_number == number)
@@ -86,7 +86,7 @@ def charsmap(model: bytes) -> str:
 
 
 def test_the_best_pieces_by_hand(tmp_path):
-    """`▁ab` beats `▁a` + `b` (-1.5 against -1 - 1), and what no piece has is one unknown."""
+    """`▁ab` beats `▁a` + `b` (-1.5 against -1 - 1); adjacent unknown characters are one unknown."""
     vocab = [["<s>", 0], ["<pad>", 0], ["</s>", 0], ["<unk>", 0]]
     vocab += [["▁", -3.0], ["▁a", -1.0], ["b", -1.0], ["▁ab", -1.5], ["c", -2.0]]
     model = {"type": "Unigram", "unk_id": 3, "vocab": vocab}
@@ -94,10 +94,10 @@ def test_the_best_pieces_by_hand(tmp_path):
     _, words = piece_words(tmp_path)
     texts = ["ab", "a b", "abc zz", "<s> a"]
     assert cut(words, texts, 9)[:3] == [[0, 7, 2], [0, 5, 4, 6, 2], [0, 7, 8, 4, 3, 2]]
-    assert cut(words, texts, 9)[3].count(0) == 1  # what stands in a text is no start
+    assert cut(words, texts, 9)[3].count(0) == 1  # `<s>` within a text is not a start piece
 
 
-def test_a_prefix_stands_before_every_text():
+def test_a_prefix_is_added_to_every_text():
     given = Prefixed("query: ")(tf.constant(["red dress", "壳"])).numpy()
     assert [text.decode() for text in given] == ["query: red dress", "query: 壳"]
 
@@ -118,12 +118,12 @@ def test_a_prefix_stands_before_every_text():
         ),
     ],
 )
-def test_wrong_vocabularies_are_told_in_one_line(tmp_path, name, content, message):
+def test_wrong_vocabularies_are_refused_in_one_line(tmp_path, name, content, message):
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(InputError, match=message) as told:
+    with pytest.raises(InputError, match=message) as actual:
         piece_words(tmp_path)
-    assert "\n" not in str(told.value)
-    assert str(tmp_path) in str(told.value)
+    assert "\n" not in str(actual.value)
+    assert str(tmp_path) in str(actual.value)
 
 
 def test_a_model_of_another_family_is_refused(tmp_path):

@@ -19,7 +19,7 @@ import tensorflow as tf
 
 from mmrank.config import ConfigError
 from mmrank.data.media import MediaStore
-from mmrank.encoders.image import Image
+from mmrank.encoders.image import Image, _over_white
 from mmrank.encoders.image_networks import KERAS, NETWORKS
 from mmrank.encoders.imported.folder import NETWORK_FILE, WEIGHTS_FILE, ImportedNetwork
 from mmrank.schema import Feature
@@ -56,7 +56,7 @@ def decoded(kind: Image, *files: bytes) -> np.ndarray:
 
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "GIF", "BMP"])
 def test_decoding_agrees_with_pillow(form):
-    """Its triangle filter is widened when it shrinks, as TensorFlow's is with `antialias`."""
+    """Pillow widens its triangle filter when it shrinks, as TensorFlow does with `antialias`."""
     picture = smooth(96, 96)
     if form == "GIF":  # 256 colours: grey levels survive the palette
         picture = picture.convert("L")
@@ -82,8 +82,8 @@ def test_grey_and_transparent_pictures_have_three_colours():
         ((400, 1), slice(15, 16), slice(0, 32)),
     ],
 )
-def test_proportions_stay_and_the_rest_is_white(size, rows, columns):
-    """Width and height of a black photo, and where it comes to lie."""
+def test_proportions_are_kept_and_the_rest_is_white(size, rows, columns):
+    """Size of a black photo, and where it is placed."""
     black = PIL.Image.new("RGB", size)
     (given,) = decoded(image(), encoded(black, "PNG"))
     expected = np.full([32, 32, 3], 255.0)
@@ -92,27 +92,37 @@ def test_proportions_stay_and_the_rest_is_white(size, rows, columns):
 
 
 def over_white(picture: PIL.Image.Image) -> np.ndarray:
-    """A picture as a white page shows it."""
+    """The picture as shown on a white page."""
     page = PIL.Image.new("RGBA", picture.size, "white")
     page.alpha_composite(picture.convert("RGBA"))
     return np.asarray(page.convert("RGB"), float)
 
 
 def cut_out(mode: str) -> PIL.Image.Image:
-    """A red product of 32 x 32 pixels on a transparent ground, half of it half transparent."""
+    """A red product of 32 x 32 pixels on a transparent background, half of it half transparent."""
     picture = PIL.Image.new("RGBA", (32, 32))
     picture.paste((220, 20, 30, 255), (8, 8, 24, 16))
-    if mode != "P":  # of which one colour is transparent or not at all
+    if mode != "P":  # a palette has only one fully transparent colour
         picture.paste((220, 20, 30, 128), (8, 16, 24, 24))
     return picture if mode == "RGBA" else picture.convert(mode)
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
-def test_what_is_transparent_is_white(mode):
+def test_transparent_pixels_are_white(mode):
     picture = cut_out(mode)
     (given,) = decoded(image(), encoded(picture, "PNG"))
     assert np.abs(given - over_white(picture)).max() <= 1
     assert (given[0, 0] == 255).all()
+
+
+def test_every_colour_and_transparency_is_rounded_to_the_nearest():
+    colour, alpha = np.meshgrid(np.arange(256), np.arange(256), indexing="ij")
+    pixels = np.stack([colour, colour, colour, alpha], axis=-1).astype(np.uint8)
+    wanted = np.round(colour * (alpha / 255) + 255 * (1 - alpha / 255))
+    given = tf.io.decode_png(tf.io.encode_png(pixels), channels=4)
+    np.testing.assert_array_equal(_over_white(given), np.repeat(wanted[..., None], 3, axis=-1))
+    pixels[..., 3] = 255
+    np.testing.assert_array_equal(_over_white(tf.constant(pixels)), pixels[..., :3])
 
 
 def test_a_transparent_gif_is_white_where_it_is_read(tmp_path: pathlib.Path):
@@ -125,7 +135,7 @@ def test_a_transparent_gif_is_white_where_it_is_read(tmp_path: pathlib.Path):
     assert (pixels[0, 0, 0] == 255).all()
 
 
-def test_a_photo_is_turned_as_its_exif_data_tell():
+def test_a_photo_is_rotated_by_its_exif_data():
     picture = smooth(64, 32)
     exif = picture.getexif()
     exif[0x0112] = 6
@@ -137,7 +147,7 @@ def test_a_photo_is_turned_as_its_exif_data_tell():
     )
     assert np.abs(given - expected).mean() < 3
     (stored,) = decoded(image(), encoded(picture, "PNG"))
-    assert np.abs(given - stored).mean() > 10  # so that the check can fail
+    assert np.abs(given - stored).mean() > 10  # the check above can fail
 
 
 def test_the_first_frame_of_a_moving_gif_is_the_photo():
@@ -163,7 +173,7 @@ def test_missing_and_broken_files_are_absent(tmp_path: pathlib.Path, caplog):
     assert not image().arrays(column, None)[1].any()
 
 
-def test_a_file_that_many_rows_name_is_read_once():
+def test_a_file_named_by_many_rows_is_read_once():
     class Counting:
         reads: list[str] = []
 
@@ -190,12 +200,12 @@ def test_photos_with_equal_options_share_a_tower():
     "options", [{"smallest_part": 0}, {"smallest_part": 1.5}, {"brightness": -0.1}, {"contrast": 2}]
 )
 def test_changes_out_of_range_are_refused(options):
-    with pytest.raises(ConfigError, match=f"{next(iter(options))}: .*; give 0"):
+    with pytest.raises(ConfigError, match=f"{next(iter(options))}: expected 0.* to 1, got"):
         image(**options)
 
 
 @pytest.mark.parametrize("network", ["EfficientNetB0", "EfficientNetV2B0"])
-def test_networks_by_name_give_features(network):
+def test_networks_by_name_return_features(network):
     tower = image(network=network).encoder(99)
     assert tower.input_shape == (None, 32, 32, 3)
     assert tower.output_shape == (None, 1280)
@@ -204,11 +214,11 @@ def test_networks_by_name_give_features(network):
 
 @pytest.fixture(scope="module")
 def tower() -> tf.keras.Model:
-    """A small network; making one takes seconds."""
+    """A small network, shared because building one takes seconds."""
     return image(momentum=0.7, dropout=0.1).encoder(99)
 
 
-def test_the_scaled_network_gives_features_and_mirrors_in_training_only(tower: tf.keras.Model):
+def test_the_scaled_network_returns_features_and_mirrors_in_training_only(tower: tf.keras.Model):
     pixels = tf.constant(np.random.default_rng(0).integers(0, 256, [2, 32, 32, 3]), tf.uint8)
     given = tower(pixels, training=False).numpy()
     assert given.shape == (2, tower.output_shape[1])
@@ -236,7 +246,7 @@ def test_a_frozen_tower_without_flips_has_nothing_to_train(tower, tmp_path: path
 
 
 @pytest.mark.parametrize("name", ["tower.weights.h5", "tower"])
-def test_a_weights_file_is_taken_up(tower: tf.keras.Model, tmp_path: pathlib.Path, name):
+def test_a_weights_file_is_loaded(tower: tf.keras.Model, tmp_path: pathlib.Path, name):
     (network,) = [la for la in tower.layers if isinstance(la, tf.keras.Model)]
     network.save_weights(tmp_path / name)
     again = image(weights=str(tmp_path / name)).encoder(99)
@@ -253,7 +263,7 @@ def test_weights_of_another_network_are_refused(tmp_path: pathlib.Path, name):
 
 
 @pytest.mark.parametrize("name", ["gone.weights.h5", "gone"])
-def test_a_weights_file_that_is_not_there_is_refused(tmp_path: pathlib.Path, name):
+def test_a_missing_weights_file_is_refused(tmp_path: pathlib.Path, name):
     with pytest.raises(ConfigError, match=r"gone.*do not load"):
         image(weights=str(tmp_path / name)).encoder(99)
 
@@ -273,7 +283,7 @@ def test_imagenet_weights_that_keras_lacks_are_refused(network):
 
 @pytest.fixture
 def imagenet(tmp_path: pathlib.Path, monkeypatch) -> pathlib.Path:
-    """The place of Keras' file of EfficientNetB0 in a home folder without one, and no network."""
+    """Where Keras keeps its file of EfficientNetB0: in an empty home folder, without a network."""
     monkeypatch.setenv("HOME", str(tmp_path))
 
     def unreachable(*_: object, **__: object) -> None:
@@ -287,20 +297,20 @@ def imagenet(tmp_path: pathlib.Path, monkeypatch) -> pathlib.Path:
     return folder / f"{module.EfficientNetB0.__name__.lower()}_notop.h5"
 
 
-def test_imagenet_weights_that_cannot_be_had_are_named_with_a_remedy(imagenet: pathlib.Path):
+def test_unavailable_imagenet_weights_are_refused_with_a_remedy(imagenet: pathlib.Path):
     wanted = (
         r"'photo': weights imagenet of network 'EfficientNetB0' cannot be downloaded \(.*no route"
     )
     with pytest.raises(ConfigError, match=wanted) as raised:
         image(network="EfficientNetB0", weights="imagenet").encoder(99)
-    assert f"copy {imagenet.name} from elsewhere to {imagenet.parent}" in str(raised.value)
+    assert f"copy {imagenet.name} from another machine to {imagenet.parent}" in str(raised.value)
     assert "\n" not in str(raised.value)
 
 
-def test_keras_own_file_gives_the_same_features_from_its_cache_and_by_its_path(
+def test_the_file_of_keras_has_the_same_features_from_cache_and_path(
     imagenet: pathlib.Path, monkeypatch
 ):
-    """Keras scales pixels once more for its own weights, which it knows by their hash."""
+    """For its own weights, which it recognises by their hash, Keras scales pixels once more."""
     module = importlib.import_module(tf.keras.applications.EfficientNetB0.__module__)
     shape = (32, 32, 3)
     tf.keras.utils.set_random_seed(0)
@@ -328,7 +338,7 @@ def test_keras_own_file_gives_the_same_features_from_its_cache_and_by_its_path(
     )
 
 
-def test_the_folder_of_an_imported_network_says_which_it_is(tmp_path: pathlib.Path):
+def test_the_folder_of_an_imported_network_names_it(tmp_path: pathlib.Path):
     network = ImportedNetwork("EfficientNetLite0", "symmetric", 1e-5, (9.0,) * 3, (50.0,) * 3)
     (tmp_path / NETWORK_FILE).write_text(json.dumps(dataclasses.asdict(network)))
     made = network.model(32, 32)
@@ -349,16 +359,16 @@ def test_the_folder_of_an_imported_network_says_which_it_is(tmp_path: pathlib.Pa
     (tmp_path / NETWORK_FILE).write_text(json.dumps(dataclasses.asdict(network) | {"std": [1] * 3}))
     assert kind.weights_hash() != before
     (tmp_path / NETWORK_FILE).write_text("{")
-    with pytest.raises(ConfigError, match="network.json: not JSON"):
+    with pytest.raises(ConfigError, match="network.json: not readable JSON"):
         Image(Feature("photo", "image", "item", "photo"), options)
 
 
 def test_too_few_pixels_are_refused():
-    with pytest.raises(ConfigError, match="height: 16; give 32 or more"):
+    with pytest.raises(ConfigError, match="height: expected 32 or more, got 16"):
         image(height=16)
 
 
-def test_every_efficientnet_of_keras_has_its_name():
+def test_every_efficientnet_of_keras_is_known_by_name():
     family = {n for n in dir(tf.keras.applications) if n.startswith("EfficientNet")}
     assert set(KERAS) == family
     assert all(KERAS[n] is getattr(tf.keras.applications, n) for n in family)

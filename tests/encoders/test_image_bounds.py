@@ -1,4 +1,4 @@
-"""The graph's own look at an image's header, beside that of Python."""
+"""The graph reads an image's header as Python does."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def encoded(form: str, size: tuple[int, int] = (30, 20), **options: object) -> b
 
 @pytest.fixture(scope="module")
 def graph() -> tf.types.experimental.ConcreteFunction:
-    """Pixels declared of one file, traced once."""
+    """The pixels that one file declares, traced once."""
     return tf.function(declared_pixels).get_concrete_function(tf.TensorSpec([], tf.string))
 
 
@@ -43,7 +43,7 @@ def moving() -> bytes:
 
 
 def grown(data: bytes, at: int, form: str) -> bytes:
-    """The file with 50,000 x 50,000 pixels in its header."""
+    """The file with 50,000 x 50,000 pixels declared in its header."""
     packed = struct.pack(form, 50_000, 50_000)
     return data[:at] + packed + data[at + len(packed) :]
 
@@ -57,7 +57,7 @@ def bombs() -> dict[str, bytes]:
     }
 
 
-def test_both_readers_agree(graph) -> None:
+def test_the_graph_and_python_agree(graph) -> None:
     progressive = encoded("JPEG", progressive=True, comment=b"\xff\xda" * 9)
     files = [encoded(f) for f in ("PNG", "JPEG", "GIF")] + [progressive, moving(), b"", b"no image"]
     files += [files[0][:n] for n in (3, 8, 20)]
@@ -81,7 +81,7 @@ def test_a_jpeg_of_many_scans_is_refused(decode) -> None:
     assert decode(tf.constant(data)).shape == (8, 8, 3)
 
 
-def test_a_gif_cut_anywhere_ends_the_walk(graph) -> None:
+def test_the_walk_ends_for_a_gif_truncated_anywhere(graph) -> None:
     data = moving()
     for end in range(6, len(data), 31):
         assert 0 <= graph(tf.constant(data[:end])).numpy() <= 5 * 40 * 25

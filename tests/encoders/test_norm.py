@@ -12,7 +12,7 @@ def test_every_row_has_mean_0_and_deviation_1():
     np.testing.assert_allclose(layer_norm()(x), expected, rtol=0, atol=1e-5)
 
 
-def test_no_kernel_that_threads_share_is_run():
+def test_no_kernel_shared_by_threads_is_run():
     norm = layer_norm("norm")
     graph = tf.function(norm).get_concrete_function(tf.TensorSpec([None, None, 6])).graph
     assert norm.name == "norm"

@@ -47,16 +47,16 @@ def test_characters_are_those_of_unicodedata(form):
     expected = [by_hand(t, form) for t in MIXED]
     assert said(normal(tf.constant(MIXED))) == expected
     assert said(tf.function(normal)(tf.constant(MIXED))) == expected
-    assert said(normal(tf.constant(expected))) == expected  # nothing is left to do
+    assert said(normal(tf.constant(expected))) == expected  # nothing is left to change
 
 
-def test_case_is_folded_on_request_alone():
+def test_case_is_folded_on_request_only():
     assert said(Normalizer()(tf.constant(["ＩＰhone 手"]))) == ["IPhone 手"]
     folded = [by_hand(t).casefold() for t in MIXED]
     assert said(Normalizer(fold_case=True)(tf.constant(MIXED))) == folded
 
 
-def test_bytes_that_are_no_utf8_do_no_harm():
+def test_bytes_that_are_not_utf8_are_read():
     assert said(Normalizer()(tf.constant([b"\xffred\xe6 b"]))) == ["\ufffdred\ufffd b"]
 
 
@@ -72,12 +72,12 @@ def test_bytes_that_are_no_utf8_do_no_harm():
         ("请问有iPhone手机壳吗", "有iPhone手机壳"),
         ("正品 a+b 免费", "正品 a+b"),
         ("a-line of at&t", "a-line at&t"),
-        ("the of", "the of"),  # nothing would remain
+        ("the of", "the of"),  # otherwise nothing would remain
         ("的", "的"),
         ("", ""),
     ],
 )
-def test_stop_words_go_where_they_are_words(text, left):
+def test_stop_words_are_removed_only_as_whole_words(text, left):
     normal = Normalizer(stop_words=("english", "chinese", "免费"))
     assert said(normal(tf.constant([text]))) == [left]
 
@@ -97,7 +97,7 @@ def test_full_width_texts_have_the_ids_of_half_width_ones():
     assert ids.tolist() == [[4, 6, 7, 8, 5, 0, 0, 0]] * 3
 
 
-def test_the_vocabulary_is_of_normalised_texts():
+def test_the_vocabulary_is_built_from_normalised_texts():
     wide, narrow = kind(stop_words=["的"]), kind()
     narrow.fit(pd.Series(["iphone 15 壳", "red 壳"] * 2))
     wide.fit(pd.Series(["ＩＰＨＯＮＥ　１５ 的壳", "Ｒed\u200b的 壳"] * 2))
@@ -113,7 +113,7 @@ def test_hub_models_read_normalised_texts_in_their_own_case():
     assert said(kind(**hub, normalization="").arrays(column, None)[0]) == ["ＩＰhone 手机壳"]
 
 
-def test_texts_that_show_nothing_are_absent_in_training_and_serving():
+def test_invisible_texts_are_absent_in_training_and_serving():
     column = ["\u3000\u200b", "\x00", "\ufeff手\u200b", "\u00a0"]
     raw, present = kind().read(pd.Series(column), None)
     assert present.tolist() == [False, False, True, False]

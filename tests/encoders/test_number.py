@@ -1,4 +1,4 @@
-"""Numbers: what is present, normalisation by hand, buckets, and full precision."""
+"""Numbers: presence, normalisation by hand, buckets, and full precision."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def number(**options: object) -> Number:
 
 
 def fed(kind: Number, value: float) -> np.ndarray:
-    """What reaches the first dense layer of the kind's encoder."""
+    """The input of the first dense layer of the kind's encoder."""
     encoder = kind.encoder(4)
     encoder(tf.constant([value]))
     seen = []
@@ -37,14 +37,14 @@ def fed(kind: Number, value: float) -> np.ndarray:
         pd.Series([1, None, None, -2], dtype="Int64"),
     ],
 )
-def test_what_is_no_finite_number_is_absent(column):
+def test_values_that_are_not_finite_numbers_are_absent(column):
     values, present = number().read(column, None)
     assert present.tolist() == [True, False, False, True]
     assert values.tolist() == [1.0, 0.0, 0.0, -2.0]
     assert values.dtype == np.float32
 
 
-def test_values_are_standardised_by_training_values_that_are_there():
+def test_values_are_standardised_by_present_training_values():
     kind = number()
     kind.fit(pd.Series([1.0, 3.0, None, 5.0]))
     deviation = math.sqrt((4 + 0 + 4) / 3)
@@ -52,9 +52,9 @@ def test_values_are_standardised_by_training_values_that_are_there():
     assert fed(kind, 1e9) == pytest.approx([5.0])
 
 
-def test_the_logarithm_comes_first():
+def test_the_logarithm_is_taken_before_scaling():
     kind = number(log=True)
-    kind.fit(pd.Series([0.0, math.e - 1, -7.0]))  # 0, 1 and 0 after it
+    kind.fit(pd.Series([0.0, math.e - 1, -7.0]))  # 0, 1 and 0 after the logarithm
     mean, deviation = 1 / 3, math.sqrt((1 / 9 + 4 / 9 + 1 / 9) / 3)
     assert fed(kind, math.e**2 - 1) == pytest.approx([(2 - mean) / deviation], rel=1e-5)
 
@@ -68,15 +68,15 @@ def test_buckets_are_quantiles_in_one_hot():
 
 
 @pytest.mark.parametrize("value", [0.0, 0.1, 7.0, 1e6])
-def test_a_constant_column_stays_harmless(value):
-    """The mean of a hundred times 0.1 is not 0.1: the deviation is rounding, and no scale."""
+def test_a_constant_column_is_finite(value):
+    """The mean of 100 times 0.1 is not exactly 0.1: the deviation is only rounding, not a scale."""
     kind = number()
     kind.fit(pd.Series([value] * 100))
     assert kind.deviation == 1.0
 
 
-def test_quantiles_take_the_place_of_deviations_after_the_logarithm():
-    """Of 0, 1, 2, 3 the thirds are the knots: 1.5 lies in the middle, and 9 counts as 3."""
+def test_quantiles_replace_deviations_after_the_logarithm():
+    """The tertiles of 0, 1, 2, 3 are the knots: 1.5 is in the middle, and 9 counts as 3."""
     kind = number(log=True, quantiles=3, layers=0)
     kind.fit(pd.Series(np.expm1([0.0, 1.0, 2.0, 3.0])))
     np.testing.assert_allclose(kind.knots[0], [0, 1, 2, 3], rtol=1e-6)
@@ -94,7 +94,7 @@ def test_quantiles_take_the_place_of_deviations_after_the_logarithm():
     assert number(norm=False).unnormed
 
 
-def test_noise_is_for_training_alone():
+def test_noise_is_added_in_training_only():
     encoder = number(noise=0.5, layers=0).encoder(4)
     given = np.full(4000, 2, np.float32)
     np.testing.assert_array_equal(encoder(given), np.full([4000, 1], 2))
@@ -102,7 +102,7 @@ def test_noise_is_for_training_alone():
 
 
 @pytest.mark.parametrize("options", [{"layers": 1}, {"quantiles": -1}, {"deviations": True}])
-def test_options_that_cannot_be_are_refused(options):
+def test_invalid_options_are_refused(options):
     with pytest.raises(ConfigError, match="feature 'price'"):
         number(**options)
 
@@ -120,7 +120,7 @@ def test_what_was_fitted_survives_a_round_trip():
     assert fed(other, 3.0).tolist() == fed(kind, 3.0).tolist()
 
 
-def test_years_are_told_apart_under_mixed_precision():
+def test_years_differ_under_mixed_precision():
     kind = number()
     kind.fit(pd.Series([2000.0, 2001.0, 2002.0, 2003.0]))
     tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")

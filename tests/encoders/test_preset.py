@@ -1,4 +1,4 @@
-"""Presets of keras_nlp: files in the layout of its cache, the preset's tokenizer, what is told."""
+"""Presets of keras_nlp: files in the layout of its cache, the preset's tokenizer, errors."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def text(**options: Any) -> Text:
 
 
 def write_preset(folder: pathlib.Path) -> keras_nlp.models.BertBackbone:
-    """The files of a small BERT as keras_nlp keeps them, and the BERT."""
+    """Writes the files of a small BERT in keras_nlp's format, and returns the BERT."""
     tf.keras.utils.set_random_seed(7)
     backbone = keras_nlp.models.BertBackbone(**SIZES, vocabulary_size=len(PIECES))
     for weight in backbone.weights:
@@ -59,7 +59,7 @@ def write_files(
     for file, layer in (("config.json", backbone), ("tokenizer.json", tokenizer)):
         config = tf.keras.saving.serialize_keras_object(layer)
         for asset in {"vocabulary", "proto"} & set(config["config"]):
-            config["config"][asset] = None  # it stands in a file of its own
+            config["config"][asset] = None  # it is in a file of its own
         (folder / file).write_text(json.dumps(config))
     (folder / "metadata.json").write_text('{"keras_version": "2.15.0"}')
     backbone.save_weights(folder / "model.weights.h5")
@@ -67,7 +67,7 @@ def write_files(
 
 @pytest.fixture(scope="module")
 def backbone(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A BERT in a cache in which keras_nlp finds it by its name."""
+    """A BERT in a cache where keras_nlp finds it by name."""
     cache = tmp_path_factory.mktemp("cache")
     made = write_preset(cache / CACHED)
     for file in (cache / CACHED).rglob("*.*"):
@@ -84,7 +84,7 @@ IDS = [[2, 5, 6, 7, 3, 0], [2, 8, 9, 5, 5, 3], [2, 1, 3, 0, 0, 0]]
 
 
 def means(backbone: Any) -> np.ndarray:
-    """The mean of each text's token vectors, padding aside, a text at a time."""
+    """The mean of each text's token vectors, without padding, one text at a time."""
     rows = []
     for ids in IDS:
         own = np.array([[i for i in ids if i]])
@@ -107,7 +107,7 @@ def test_texts_are_cut_by_the_presets_own_tokenizer(backbone):
 
 
 @pytest.mark.parametrize("named", [True, False])
-def test_a_preset_of_the_cache_or_of_a_folder_learns(backbone, named, tmp_path):
+def test_a_preset_of_the_cache_or_a_folder_can_be_trained(backbone, named, tmp_path):
     if not named:
         backbone = write_preset(tmp_path / "copied")
     kind = text(handle=NAME if named else str(tmp_path / "copied"), trainable=True)
@@ -121,7 +121,7 @@ def test_a_preset_of_the_cache_or_of_a_folder_learns(backbone, named, tmp_path):
     assert any("transformer_layer_0" in v.name for v in encoder.trainable_variables)
 
 
-def test_a_frozen_preset_runs_once_a_text(backbone):
+def test_a_frozen_preset_runs_once_per_text(backbone):
     inner = text(handle=NAME)
     assert inner.frozen
     kind = Frozen(inner, Tower(inner))
@@ -132,7 +132,7 @@ def test_a_frozen_preset_runs_once_a_text(backbone):
     assert len(kind.state()["frozen"]["weights"]) == len(hashlib.sha256().hexdigest())
 
 
-def test_other_weights_of_a_frozen_preset_are_told(backbone, tmp_path):
+def test_other_weights_of_a_frozen_preset_are_refused(backbone, tmp_path):
     first, second = (text(handle=str(tmp_path / n)) for n in ("first", "second"))
     write_preset(tmp_path / "first")
     before = first.weights_hash()
@@ -144,23 +144,26 @@ def test_other_weights_of_a_frozen_preset_are_told(backbone, tmp_path):
     assert second.weights_hash() != before
 
 
-def test_what_cannot_be_had_is_told_in_one_line(backbone, tmp_path, monkeypatch):
+def test_unavailable_presets_are_refused_in_one_line(backbone, tmp_path, monkeypatch):
     monkeypatch.setenv("KAGGLEHUB_CACHE", str(tmp_path / "empty"))
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
-        monkeypatch.setenv(name, "http://127.0.0.1:9")  # nobody answers there
+        monkeypatch.setenv(name, "http://127.0.0.1:9")  # no server listens there
     write_preset(tmp_path / "torn")
     (tmp_path / "torn" / "model.weights.h5").write_bytes(b"not weights")
     (tmp_path / "none").mkdir()
     cases = [
-        (NAME, f"handle '{NAME}' cannot be had: tried the local cache .* and the download: .*; to"),
+        (
+            NAME,
+            f"handle '{NAME}' is not available: tried the local cache .* and the download: .*; to",
+        ),
         ("bert_tiny_en_uncasd", f"neither a preset of keras_nlp nor a folder.*mean '{NAME}'"),
-        (str(tmp_path / "none"), "tried the local folder: .*metadata.json.*; to bring it by hand"),
-        (str(tmp_path / "torn"), "tried the local folder: .*; to bring it by hand"),
+        (str(tmp_path / "none"), "tried the local folder: .*metadata.json.*; to copy it by hand"),
+        (str(tmp_path / "torn"), "tried the local folder: .*; to copy it by hand"),
     ]
     for handle, message in cases:
-        with pytest.raises(ConfigError, match=f"'title'.*{message}") as told:
+        with pytest.raises(ConfigError, match=f"'title'.*{message}") as actual:
             text(handle=handle, trainable=True).encoder(99)
-        assert "\n" not in str(told.value)
+        assert "\n" not in str(actual.value)
 
 
 def test_options_of_a_preset(backbone):
@@ -168,12 +171,12 @@ def test_options_of_a_preset(backbone):
         text()
     with pytest.raises(ConfigError, match="max_tokens is 11; preset .* reads at most 10"):
         text(handle=NAME, max_tokens=11, trainable=True).encoder(99)
-    with pytest.raises(ConfigError, match="max_tokens: 2; give 3 or more"):
+    with pytest.raises(ConfigError, match="max_tokens: expected 3 or more, got 2"):
         text(handle=NAME, max_tokens=2)
 
 
 def test_sentence_pieces_survive_an_export(tmp_path):
-    """XLM-R: ids of fairseq, 0 at the start, 2 at the end, 1 as padding."""
+    """XLM-R: ids of fairseq, with 0 at the start, 2 at the end and 1 as padding."""
     made = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(["red summer dress", "红色连衣裙 夏天"] * 5),

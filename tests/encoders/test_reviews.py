@@ -1,4 +1,4 @@
-"""Reviews: packed, tokenised in the graph, pooled by attention without regard to their order."""
+"""Reviews: packed, tokenised in the graph, pooled by attention independently of their order."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def reviews(**options: object) -> Reviews:
 
 
 def test_rows_of_tokens_age_and_votes():
-    """The most helpful first; an item without a review that says something is absent."""
+    """The most helpful review comes first; an item without a non-empty review is absent."""
     ids, present = reviews().arrays(COLUMN, None)
     assert present.tolist() == [True, False, True, False, True]
     padding = [0, 0, 0, 0, -1, -1]
@@ -71,7 +71,7 @@ def test_ages_count_from_the_latest_review_of_the_column():
         ("", []),
     ],
 )
-def test_what_a_client_may_send(raw, rows):
+def test_values_that_a_client_may_send(raw, rows):
     kind = reviews()
     cleaned = kind.clean(tf.constant([raw]))
     assert (cleaned.numpy()[0] != b"") == bool(rows)
@@ -81,7 +81,7 @@ def test_what_a_client_may_send(raw, rows):
 
 
 class Embedded(tf.keras.layers.Layer):
-    """The mean [M, 4] of fixed vectors of the ids [M, T], as a text encoder would give."""
+    """The mean [M, 4] of fixed vectors of the ids [M, T], in place of a text encoder."""
 
     table = tf.constant(np.random.default_rng(0).normal(size=[9, 4]), tf.float32)
 
@@ -146,13 +146,13 @@ def test_gradients_reach_ages_and_votes_and_stay_finite():
         value = tf.reduce_sum(layer(rows) ** 2)
     gradients = tape.gradient(value, layer.trainable_variables)
     assert all(np.isfinite(g).all() for g in gradients)
-    assert np.abs(gradients[-1]).max() > 0  # zeros at the start, but learning
+    assert np.abs(gradients[-1]).max() > 0  # zero at the start, but with a gradient
 
 
 def test_texts_of_equal_options_share_vocabulary_and_encoder():
     kind = reviews()
     assert kind.core.sharing() == Text(Feature("title", "text", "item", "title"), SMALL).sharing()
-    assert kind.sharing() is None  # the pooling is its own
+    assert kind.sharing() is None  # the pooling is not shared
     words = kind.corpus(COLUMN)
     assert words[:3].tolist() == ["手机 good", "bad", "ＢＡＤ"]
     assert len(words) == 9
@@ -185,7 +185,7 @@ def test_hub_models_read_reviews_too(tmp_path):
     given = layer(tf.constant(packed))
     np.testing.assert_allclose(given[2], Hashed()(tf.constant(["good"]))[0], atol=1e-6)
     assert not given.numpy()[~present].any()
-    assert not layer.text.trainable_variables  # hub models do not learn unless they are asked to
+    assert not layer.text.trainable_variables  # by default hub models are not trained
 
 
 def test_the_saved_graph_equals_eager(tmp_path):
@@ -202,16 +202,16 @@ def test_the_saved_graph_equals_eager(tmp_path):
     tf.saved_model.save(module, str(tmp_path / "saved"))
     saved = tf.saved_model.load(str(tmp_path / "saved"))
     np.testing.assert_allclose(saved.encode(raw), eager, atol=1e-6)
-    assert np.unique(np.round(eager, 5), axis=0).shape[0] == 4  # the two absent ones are alike
+    assert np.unique(np.round(eager, 5), axis=0).shape[0] == 4  # the two absent ones are equal
 
 
-def test_cells_that_cannot_be_read_name_the_row():
+def test_errors_of_unreadable_cells_name_the_row():
     with pytest.raises(DataError, match=r"'reviews', row 2: expected a list of reviews, got 5"):
         reviews().read(pd.Series([["a"], 5], dtype=object), None)
 
 
 def test_options_are_checked():
-    with pytest.raises(ConfigError, match="max_reviews: 0; give 1 or more"):
+    with pytest.raises(ConfigError, match="max_reviews: expected 1 or more, got 0"):
         reviews(max_reviews=0)
     with pytest.raises(ConfigError, match="unknown text encoder 'gpt'"):
         reviews(encoder="gpt")

@@ -1,4 +1,4 @@
-"""The import of Google's speech embedding: against TensorFlow Lite, NumPy, and wrong files."""
+"""The import of Google's speech embedding: against TensorFlow Lite, NumPy, and invalid files."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ FRAMES, BANDS, WIDTH, HOP = 12, 8, 6, 4  # of the small network below
 def network(
     *, last: int = WIDTH, padding: str = "valid", activation: str | None = None
 ) -> tf.keras.Model:
-    """A small network of the same kinds of layers: 3 frames, a half, 3 frames, a half, 3 frames."""
+    """A small network with the same kinds of layers: 3 frames, halving, 2 frames, halving, 2."""
     layers = tf.keras.layers
     tf.keras.utils.set_random_seed(3)
     given = tf.keras.Input([FRAMES, BANDS, 1])
 
     def active(x: tf.Tensor) -> tf.Tensor:
-        # As of a trained network: statistics that are not those of the first step.
+        # As in a trained network: moving statistics that are not the initial ones.
         norm = layers.BatchNormalization(
             moving_mean_initializer=tf.keras.initializers.RandomNormal(0, 0.3),
             moving_variance_initializer=tf.keras.initializers.RandomUniform(0.5, 2),
@@ -70,7 +70,7 @@ def handle(file: pathlib.Path) -> str:
 
 
 def interpreted(file: pathlib.Path, windows: np.ndarray) -> np.ndarray:
-    """What TensorFlow Lite makes of windows [N, FRAMES, BANDS], one at a time."""
+    """TensorFlow Lite's outputs for windows [N, FRAMES, BANDS], one window at a time."""
     interpreter = tf.lite.Interpreter(str(file))
     interpreter.allocate_tensors()
     (given,), (asked,) = interpreter.get_input_details(), interpreter.get_output_details()
@@ -82,7 +82,7 @@ def interpreted(file: pathlib.Path, windows: np.ndarray) -> np.ndarray:
     return np.stack(made)
 
 
-def test_one_pass_gives_what_lite_gives_of_each_window(file: pathlib.Path):
+def test_one_pass_equals_tensorflow_lite_on_each_window(file: pathlib.Path):
     mels = np.random.default_rng(0).normal(0, 3, [FRAMES + 5 * HOP + 1, BANDS]).astype(np.float32)
     windows = np.stack([mels[HOP * t : HOP * t + FRAMES] for t in range(6)])
     expected = interpreted(file, windows)
@@ -90,7 +90,7 @@ def test_one_pass_gives_what_lite_gives_of_each_window(file: pathlib.Path):
     layer = WindowConvolutions(read_chain(file))
     np.testing.assert_allclose(layer(tf.constant(mels)), expected, atol=1e-4)
     assert layer.every == HOP
-    # All learns: kernel and bias of each convolution, the norms folded into them.
+    # All weights are trainable: kernel and bias of each convolution; norms are folded into them.
     assert [w.name for w in layer.trainable_weights][:2] == [
         "convolution_0/kernel:0",
         "convolution_0/bias:0",
@@ -99,7 +99,7 @@ def test_one_pass_gives_what_lite_gives_of_each_window(file: pathlib.Path):
 
 
 def plain_mels(wave: np.ndarray, window: int, bands: int) -> np.ndarray:
-    """The spectrogram in loops: HTK's mel scale, triangles over the bins of a Fourier transform."""
+    """The spectrogram in loops: HTK's mel scale, triangular filters over the Fourier bins."""
     silence = ((window - 1) * 160 + 400) // 2
     padded = np.concatenate([np.zeros(silence), wave, np.zeros(silence)])
     hann = [0.5 - 0.5 * math.cos(2 * math.pi * i / 400) for i in range(400)]
@@ -120,7 +120,7 @@ def plain_mels(wave: np.ndarray, window: int, bands: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("samples", [0, 1, 1279, 1280, 5000])
-def test_frames_agree_with_loops_and_stand_around_the_recording(samples: int):
+def test_frames_agree_with_loops_and_surround_the_recording(samples: int):
     wave = np.random.default_rng(samples).uniform(-0.5, 0.5, samples)
     given = SpeechMels(76, 32)(tf.constant(wave, tf.float32)).numpy()
     expected = plain_mels(wave, 76, 32)
@@ -141,7 +141,7 @@ def test_the_hub_model_takes_a_waveform(file: pathlib.Path, handle: str):
         np.testing.assert_allclose(given, interpreted(file, windows), atol=5e-3)
 
 
-def test_the_graph_has_plain_operators_alone(handle: str):
+def test_the_graph_has_plain_operators_only(handle: str):
     graph = tf.saved_model.load(handle).signatures["serving_default"].graph.as_graph_def()
     nodes = [*graph.node, *(node for made in graph.library.function for node in made.node_def)]
     operators = {node.op for node in nodes}
@@ -153,15 +153,15 @@ def test_the_audio_kind_takes_the_mean_over_its_frames(handle: str):
     options = {"encoder": "hub", "handle": handle, "seconds": 0.5}
     kind = Audio(Feature("sound", "audio", "query", "sound"), options)
     samples = np.random.default_rng(2).integers(-9000, 9000, [2, 8000], np.int16)
-    samples[1, 2000:] = -32768  # after its end
+    samples[1, 2000:] = -32768  # padding after the end
     given = kind.encoder(99)(tf.constant(samples)).numpy()
     loaded = tensorflow_hub.load(handle)
-    heard = (samples[0] / 32768, samples[1, :2000] / 32768)
-    expected = [np.mean(loaded(tf.constant(wave, tf.float32)), 0) for wave in heard]
+    decoded = (samples[0] / 32768, samples[1, :2000] / 32768)
+    expected = [np.mean(loaded(tf.constant(wave, tf.float32)), 0) for wave in decoded]
     np.testing.assert_allclose(given, expected, atol=1e-5)
 
 
-def test_it_learns_on_where_it_is_told(handle: str):
+def test_the_hub_model_can_be_trained(handle: str):
     layer = tensorflow_hub.KerasLayer(handle, trainable=True)
     wave = tf.random.stateless_uniform([3000], (0, 1), -0.5, 0.5)
     with tf.GradientTape() as tape:
@@ -171,15 +171,15 @@ def test_it_learns_on_where_it_is_told(handle: str):
     assert all(np.isfinite(g.numpy()).all() for g in gradients)
 
 
-def test_facts_are_told(file: pathlib.Path, tmp_path: pathlib.Path, capsys):
+def test_facts_are_printed(file: pathlib.Path, tmp_path: pathlib.Path, capsys):
     assert main(["--from", str(file), "--out", str(tmp_path / "hub")]) == 0
-    told = capsys.readouterr().out
-    assert f"4 convolutions, width {WIDTH}" in told
-    assert "a vector every 0.04 s, of the 0.135 s around it" in told
-    assert f"audio: {{encoder: hub, handle: {tmp_path / 'hub'}}}" in told
+    actual = capsys.readouterr().out
+    assert f"4 convolutions, width {WIDTH}" in actual
+    assert "a vector every 0.04 s, of the 0.135 s around it" in actual
+    assert f"audio: {{encoder: hub, handle: {tmp_path / 'hub'}}}" in actual
 
 
-def test_wrong_files_are_told_in_one_line(file: pathlib.Path, tmp_path: pathlib.Path, capsys):
+def test_wrong_files_are_refused_in_one_line(file: pathlib.Path, tmp_path: pathlib.Path, capsys):
     whole = file.read_bytes()
     half = {"optimizations": [tf.lite.Optimize.DEFAULT]}
     half["target_spec"] = tf.lite.TargetSpec(supported_types=[tf.float16])
@@ -192,9 +192,9 @@ def test_wrong_files_are_told_in_one_line(file: pathlib.Path, tmp_path: pathlib.
         (whole[: len(whole) // 2], "damaged"),
         (whole[:8], "damaged"),
         (lite(dense), "takes [1, 4], not one spectrogram"),
-        (lite(deep), "is SOFTMAX; known are PAD, CONV_2D"),
-        (lite(network(), **half), "operator 0 is DEQUANTIZE; known are"),
-        (lite(network(activation="relu")), "activation of its own"),
+        (lite(deep), "is SOFTMAX; known: PAD, CONV_2D"),
+        (lite(network(), **half), "operator 0 is DEQUANTIZE; known: "),
+        (lite(network(activation="relu")), "fused activation"),
         (lite(network(padding="same")), "pads in time"),
     ]
     for number, (content, message) in enumerate(cases):
@@ -217,8 +217,8 @@ def test_wrong_files_are_told_in_one_line(file: pathlib.Path, tmp_path: pathlib.
 @pytest.mark.parametrize(
     ("steps", "message"),
     [
-        ([Pool((2, 2), (2, 2), "VALID")], "sees 2 of them and leaves 2 bands"),
-        ([], "sees 1 of them and leaves 4 bands"),
+        ([Pool((2, 2), (2, 2), "VALID")], "covers 2 of them and leaves 2 bands"),
+        ([], "covers 1 of them and leaves 4 bands"),
         ([Pad((1, 0), (0, 0))], "pads in time"),
         ([Pool((2, 1), (1, 1), "SAME")], "pads in time"),
         ([Pool((1, 5), (1, 1), "VALID")], "its step 0 does not fit"),
@@ -226,23 +226,23 @@ def test_wrong_files_are_told_in_one_line(file: pathlib.Path, tmp_path: pathlib.
         ([CONVOLVE, CONVOLVE], "its step 1 does not fit"),
     ],
 )
-def test_chains_that_make_no_vector_of_a_window(steps, message):
+def test_chains_without_one_vector_per_window_are_refused(steps, message):
     with pytest.raises(InputError, match=message):
         hop_of(Chain(5, 4, tuple(steps)))
 
 
 def test_windows_of_a_chain():
-    """2 frames and then 2 of those after a half: 1 + 1 + 1 + 2 = 5, every second frame."""
+    """Windows of 2, 2 (halving) and 2 frames take 1 + 1 + 1 + 2 = 5 frames, every second frame."""
     halves = [Pool((2, 4), (2, 4), "VALID"), Floor(0.0), Pool((2, 1), (1, 1), "VALID")]
     one = Convolve(np.zeros([2, 1, 1, 3], np.float32), np.zeros(3, np.float32), (1, 1), "VALID")
     assert hop_of(Chain(5, 4, (one, Leak(0.1), *halves))) == 2
 
 
 def test_damaged_files_are_refused_or_read(file: pathlib.Path, tmp_path: pathlib.Path):
-    """Bytes at random: an error of one line, or a chain; nothing else, and no crash."""
+    """Random bytes give an error of one line or a chain; nothing else, and no crash."""
     whole = np.frombuffer(file.read_bytes(), np.uint8)
     random = np.random.default_rng(0)
-    told = []
+    actual = []
     for number in range(300):
         content = whole.copy()
         at = random.integers(8, len(content), 1 + number % 20)
@@ -252,6 +252,6 @@ def test_damaged_files_are_refused_or_read(file: pathlib.Path, tmp_path: pathlib
         try:
             hop_of(read_chain(wrong))
         except InputError as error:
-            told.append(str(error))
-    assert len(told) > 100
-    assert not [message for message in told if "\n" in message]
+            actual.append(str(error))
+    assert len(actual) > 100
+    assert not [message for message in actual if "\n" in message]

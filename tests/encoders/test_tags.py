@@ -1,4 +1,4 @@
-"""Tags: splitting, padding, real lists, and the mean over what is there."""
+"""Tags: splitting, padding, real lists, and the mean over present tags."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_tags_are_split_stripped_and_counted():
 
 
 def test_rows_are_padding_buckets_and_known_tags():
-    """Row 0, rows 1 to 4, then the known tags by frequency."""
+    """Row 0 is padding, rows 1 to 4 are buckets, then the known tags follow by frequency."""
     kind = fitted(max_tags=3)
     assert rows(kind, "cotton|red", " red ", "", "|| red|") == [
         [6, 5, 0],
@@ -66,7 +66,7 @@ def test_a_cell_may_hold_a_list(cell):
     assert present.tolist() == [True, False, False]
 
 
-def test_an_embedding_is_the_mean_of_the_tags_that_are_there():
+def test_an_embedding_is_the_mean_of_the_present_tags():
     encoder = fitted().encoder(4)
     given = encoder(tf.constant([[5, 6, 0, 0], [5, 0, 0, 0], [0, 0, 0, 0]])).numpy()
     table = encoder.table.embeddings.numpy()
@@ -89,5 +89,9 @@ def test_what_was_fitted_survives_a_round_trip():
 
 
 def test_no_bucket_at_all_is_refused():
-    with pytest.raises(ConfigError, match="'tags'.*oov_buckets: 0; give 1 or more"):
+    with pytest.raises(ConfigError, match="'tags'.*oov_buckets: expected 1 or more, got 0"):
         tags(oov_buckets=0)
+
+
+def test_absent_entries_of_a_list_are_not_tags():
+    assert rows(fitted(), ["red", None, float("nan")]) == rows(fitted(), "red")

@@ -1,4 +1,4 @@
-"""Texts: Chinese and English pieces, one tokenizer in and out of graphs, BERT, TF-Hub models."""
+"""Texts: Chinese and English pieces, one tokenizer in and outside graphs, BERT, TF-Hub models."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_cjk_characters_are_tokens_and_case_is_folded(value, pieces):
 
 
 def test_fitted_pieces_cover_the_corpus():
-    """Nothing of the training texts is unknown; a CJK character is a piece by itself."""
+    """No piece of the training texts is unknown; every CJK character is a separate piece."""
     column = pd.Series(["iPhone手机壳", "Red DRESS", "红色 dress", None, "手机壳 for iphone"] * 3)
     kind = text()
     kind.fit(column)
@@ -79,7 +79,7 @@ def test_equal_options_share_an_encoder_and_others_do_not():
         assert text(**other).sharing() != key
 
 
-def test_bert_ignores_padding_and_gives_zeros_for_an_empty_text():
+def test_bert_ignores_padding_and_returns_zeros_for_an_empty_text():
     encoder = known().encoder(99)
     given = encoder(tf.constant([[4, 6, 0, 0], [4, 6, 7, 8], [0, 0, 0, 0]])).numpy()
     assert given.shape == (3, 8)
@@ -92,7 +92,8 @@ def test_bert_ignores_padding_and_gives_zeros_for_an_empty_text():
 class Hashed(tf.train.Checkpoint):
     """Embeddings [N, 3] of texts [N] by a hash of the whole text, as a reusable SavedModel.
 
-    No tf.Module: TF-Hub reads `trainable_variables` as an attribute, which that does not save.
+    Not a tf.Module: TF-Hub reads the attribute `trainable_variables`, which a tf.Module does not
+    save.
     """
 
     def __init__(self) -> None:
@@ -128,7 +129,7 @@ def test_a_hub_model_of_a_local_folder_is_used_frozen_or_trained(handle, trainab
     assert len(encoder.trainable_variables) == int(trainable)
     if trainable:
         (gradient,) = tape.gradient(value, encoder.trainable_variables)
-        assert np.isclose(np.sum(tf.convert_to_tensor(gradient)), 9)  # 1 a text and column
+        assert np.isclose(np.sum(tf.convert_to_tensor(gradient)), 9)  # 1 per text and column
 
 
 def test_hub_models_are_shared_by_handle(handle):
@@ -147,12 +148,12 @@ def test_a_hub_encoder_needs_a_handle():
         text(encoder="hub")
 
 
-def test_an_unknown_option_names_its_neighbour():
+def test_an_unknown_option_is_refused_with_the_nearest():
     with pytest.raises(ConfigError, match=r"'title'.*max_token.*max_tokens"):
         text(max_token=3)
 
 
-def test_texts_do_not_stand_on_pairs():
+def test_texts_cannot_be_on_the_side_of_pairs():
     with pytest.raises(ConfigError, match="'pair'; use item, query, user"):
         text(side="pair")
 

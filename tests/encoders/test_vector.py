@@ -1,4 +1,4 @@
-"""Vectors: cells read, lengths checked, standardised by what training saw, absent ones zeros."""
+"""Vectors: cells read, lengths checked, standardised by training values, zeros where absent."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ def test_a_text_keeps_every_bit_of_a_float32():
     np.testing.assert_array_equal(kind.arrays(pd.Series([numbers]), None)[0][0], numbers)
 
 
-def test_the_encoder_sees_deviations_from_the_training_mean():
-    """1, 3, 5 and 7: mean 4, variance (9 + 1 + 1 + 9) / 4 = 5; a constant place is only centred."""
+def test_the_encoder_reads_deviations_from_the_training_mean():
+    """1, 3, 5, 7 have mean 4 and variance (9 + 1 + 1 + 9) / 4 = 5; a constant is only centred."""
     kind = fitted()
     assert kind.mean.tolist() == [4, 10]
     np.testing.assert_allclose(kind.deviation, [np.sqrt(5), 1], rtol=1e-6)
     encoder = kind.encoder(3)
     given = np.array([[4 + np.sqrt(5), 10], [4, 1000]], np.float32)
     encoder(given)
-    scaled = np.array([[1, 0], [0, 5]])  # five deviations at most
+    scaled = np.array([[1, 0], [0, 5]])  # clipped at five deviations
     hidden = np.maximum(scaled @ encoder.hidden.kernel.numpy(), 0)
     np.testing.assert_allclose(
         encoder(given), hidden @ encoder.output_layer.kernel.numpy(), rtol=1e-5, atol=1e-6
@@ -64,7 +64,7 @@ def test_lengths_that_differ_are_refused():
         fitted(pd.Series([[1.0], [1.0, 2.0]]))
     with pytest.raises(tf.errors.InvalidArgumentError, match="not of 2 numbers"):
         fitted().arrays(pd.Series([[1.0, 2.0, 3.0]]), None)
-    with pytest.raises(ConfigError, match="dropout: 1.0; give 0 to below 1"):
+    with pytest.raises(ConfigError, match="dropout: expected 0 to below 1, got 1.0"):
         Vector(FEATURE, {"dropout": 1.0})
 
 
@@ -74,14 +74,14 @@ def test_validation_names_the_rows():
     assert finding.fatal
     assert finding.count == 6
     assert finding.rows[:2] == (
-        (2, "holds something that is no number"),
-        (3, "has 1 numbers, others have 2"),
+        (2, "contains a value that is not a number"),
+        (3, "has 1 numbers, the others have 2"),
     )
     assert not list(check_feature("c", pd.DataFrame({"code": COLUMN}), FEATURE))
 
 
-def test_quantiles_take_the_place_of_deviations():
-    """Of 1, 3, 5, 7 the thirds are the knots, so that 4 lies in the middle; 10 is constant."""
+def test_quantiles_replace_deviations():
+    """The tertiles of 1, 3, 5, 7 are the knots, so that 4 is in the middle; 10 is constant."""
     kind = fitted(quantiles=3, layers=0)
     assert kind.knots == ([1, 3, 5, 7], [10])
     other = Vector(FEATURE, {"quantiles": 3, "layers": 0})
@@ -93,7 +93,7 @@ def test_quantiles_take_the_place_of_deviations():
     assert not encoder.weights
 
 
-def test_places_may_stand_beside_deviations():
+def test_quantiles_and_deviations_can_be_combined():
     both = fitted(quantiles=3, deviations=True, layers=0).encoder(3)
     apart = [fitted(layers=0, **options).encoder(3) for options in ({"quantiles": 3}, {})]
     given = np.array([[1, 10], [4, 10], [700, 11]], np.float32)
@@ -102,7 +102,7 @@ def test_places_may_stand_beside_deviations():
     np.testing.assert_array_equal(both(given), expected)
 
 
-def test_noise_is_for_training_alone():
+def test_noise_is_added_in_training_only():
     encoder = fitted(noise=0.5, layers=0).encoder(3)
     given = np.tile(np.array([[4, 10]], np.float32), [4000, 1])
     np.testing.assert_array_equal(encoder(given), np.zeros([4000, 2]))
@@ -113,12 +113,12 @@ def test_noise_is_for_training_alone():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"layers": 1}, "layers: 1; give 0 or 2"),
-        ({"quantiles": -1}, "quantiles: -1; give 0 or more"),
-        ({"noise": -0.5}, "noise: -0.5; give 0 or more"),
-        ({"deviations": True}, "deviations stands beside quantiles"),
+        ({"layers": 1}, "layers: expected 0 or 2, got 1"),
+        ({"quantiles": -1}, "quantiles: expected 0 or more, got -1"),
+        ({"noise": -0.5}, "noise: expected 0 or more, got -0.5"),
+        ({"deviations": True}, "deviations needs quantiles"),
     ],
 )
-def test_options_that_cannot_be_are_refused(options, words):
+def test_invalid_options_are_refused(options, words):
     with pytest.raises(ConfigError, match=words):
         Vector(FEATURE, options)

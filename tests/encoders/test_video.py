@@ -27,7 +27,7 @@ def video(**options: object) -> Video:
 
 
 def gif(*levels: int) -> bytes:
-    """A clip whose frame i is all of grey level `levels[i]`."""
+    """A clip whose frame i has the uniform grey level `levels[i]`."""
     frames = [PIL.Image.new("L", (32, 32), level) for level in levels]
     file = io.BytesIO()
     frames[0].save(file, "GIF", save_all=True, append_images=frames[1:], duration=100, loop=0)
@@ -42,11 +42,11 @@ def strip(*levels: int, height: int = 32, width: int = 32) -> bytes:
     return file.getvalue()
 
 
-def test_a_strip_becomes_frames_and_zeros_where_there_is_none():
+def test_a_strip_becomes_frames_and_missing_ones_are_zero():
     kind = video()
     given = kind.traced_preprocess()(tf.constant([strip(0, 9, 255), b"", strip(70)])).numpy()
     expected = np.zeros([3, 3, 32, 32, 3], np.uint8)
-    expected[0] = np.array([1, 9, 255])[:, None, None, None]  # black is as good as 1
+    expected[0] = np.array([1, 9, 255])[:, None, None, None]  # black is stored as 1
     expected[2, 0] = 70
     np.testing.assert_array_equal(given, expected)
     assert frames_there(tf.constant(given)).numpy().tolist() == [[True] * 3, [False] * 3] + [
@@ -57,13 +57,13 @@ def test_a_strip_becomes_frames_and_zeros_where_there_is_none():
 @pytest.mark.parametrize(
     ("data", "got"),
     [
-        (strip(1, 2, 3, 4), r"\[128\] \[32\]"),  # more frames than it takes
+        (strip(1, 2, 3, 4), r"\[128\] \[32\]"),  # more frames than the feature has
         (strip(1, width=31), r"\[32\] \[31\]"),
         (strip(1, height=33), r"\[33\] \[32\]"),
     ],
     ids=["long", "narrow", "high"],
 )
-def test_a_strip_of_another_shape_is_an_error_that_says_what_is_wanted(data: bytes, got: str):
+def test_the_error_of_a_wrong_strip_says_the_expected_shape(data: bytes, got: str):
     step = video().traced_preprocess()
     with pytest.raises(
         tf.errors.InvalidArgumentError,
@@ -74,7 +74,7 @@ def test_a_strip_of_another_shape_is_an_error_that_says_what_is_wanted(data: byt
 
 @pytest.fixture
 def files(tmp_path: pathlib.Path) -> MediaStore:
-    """Two clips among files that are none."""
+    """Two clips among files that are not clips."""
     whole = gif(20, 90, 160)
     (tmp_path / "whole.gif").write_bytes(whole)
     (tmp_path / "short.gif").write_bytes(gif(200))
@@ -103,8 +103,8 @@ def test_missing_and_broken_files_are_absent_and_counted(files: MediaStore, capl
     assert not video().arrays(COLUMN, None)[1].any()
 
 
-def test_arrays_are_what_a_client_would_get(files: MediaStore):
-    """`read` and then `preprocess`, as in serving."""
+def test_arrays_equal_those_of_the_served_graph(files: MediaStore):
+    """The served graph runs `preprocess` on the output of `read`."""
     kind = video()
     raw, present = kind.read(COLUMN, files)
     clips, there = kind.arrays(COLUMN, files)
@@ -139,17 +139,17 @@ def clips() -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def attention(clips: np.ndarray) -> FrameAttention:
-    """A layer with weights that leave nothing equal."""
+    """A layer with distinct random weights."""
     tf.keras.utils.set_random_seed(4)
     layer = FrameAttention(means(), width=8, heads=2)
     layer(clips)
-    chance = np.random.default_rng(1)
-    layer.set_weights([chance.normal(0, 0.7, w.shape) for w in layer.get_weights()])
+    rng = np.random.default_rng(1)
+    layer.set_weights([rng.normal(0, 0.7, w.shape) for w in layer.get_weights()])
     return layer
 
 
 def attended(layer: FrameAttention, clip: np.ndarray) -> np.ndarray:
-    """The embedding [8] of the frames [n, 32, 32, 3] that are there, by plain NumPy."""
+    """The embedding [8] of the present frames [n, 32, 32, 3], by plain NumPy."""
     x = clip.mean(axis=(1, 2)) / 255.0
     dense = layer.projection
     x = np.maximum(x @ dense.kernel.numpy() + dense.bias.numpy(), 0)
@@ -157,7 +157,7 @@ def attended(layer: FrameAttention, clip: np.ndarray) -> np.ndarray:
     norm = layer.norm
     x = (x - x.mean(1, keepdims=True)) / np.sqrt(x.var(1, keepdims=True) + norm.epsilon)
     x = x * norm.gamma.numpy() + norm.beta.numpy()
-    # Kernel and bias of query, key, value [8, heads, 4] and of the output [heads, 4, 8].
+    # Kernels and biases of query, key, value [8, heads, 4] and of the output [heads, 4, 8].
     wq, bq, wk, bk, wv, bv, wo, bo = layer.attention.get_weights()
     out = bo
     for head in range(2):
@@ -173,7 +173,7 @@ def test_frames_are_attended_to_as_in_numpy(attention: FrameAttention, clips: np
     np.testing.assert_allclose(attention(clips), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_eager_is_graph(attention: FrameAttention, clips: np.ndarray):
+def test_eager_equals_graph(attention: FrameAttention, clips: np.ndarray):
     graph = tf.function(attention)
     np.testing.assert_allclose(graph(tf.constant(clips)), attention(clips), atol=1e-6)
 
@@ -189,9 +189,9 @@ def test_the_order_of_frames_matters_by_their_positions(
     attention.set_weights(weights)
 
 
-def test_frames_that_are_not_there_change_nothing(attention: FrameAttention, clips: np.ndarray):
+def test_missing_frames_change_nothing(attention: FrameAttention, clips: np.ndarray):
     other = clips.copy()
-    other[2, 2:, 1:] = 200  # a frame without its first pixel is none
+    other[2, 2:, 1:] = 200  # a frame whose first pixel is zero counts as absent
     np.testing.assert_array_equal(attention(other), attention(clips))
 
 
@@ -222,7 +222,7 @@ def test_the_network_on_frames_never_mirrors(clips: np.ndarray):
 
 
 class FirstAndLast(tf.train.Checkpoint):
-    """Embeddings [N, 3]: scale × the mean of first frame, last frame and the largest value."""
+    """Embeddings [N, 3]: scale × (mean of the first frame, of the last frame, largest value)."""
 
     def __init__(self, named: bool) -> None:
         super().__init__()
@@ -250,19 +250,19 @@ def handles(tmp_path_factory) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("named", ["", "image"])
-def test_a_hub_model_sees_clips_from_0_to_1(handles, named: str, files: MediaStore):
+def test_a_hub_model_reads_values_from_0_to_1(handles, named: str, files: MediaStore):
     kind = video(encoder="hub", handle=handles[named], input=named, trainable=True)
     assert not kind.frozen
     layer = kind.encoder(99)
     assert isinstance(layer, HubClips)
     given = layer(kind.arrays(COLUMN[PRESENT], files)[0])
-    # The short clip's only frame is its first and its last.
+    # The only frame of the short clip is both its first and its last.
     expected = 2 * np.array([[20, 160, 160], [200, 200, 200], [20, 160, 160]]) / 255
     np.testing.assert_allclose(given, expected, rtol=1e-5)
     assert len(layer.trainable_weights) == 1
 
 
-def test_a_frozen_hub_model_runs_once_a_clip(handles, files: MediaStore, tmp_path: pathlib.Path):
+def test_a_frozen_hub_model_runs_once_per_clip(handles, files: MediaStore, tmp_path: pathlib.Path):
     inner = video(encoder="hub", handle=handles[""])
     assert inner.frozen
     kind = Frozen(inner, Tower(inner), tmp_path / "cache")
@@ -282,7 +282,7 @@ def test_a_frozen_hub_model_runs_once_a_clip(handles, files: MediaStore, tmp_pat
         ({"encoder": "hub"}, "encoder hub needs `handle`"),
         ({"network": "EfficientNetB"}, "unknown network 'EfficientNetB'.*did you mean"),
         ({"height": 31}, "31 x 32 pixels are too small"),
-        ({"frames": 0}, "frames: 0; give 1 or more"),
+        ({"frames": 0}, "frames: expected 1 or more, got 0"),
         ({"frame": 3}, "unknown key 'frame'.*did you mean 'frames'"),
     ],
 )

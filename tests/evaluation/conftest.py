@@ -1,4 +1,4 @@
-"""A small shop whose every figure can be worked out by hand."""
+"""A small shop whose figures can all be computed by hand."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CATALOG: dict[str, list[Any]] = {
     "tags": ["summer|cotton", "leather", None, "cotton", "summer"],
     "photo": ["a.jpg", "gone.jpg", None, "d.jpg", ""],
 }
-# Grades are chosen so that list 3 has no relevant item.
+# The grades leave list 3 without a relevant item.
 LISTS: dict[str, list[Any]] = {
     "list_id": [1, 1, 1, 2, 2, 2, 3, 3, 4, 4],
     "query": ["Red KURTA"] * 3 + ["红裙子好看"] * 3 + [None] * 2 + ["blue leather shoes"] * 2,
@@ -52,7 +52,7 @@ Shop = Callable[..., Dataset]
 
 @pytest.fixture
 def shop_folder(tmp_path: pathlib.Path) -> Callable[..., pathlib.Path]:
-    """Writes the shop, with other lists or schema keys (None leaves a key out)."""
+    """Writes the shop, with other lists or other schema keys (None omits a key)."""
 
     def write(
         lists: Mapping[str, list[Any]] = LISTS, changed: Mapping[str, Any] | None = None
@@ -73,5 +73,5 @@ def shop_folder(tmp_path: pathlib.Path) -> Callable[..., pathlib.Path]:
 
 @pytest.fixture
 def shop(shop_folder: Callable[..., pathlib.Path]) -> Shop:
-    """The shop as a dataset; arguments as of `shop_folder`."""
+    """Loads the shop as a dataset; the arguments are those of `shop_folder`."""
     return lambda *args, **kwargs: load_dataset(shop_folder(*args, **kwargs))

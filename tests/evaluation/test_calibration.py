@@ -1,4 +1,4 @@
-"""Calibrated chances: the fit is that of maximum likelihood."""
+"""Calibrated probabilities: the fit is the maximum-likelihood fit."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ LOGITS = RNG.normal(-1, 2, 4000)
 HAPPENED = RNG.random(4000) < 1 / (1 + np.exp(-(0.5 * LOGITS - 1.2)))
 
 
-def chances(slope: float, offset: float) -> np.ndarray:
+def probabilities(slope: float, offset: float) -> np.ndarray:
     return 1 / (1 + np.exp(-(slope * LOGITS + offset)))
 
 
 def test_platt_makes_the_likelihood_stationary():
-    """Its gradients: Σ (p − y) and Σ (p − y) logit are 0."""
+    """The gradients of the likelihood, Σ (p − y) and Σ (p − y) logit, are 0."""
     slope, offset = fit_calibration(LOGITS, HAPPENED, "platt")
-    surplus = chances(slope, offset) - HAPPENED
+    surplus = probabilities(slope, offset) - HAPPENED
     assert abs(surplus.mean()) < 1e-6
     assert abs((surplus * LOGITS).mean()) < 1e-6
     assert slope == pytest.approx(0.5, abs=0.05)
@@ -40,7 +40,7 @@ def test_platt_makes_the_likelihood_stationary():
 def test_temperature_has_no_offset():
     slope, offset = fit_calibration(LOGITS, HAPPENED, "temperature")
     assert offset == 0
-    assert abs(((chances(slope, 0.0) - HAPPENED) * LOGITS).mean()) < 1e-6
+    assert abs(((probabilities(slope, 0.0) - HAPPENED) * LOGITS).mean()) < 1e-6
 
 
 def test_a_scale_of_the_logits_is_undone():
@@ -50,7 +50,7 @@ def test_a_scale_of_the_logits_is_undone():
     assert same == pytest.approx(offset, rel=1e-4)
 
 
-def test_unknown_calibrations_are_named():
+def test_unknown_calibrations_are_refused():
     with pytest.raises(ConfigError, match="unknown 'plat'; did you mean 'platt'"):
         check_calibration("plat")
 
@@ -67,7 +67,7 @@ SCHEMA = schema_from_dict(
 
 
 def calibrated(folder: pathlib.Path, clicks: dict[str, np.ndarray]) -> Any:
-    """What is kept of a ranker with the logits above in every split, and these clicks."""
+    """The calibration of a ranker with the logits above in every split and these clicks."""
     logits = np.concatenate([LOGITS] * len(clicks))
     frames = [pd.DataFrame({"_split": split, "click": made}) for split, made in clicks.items()]
     lists = pd.concat(frames, ignore_index=True)
@@ -83,20 +83,20 @@ def calibrated(folder: pathlib.Path, clicks: dict[str, np.ndarray]) -> Any:
     return given
 
 
-def test_calibration_is_that_of_the_validation_lists(tmp_path: pathlib.Path) -> None:
-    """Clicks of train and test lists are drawn by other chances, and do not matter."""
+def test_calibration_is_fitted_on_the_validation_lists(tmp_path: pathlib.Path) -> None:
+    """Clicks of train and test lists have other probabilities and have no effect."""
     often = RNG.random(len(LOGITS)) < 0.9
     found = calibrated(tmp_path, {"train": often, "valid": HAPPENED, "test": ~often})
     slope, offset = found["click"]
-    surplus = chances(slope, offset) - HAPPENED
+    surplus = probabilities(slope, offset) - HAPPENED
     assert abs(surplus.mean()) < 1e-6
     assert abs((surplus * LOGITS).mean()) < 1e-6
 
 
-def test_a_task_whose_logits_say_the_opposite_is_left_as_it_is(
+def test_a_task_with_reversed_logits_is_unchanged(
     tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Its slope would be -0.5, which would turn the order around."""
-    turned = np.random.default_rng(1).random(len(LOGITS)) < chances(-0.5, -1.2)
+    """The slope would be -0.5, which would reverse the order."""
+    turned = np.random.default_rng(1).random(len(LOGITS)) < probabilities(-0.5, -1.2)
     assert calibrated(tmp_path, {"valid": turned}) == {}
-    assert "task click is left as it is: its logits do not rise with click" in caplog.text
+    assert "task click is unchanged: its logits do not increase with click" in caplog.text

@@ -1,4 +1,4 @@
-"""Peers beside baselines: trained on train, tuned on valid, blind to test."""
+"""Peers in addition to baselines: trained on train, tuned on valid, without labels of test."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 
-from mmrank.build import Run, build_features, build_model
-from mmrank.config import Config
+from mmrank.build import build_features, build_model
+from mmrank.config import Config, Task
 from mmrank.data.tables import DataError, Dataset
 from mmrank.evaluation import compared
 from mmrank.evaluation.compared import (
@@ -22,14 +22,16 @@ from mmrank.evaluation.compared import (
     run_cost,
 )
 from mmrank.evaluation.costs import Cost, Tuning, choice_lines, cost_columns
-from mmrank.evaluation.peers import PEERS, Part, Peer, PeerKind
+from mmrank.evaluation.peers import PEERS, Part, Peer
 from mmrank.plain_features import plain_features
+from mmrank.registry import Entry
+from mmrank.trained_run import Run
 
 USED = ("query", "title", "brand", "price", "overlap")
 
 
 class Lengths(tf.Module):
-    """A text encoder: the number of bytes, and one."""
+    """A text encoder: the number of bytes, and 1."""
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
     def __call__(self, texts: tf.Tensor) -> tf.Tensor:
@@ -46,7 +48,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
 
 @pytest.fixture(scope="module")
 def run(dataset: Dataset, tiny_config: Config) -> Run:
-    """A ranker with random weights over a few features that are quick to make."""
+    """A ranker with random weights over a few features that are quick to compute."""
     names = {f.name for f in dataset.schema.side("item", "query", "user", "pair")}
     fewer = dataclasses.replace(tiny_config.model, drop=tuple(sorted(names - set(USED))))
     config = dataclasses.replace(tiny_config, model=fewer)
@@ -63,7 +65,7 @@ def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def changed(dataset: Dataset, split: str) -> Dataset:
-    """The dataset with the grades of one split turned upside down."""
+    """The dataset with the grades of one split reversed."""
     column = dataset.schema.feature("grade").column
     lists = dataset.lists.copy()
     at = dataset.rows(split).index
@@ -72,8 +74,8 @@ def changed(dataset: Dataset, split: str) -> Dataset:
 
 
 @pytest.mark.slow
-def test_no_label_of_the_test_lists_is_seen(run: Run, dataset: Dataset) -> None:
-    """Whatever stands there, peers are the same; the labels of train and valid do matter."""
+def test_labels_of_test_lists_are_not_read(run: Run, dataset: Dataset) -> None:
+    """The peers depend on the labels of train and valid, but not on those of test."""
     names = ("lambdamart", "yetirank")
     scores = {}
     for split in (None, "test", "train", "valid"):
@@ -100,13 +102,38 @@ def test_test_rows_are_not_read_before_a_peer_is_tuned(
         return Peer(lambda features, offsets: features[:, 0], 1, {}, 0.5, trials, {}, 2.0, 1.0)
 
     monkeypatch.setattr("mmrank.plain_features.plain_features", watched)
-    monkeypatch.setitem(compared.PEERS, "lambdamart", PeerKind(fit))
+    monkeypatch.setitem(compared.PEERS, "lambdamart", Entry.function(fit))
     found = compared_scores(run, dataset, rows, ["lambdamart"], trials=3)
     expected = plain_features(run, dataset, rows)[1][:, 0]
     np.testing.assert_array_equal(found.scores["lambdamart"], expected)
     cost = found.costs["lambdamart"]
     assert (cost.train_seconds, cost.tune_seconds, cost.size) == (1.0, 2.0, 1)
     assert cost.tuning == Tuning(3, {}, {}, 0.5)
+
+
+def test_peers_of_a_ranker_of_clicks_learn_clicks(
+    run: Run, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same holds for lists with grades, by which all are measured: the ranker used none."""
+    training = dataclasses.replace(run.config.training, tasks={"click": Task()})
+    clicked = dataclasses.replace(run, config=dataclasses.replace(run.config, training=training))
+    seen: list[Part] = []
+
+    def fit(train: Part, valid: Part, trials: int, seed: int) -> Peer:
+        seen.extend([train, valid])
+        return Peer(lambda features, offsets: features[:, 0], 1, {}, 0.5, trials, {}, 2.0, 1.0)
+
+    monkeypatch.setitem(compared.PEERS, "lambdamart", Entry.function(fit))
+    for one in (clicked, run):
+        compared_scores(one, dataset, dataset.rows("test"), ["lambdamart"])
+    columns = {name: dataset.schema.feature(name).column for name in ("click", "position", "grade")}
+    for part, split in zip(seen[:2], ("train", "valid"), strict=True):
+        rows = dataset.rows(split)
+        np.testing.assert_array_equal(part.grades, rows[columns["click"]])
+        np.testing.assert_array_equal(part.positions, rows[columns["position"]])
+    for part, split in zip(seen[2:], ("train", "valid"), strict=True):
+        np.testing.assert_array_equal(part.grades, dataset.rows(split)[columns["grade"]])
+        assert part.positions is None
 
 
 def test_scorers_keep_the_order_of_the_names(run: Run, dataset: Dataset) -> None:
@@ -117,11 +144,11 @@ def test_scorers_keep_the_order_of_the_names(run: Run, dataset: Dataset) -> None
     assert found.costs["bm25"].score_seconds is not None
 
 
-def test_lists_to_choose_by_are_needed(run: Run, dataset: Dataset) -> None:
+def test_validation_lists_are_required(run: Run, dataset: Dataset) -> None:
     none = dataclasses.replace(
         dataset, lists=dataset.lists.assign(_split=dataset.lists["_split"].replace("valid", "test"))
     )
-    with pytest.raises(DataError, match="no list in split 'valid', which peers need"):
+    with pytest.raises(DataError, match="split 'valid' has no lists, which peers need"):
         compared_scores(run, none, none.rows("test"), ["xgboost"], trials=1)
     column = dataset.schema.feature("grade").column
     flat = dataset.lists.copy()
@@ -137,7 +164,7 @@ def test_dense_needs_a_pretrained_encoder(run: Run, dataset: Dataset) -> None:
 
 
 def test_dense_by_a_folder_is_the_cosine(run: Run, dataset: Dataset, hub: pathlib.Path) -> None:
-    """Of (bytes, 1) of query and text; the field is chosen on the valid lists."""
+    """The cosine of (bytes, 1) of query and text; the text field is chosen on the valid lists."""
     rows = dataset.rows("test")
     found = compared_scores(run, dataset, rows, ["dense"], dense=hub)
     tuning = found.costs["dense"].tuning
@@ -166,11 +193,11 @@ def test_dense_by_a_folder_is_the_cosine(run: Run, dataset: Dataset, hub: pathli
 def test_names() -> None:
     assert {"bm25", "dense", "als", *PEERS} < set(known_names())
     check_compared(["random", "dense", "gam"])
-    with pytest.raises(ValueError, match="unknown baseline 'bm52'; known: random"):
+    with pytest.raises(ValueError, match="unknown baseline 'bm52'; did you mean 'bm25'"):
         check_compared(["random", "bm52"])
 
 
-def test_what_the_ranker_itself_costs(run: Run, tmp_path: pathlib.Path) -> None:
+def test_the_cost_of_the_ranker(run: Run, tmp_path: pathlib.Path) -> None:
     kept = dataclasses.replace(run, folder=tmp_path)
     assert run_cost(kept, 1.5).train_seconds is None
     (tmp_path / METRICS_FILE).write_text('{"seconds": {"training": 12.5}}', encoding="utf-8")

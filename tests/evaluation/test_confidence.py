@@ -13,8 +13,8 @@ from mmrank.evaluation.confidence import (
 
 
 @pytest.mark.parametrize(("hits", "rows"), [(0, 5), (3, 5), (5, 5), (90, 100)])
-def test_bound_is_the_share_that_makes_so_many_hits_just_unlikely(hits: int, rows: int) -> None:
-    """P(at least that many hits | share = bound) is the error, by the binomial itself."""
+def test_the_bound_is_that_of_clopper_and_pearson(hits: int, rows: int) -> None:
+    """P(at least that many hits | share = bound) equals the error, by the binomial distribution."""
     bound = float(precision_bound(np.array([hits]), np.array([rows]), 0.05)[0])
     if hits == 0:
         assert bound == 0.0
@@ -35,19 +35,19 @@ def test_thresholds_of_a_clear_case() -> None:
         beyond = sign * scores >= sign * threshold.score
         right = grades == 0 if threshold.grade == 0 else grades >= threshold.grade
         assert threshold.rows == beyond.sum()
-        # Just as wide as the bound allows: one more score would be beyond it.
+        # The range is as wide as the bound allows: with one more score the bound would be violated.
         for rows, holds in ((beyond, True), (sign * scores >= sign * threshold.score - 1, False)):
             bound = precision_bound((right & rows).sum(), rows.sum(), error)
             assert (bound >= 0.9) == holds
 
 
-def test_noise_gets_no_grade() -> None:
+def test_noise_does_not_get_a_grade() -> None:
     rng = np.random.default_rng(1)
     assert find_thresholds(rng.random(500), rng.integers(0, 3, 500).astype(float), 0.9) == []
 
 
 def test_few_judgements_are_not_enough() -> None:
-    """Ten of ten right: the bound at an error of 0.05 / 20 is 0.0025^0.1 = 0.55."""
+    """With ten of ten right, the bound at an error of 0.05 / 20 is 0.0025^0.1 = 0.55."""
     scores = np.r_[np.arange(10.0), 10 + np.arange(10.0)]
     grades = np.repeat([0.0, 1.0], 10)
     assert find_thresholds(scores, grades, 0.9) == []
@@ -55,7 +55,7 @@ def test_few_judgements_are_not_enough() -> None:
 
 
 def test_the_bound_holds_on_fresh_candidates() -> None:
-    """Relevance with the chance of the score itself: precision beyond s is (1 + s) / 2."""
+    """The score is the probability of relevance: precision above s is (1 + s) / 2."""
     rng = np.random.default_rng(2)
     scores = rng.random(4000)
     found = find_thresholds(scores, (rng.random(4000) < scores).astype(float), 0.8)

@@ -26,7 +26,7 @@ def rows(request: pytest.FixtureRequest) -> tuple[np.ndarray, np.ndarray]:
     return relevant, np.round((rng.random(300) + relevant * 0.4) * request.param)
 
 
-def test_curves_are_sklearns(rows):
+def test_curves_equal_sklearn(rows):
     relevant, scores = rows
     found = curves(relevant, scores, points=10_000)
     false, true, thresholds = roc_curve(relevant, scores, drop_intermediate=False)
@@ -50,7 +50,7 @@ def test_fewer_points_keep_both_ends_and_the_areas(rows):
 
 
 @pytest.mark.parametrize("share", [0.0, 0.2, 0.6, 1.1])
-def test_a_threshold_is_as_sklearn_counts(rows, share):
+def test_figures_at_a_threshold_equal_sklearn(rows, share):
     relevant, scores = rows
     threshold = share * scores.max()
     found, predicted = at_threshold(relevant, scores, threshold), scores >= threshold
@@ -68,10 +68,10 @@ def test_the_best_threshold_is_that_of_a_loop(rows):
     best = max(f1_score(relevant, scores >= t) for t in np.unique(scores))
     threshold = best_threshold(relevant, scores)
     assert f1_score(relevant, scores >= threshold) == pytest.approx(best)
-    assert threshold not in scores  # between two of them
+    assert threshold not in scores  # between two of the scores
 
 
-def test_one_kind_of_candidate_alone_has_no_curve():
+def test_candidates_of_one_class_have_no_curve():
     scores = np.array([1.0, 2.0])
     for relevant in ([True, True], [False, False]):
         assert curves(np.array(relevant), scores) is None

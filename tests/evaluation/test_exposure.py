@@ -16,24 +16,24 @@ Shop = Callable[..., Dataset]
 def test_gini_by_hand() -> None:
     assert gini(np.array([3.0, 3.0, 3.0])) == 0.0
     assert gini(np.array([0.0, 7.0, 0.0])) == 1.0
-    # Half the mean difference of two different holders over the mean: |1-2| = 1, |1-6| = 5,
-    # |2-6| = 4 make 10/3, over 2 * 3.
+    # Half the mean absolute difference of all pairs, divided by the mean: |1-2| = 1, |1-6| = 5 and
+    # |2-6| = 4 have mean 10/3; the mean value is 3.
     assert gini(np.array([6.0, 1.0, 2.0])) == pytest.approx(10 / 3 / 6)
     assert np.isnan(gini(np.array([4.0])))
     assert np.isnan(gini(np.zeros(3)))
 
 
 def test_exposure_of_two_lists() -> None:
-    """Twelve candidates and two: the places past the tenth show nothing."""
+    """Lists of twelve and of two candidates: positions below the tenth are not shown."""
     items = np.array([*range(12), 0, 12])
     rank = np.array([*range(1, 13), 1, 2])
     counts = np.array([*[3] * 10, 0, 0, 3, 0])
     found = exposure(items, rank, np.array([0, 12, 14]), counts, catalog=20)
     assert found.coverage == 11 / 20  # items 0 to 9 and 12
-    # Candidates' places in ascending order: items 10 and 11 none, ten items one, item 0 two.
-    places = [0, 0, *[1] * 10, 2]
+    # Appearances of candidates in ascending order: items 10 and 11 none, ten items one, item 0 two.
+    appearances = [0, 0, *[1] * 10, 2]
     assert found.gini == pytest.approx(
-        sum(abs(a - b) for a in places for b in places) / (2 * 12 * 12)
+        sum(abs(a - b) for a in appearances for b in appearances) / (2 * 12 * 12)
     )
     one = np.log(4)
     assert found.popularity == pytest.approx((one + one / 2) / 2)
@@ -46,7 +46,7 @@ def test_exposure_of_scorers_in_the_report(shop: Shop) -> None:
     score = np.arange(len(rows), dtype=np.float64)
     report = evaluate_scores(dataset, rows, {"model": score, "constant": 0 * score})
     assert set(report.exposure) == {"model", "constant"}
-    # Lists of at most three candidates are shown whole, whatever their order.
+    # Lists of at most three candidates are always shown completely.
     assert report.exposure["model"] == report.exposure["constant"]
     assert report.exposure["model"].coverage == 4 / 5
     assert report.exposure["model"].popularity_bias == 1.0

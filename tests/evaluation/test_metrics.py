@@ -23,7 +23,7 @@ def one(metric: str, scores: list[float], grades: list[float], **options: Any) -
     return float(values[metric][0])
 
 
-# Ranked by score, the grades are 1, 0, 3, 0, 1.
+# Ordered by score, the grades are 1, 0, 3, 0, 1.
 SCORES, GRADES = [0.1, 0.9, 0.5, 0.3, 0.7], [1.0, 1.0, 3.0, 0.0, 0.0]
 IDEAL = 7 / log2(2) + 1 / log2(3) + 1 / log2(4)
 
@@ -70,7 +70,7 @@ def test_mrr_is_zero_past_its_cutoff() -> None:
 
 
 @pytest.mark.parametrize(("convention", "expected"), [("skip", NAN), ("zero", 0.0), ("one", 1.0)])
-def test_convention_holds_for_every_metric(convention: str, expected: float) -> None:
+def test_the_convention_applies_to_every_metric(convention: str, expected: float) -> None:
     values = per_list(
         np.array([1.0, 2.0, 1.0, 2.0]),
         np.array([0.0, 0.0, 0.0, 1.0]),
@@ -88,7 +88,7 @@ def test_auc_of_all_relevant_is_never_defined(convention: str) -> None:
     assert np.isnan(one("auc", [1.0, 2.0], [1.0, 1.0], no_relevant=convention))
 
 
-def test_a_grade_below_relevant_counts_for_ndcg_alone() -> None:
+def test_a_grade_below_relevant_counts_only_for_ndcg() -> None:
     assert one("ndcg", [1.0, 2.0], [0.0, 0.5]) == 1.0
     assert np.isnan(one("mrr", [1.0, 2.0], [0.0, 0.5]))
 
@@ -113,7 +113,7 @@ def test_all_ties_score_like_a_random_order(best_first: bool) -> None:
     np.testing.assert_array_equal(values["auc"], 0.5)
 
 
-def test_tie_keys_free_ties_from_the_order_of_rows() -> None:
+def test_tie_keys_make_ties_independent_of_the_order_of_rows() -> None:
     keys = np.arange(100, 108, dtype=np.uint64)
     grades = np.array([0, 1, 2, 3, 0, 1, 2, 3.0])
     offsets = np.array([0, 8])
@@ -126,19 +126,19 @@ def test_tie_keys_free_ties_from_the_order_of_rows() -> None:
 
 
 def _by_loop(scores: np.ndarray, grades: np.ndarray) -> dict[str, Any]:
-    """The metrics of one list without ties, as their definitions read."""
+    """The metrics of one list without ties, directly by their definitions."""
     ranked = [g for _, g in sorted(zip(-scores, grades, strict=True))]
     relevant = [g >= 1 for g in ranked]
-    places = [place for place, hit in enumerate(relevant, 1) if hit]
+    positions = [position for position, hit in enumerate(relevant, 1) if hit]
     pairs = [(i, j) for i in range(len(ranked)) for j in range(len(ranked))]
     pairs = [(i, j) for i, j in pairs if relevant[i] and not relevant[j]]
     return {
-        "mrr": 1 / places[0] if places else NAN,
-        "map": np.mean([sum(relevant[:p]) / p for p in places]) if places else NAN,
-        "precision@5": sum(relevant[:5]) / 5 if places else NAN,
-        "recall@5": sum(relevant[:5]) / len(places) if places else NAN,
-        "f1@5": 2 * sum(relevant[:5]) / (5 + len(places)) if places else NAN,
-        "accuracy@1": float(ranked[0] == max(ranked)) if places else NAN,
+        "mrr": 1 / positions[0] if positions else NAN,
+        "map": np.mean([sum(relevant[:p]) / p for p in positions]) if positions else NAN,
+        "precision@5": sum(relevant[:5]) / 5 if positions else NAN,
+        "recall@5": sum(relevant[:5]) / len(positions) if positions else NAN,
+        "f1@5": 2 * sum(relevant[:5]) / (5 + len(positions)) if positions else NAN,
+        "accuracy@1": float(ranked[0] == max(ranked)) if positions else NAN,
         "auc": np.mean([i < j for i, j in pairs]) if pairs else NAN,
     }
 
@@ -208,10 +208,10 @@ def test_bounds_and_the_best_order(rows: list[tuple[float, int]]) -> None:
         ({"grades": np.array([-1.0, 0.0])}, r"1 grade\(s\).*row 0"),
         ({"grades": np.array([1.0])}, "must both be"),
         ({"offsets": np.array([0, 1])}, "number of rows, 2"),
-        ({"offsets": np.array([0, 2, 1, 2])}, "must not fall"),
+        ({"offsets": np.array([0, 2, 1, 2])}, "must not decrease"),
     ],
 )
-def test_wrong_input(change: dict[str, Any], message: str) -> None:
+def test_wrong_input_is_refused(change: dict[str, Any], message: str) -> None:
     good: dict[str, Any] = {
         "scores": np.zeros(2),
         "grades": np.ones(2),

@@ -1,4 +1,4 @@
-"""The missing-modality curve, on runs whose scores depend on what they may see."""
+"""The missing-modality curve, on runs whose scores depend on what is hidden from them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mmrank.evaluation.missing import MissingCurve, missing_curve, taken
 
 
 class GradeRun:
-    """Sees an item's grade where its photo is not hidden, and puts it last otherwise."""
+    """Scores an item by its grade while its photo is available; without it, last and reversed."""
 
     features = ("title", "photo")
 
@@ -32,7 +32,7 @@ class GradeRun:
 
 
 class BlindRun:
-    """Knows no photo and reverses every list."""
+    """Reads no photos and reverses every list."""
 
     features = ("title",)
 
@@ -47,25 +47,25 @@ def curve(shop: Callable[..., Dataset]) -> MissingCurve:
     return missing_curve(runs, dataset, dataset.rows("test"), "photo", (0.0, 1.0))
 
 
-def test_nothing_gone_is_perfect_and_all_gone_is_reversed(curve):
-    # Test lists have grades 2 0 1 and 0 3 0; the third has nothing relevant and is skipped.
-    # Reversed: gains 0, 1 (grade 1), 3 (grade 2) at discounts 1, log2(3), 2. In the second list
-    # the item of grade 3 comes last of b, c, e where e has no photo to lose and keeps grade 0.
+def test_ndcg_is_perfect_with_all_photos_and_reversed_without(curve):
+    # Test lists have grades 2 0 1 and 0 3 0; the third has no relevant item and is skipped.
+    # Reversed, the first has gains 0, 1 (grade 1), 3 (grade 2) at discounts 1, log2(3), 2. In the
+    # second, of items b, c and e, grade 3 comes last; e has no photo to lose and keeps grade 0.
     first = (1 / log2(3) + 3 / 2) / (3 + 1 / log2(3))
     assert curve.points["full"][0].mean == pytest.approx(1.0)
     assert curve.points["blind"][0].mean == pytest.approx((first + 1 / 2) / 2)
     assert curve.points["full"][1].mean == pytest.approx((first + 1 / 2) / 2)
 
 
-def test_a_run_without_the_modality_is_a_level_line(curve):
+def test_a_run_without_the_modality_is_constant(curve):
     blind = curve.points["blind"]
     assert blind[0] == blind[1]
 
 
-def test_what_is_taken_grows_and_comes_from_owners_only():
+def test_removed_items_grow_and_have_the_modality():
     has = np.array([True, False, True, True, False, True, True, False])
     order = np.array([7, 6, 5, 4, 3, 2, 1, 0])
-    # Owners in that order: 6 5 3 2 0. Half of five rounds to two (to the even number).
+    # Items with the modality, in that order: 6 5 3 2 0. Half of five is rounded to two (even).
     assert np.flatnonzero(taken(has, order, 0.5)).tolist() == [5, 6]
     assert np.flatnonzero(taken(has, order, 0.8)).tolist() == [2, 3, 5, 6]
     assert not taken(has, order, 0.0).any()

@@ -46,7 +46,7 @@ def test_shares_are_the_spreads_of_the_parts_within_lists(weighed):
     total = sum(moved.values())
     for weight in weights:
         assert weight.share == pytest.approx(moved[weight.name] / total, abs=1e-9)
-    assert weights[2].share == pytest.approx(0.0, abs=1e-9)  # a constant changes no order
+    assert weights[2].share == pytest.approx(0.0, abs=1e-9)  # a constant does not change the order
 
 
 def test_norm_and_presence_are_those_of_the_tokens(weighed):

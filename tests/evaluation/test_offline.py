@@ -18,7 +18,7 @@ from mmrank.evaluation.report import Report
 from mmrank.schema import SchemaError
 
 Shop = Callable[..., Dataset]
-# The grades of the test lists by these scores: 2 0 1, 0 3 0, and 0 0.
+# Ordered by these scores, the grades of the test lists are 2 0 1, 0 3 0, and 0 0.
 MODEL = np.array([0.9, 0.5, 0.1, 0.9, 0.5, 0.1, 0.1, 0.2])
 FIRST = (3 + 1 / 2) / (3 + 1 / log2(3))
 SECOND = 1 / log2(3)
@@ -53,12 +53,12 @@ def test_comparison_is_on_the_same_lists(shop: Shop) -> None:
     assert len(found.comparisons) == len(DEFAULT_METRICS)
 
 
-def test_item_slices_restrict_lists_and_drop_the_useless(shop: Shop) -> None:
+def test_item_slices_restrict_lists_and_drop_those_without_an_order(shop: Shop) -> None:
     parts = {part.name: part for part in report(shop()).slices}
-    # a and b of list 1; list 2 has b alone and list 3 nothing relevant.
+    # a and b of list 1. List 2 keeps only b; list 3 has no relevant item.
     assert (parts["head items"].lists, parts["head items"].rows) == (1, 2)
     assert parts["head items"].metrics["model"]["ndcg@10"].mean == 1.0
-    # Grades 0 1 of b and c in list 1 and 0 3 0 of b, c, e in list 2.
+    # b and c of list 1 with grades 0 1; b, c and e of list 2 with grades 0 3 0.
     assert (parts["no photo"].lists, parts["no photo"].rows) == (2, 5)
     assert parts["no photo"].metrics["model"]["ndcg@10"].mean == pytest.approx(1 / log2(3))
     assert parts["no photo"].metrics["reverse"]["ndcg@10"].mean == pytest.approx(
@@ -68,16 +68,16 @@ def test_item_slices_restrict_lists_and_drop_the_useless(shop: Shop) -> None:
     assert list(parts["no photo"].metrics["model"]) == list(DEFAULT_METRICS)
 
 
-def test_a_single_candidate_of_a_slice_is_no_list(shop: Shop) -> None:
-    """b alone of list 2 is a head item, and relevant: any scorer would put it first."""
+def test_a_single_candidate_of_a_slice_is_not_a_list(shop: Shop) -> None:
+    """In list 2 only b is a head item, and relevant: any scorer would rank it first."""
     dataset = shop()
     graded = dataset.lists.assign(grade=[2, 0, 1, 1, 3, 0, 0, 0, 1, 1])
     parts = {part.name: part for part in report(dataclasses.replace(dataset, lists=graded)).slices}
     assert (parts["head items"].lists, parts["head items"].rows) == (1, 2)
 
 
-def test_the_order_of_ties_is_drawn_anew_for_every_list(shop: Shop) -> None:
-    """Of two equal scores the relevant one is first in half of the lists, whatever its id."""
+def test_the_order_of_ties_is_drawn_for_every_list(shop: Shop) -> None:
+    """Of two equal scores, the relevant one is first in half of the lists, whatever its id."""
     count = 400
     rows = pd.DataFrame(
         {
@@ -87,7 +87,7 @@ def test_the_order_of_ties_is_drawn_anew_for_every_list(shop: Shop) -> None:
         }
     )
     found = evaluate_scores(shop(), rows, {"constant": np.zeros(2 * count)}, with_slices=False)
-    # 1 or 1/2: a deviation of 1/4 in a list, and four standard errors.
+    # 1 or 1/2: a standard deviation of 1/4 per list, and four standard errors.
     expected = pytest.approx((1 + 1 / 2) / 2, abs=4 * 0.25 / np.sqrt(count))
     assert found.metrics["constant"]["mrr"].mean == expected
 
@@ -125,7 +125,7 @@ def test_report_is_json_and_a_table_of_100_columns(shop: Shop) -> None:
     assert {s["name"] for s in plain["slices"]} >= {"no photo", "head items"}
 
 
-def test_only_lists_without_relevant_item_give_no_figure(shop: Shop) -> None:
+def test_lists_without_relevant_items_have_no_figure(shop: Shop) -> None:
     dataset = shop()
     rows = dataset.rows("test").iloc[6:]
     found = evaluate_scores(dataset, rows, {"model": MODEL[6:], "other": MODEL[6:]})
@@ -134,7 +134,7 @@ def test_only_lists_without_relevant_item_give_no_figure(shop: Shop) -> None:
     assert "-" in found.to_text()
 
 
-def test_wrong_input(shop: Shop) -> None:
+def test_wrong_input_is_refused(shop: Shop) -> None:
     dataset = shop()
     rows = dataset.rows("test")
     with pytest.raises(ValueError, match="no scores"):
@@ -145,7 +145,7 @@ def test_wrong_input(shop: Shop) -> None:
         evaluate_scores(dataset, rows, {"model": np.full(8, np.nan)})
     with pytest.raises(DataError, match="has no rows"):
         evaluate_scores(dataset, rows.iloc[:0], {"model": np.zeros(0)})
-    with pytest.raises(DataError, match="stand together"):
+    with pytest.raises(DataError, match="must be adjacent"):
         evaluate_scores(dataset, rows.iloc[[0, 3, 1]], {"model": np.zeros(3)})
     with pytest.raises(DataError, match=r"lists.parquet, column 'grade': 1 grade"):
         evaluate_scores(dataset, rows.assign(grade=[1, 0, -1, 0, 0, 0, 0, 0]), {"model": MODEL})

@@ -33,12 +33,12 @@ def test_bootstrap_agrees_with_scipy() -> None:
         (values,), np.mean, n_resamples=4000, method="percentile", random_state=1
     ).confidence_interval
     (ours,) = bootstrap_intervals(values[:, None], resamples=4000)
-    # Ends of the interval are known to about 4% of its half width at 4,000 resamples.
+    # With 4,000 resamples, the ends of the interval have an error of about 4% of its half width.
     slack = 0.1 * (theirs.high - theirs.low)
     assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), abs=slack)
 
 
-def test_bootstrap_leaves_out_lists_without_a_value() -> None:
+def test_bootstrap_excludes_lists_without_a_value() -> None:
     values = np.array([[1.0, NAN, NAN], [3.0, 2.0, NAN], [NAN, 2.0, NAN]])
     first, second, third = bootstrap_intervals(values)
     assert (first.mean, first.lists) == (2.0, 2)
@@ -65,8 +65,8 @@ def test_sign_flip_agrees_with_every_pattern() -> None:
     assert found == pytest.approx(exact, abs=4 * np.sqrt(exact * (1 - exact) / 9999))
 
 
-def test_sums_that_are_equal_but_for_rounding_are_equal() -> None:
-    """Tenths, in which many patterns give the observed sum; exact in whole numbers."""
+def test_sums_that_differ_by_rounding_are_equal() -> None:
+    """With tenths many patterns give the observed sum; whole numbers give the exact result."""
     tenths = np.array([3, -1, -2, 1, 2, -4, 1, 3, -1, -1, 2, -2])
     sums = np.array(list(itertools.product((-1, 1), repeat=12))) @ tenths
     exact = np.mean(np.abs(sums) >= abs(tenths.sum()))
@@ -77,11 +77,11 @@ def test_sums_that_are_equal_but_for_rounding_are_equal() -> None:
     assert found == pytest.approx(exact, abs=4 * error)
 
 
-def test_a_seed_draws_patterns_of_its_own() -> None:
+def test_seeds_draw_different_patterns() -> None:
     differences = np.random.default_rng(0).normal(0.1, 1.0, (60, 1))
     found = [float(sign_flip_p_values(differences, seed=s)[0]) for s in (0, 0, 1, 2, 3)]
     assert found[0] == found[1]
-    assert len(set(found)) >= 3  # of five, where two may meet by chance
+    assert len(set(found)) >= 3  # of five seeds, two may coincide
 
 
 def test_sign_flip_agrees_with_scipy() -> None:
@@ -101,9 +101,9 @@ def test_sign_flip_agrees_with_scipy() -> None:
 def test_sign_flip_extremes() -> None:
     equal, better, mirrored = np.zeros(30), np.full(30, 0.1), np.tile([0.2, -0.2], 15)
     p = sign_flip_p_values(np.stack([equal, better, mirrored], axis=1))
-    assert p[0] == 1.0  # no pattern can be told from the observed one
-    assert p[1] == 1 / 10_000  # the smallest value there is
-    assert p[2] == 1.0  # every sum is at least as far from zero as zero
+    assert p[0] == 1.0  # no pattern differs from the observed one
+    assert p[1] == 1 / 10_000  # the smallest possible value
+    assert p[2] == 1.0  # every sum is at least as far from zero as the observed 0
 
 
 def test_sign_flip_ignores_lists_without_a_value() -> None:
@@ -131,7 +131,7 @@ def test_compare_names_and_relative_difference() -> None:
 
 
 def test_relative_differences_are_to_the_mean_of_the_shared_lists() -> None:
-    """The third list has a value of the baseline alone, and of a metric of ratios none."""
+    """The third list has a value of the baseline only."""
     model = {"ndcg": np.array([0.9, 0.7, NAN])}
     base = {"ndcg": np.array([0.6, 0.4, 0.1])}
     (ndcg,) = compare({"model": model, "bm25": base})
@@ -139,7 +139,7 @@ def test_relative_differences_are_to_the_mean_of_the_shared_lists() -> None:
 
 
 def test_holm_by_hand() -> None:
-    """Sorted .01 .02 .03 .04 times 4, 3, 2, 1, and never below the one before."""
+    """Sorted .01 .02 .03 .04 are multiplied by 4, 3, 2, 1, and never below the previous value."""
     corrected = holm(np.array([0.04, 0.01, NAN, 0.03, 0.02]))
     np.testing.assert_allclose(corrected, [0.06, 0.04, NAN, 0.06, 0.06])
     np.testing.assert_allclose(holm(np.array([0.9, 0.6])), [1.0, 1.0])
@@ -147,7 +147,7 @@ def test_holm_by_hand() -> None:
     assert len(holm(np.zeros(0))) == 0
 
 
-def test_holm_keeps_the_chance_of_any_false_discovery() -> None:
+def test_holm_bounds_the_probability_of_any_false_discovery() -> None:
     null = np.random.default_rng(3).random((4000, 5))
     any_found = np.mean([(holm(p) <= 0.05).any() for p in null])
     assert any_found == pytest.approx(0.05, abs=0.015)
@@ -164,7 +164,7 @@ def test_compare_corrects_and_counts() -> None:
     a, b = found["a", "ndcg"], found["b", "ndcg"]
     assert (a.wins, a.ties, a.losses) == (53, 0, 0)
     assert (b.wins, b.ties, b.losses) == (1, 51, 1)
-    assert a.p_holm == pytest.approx(2 * a.p_value)  # of two under this metric
+    assert a.p_holm == pytest.approx(2 * a.p_value)  # two comparisons under this metric
     assert b.p_holm == pytest.approx(b.p_value)
     assert found["a", "mrr"].p_holm == 1.0
 
@@ -175,4 +175,4 @@ def test_ten_thousand_lists_are_quick() -> None:
     values = {s: {m: rng.random(10_000) for m in names} for s in ("model", "bm25")}
     start = time.perf_counter()
     compare(values)
-    assert time.perf_counter() - start < 8  # about 1 s on an idle core, all 11 metrics together
+    assert time.perf_counter() - start < 8  # about 1 s on an idle core for all 11 metrics

@@ -15,14 +15,14 @@ Shop = Callable[..., Dataset]
 
 
 def marked(dataset: Dataset) -> dict[str, str]:
-    """By slice, the test rows in it as 1 and the others as 0."""
+    """By slice: for each test row, 1 if it is in the slice and 0 otherwise."""
     parts = find_slices(dataset, dataset.rows("test"))
     return {part.name: "".join(str(int(row)) for row in part.rows) for part in parts}
 
 
 def test_slices_of_the_shop(shop: Shop) -> None:
     assert marked(shop()) == {
-        # a and b have two events until the last training list; d is in a training list.
+        # a and b have two events up to the last training list; d is in a training list.
         "head items": "11010011",
         "middle items": "00000000",
         "tail items": "00000000",
@@ -31,18 +31,18 @@ def test_slices_of_the_shop(shop: Shop) -> None:
         "unseen items": "00101100",
         "no title": "00000100",
         "no tags": "00101000",
-        # b names a file that is not there, c has none, that of e is an empty text.
+        # b's file does not exist, c has no photo, and e has an empty text.
         "no photo": "01111101",
         "short queries": "11100000",
         "long queries": "00011100",
         "with query": "11111100",
         "without query": "00000011",
-        # u has two events before 100 and v two before 200; the third list has no shopper.
+        # u has two events before 100, v two before 200; the third list has no user.
         "new shoppers": "11111100",
     }
 
 
-def test_only_slices_that_the_schema_knows(shop: Shop) -> None:
+def test_slices_depend_on_the_schema(shop: Shop) -> None:
     features = [
         {"name": "title", "kind": "text", "side": "item"},
         {"name": "grade", "kind": "number", "side": "label"},
@@ -62,12 +62,12 @@ def test_lists_whose_query_has_no_photo(shop: Shop) -> None:
     names = {"Red KURTA": "a.jpg", "红裙子好看": "gone.jpg", "blue leather shoes": "d.jpg"}
     dataset.lists["query"] = dataset.lists["query"].map(names)
     (part,) = (p for p in find_slices(dataset, dataset.lists) if p.name == "no asked")
-    # The second list's file is not there, the third names none.
+    # The second list's file does not exist; the third list has no file.
     assert "".join(str(int(row)) for row in part.rows) == "0001111100"
     assert part.of == "lists"
 
 
-def test_third_event_ends_being_new(shop: Shop) -> None:
+def test_a_user_with_three_events_is_not_new(shop: Shop) -> None:
     from_conftest = shop()
     rows = from_conftest.rows("test").copy()
     rows.loc[rows["list_id"] == "1", "_time"] = 101.0
@@ -76,7 +76,7 @@ def test_third_event_ends_being_new(shop: Shop) -> None:
 
 
 def test_head_is_a_fifth_of_the_items_with_events(shop: Shop) -> None:
-    # Without events the training rows count: a once, b and c twice, d four times, e never.
+    # Without events, training rows are counted: a and e one, b and c two, d four.
     lists = {
         "list_id": [*"1111222233", *"99999"],
         "query": [None] * 15,
@@ -89,13 +89,13 @@ def test_head_is_a_fifth_of_the_items_with_events(shop: Shop) -> None:
     np.testing.assert_array_equal(training_counts(dataset), [1, 2, 2, 4, 1])
     found = marked(dataset)
     assert found["head items"] == "00010"
-    # The least frequent half of five are three: a and e of one row, and the first of two rows.
+    # Half of five rounds up to three: a and e with one row, and the first item with two.
     assert found["tail items"] == "11101"
     assert found["middle items"] == found["cold items"] == "00000"
 
 
-def test_four_slices_part_the_candidates(shop: Shop) -> None:
-    counts = {"a": 9, "b": 6, "c": 3, "d": 1}  # e never
+def test_four_slices_partition_the_candidates(shop: Shop) -> None:
+    counts = {"a": 9, "b": 6, "c": 3, "d": 1}  # e has none
     shown = [item for item, count in counts.items() for _ in range(count)]
     lists = {
         "list_id": [*range(len(shown)), *"99999"],
@@ -113,12 +113,12 @@ def test_four_slices_part_the_candidates(shop: Shop) -> None:
     assert found["rare items"] == "00111"
 
 
-def test_a_list_counts_training_events_before_its_time_alone(shop: Shop) -> None:
+def test_a_list_counts_only_training_events_before_its_time(shop: Shop) -> None:
     dataset = shop()
-    rows = dataset.rows("test").iloc[:3].copy()  # a, b and c for u
-    rows["_time"] = 25.0  # after a of u (10) and b of u (20), before b (30) and a (40) of v
+    rows = dataset.rows("test").iloc[:3].copy()  # a, b and c for user u
+    rows["_time"] = 25.0  # after u's a (10) and b (20), before v's b (30) and a (40)
     np.testing.assert_array_equal(counts_at_lists(dataset, rows), [1, 1, 0])
-    rows["_time"] = 1000.0  # b of u at 100 comes after the last training list, at 50
+    rows["_time"] = 1000.0  # u's event of b at 100 is after the last training list, at 50
     np.testing.assert_array_equal(counts_at_lists(dataset, rows), [2, 2, 0])
 
 

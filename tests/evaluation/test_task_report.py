@@ -1,4 +1,4 @@
-"""The report on tasks: parts by an item's training labels, and paired differences."""
+"""The report on tasks: parts by the training labels of an item, and paired differences."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def test_weighted_auc_is_that_of_repeated_rows():
         assert value == pytest.approx(roc_auc_score(happened[rows], logits[rows]), abs=1e-12)
 
 
-def test_intervals_of_auc_are_over_lists_however_many_rows_they_have():
-    """A list whose rows stand in it nine times says no more than before."""
+def test_intervals_of_auc_resample_lists():
+    """A list whose rows are repeated nine times contains no additional information."""
     rng = np.random.default_rng(2)
     happened = np.tile([True, False, False], 30)
     logits = {"a": rng.normal(size=90) + happened, "b": rng.normal(size=90)}
@@ -45,7 +45,7 @@ def test_intervals_of_auc_are_over_lists_however_many_rows_they_have():
 
 
 def test_parts_follow_the_training_labels_of_the_item(tiny_shop):
-    """A scorer that knows the clicks, and one that knows nothing."""
+    """One scorer knows the clicks, the other knows nothing."""
     dataset = load_dataset(tiny_shop)
     rows = dataset.rows("test")
     outputs = TaskOutputs((TaskSpec("click", "click"), TaskSpec("rank", "grade", "softmax_loss")))
@@ -78,8 +78,8 @@ def test_parts_follow_the_training_labels_of_the_item(tiny_shop):
     assert "+0.5000 [+0.5000 +0.5000]" in text
 
 
-def test_chances_are_classifiers_at_one_half(tiny_shop):
-    """Logits 2 for every click and for the first ten others; a listwise task has no chance."""
+def test_probabilities_are_classified_at_one_half(tiny_shop):
+    """Every click and the first ten others have logit 2; a listwise task has no probability."""
     dataset = load_dataset(tiny_shop)
     rows = dataset.rows("test")
     clicked = rows["click"].to_numpy(float) > 0

@@ -1,4 +1,4 @@
-"""The estimator: scikit-learn's own checks, groups, and that it learns an order."""
+"""The estimator: scikit-learn's own checks, groups, and learning an order."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ SMALL = {"width": 4, "hidden": (4,), "epochs": 1}
 
 
 def checks() -> list[Any]:
-    """scikit-learn's checks, but the one that skips itself without its switch for array APIs."""
+    """scikit-learn's checks except the one for array APIs, which skips itself."""
     found = estimator_checks_generator(RankerEstimator(**SMALL))
     return [check for _, check in found if check.func.__name__ != "check_array_api_input"]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("check", checks(), ids=lambda check: check.func.__name__)
-def test_checks_of_scikit_learn(check: Any) -> None:
+def test_passes_the_checks_of_scikit_learn(check: Any) -> None:
     check(RankerEstimator(**SMALL))
 
 
 @pytest.fixture(scope="module")
 def arrays() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """40 groups of 8 rows, graded by the sum of the first two of four numbers in their group."""
+    """40 groups of 8 rows of four numbers, graded within the group by the sum of the first two."""
     draws = np.random.default_rng(0)
     X = draws.normal(size=[320, 4])
     group = np.repeat(np.arange(40), 8)
@@ -48,17 +48,20 @@ def fitted(arrays: tuple[np.ndarray, np.ndarray, np.ndarray]) -> RankerEstimator
     )
 
 
-def test_it_learns_an_order(fitted: RankerEstimator) -> None:
+def test_the_estimator_learns_an_order(fitted: RankerEstimator) -> None:
     X = np.random.default_rng(1).normal(size=[200, 4])
     worth = X[:, 0] + X[:, 1]
     assert np.corrcoef(fitted.predict(X), worth)[0, 1] > 0.9
     assert fitted.n_groups_ == 40
 
 
-def test_trees_in_place_of_the_network(arrays: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
+@pytest.mark.parametrize("name", ["trees", "stacked"])
+def test_trees_instead_of_and_ahead_of_the_network(
+    arrays: tuple[np.ndarray, np.ndarray, np.ndarray], name: str
+) -> None:
     X, y, group = arrays
-    trees = {"losses": ["QueryRMSE"], "depths": [4], "rounds": 60, "learning_rate": 0.1}
-    model = RankerEstimator(**SMALL, config={"model": {"name": "trees", "trees": trees}})
+    trees = {"losses": ["QueryRMSE"], "depths": [4], "rounds": 60, "learning_rate": 0.1, "folds": 2}
+    model = RankerEstimator(**SMALL, config={"model": {"name": name, "trees": trees}})
     model.fit(X, y, group)
     other = np.random.default_rng(1).normal(size=[200, 4])
     scores = model.predict(other)
@@ -67,7 +70,7 @@ def test_trees_in_place_of_the_network(arrays: tuple[np.ndarray, np.ndarray, np.
 
 
 def test_score_is_mean_ndcg(fitted: RankerEstimator) -> None:
-    """Two groups of two rows, the second one in the wrong order."""
+    """Two groups of two rows; the second group is in the wrong order."""
     X = np.array([[9.0, 9, 0, 0], [-9, -9, 0, 0], [9, 9, 0, 0], [-9, -9, 0, 0]])
     assert fitted.score(X, [1, 0, 0, 1], [0, 0, 1, 1]) == pytest.approx((1 + 1 / np.log2(3)) / 2)
     assert fitted.score(X, [1, 0, 0, 1], [2, 2]) == pytest.approx((1 + 1 / np.log2(3)) / 2)
@@ -75,12 +78,12 @@ def test_score_is_mean_ndcg(fitted: RankerEstimator) -> None:
 
 def test_a_copy_predicts_the_same(fitted: RankerEstimator) -> None:
     X = np.random.default_rng(2).normal(size=[5, 4])
-    again = copy.deepcopy(fitted)  # by the same state as a pickle
+    again = copy.deepcopy(fitted)  # copies the same state as pickling
     assert not hasattr(again, "_run")
     np.testing.assert_array_equal(again.predict(X), fitted.predict(X))
 
 
-def test_parameters_are_taken_by_clones() -> None:
+def test_clones_take_the_parameters() -> None:
     estimator = RankerEstimator(width=5, config={"training": {"weight_decay": 0.1}})
     other = clone(estimator).set_params(epochs=2)
     assert other.get_params() == estimator.get_params() | {"epochs": 2}
@@ -95,7 +98,7 @@ def test_parameters_are_taken_by_clones() -> None:
         ([3, 3], "2 values for 320 rows"),
     ],
 )
-def test_groups_that_do_not_fit(
+def test_wrong_groups_are_refused(
     arrays: tuple[np.ndarray, np.ndarray, np.ndarray], group: Any, message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):

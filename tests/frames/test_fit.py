@@ -1,4 +1,4 @@
-"""`mmrank.fit`: from DataFrames to scores, and what it says of tables that do not fit."""
+"""`mmrank.fit`: from DataFrames to scores, and the errors for wrong tables."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def catalog() -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def judged(catalog: pd.DataFrame) -> pd.DataFrame:
-    """For each query "COLOUR N" one mug of each colour, the one of its own is relevant."""
+    """For each query "COLOUR N", six mugs; those of the query's colour are relevant."""
     rows = []
     for number in range(60):
         colour = COLOURS[number % 3]
@@ -92,7 +92,7 @@ def fitted(judged: pd.DataFrame, catalog: pd.DataFrame) -> FittedRanker:
 
 
 @pytest.mark.slow
-def test_a_temporary_run_goes_with_its_object(judged: pd.DataFrame, catalog: pd.DataFrame) -> None:
+def test_a_temporary_run_ends_with_its_object(judged: pd.DataFrame, catalog: pd.DataFrame) -> None:
     ranker = mmrank.fit(
         judged,
         catalog,
@@ -110,7 +110,7 @@ def test_a_temporary_run_goes_with_its_object(judged: pd.DataFrame, catalog: pd.
     assert not folder.exists()
 
 
-def test_it_learned_what_a_query_says(fitted: FittedRanker) -> None:
+def test_the_ranker_learned_the_queries(fitted: FittedRanker) -> None:
     assert fitted.report.metrics["model"]["ndcg@10"].mean > 0.9
     assert fitted.export.is_relative_to(fitted.folder)
     assert (fitted.folder / "config.yaml").is_file()
@@ -161,7 +161,7 @@ def test_evaluate_is_what_the_run_reported(fitted: FittedRanker, judged: pd.Data
 def test_items_within_the_judged_table(
     judged: pd.DataFrame, catalog: pd.DataFrame, tmp_path: pathlib.Path
 ) -> None:
-    """The folder of `out` stays, and is never written to twice."""
+    """The folder of `out` is kept, and a second fit refuses to write into it."""
     together = judged.merge(catalog[["sku", "product title"]], on="sku")
     arguments = {
         "query": "search_term",
@@ -207,13 +207,13 @@ def test_photos_may_be_paths(
     [
         ({"text": "titel"}, "catalog: no column 'titel', which `text` names"),
         ({"item": "id"}, "judged: no column 'id', which `item` names"),
-        ({"query": None}, "nothing tells which rows are one list"),
+        ({"query": None}, "no column shows which rows are one list"),
         ({"labels": {"klick": "sku"}}, "unknown label 'klick'; did you mean 'click'"),
-        ({"grades": "relevance"}, "no argument and no section of a config is called 'grades'"),
+        ({"grades": "relevance"}, "'grades' is neither an argument nor a section of a config"),
         ({"training": {"epoch": 1}}, "unknown key 'epoch'; did you mean 'epochs'"),
     ],
 )
-def test_what_does_not_fit_is_one_line(
+def test_wrong_arguments_are_one_line(
     judged: pd.DataFrame, catalog: pd.DataFrame, changed: dict[str, object], message: str
 ) -> None:
     arguments: dict[str, object] = {
@@ -228,10 +228,10 @@ def test_what_does_not_fit_is_one_line(
     assert "\n" not in str(error.value)
 
 
-def test_candidates_that_nobody_knows(fitted: FittedRanker, judged: pd.DataFrame) -> None:
+def test_unknown_candidates(fitted: FittedRanker, judged: pd.DataFrame) -> None:
     with pytest.raises(DataError, match="none of the items is in the catalogue"):
         fitted.rank("red 0", ["new"])
-    with pytest.raises(DataError, match="there is none"):
+    with pytest.raises(DataError, match="the list is empty"):
         fitted.rank("red 0", [])
     with pytest.raises(DataError, match="lists: no column 'search_term'"):
         fitted.score(judged[["sku"]])

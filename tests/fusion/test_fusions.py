@@ -1,4 +1,4 @@
-"""Fusions: what permutes, what absence hides, and attention against plain NumPy."""
+"""Fusions: permutations, absent tokens, and attention against plain NumPy."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import pytest
 import tensorflow as tf
 
 from mmrank.encoders.tokens import ModalityTokens
-from mmrank.fusion import FUSIONS, make_fusion
+from mmrank.fusion import FUSIONS, CrossAttention, make_fusion
 
 LISTS, LENGTH, TOKENS, CONTEXTS, WIDTH = 2, 3, 4, 2, 8
 
 
 @pytest.fixture
 def inputs() -> tuple[np.ndarray, ...]:
-    """Tokens, their presence, contexts and their presence; some of each are absent."""
+    """Tokens and their presence, contexts and their presence; some of each are absent."""
     rng = np.random.default_rng(0)
     tokens = rng.normal(size=[LISTS, LENGTH, TOKENS, WIDTH]).astype(np.float32)
     present = np.ones([LISTS, LENGTH, TOKENS], bool)
@@ -43,9 +43,9 @@ def test_permuting_candidates_permutes_vectors(fusion, inputs):
     assert np.abs(given - expected).max() > 0.1
 
 
-def test_nothing_present_is_finite_and_so_are_its_gradients(fusion, inputs):
+def test_vectors_and_gradients_are_finite_if_nothing_is_present(fusion, inputs):
     tokens, present, contexts, here = inputs
-    # A learned vector of absence may be all zeros, where a norm has no slope.
+    # A learned vector of absence may be all zeros, where a norm has no gradient.
     tokens[0, 0, 0] = contexts[1, 1] = 0
     watched = [tf.constant(tokens), tf.constant(contexts)]
     with tf.GradientTape() as tape:
@@ -58,8 +58,8 @@ def test_nothing_present_is_finite_and_so_are_its_gradients(fusion, inputs):
         assert np.isfinite(gradient.numpy()).all()
 
 
-def test_what_is_stored_under_an_absent_modality_changes_nothing(fusion, inputs):
-    """Together with the tokens it is given in a ranker; a candidate with nothing present too."""
+def test_values_of_an_absent_modality_change_nothing(fusion, inputs):
+    """The tokens are made as in a ranker; one candidate has no present token."""
     values, present, contexts, here = inputs
     present[1, 2] = False
     tokens = ModalityTokens(tuple("abcd"), WIDTH)
@@ -79,7 +79,7 @@ def test_what_is_stored_under_an_absent_modality_changes_nothing(fusion, inputs)
 
 @pytest.mark.parametrize("name", sorted(FUSIONS.keys() - {"concat"}))
 def test_only_concat_puts_absent_tokens_into_its_vectors(name, inputs):
-    """Not even the learned embedding of absence, as long as anything is present."""
+    """If any token is present, even the learned vectors of absence have no effect."""
     tokens, present, contexts, here = inputs
     tf.keras.utils.set_random_seed(1)
     fusion = make_fusion(name, {})
@@ -89,7 +89,7 @@ def test_only_concat_puts_absent_tokens_into_its_vectors(name, inputs):
     np.testing.assert_array_equal(vectors(fusion, (other, present, contexts, here)), expected)
 
 
-def test_a_graph_of_any_size_gives_what_eager_gives(fusion, inputs):
+def test_a_graph_of_any_size_equals_eager(fusion, inputs):
     specs = [[None, None, TOKENS, WIDTH], [None, None, TOKENS], [None, CONTEXTS, WIDTH]]
     kinds = [tf.float32, tf.bool, tf.float32, tf.bool]
     shapes = [*specs, [None, CONTEXTS]]
@@ -116,7 +116,7 @@ def softmax(x: np.ndarray) -> np.ndarray:
     return np.exp(x) / np.exp(x).sum()
 
 
-# By fusion, the pooled token of those present, given which they are, of 4 modalities in all.
+# The pooled token of each fusion: of the present tokens, their indices, out of 4 modalities.
 LOGITS = np.array([0.3, -1.0, 2.0, 0.5], np.float32)
 POOLED = {
     "mean": lambda there, which: sum(there) / len(there),
@@ -129,7 +129,7 @@ POOLED = {
 
 @pytest.mark.parametrize("name", POOLED)
 def test_pooling_in_numpy(name, inputs):
-    """The pooled token, its products and similarities, flags and contexts, in a plain loop."""
+    """The pooled token, its products and similarities, flags and contexts, by a plain loop."""
     tokens, present, contexts, here = inputs
     present[1, 2] = False
     fusion = make_fusion(name, {})
@@ -153,10 +153,10 @@ def test_pooling_in_numpy(name, inputs):
 
 
 def test_gates_in_numpy(inputs):
-    """Arevalo et al. 2017: a gate for each dimension of each present token, from all of them."""
+    """Arevalo et al. 2017: each dimension of a token has a gate computed from all tokens."""
     tokens, present, _, _ = inputs
     fusion = make_fusion("gated", {})
-    vectors(fusion, inputs)  # makes the weights
+    vectors(fusion, inputs)  # creates the weights
     rng = np.random.default_rng(3)
     fusion.set_weights([rng.normal(size=w.shape) for w in fusion.get_weights()])
     given = vectors(fusion, inputs)[..., :WIDTH]
@@ -173,7 +173,7 @@ def test_gates_in_numpy(inputs):
 
 
 def test_more_modalities_do_not_blow_up_the_sum():
-    """Tokens of unit variance: the sum of K unrelated ones over the root of K has it too."""
+    """K unrelated tokens of unit variance: their sum divided by √K has unit variance too."""
     rng = np.random.default_rng(0)
     fusion = make_fusion("sum", {})
     for count in (1, 4, 64):
@@ -183,7 +183,7 @@ def test_more_modalities_do_not_blow_up_the_sum():
         assert pooled.std() == pytest.approx(1, abs=0.15)
 
 
-def test_the_transformer_tells_modalities_apart_and_stacks_its_layers(inputs):
+def test_the_transformer_distinguishes_modalities_and_stacks_its_layers(inputs):
     tokens, _, contexts, here = inputs
     present = np.ones_like(inputs[1])
     fusion = make_fusion("transformer", {"layers": 2, "heads": 2, "feed_forward": 5})
@@ -194,13 +194,13 @@ def test_the_transformer_tells_modalities_apart_and_stacks_its_layers(inputs):
     given = vectors(fusion, (tokens, present, contexts, here))
     swapped = vectors(fusion, (tokens[:, :, [1, 0, 2, 3]], present, contexts, here))
     np.testing.assert_allclose(swapped, given, atol=1e-5)
-    # A layer: query, key, value, output (D² + D each), D·5 + 5 and 5·D + D, two norms of 2·D.
+    # Per layer: query, key, value, output (D² + D each), D·5 + 5 and 5·D + D, two norms of 2·D.
     layer = 4 * (WIDTH**2 + WIDTH) + (WIDTH * 5 + 5) + (5 * WIDTH + WIDTH) + 2 * 2 * WIDTH
     assert fusion.count_params() == TOKENS * WIDTH + 2 * layer
 
 
 @pytest.mark.parametrize("option", ["layers", "heads", "feed_forward"])
-def test_a_transformer_of_nothing_is_refused(option):
+def test_a_transformer_without_layers_is_refused(option):
     with pytest.raises(ValueError, match=f"transformer: {option}: expected 1 or more, got 0"):
         make_fusion("transformer", {option: 0})
 
@@ -219,21 +219,25 @@ def test_an_unknown_fusion_is_refused_with_the_nearest_or_those_known(name, mess
 
 @pytest.mark.parametrize(
     ("name", "known"),
-    [("concat", "none"), ("cross_attention", "dropout, heads"), ("sum", "none")],
+    [
+        ("concat", "it takes no options"),
+        ("cross_attention", "known: dropout, heads"),
+        ("sum", "it takes no options"),
+    ],
 )
 def test_an_unknown_option_is_refused_with_those_known(name, known):
-    with pytest.raises(ValueError, match=rf"fusion {name}: .*'depth'.*its options: {known}$"):
+    with pytest.raises(ValueError, match=rf"fusion {name}: .*'depth'; {known}$"):
         make_fusion(name, {"depth": 2})
 
 
 def test_options_reach_the_fusion_and_its_config():
     fusion = make_fusion("cross_attention", {"heads": 2, "dropout": 0.3})
-    again = FUSIONS["cross_attention"].from_config(fusion.get_config())
+    again = CrossAttention.from_config(fusion.get_config())
     assert (again.heads, again.dropout, again.name) == (2, 0.3, "fusion")
 
 
 def test_concat_is_tokens_products_similarities_flags_and_contexts(inputs):
-    """All of it in plain NumPy; interactions of what is absent are zero."""
+    """All parts in plain NumPy; interactions of absent tokens are zero."""
     tokens, present, contexts, here = inputs
     given = vectors(make_fusion("concat", {}), inputs)
     for b in range(LISTS):
@@ -258,15 +262,15 @@ def test_concat_is_tokens_products_similarities_flags_and_contexts(inputs):
             np.testing.assert_allclose(given[b, i], expected, atol=1e-6)
 
 
-def test_what_cross_attention_reads_is_attention_in_numpy(inputs):
-    """One head: softmax over the present tokens, a residual, a normalisation."""
+def test_the_attention_of_cross_attention_in_numpy(inputs):
+    """One head: softmax over the present tokens, a residual connection, a normalisation."""
     tokens, present, contexts, _ = inputs
     fusion = make_fusion("cross_attention", {"heads": 1})
-    vectors(fusion, inputs)  # makes the weights
+    vectors(fusion, inputs)  # creates the weights
     rng = np.random.default_rng(3)
     fusion.attention.set_weights([rng.normal(size=w.shape) for w in fusion.attention.weights])
     given = vectors(fusion, inputs)[..., : CONTEXTS * WIDTH]
-    # [D, 1, K] kernels and [1, K] biases of query, key and value; [1, K, D] and [D] of the output.
+    # Query, key, value: kernels [D, 1, K] and biases [1, K]; output: [1, K, D] and [D].
     wq, bq, wk, bk, wv, bv, wo, bo = (w.numpy().squeeze() for w in fusion.attention.weights)
     for b in range(LISTS):
         for i in range(LENGTH):
@@ -282,7 +286,7 @@ def test_what_cross_attention_reads_is_attention_in_numpy(inputs):
 
 
 def test_the_rest_of_cross_attention_in_numpy(inputs):
-    """Behind what is read: its products with contexts, similarities, flags and contexts."""
+    """After the attention: products with the contexts, similarities, flags and contexts."""
     tokens, present, contexts, here = inputs
     tf.keras.utils.set_random_seed(1)
     given = vectors(make_fusion("cross_attention", {"heads": 2}), inputs)
@@ -310,7 +314,7 @@ def test_a_weight_of_zero_hides_even_what_is_not_finite(inputs):
     np.testing.assert_allclose(given, expected, atol=1e-6)
 
 
-def test_dropout_of_the_transformer_is_on_in_training_alone(inputs):
+def test_dropout_of_the_transformer_is_on_in_training_only(inputs):
     def twice(dropout: float, training: bool) -> list[np.ndarray]:
         tf.keras.utils.set_random_seed(1)
         fusion = make_fusion("transformer", {"heads": 2, "dropout": dropout})
@@ -325,6 +329,6 @@ def test_dropout_of_the_transformer_is_on_in_training_alone(inputs):
 
 
 @pytest.mark.parametrize("word", ["weights", "dtype", "trainable", "name"])
-def test_a_word_of_keras_is_no_option(word: str) -> None:
+def test_arguments_of_keras_are_not_options(word: str) -> None:
     with pytest.raises(ValueError, match=f"fusion weighted_mean: unknown option '{word}'"):
         make_fusion("weighted_mean", {word: {"title": 2}})

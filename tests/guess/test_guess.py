@@ -1,4 +1,4 @@
-"""The guessed schema of folders whose right one is known, and what it says of doubtful columns."""
+"""Guessed schemas of folders with a known schema, and the comments on doubtful columns."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ import pytest
 import yaml
 from PIL import Image
 
+from mmrank.data.kinds import KINDS
 from mmrank.data.tables import load_dataset
-from mmrank.data.validation import KINDS, validate_dataset
+from mmrank.data.validation import validate_dataset
 from mmrank.guess.profile import language, profile
 from mmrank.guess.writing import guess_schema
 from mmrank.schema.__main__ import main
@@ -88,11 +89,11 @@ def test_each_line_says_how_sure_and_why(shop: pathlib.Path) -> None:
     for line in lines:
         assert any(f"# {sure}: " in line for sure in ("sure", "likely", "a guess")), line
     [price] = [line for line in lines if "price" in line]
-    assert price.endswith("# sure: numbers, a few far above the usual")
-    # What another rater said tells the grade, and dates have no kind.
+    assert price.endswith("# sure: numbers, some far larger than the rest")
+    # A single rater's grade may reveal the grade, and dates have no kind.
     [rating] = [line for line in lines if "agent_1_rating" in line]
     assert rating.startswith("  # - ")
-    assert "may tell the grade" in rating
+    assert "may reveal the grade" in rating
     [added] = [line for line in lines if "added" in line]
     assert added.startswith("  # - ")
 
@@ -106,25 +107,25 @@ def test_the_command_writes_once_and_validates(
     assert len(load_dataset(shop).catalog) == 60
     before = (shop / "schema.yaml").read_bytes()
     assert main(["--guess", str(shop)]) == 2
-    assert "exists, and is never replaced; name another file with --out" in capsys.readouterr().err
+    assert "exists and is never replaced; give another file with --out" in capsys.readouterr().err
     assert (shop / "schema.yaml").read_bytes() == before
     other = shop.parent / "other.yaml"
     assert main(["--guess", str(shop), "--out", str(other)]) == 0
     assert other.read_bytes() == before
 
 
-def test_errors_in_the_data_are_told(
+def test_errors_in_the_data_are_reported(
     shop: pathlib.Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rows = judged()
     rows.loc[0, "product"] = "unknown"
     rows.to_csv(shop / "judged.tsv", sep="\t", index=False)
     assert main(["--guess", str(shop)]) == 1
-    assert "items that the catalogue lacks" in capsys.readouterr().out
+    assert "items that are not in the catalogue" in capsys.readouterr().out
 
 
 def test_one_table_that_is_both(tmp_path: pathlib.Path) -> None:
-    """As Home Depot's: a row holds the query, the product's title and the grade."""
+    """As in Home Depot's table, a row has the query, the product's title and the grade."""
     both = judged().merge(products()[["sku", "title"]], left_on="product", right_on="sku")
     both = both[["product", "title", "search_term", "relevance"]]
     alone = pd.DataFrame([["00001", both["title"][0], "rare", 1]], columns=both.columns)
@@ -155,12 +156,12 @@ def test_a_catalogue_alone(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture
     assert plain(tmp_path)["lists"] is None
     assert main(["--guess", str(tmp_path)]) == 0
     said = capsys.readouterr().out
-    assert "fit as a catalogue" in said
+    assert "usable as a catalogue" in said
     text = (tmp_path / "schema.yaml").read_text(encoding="utf-8")
-    assert "images.zip has files called by item, such as images/00000.jpg" in text
+    assert "images.zip has files named by item, such as images/00000.jpg" in text
 
 
-def test_a_shoppers_ratings_are_lists(tmp_path: pathlib.Path) -> None:
+def test_a_users_ratings_are_lists(tmp_path: pathlib.Path) -> None:
     products().to_parquet(tmp_path / "films.parquet")
     rows = [(u, f"{(u + k) % 60:05d}", 0.5 + k, 1000 + k) for u in range(30) for k in range(5)]
     frame = pd.DataFrame(rows, columns=["userId", "sku", "rating", "timestamp"])
@@ -181,7 +182,7 @@ def test_sparse_attributes_are_one_line(tmp_path: pathlib.Path) -> None:
     ]
     with gzip.open(tmp_path / "items.jsonl.gz", "wt", encoding="utf-8") as file:
         file.writelines(json.dumps(row) + "\n" for row in rows)
-    text = guess_schema(tmp_path, KINDS | {"attributes": ("item",)}).text
+    text = guess_schema(tmp_path, KINDS).text
     assert "- {name: attr, kind: attributes, side: item, column: attr_*}  # likely" in text
     without = {k: v for k, v in KINDS.items() if k != "attributes"}
     assert "# - {name: attr, kind: attributes" in guess_schema(tmp_path, without).text

@@ -1,4 +1,4 @@
-"""The cross-encoder: pairs, masks, sub-batches, gradients, and the best rescored."""
+"""The cross-encoder: pairs, masks, sub-batches, gradients, and rescoring of the best."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def encoder(seed: int = 0, zero: bool = False, **options: object) -> CrossEncode
 
 @pytest.fixture(scope="module")
 def lists() -> tuple[np.ndarray, ...]:
-    """Three lists of 5, 3 and 2 candidates; the last has no query, some items have no text."""
+    """Three lists of 5, 3 and 2 candidates; the last has no query, and some items have no text."""
     random = np.random.default_rng(0)
     asked = random.integers(1, 50, (3, 4)) * (np.arange(4) < [[2], [3], [0]])
     offered = random.integers(1, 50, (3, 5, 6)) * (np.arange(6) < random.integers(0, 7, (3, 5, 1)))
@@ -35,7 +35,7 @@ def lists() -> tuple[np.ndarray, ...]:
 
 
 def by_hand(layer: CrossEncoder, asked: np.ndarray, offered: np.ndarray) -> float:
-    """The score of one pair that is read by itself, without padding."""
+    """The score of one pair that is read alone, without padding."""
     query, item = asked[asked > 0] - 1, offered[offered > 0] - 1
     ids = np.concatenate([[START], query, [END], item, [END]]).astype(np.int32)
     segments = np.repeat([0, 1], [len(query) + 2, len(item) + 1]).astype(np.int32)
@@ -53,7 +53,7 @@ def by_hand(layer: CrossEncoder, asked: np.ndarray, offered: np.ndarray) -> floa
 
 
 @pytest.mark.parametrize("sub_batch", [1, 3, 100])
-def test_a_score_is_that_of_the_pair_alone(lists: tuple, sub_batch: int) -> None:
+def test_a_score_depends_on_its_own_pair_only(lists: tuple, sub_batch: int) -> None:
     asked, offered, mask, first = lists
     layer = encoder(sub_batch=sub_batch)
     scores = layer(lists).numpy()[..., 0]
@@ -72,13 +72,13 @@ def test_padding_changes_nothing(lists: tuple) -> None:
     np.testing.assert_array_equal(nobody, first)
 
 
-def test_a_new_one_adds_nothing(lists: tuple) -> None:
+def test_a_new_cross_encoder_adds_zero(lists: tuple) -> None:
     np.testing.assert_array_equal(encoder(zero=True)(lists), lists[-1])
     alone = encoder(alone=True)(lists) + lists[-1]
     np.testing.assert_allclose(alone, encoder()(lists), atol=1e-5)
 
 
-def test_gradients_are_those_without_sub_batches(lists: tuple) -> None:
+def test_gradients_equal_those_without_sub_batches(lists: tuple) -> None:
     found = []
     for options in ({"recompute": False}, {"recompute": True, "sub_batch": 3}):
         layer = encoder(**options)
@@ -98,7 +98,7 @@ def test_gradients_are_those_without_sub_batches(lists: tuple) -> None:
     assert all(np.abs(g).max() > 0 for g in found[0] if g.shape[0] > 2)
 
 
-def test_training_reads_all_and_ranking_the_best(lists: tuple) -> None:
+def test_training_reads_all_candidates_and_ranking_the_best(lists: tuple) -> None:
     layer, every = encoder(rescore=2), encoder()
     mask, first = lists[2], lists[3][..., 0]
     everything = every(lists).numpy()[..., 0]
@@ -110,12 +110,12 @@ def test_training_reads_all_and_ranking_the_best(lists: tuple) -> None:
         top, rest = order[:2], order[2:]
         np.testing.assert_allclose(scores[b, top], everything[b, top], atol=1e-5)
         assert (scores[b, rest] <= scores[b, top].min()).all()
-        assert (np.diff(scores[b, rest]) < 0).all()  # in the order that they had
+        assert (np.diff(scores[b, rest]) < 0).all()  # in their original order
 
 
 def test_permuted_candidates_have_permuted_scores(lists: tuple) -> None:
     asked, offered, mask, first = lists
-    first = np.round(first)  # with equal first scores
+    first = np.round(first)  # some first scores are equal
     order = np.random.default_rng(3).permutation(5)
     layer = encoder(rescore=2, sub_batch=3)
     straight = layer((asked, offered, mask, first)).numpy()
@@ -123,25 +123,25 @@ def test_permuted_candidates_have_permuted_scores(lists: tuple) -> None:
     np.testing.assert_allclose(turned, straight[:, order], atol=1e-5)
 
 
-def test_the_best() -> None:
+def test_the_best_candidates_are_chosen() -> None:
     scores = tf.constant([[3.0, 1.0, 2.0, 2.0, 9.0], [1.0, 2.0, 0.0, 0.0, 0.0]])
     mask = np.array([[1, 1, 1, 1, 0], [1, 1, 0, 0, 0]], bool)
     assert best(scores, mask, 1).numpy().tolist() == [
         [True, False, False, False, False],
         [False, True, False, False, False],
     ]
-    # Equal scores are in or out together; padding is never in.
+    # Candidates with equal scores are chosen or not chosen together; padding is never chosen.
     assert best(scores, mask, 2).numpy()[0].tolist() == [True, False, True, True, False]
     np.testing.assert_array_equal(best(scores, mask, 9), mask)
 
 
-def test_the_others_go_below() -> None:
+def test_the_other_candidates_rank_below() -> None:
     first = tf.constant([[5.0, 4.0, 3.0, 2.0]])
     chosen = np.array([[True, True, False, False]])
     again = np.array([[1.0, 6.0, 0.0, 0.0]], np.float32)
-    # The worst of the chosen fell from 4 to 1: the others are lowered by as much.
+    # The lowest chosen score fell from 4 to 1, so the others are lowered by the same amount.
     np.testing.assert_allclose(rescored(first, again, chosen), [[1.0, 6.0, 0.0, -1.0]])
-    # Where they are below already they stay.
+    # If they are already lower, they stay unchanged.
     np.testing.assert_allclose(rescored(first, again + 9, chosen), [[10.0, 15.0, 3.0, 2.0]])
 
 

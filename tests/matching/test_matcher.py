@@ -1,4 +1,4 @@
-"""The layer over all fields: its properties, and what it says of names and vectors."""
+"""The layer over all fields: its properties, and its features of brands and vectors."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from mmrank.encoders.base import FeatureKind
 from mmrank.encoders.category import Category
 from mmrank.encoders.tags import Tags
 from mmrank.encoders.text import Text
-from mmrank.matching.matcher import Matcher, VectorPair
+from mmrank.matching.matcher import Matcher
 from mmrank.matching.plan import MatchPlan, TermRows, fit_plan
+from mmrank.matching.rows import VectorPair
 from mmrank.schema import Feature
 
 TITLES = ["Red wool hat", "Blue cotton hat 500 ml", "Acme steel pipe 3/4 in", "", "Green hat"]
@@ -62,7 +63,7 @@ def rows(plan: MatchPlan, kinds: list[FeatureKind], vectors: np.ndarray) -> np.n
 
 @pytest.fixture(scope="module")
 def inputs(plan: MatchPlan) -> list[np.ndarray]:
-    """Four queries with all five items each."""
+    """Four queries, each with all five items."""
     random = np.random.default_rng(0)
     asked = rows(plan, [QUERY], random.normal(size=[4, 3]))
     offered = rows(plan, ITEMS, random.normal(size=[5, 3]))
@@ -76,7 +77,7 @@ def test_names_are_found_in_queries(matcher: Matcher, inputs: list[np.ndarray]) 
     def of(name: str) -> list[list[float]]:
         return features[..., matcher.names.index(name)].tolist()
 
-    # The fifth item has no brand; "blue moon" is a brand of two words, and "hat" is none.
+    # The fifth item has no brand; "blue moon" is a brand of two words, and "hat" is not a brand.
     assert of("query/brand/named") == [
         [0, 0, 0, 0, 0], [0, 1, 0, 0, 0], [1, 0, 1, 0, 0], [0, 0, 0, 0, 0]
     ]  # fmt: skip
@@ -97,7 +98,7 @@ def test_cosines_are_those_of_the_vectors(matcher: Matcher, inputs: list[np.ndar
 
 
 def test_idf_by_a_loop(plan: MatchPlan) -> None:
-    # `hat` is in four of five items, titles and tags together; a stem of one item counts as rare.
+    # `hat` is in four of five items (titles and tags together); a stem of one item counts as rare.
     n, count = 5, 4
     lookup = dict(zip(plan.stems.tolist(), plan.idf.tolist(), strict=True))
     from mmrank.matching.words import hashes
@@ -117,7 +118,7 @@ def test_permuted_candidates_have_permuted_features(
     np.testing.assert_array_equal(moved, matcher(inputs).numpy()[:, order])
 
 
-def test_absent_fields_and_padding_say_nothing(matcher: Matcher, inputs: list[np.ndarray]) -> None:
+def test_absent_fields_and_padding_are_zero(matcher: Matcher, inputs: list[np.ndarray]) -> None:
     asked, offered, present, mask = (a.copy() for a in inputs)
     present[:, 1] = False
     mask[:, 4] = False
@@ -132,7 +133,7 @@ def test_absent_fields_and_padding_say_nothing(matcher: Matcher, inputs: list[np
     assert not after[:, 1][:, own].any()
 
 
-def test_an_empty_query_says_nothing(matcher: Matcher, inputs: list[np.ndarray]) -> None:
+def test_an_empty_query_has_no_match_features(matcher: Matcher, inputs: list[np.ndarray]) -> None:
     asked, *listed = inputs
     features, there = matcher.features([np.zeros_like(asked), *listed])
     flags = [i for i, n in enumerate(matcher.names) if n.endswith("/there")]
@@ -140,7 +141,7 @@ def test_an_empty_query_says_nothing(matcher: Matcher, inputs: list[np.ndarray])
     assert not rest.any()
 
 
-def test_eager_is_graph_and_a_plan_comes_back(
+def test_eager_equals_graph_and_a_plan_survives_json(
     matcher: Matcher, plan: MatchPlan, inputs: list[np.ndarray]
 ) -> None:
     eager = matcher(inputs).numpy()
@@ -162,5 +163,5 @@ def test_gradients_reach_vectors_and_are_finite(matcher: Matcher, inputs: list[n
     assert np.abs(gradient[..., -3:]).sum() > 0
 
 
-def test_no_words_no_plan() -> None:
+def test_without_query_features_there_is_no_plan() -> None:
     assert fit_plan([], ITEMS, lambda k: pd.Series(COLUMNS[k.name])) is None

@@ -1,4 +1,4 @@
-"""Word pieces in rows of numbers, against BERT's own tokenizer as the importer has it."""
+"""Word pieces in rows of numbers, compared with BERT's own tokenizer as in the importer."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ TEXTS = [
 
 
 @pytest.mark.parametrize("cased", [False, True])
-def test_the_pieces_of_berts_tokenizer(cased: bool) -> None:
+def test_pieces_equal_those_of_berts_tokenizer(cased: bool) -> None:
     words = BertWords(WORDS.vocabulary, lowercase=not cased, strip_accents=not cased)
     rows = PieceRows(words, 6)(tf.constant(TEXTS)).numpy()
     ids, mask = BertTokens(words, 8)(tf.constant(TEXTS))
@@ -41,7 +41,7 @@ def test_the_pieces_of_berts_tokenizer(cased: bool) -> None:
         assert not row[len(want) :].any()
 
 
-def test_values_of_one_text_are_parted() -> None:
+def test_values_of_one_text_are_split() -> None:
     rows = PieceRows(WORDS, 4, separator="|")
     np.testing.assert_array_equal(
         rows(tf.constant(["red|dress"])), PieceRows(WORDS, 4)(tf.constant(["red dress"]))
@@ -62,12 +62,12 @@ def test_a_plan_survives_json() -> None:
     ("options", "message"),
     [
         ({}, "model.cross.fields: name the item features to read"),
-        ({"fields": {"titel": 8}}, "model.cross.fields: 'titel' is no feature.*'title'"),
+        ({"fields": {"titel": 8}}, "model.cross.fields: 'titel' is not a feature.*'title'"),
         ({"fields": {"title": 0}}, "title: 0 tokens; give a whole number from 1"),
-        ({"fields": {"title": 8}, "query": "title"}, "model.cross.query: 'title' is no feature"),
+        ({"fields": {"title": 8}, "query": "title"}, "model.cross.query: 'title' is not a feature"),
     ],
 )
-def test_what_cannot_be_read_is_named(options: dict, message: str) -> None:
+def test_unreadable_fields_are_refused_by_name(options: dict, message: str) -> None:
     kinds = {
         name: Text(Feature(name, "text", side, name), {})
         for name, side in (("query", "query"), ("title", "item"))

@@ -1,4 +1,4 @@
-"""Numbers and units: values by hand, agreement by a plain loop."""
+"""Numbers and units: values by hand, and agreement by a plain loop."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ def read(texts: list[str], width: int = 4) -> Quantities:
         ("5 7 9 11 13", [5, 7, 9, 11]),
     ],
 )
-def test_amounts(text: str, amounts: list[float]) -> None:
+def test_amounts_are_parsed(text: str, amounts: list[float]) -> None:
     found = read([text, "3 m"])
     kinds, logs = found.kinds.numpy(), found.amounts.numpy()
     assert np.exp(logs[0][kinds[0] > 0]) == pytest.approx(amounts, rel=1e-3)
-    # A text's last number has nothing to do with the next text's first word.
+    # The last number of a text is not combined with the first word of the next text.
     assert np.exp(logs[1][:1]) == pytest.approx([3], rel=1e-4)
 
 
@@ -53,7 +53,7 @@ def test_a_number_at_the_end_of_a_text_takes_no_unit_from_the_next() -> None:
         ("500 ml", "0.5L", 1, 0),
         ("10 ft 3/4 in", "3/4 in. x 10 ft.", 1, 0),
         ("10 ft 3/4 in", "3/4 in. x 5 ft.", 0.5, 0.5),
-        ("12 volt 7", "7 v", 0.5, 0.5),  # a bare 7 is any 7
+        ("12 volt 7", "7 v", 0.5, 0.5),  # a 7 without unit matches 7 of any unit
         ("pipe", "3/4 in", 0, 0),
         ("60 w", "60 watts", 1, 0),
     ],

@@ -1,4 +1,4 @@
-"""Match features of texts, against plain loops over words."""
+"""Match features of texts, compared with plain loops over words."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ AVERAGE = 5.0
 
 
 def features(query: str, texts: list[str], idf: dict[str, float] | None = None) -> np.ndarray:
-    """[texts, F] of one query; the idf of a stem is 1 unless told."""
+    """Features [texts, F] of one query; the idf of a stem is 1 unless given."""
     asked = QUERY.unpack(QUERY.pack(tf.constant([query])))
     words = query.split()
     weights = np.zeros([1, 8], np.float32)
@@ -59,19 +59,19 @@ def test_bm25_and_coverage_by_a_loop() -> None:
         ("red wool scarf wool hat", 1, 0, 1),
     ],
 )
-def test_neighbours(text: str, pairs: float, triples: float, first: float) -> None:
+def test_neighbouring_words_count(text: str, pairs: float, triples: float, first: float) -> None:
     row = features("red wool hat", [text])[0]
     assert row[at("pairs")] == pytest.approx(pairs)
     assert row[at("triples")] == pytest.approx(triples)
     assert row[at("first_place")] == pytest.approx(first)
 
 
-def test_stems_count_and_words_as_they_stand_count_apart() -> None:
+def test_stems_and_exact_words_count_separately() -> None:
     row = features("cabinets", ["cabinet"])[0]
     assert (row[at("covered")], row[at("covered_exactly")]) == (1.0, 0.0)
 
 
-def test_typing_errors_are_told_by_characters() -> None:
+def test_character_grams_match_misspelt_words() -> None:
     asked, texts = "screwdriver", ["screw driver", "screwdrivr", "hammer"]
     found = features(asked, texts)
 
@@ -87,7 +87,7 @@ def test_typing_errors_are_told_by_characters() -> None:
     assert found[0, at("covered")] == 0 < found[0, at("grams")] == 1
 
 
-def test_numbers_are_part_of_it() -> None:
+def test_numbers_are_matched() -> None:
     row = features("3/4 in pipe", ["pipe 0.75 inch", "pipe 1 in"])
     assert row[:, at("numbers")].tolist() == [1, 0]
     assert row[:, at("other_numbers")].tolist() == [0, 1]
@@ -100,11 +100,11 @@ def test_chinese_is_matched_by_character() -> None:
 
 
 @pytest.mark.parametrize(("query", "text"), [("", "red hat"), ("red hat", ""), ("", "")])
-def test_where_a_side_says_nothing_all_is_zero(query: str, text: str) -> None:
+def test_features_are_zero_if_one_side_is_empty(query: str, text: str) -> None:
     assert not features(query, [text]).any()
 
 
-def test_everything_lies_between_zero_and_one() -> None:
+def test_features_lie_between_zero_and_one() -> None:
     texts = ["red wool hat " * 3, "3/4 in 3/4 in 3/4 in", "红色 500ml x x x x x x"]
     for query in ("red red red", "3/4 in 500 ml 10", "红 色 x"):
         found = features(query, texts)

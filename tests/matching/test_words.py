@@ -1,4 +1,4 @@
-"""Words, stems and runs of characters, against lists written by hand."""
+"""Words, stems and runs of characters, compared with lists written by hand."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def listed(ragged: tf.RaggedTensor) -> list[list[str]]:
         ("don't v1.2.3 a/b", ["don", "t", "v1.2.3", "a", "b"]),
     ],
 )
-def test_words(text: str, words: list[str]) -> None:
+def test_texts_are_split_into_words(text: str, words: list[str]) -> None:
     assert listed(words_of(tf.constant([text, "other words"]))) == [words, ["other", "words"]]
 
 
@@ -56,11 +56,11 @@ def test_words(text: str, words: list[str]) -> None:
         ("10", "10"),
     ],
 )
-def test_stems(words: str, stem: str) -> None:
+def test_words_are_stemmed(words: str, stem: str) -> None:
     assert set(listed(stems_of(words_of(tf.constant([words]))))[0]) == {stem}
 
 
-def test_runs_of_characters_and_of_words() -> None:
+def test_character_grams_and_phrases() -> None:
     words = words_of(tf.constant(["a tin", "红色", "", "x"]))
     assert listed(grams_of(words)) == [
         ["_at", "ati", "tin", "in_"],
@@ -76,7 +76,7 @@ def test_hashes_are_whole_numbers_that_float32_holds() -> None:
     assert numbers.dtype == np.float32
     assert np.array_equal(numbers, np.rint(numbers))
     assert 1 <= numbers.min() <= numbers.max() <= HASHES < 2**24
-    assert len(np.unique(numbers)) > 19_950  # 12 collisions are to be expected
+    assert len(np.unique(numbers)) > 19_950  # about 12 collisions are expected
 
 
 def test_rows_are_cut_and_padded() -> None:

@@ -1,4 +1,4 @@
-"""Records of lists: what stands in them, the same bytes however they are made, and refusals."""
+"""Records of lists: their content, the same bytes for any number of workers, and refusals."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ import yaml
 from PIL import Image
 from tensorflow_serving.apis.input_pb2 import ExampleListWithContext
 
-from mmrank.data.tables import DataError, read_table
+from mmrank.data.reading import read_table
+from mmrank.data.tables import DataError
 from pipelines.beam.pages import cuts
 from pipelines.beam.pieces import row_count, table_pieces
 from pipelines.build_examples import build, main
@@ -53,7 +54,7 @@ ITEMS = {
     "sku": ["007", "b", "c", "d"],
     "title": ["red shoe", "", "  blue shoe ", None],
     "price": [1.5, None, 3.0, 4.0],
-    "size": [40, 41, None, 42],  # a category of whole numbers, one of them missing
+    "size": [40, 41, None, 42],  # a category of whole numbers with one missing
     "photo": ["a.png", "broken.png", "gone.png", None],
     "reviews": [
         [{"text": "good", "time": NOW - 2 * DAY}],
@@ -65,7 +66,7 @@ ITEMS = {
 }
 LISTS = pd.DataFrame(
     {
-        # The rows of page 2 do not stand together.
+        # The rows of page 2 are not adjacent.
         "page": [2, 2, 1, 1, 1, 2, 3, 3],
         "sku": ["c", "007", "b", "d", "c", "b", "d", "007"],
         "who": ["u", "u", None, None, None, "u", "v", "v"],
@@ -82,7 +83,7 @@ EVENTS = pd.DataFrame(
         "who": ["u", "u", "u", "u", "u", "v", "v"],
         "sku": ["007", "b", "c", "lost", "d", "b", "c"],
         "did": ["view", "cart", None, "view", "view", "view", "cart"],
-        # Of u the event of "lost" has an unknown item, and that of d is not before the list.
+        # u's event of "lost" has an unknown item, and u's event of d is not before the list.
         "at": [1 * DAY, 7 * DAY, 9.5 * DAY, 9.9 * DAY, 10 * DAY, 2 * DAY, 5 * DAY],
     }
 )
@@ -90,7 +91,7 @@ EVENTS = pd.DataFrame(
 
 @pytest.fixture
 def shop(tmp_path: pathlib.Path) -> pathlib.Path:
-    """A dataset of four items, two in each row group, and three lists."""
+    """A dataset of four items, two per row group, and three lists."""
     folder = tmp_path / "shop"
     (folder / "photos").mkdir(parents=True)
     Image.new("RGB", (40, 40), "red").save(folder / "photos" / "a.png")
@@ -121,7 +122,7 @@ def lists_in(folder: pathlib.Path, split: str) -> dict[str, ExampleListWithConte
     return read
 
 
-def test_what_stands_in_a_record(shop: pathlib.Path, tmp_path: pathlib.Path) -> None:
+def test_the_content_of_a_record(shop: pathlib.Path, tmp_path: pathlib.Path) -> None:
     manifest = build(shop, tmp_path / "out", shards=3)
     train, valid = lists_in(tmp_path / "out", "train"), lists_in(tmp_path / "out", "valid")
     assert set(train) == {"2", "3"}
@@ -152,25 +153,29 @@ def test_what_stands_in_a_record(shop: pathlib.Path, tmp_path: pathlib.Path) -> 
         "price": [1.5],
         "size": [b"40"],
         "photo": [(shop / "photos" / "a.png").read_bytes()],
-        "reviews": [b"good\x1f2"],  # two days before the latest review of all
+        "reviews": [b"good\x1f2"],  # two days before the latest of all reviews
         "label/grade": [0.0],
     }
-    # Without a time the whole past counts, from its latest event on.
+    # Without a time all earlier events count, with ages relative to the latest of them.
     last = values(train["3"].context)
     assert "list/time" not in last
     assert last["past_items"] == [b"b", b"c"]
     assert last["past_ages"] == [3.0, 0.0]
-    # No shopper, no query.
+    # Neither user nor query.
     assert values(valid["1"].context) == {"list/id": [b"1"], "list/time": [5_000_000]}
     assert [values(e)["label/grade"] for e in valid["1"].examples] == [[1.0], [0.0], [0.0]]
-    told = manifest["splits"]
-    assert (told["train"]["lists"], told["train"]["candidates"], told["train"]["longest"]) == (
+    actual = manifest["splits"]
+    assert (
+        actual["train"]["lists"],
+        actual["train"]["candidates"],
+        actual["train"]["longest"],
+    ) == (
         2,
         5,
         3,
     )
-    assert sum(shard["records"] for shard in told["valid"]["shards"]) == 1
-    assert "test" not in told
+    assert sum(shard["records"] for shard in actual["valid"]["shards"]) == 1
+    assert "test" not in actual
     assert not list((tmp_path / "out").glob("test-*"))
     assert b"secret" not in b"".join(p.read_bytes() for p in (tmp_path / "out").iterdir())
 
@@ -179,7 +184,7 @@ def whole_split(folder: pathlib.Path, split: str) -> bytes:
     return b"".join(file.read_bytes() for file in sorted(folder.glob(f"{split}-*")))
 
 
-def test_the_same_bytes_whatever_the_workers_and_shards(
+def test_bytes_do_not_depend_on_workers_and_shards(
     tiny_shop: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
     build(tiny_shop, tmp_path / "one", shards=1, drop=["photo"])
@@ -196,7 +201,7 @@ def test_the_same_bytes_whatever_the_workers_and_shards(
         assert whole_split(tmp_path / "one", split) == whole_split(tmp_path / "three", split) != b""
 
 
-def test_a_log_gives_what_its_prepared_dataset_gives(tmp_path: pathlib.Path) -> None:
+def test_a_log_gives_the_records_of_its_prepared_dataset(tmp_path: pathlib.Path) -> None:
     """Twenty pages, a minute apart: a tenth of them ends at a whole minute."""
     page = np.repeat(np.arange(20)[::-1], 3)
     rank = np.tile([3, 1, 2], 20)
@@ -231,10 +236,10 @@ def test_a_log_gives_what_its_prepared_dataset_gives(tmp_path: pathlib.Path) -> 
     assert yaml.safe_load((tmp_path / "direct" / "schema.yaml").read_text("utf-8")) == schema
 
 
-def test_cuts() -> None:
-    # Ten lists: the latest one is a tenth, the next minute brings the two of a fifth and more.
+def test_times_that_divide_the_splits() -> None:
+    # Ten lists: the latest minute has a tenth; with the minute before it reaches a fifth and more.
     assert cuts({1: 3, 2: 3, 3: 3, 4: 1}) == (3.0, 4.0)
-    # The latest minute holds both shares; validation takes the one before it.
+    # The latest minute contains both shares; validation gets the minute before.
     assert cuts({5: 4, 6: 4, 7: 2}) == (6.0, 7.0)
 
 
@@ -269,7 +274,7 @@ def test_a_table_in_pieces_is_the_table(tmp_path: pathlib.Path) -> None:
 
 
 def test_pieces_keep_texts_and_join_columns_of_a_prefix(tmp_path: pathlib.Path) -> None:
-    """By the rules of a whole table, whatever each piece lacks."""
+    """The rules are those of a whole table, even if a piece has no values of a column."""
     table = pa.table(
         {
             "id": pa.array([2**53 + 1, None, 7], pa.int64()),
@@ -311,7 +316,7 @@ def test_pieces_keep_texts_and_join_columns_of_a_prefix(tmp_path: pathlib.Path) 
         ),
     ],
 )
-def test_rows_that_cannot_be_used(
+def test_unusable_rows_are_refused(
     shop: pathlib.Path,
     tmp_path: pathlib.Path,
     table: str,
@@ -330,13 +335,13 @@ def test_rows_that_cannot_be_used(
     assert not (tmp_path / "out").exists()
 
 
-def test_what_cannot_be_asked(
+def test_wrong_arguments_are_refused(
     shop: pathlib.Path, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     schema = yaml.safe_load((shop / "schema.yaml").read_text(encoding="utf-8"))
     schema["features"].append({"name": "cf", "kind": "collaborative", "side": "pair"})
     (shop / "schema.yaml").write_text(yaml.safe_dump(schema), encoding="utf-8")
-    with pytest.raises(DataError, match="leave it out with --drop cf"):
+    with pytest.raises(DataError, match="omit it with --drop cf"):
         build(shop, tmp_path / "out")
     with pytest.raises(SystemExit):
         main(["--data", str(shop), "--log", "log.csv", "--out", str(tmp_path / "out")])

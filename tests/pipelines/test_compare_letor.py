@@ -1,4 +1,4 @@
-"""NDCG of all folds under three conventions, from a loop over lists; and the command as a whole."""
+"""NDCG of all folds under three conventions, by a loop over lists; and the whole command."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pipelines.prepare_letor import prepare
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    """Three parts of ten lists of five; the first number is the grade with noise."""
+    """Three parts of ten lists of five; the first number is the grade plus noise."""
     folder = tmp_path_factory.mktemp("letor")
     rng = np.random.default_rng(0)
     for number in (1, 2, 3):
@@ -97,7 +97,7 @@ def test_the_command_reports_all_folds(data, tmp_path, capsys):
     result = json.loads((tmp_path / "runs" / RESULT).read_text())
     assert set(result["figures"]) == {"model", "random"}
     assert set(result["seconds"]) == {"fold1", "fold2", "fold3"}
-    # Of ten lists one has no relevant document in each fold.
+    # In each fold, one of ten lists has no relevant document.
     figures = {c: result["figures"]["model"][f"ndcg@10 {c}"]["folds"] for c in ("skip", "zero")}
     assert figures["zero"] == pytest.approx(0.9 * figures["skip"])
     assert main([*command, "--out", str(tmp_path / "runs")]) == 2

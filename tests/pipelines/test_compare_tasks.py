@@ -1,4 +1,4 @@
-"""The comparison of several tasks with one: what it divides, what it compares, what it prints."""
+"""The comparison of several tasks with one: its splits, its comparisons and its output."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CONFIG = pathlib.Path(__file__).parents[2] / "configs" / "shop_tasks.yaml"
 
 
 def test_lists_are_divided_by_time():
-    """Ten lists of two rows each: six train, one chooses, three test; no list is torn apart."""
+    """Ten lists of two rows: six for train, one for valid, three for test; no list is divided."""
     times = [90, 10, 20, 30, 80, 40, 50, 60, 70, 100]
     lists = pd.DataFrame({"list_id": [f"L{i}" for i in range(10)] * 2, "time": times * 2})
     given = dict(zip(lists["list_id"], split_by_time(lists), strict=True))
@@ -27,7 +27,7 @@ def test_lists_are_divided_by_time():
     assert list(split_by_time(lists)[:10]) == list(split_by_time(lists)[10:])
 
 
-def test_the_single_task_is_the_same_config_with_that_task_alone():
+def test_the_single_task_config_differs_only_in_its_tasks():
     config = load_config(CONFIG)
     alone = single(config, "purchase")
     assert alone.training.tasks == {"purchase": Task()}

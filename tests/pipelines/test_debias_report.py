@@ -1,4 +1,4 @@
-"""The share of a gap that is recovered, and the verdict."""
+"""The recovered share of a gap, and the verdict."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from pipelines.debias_report import DEBIASED, METHOD, DebiasReport, recovered
 
 
 def test_the_share_of_means() -> None:
-    """Means .5, .65 and .7: .15 of .2 is recovered, whatever lists without a value say."""
+    """Means .5, .65 and .7: .15 of .2 is recovered; lists without a value have no effect."""
     rng = np.random.default_rng(0)
     noise = rng.normal(0, 0.05, 400)
     raw, debiased, true = (np.r_[m + noise - noise.mean(), np.nan] for m in (0.5, 0.65, 0.7))
     share = recovered(raw, debiased, true)
     assert share.mean == pytest.approx(0.75)
-    assert (share.low, share.high) == pytest.approx((0.75, 0.75))  # lists differ alike
+    assert (share.low, share.high) == pytest.approx((0.75, 0.75))  # equal in every list
     assert share.lists == 400
     noisy = recovered(raw, np.r_[0.65 + rng.normal(0, 0.2, 400), np.nan], true)
     assert noisy.low < noisy.mean < noisy.high

@@ -9,11 +9,13 @@ import pytest
 
 from mmrank.config import load_config
 from mmrank.config_checks import check_config
+from mmrank.data.simulator.write import shop_schema
+from mmrank.models import check_input_names
 from pipelines.debias_report import DEBIASED, RAW, TRUE
 from pipelines.debias_shop import CONFIG, main, variants
 
 
-def test_variants_differ_in_what_they_learn_from_alone() -> None:
+def test_variants_differ_only_in_their_labels() -> None:
     config = load_config(CONFIG)
     compared = variants(config, pathlib.Path("p.csv"))
     assert {RAW, TRUE, DEBIASED} < set(compared)
@@ -21,7 +23,7 @@ def test_variants_differ_in_what_they_learn_from_alone() -> None:
         check_config(one)
         training = dataclasses.replace(one.training, tasks=config.training.tasks)
         assert dataclasses.replace(one, training=training) == config
-    # No model but the last sees a true grade, in training or in the choice of the best epoch.
+    # Only the last model uses true grades, in training or in the choice of the best epoch.
     for name, one in compared.items():
         assert one.training.select_by is None
         assert set(one.training.tasks) == ({"grade"} if name == TRUE else {"click"})
@@ -34,3 +36,10 @@ def test_nothing_is_overwritten(tmp_path: pathlib.Path, capsys: pytest.CaptureFi
     assert "not empty" in capsys.readouterr().err
     assert main(["--out", str(tmp_path / "new"), "--resamples", "1"]) == 2
     assert not (tmp_path / "new").exists()
+
+
+def test_its_features_can_be_read_by_a_ranker() -> None:
+    schema = shop_schema(match=True)
+    pairs = [feature.name for feature in schema.side("pair")]
+    assert pairs == ["shared_words"]
+    check_input_names([f.name for f in schema.side("item", "query", "user", "pair")], None)

@@ -1,4 +1,4 @@
-"""Vectors computed ahead: those of the export, the same bits however they are made, and resumed."""
+"""Vectors computed ahead: those of the export, bitwise the same however computed, and resumed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 
-from mmrank.build import Run, build_model
+from mmrank.build import build_model
 from mmrank.config import Config
 from mmrank.data.tables import DataError, Dataset
 from mmrank.outputs import OutputError
@@ -28,11 +28,12 @@ from mmrank.serving.export import export_run, with_absent
 from mmrank.serving.fingerprint import item_fingerprint
 from mmrank.serving.graphs import ranker_graphs
 from mmrank.serving.ranker import Ranker
+from mmrank.trained_run import Run
 from pipelines.build_examples import build
 from pipelines.embed_catalog import embed, main
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-# About eight items a batch, so that sixty items make eight.
+# About eight items per batch, so that sixty items make eight batches.
 BATCH = 8
 
 
@@ -40,20 +41,20 @@ BATCH = 8
 def vectors(
     exported: pathlib.Path, dataset: Dataset, tmp_path_factory: pytest.TempPathFactory
 ) -> Computed:
-    """The vectors of the catalogue, by three workers in three shards."""
+    """The vectors of the catalogue, computed by three workers in three shards."""
     out = tmp_path_factory.mktemp("vectors") / "three"
     threads = {"workers": 3, "running": "multi_threading"}
     return embed(exported, dataset.folder, out, shards=3, batch=BATCH, **threads)
 
 
 def all_of(vectors: Computed) -> tuple[list[str], bytes]:
-    """The ids in the order of the files, and every bit of what is kept of them."""
+    """The ids in the order of the files, and the bytes of everything stored for them."""
     parts = list(vectors.read())
     ids = [item for some, *_ in parts for item in some]
     return ids, b"".join(np.concatenate([p[at] for p in parts]).tobytes() for at in (1, 2, 3))
 
 
-def test_they_are_what_the_export_looks_up(
+def test_vectors_equal_those_of_the_export(
     vectors: Computed,
     dataset: Dataset,
     run: Run,
@@ -64,7 +65,7 @@ def test_they_are_what_the_export_looks_up(
     assert vectors.modalities == run.modalities
     found = vectors.of(ids[::-1], vectors.fingerprint)
     known = served("lookup_items", {"items": np.array([*ids[::-1], "nobody"], object)})
-    # Batches differ, and with them the order of sums.
+    # The batches differ, and with them the order of sums.
     np.testing.assert_allclose(found["tokens"], known["tokens"][:-1], rtol=0, atol=1e-5)
     np.testing.assert_array_equal(found["present"], known["present"][:-1])
     whole = with_absent(found, ranker_graphs(run.model, run.fitted), run.fitted)
@@ -73,7 +74,7 @@ def test_they_are_what_the_export_looks_up(
 
 
 @pytest.mark.slow
-def test_they_fill_the_table_of_an_export(
+def test_vectors_fill_the_table_of_an_export(
     vectors: Computed,
     dataset: Dataset,
     run: Run,
@@ -96,7 +97,7 @@ def test_they_fill_the_table_of_an_export(
     ids = list(dataset.item_ids)
     some = {"items": np.array([*ids, "nobody"], object)}
     found, known = filled("lookup_items", some), served("lookup_items", some)
-    np.testing.assert_array_equal(  # not one bit is another
+    np.testing.assert_array_equal(  # bitwise equal
         found["tokens"][:-1], vectors.of(ids, vectors.fingerprint)["tokens"]
     )
     np.testing.assert_allclose(found["tokens"], known["tokens"], rtol=0, atol=1e-5)
@@ -122,7 +123,7 @@ def test_vectors_of_another_model_are_refused(
     assert not (tmp_path / "export").exists()
 
 
-def test_the_same_bits_whatever_the_workers_and_shards(
+def test_vectors_do_not_depend_on_workers_and_shards(
     vectors: Computed, exported: pathlib.Path, dataset: Dataset, tmp_path: pathlib.Path
 ) -> None:
     alone = embed(exported, dataset.folder, tmp_path / "one", shards=1, batch=BATCH)
@@ -131,7 +132,7 @@ def test_the_same_bits_whatever_the_workers_and_shards(
     assert all_of(alone) == all_of(vectors)
 
 
-def test_a_stopped_job_goes_on(
+def test_a_stopped_job_resumes(
     vectors: Computed, exported: pathlib.Path, dataset: Dataset, tmp_path: pathlib.Path
 ) -> None:
     out = tmp_path / "out"
@@ -149,10 +150,10 @@ def test_a_stopped_job_goes_on(
     assert sorted(p.name for p in out.iterdir()) == sorted(["plan.json", "manifest.json", *names])
 
 
-def test_folders_that_are_not_to_be_written_to(
+def test_unsuitable_folders_are_refused(
     vectors: Computed, exported: pathlib.Path, dataset: Dataset, tmp_path: pathlib.Path
 ) -> None:
-    with pytest.raises(DataError, match="begun with another number of shards"):
+    with pytest.raises(DataError, match="started with another number of shards"):
         embed(exported, dataset.folder, vectors.folder, shards=2, batch=BATCH)
     with pytest.raises(DataError, match="--batch"):
         embed(exported, dataset.folder, vectors.folder, shards=3, batch=4)
@@ -191,7 +192,7 @@ def test_records_score_as_the_run_does(
     served: Callable[[str, dict[str, Any]], dict[str, np.ndarray]],
     tmp_path: pathlib.Path,
 ) -> None:
-    """What Beam writes for training is what the serving signature takes, to the same scores."""
+    """The records that Beam writes for training get the same scores from the serving signature."""
     build(dataset.folder, tmp_path / "out", encoders=tiny_config.model.encoders, shards=1)
     (file,) = (tmp_path / "out").glob("test-*")
     messages = list(tf.data.TFRecordDataset(str(file)).as_numpy_iterator())
@@ -202,7 +203,7 @@ def test_records_score_as_the_run_does(
     lengths = sorted(len(own) for own in expected.values())
     real = [row[row > -1e8] for row in scores]
     assert sorted(map(len, real)) == lengths
-    for row in real:  # in the order of hashes: each list is found by its scores
+    for row in real:  # in the order of hashes, so each list is identified by its scores
         near = [np.abs(row - own).max() for own in expected.values() if len(own) == len(row)]
         assert min(near) < 1e-5
 

@@ -1,4 +1,4 @@
-"""The benchmark at a tiny size: what grows, and the bounds. No seconds are asserted."""
+"""The benchmark at a tiny size: the growth, and the bounds. Seconds are not asserted."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mmrank.data.validation import validate_dataset
 from pipelines.benchmarks.event_scaling import Cost, grow, main, train_once
 
 
-def test_a_grown_shop_has_more_of_the_same_shoppers(tiny_shop, tmp_path):
+def test_a_larger_shop_has_copies_of_the_same_users(tiny_shop, tmp_path):
     grow(tiny_shop, tmp_path / "grown", 3)
     assert not validate_dataset(tmp_path / "grown", media="none").errors
     small, large = load_dataset(tiny_shop), load_dataset(tmp_path / "grown")

@@ -1,4 +1,4 @@
-"""The benchmark of trees as ops: the same scores, and a time of each way."""
+"""The benchmark of trees as ops: the same scores, and a time for each way."""
 
 from __future__ import annotations
 

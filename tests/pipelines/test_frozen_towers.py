@@ -1,4 +1,4 @@
-"""The benchmark of frozen towers: verdict and config. test_frozen_run.py uses its other parts."""
+"""The benchmark of frozen towers: verdict and config. test_frozen_run.py tests its other parts."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from pipelines.benchmarks.frozen_towers import Result, frozen_config, main
         (Result(before=90.0, after=1.0, one_pass=3.0, differ=0.0, spread=1e-7), False),
     ],
 )
-def test_the_verdict_asks_for_20_times_and_equal_scores_that_vary(result: Result, passed: bool):
+def test_the_verdict_requires_20_times_the_speed_and_equal_scores(result: Result, passed: bool):
     assert result.passed == passed
     assert f"{result.before:.1f}" in result.to_text()
 
 
-def test_titles_queries_and_photos_are_what_is_frozen(tiny_shop: pathlib.Path):
+def test_titles_queries_and_photos_have_frozen_encoders(tiny_shop: pathlib.Path):
     shop = load_dataset(tiny_shop)
     config = frozen_config("bert", "network.weights.h5", 32, pathlib.Path("cache"))
     names = {f.name for f in shop.schema.side("item", "query", "user", "pair")}

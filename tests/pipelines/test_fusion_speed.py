@@ -1,4 +1,4 @@
-"""Size and speed of the fusions, at a tiny size. No seconds are asserted."""
+"""Size and speed of the fusions, at a tiny size. Seconds are not asserted."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def test_every_fusion_has_a_row_with_its_weights():
     assert rows["mean"].weights == tower
     assert rows["weighted_mean"].weights == tower + 2
     assert rows["gated"].weights == tower + 2 * (8 * 8 + 8) + (16 * 16 + 16)
-    # Two tokens side by side.
+    # Two tokens, concatenated.
     assert rows["concat"].weights == tower + 128 * (8 + 2 * 8 + 2)
 
 
@@ -36,6 +36,6 @@ def test_jobs_take_turns_and_the_first_round_does_not_count():
     assert seconds == {"a": [1.0, 1.0], "b": [3.0, 3.0]}
 
 
-def test_a_size_of_nothing_is_wrong_input(capsys):
+def test_a_size_of_zero_is_refused(capsys):
     assert main(["--items", "0"]) == 2
-    assert "give 1 or more" in capsys.readouterr().err
+    assert "--repeats: 1 or more" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Colour histograms: worked by hand, and a shop in which colour tells all."""
+"""Colour histograms: computed by hand, and a shop in which colour alone is sufficient."""
 
 from __future__ import annotations
 
@@ -39,18 +39,18 @@ def test_a_histogram_by_hand() -> None:
 
 @pytest.fixture
 def data(tmp_path: pathlib.Path) -> pathlib.Path:
-    """Three products told apart by their colour; one test photo is broken."""
+    """Three products distinguished by their colour; one test photo is broken."""
     schema = SCHEMAS["photo"]
-    media = tmp_path / "images.zip"  # a folder will do as well
+    media = tmp_path / "images.zip"  # a folder works too
     media.mkdir()
     rows = []
     for split, count in (("train", 4), ("valid", 1), ("test", 2)):
         for number in range(count):
-            for place, (name, colour) in enumerate(COLOURS.items()):
+            for position, (name, colour) in enumerate(COLOURS.items()):
                 file = f"{split}-{name}-{number}.png"
                 (media / file).write_bytes(photo(colour, number))
                 rows += [
-                    (file, item, file, split, 2 * (other == place))
+                    (file, item, file, split, 2 * (other == position))
                     for other, item in enumerate(COLOURS)
                 ]
     (media / "test-Plum-1.png").write_bytes(b"no photo")
@@ -63,11 +63,11 @@ def data(tmp_path: pathlib.Path) -> pathlib.Path:
     return tmp_path
 
 
-def test_colours_are_told_apart(data: pathlib.Path, capsys) -> None:
+def test_colours_are_distinguished(data: pathlib.Path, capsys) -> None:
     assert main(["--data", str(data), "--split", "valid"]) == 0
     (line,) = [li for li in capsys.readouterr().out.splitlines() if li.startswith("precision@1")]
     assert line.split()[1] == "1.000"
-    # A broken photo has no colour, and is ranked all the same.
+    # A broken photo has no colour, but is ranked too.
     assert main(["--data", str(data)]) == 0
     (line,) = [li for li in capsys.readouterr().out.splitlines() if li.startswith("precision@1")]
     assert float(line.split()[1]) in (pytest.approx(5 / 6, abs=1e-3), 1.0)

@@ -1,4 +1,4 @@
-"""Kills by SIGKILL: the verdict by hand, the parts quickly, and everything on a small run."""
+"""Kills by SIGKILL: the verdict by hand, the parts quickly, and all of it on a small run."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SCORES = {1: np.array([0.5, -1.0]), 2: np.array([0.25, 2.0])}
 
 
 def good() -> Seen:
-    """Two versions answer, the server is dead from 5 to 6, and everything is as it should be."""
+    """A flawless record: two versions answer, and the server is down from 5 to 6."""
     answers = [Answer(t, t + 0.1, 1 + (t > 3), tuple(SCORES[1 + (t > 3)])) for t in (1, 2, 4, 7)]
     dead = [Answer(4.9, 5.1, error="reset", cut=True), Answer(5.5, 5.6, error="refused", cut=True)]
     parts = [Part("export", 2, kills=2, left=2, loaded=[2])]
@@ -41,36 +41,36 @@ def failures(seen: Seen) -> list[str]:
 
 def test_the_verdict() -> None:
     assert failures(good()) == []
-    assert any("4 answers, each of a whole version" in words for _, words in judge(good()))
+    assert any("4 answers, each from a complete version" in words for _, words in judge(good()))
 
 
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        (Answer(8, 9, 3, (0.5, -1.0)), "each of a whole version; not whole: 3"),
-        (Answer(8, 9, 2, (0.5, -1.0)), "3.0e+00 off"),
-        (Answer(8, 9, 1, (0.5, -1.0 + 2e-5)), "2.0e-05 off"),
-        (Answer(8, 9, 1, (0.5,)), "inf off"),
-        (Answer(8, 9, 1, (float("nan"), -1.0)), "inf off"),
+        (Answer(8, 9, 3, (0.5, -1.0)), "each from a complete version; not complete: 3"),
+        (Answer(8, 9, 2, (0.5, -1.0)), "largest difference 3.0e+00"),
+        (Answer(8, 9, 1, (0.5, -1.0 + 2e-5)), "largest difference 2.0e-05"),
+        (Answer(8, 9, 1, (0.5,)), "largest difference inf"),
+        (Answer(8, 9, 1, (float("nan"), -1.0)), "largest difference inf"),
         (Answer(8, 9, error="refused", cut=True), "1 did, the first: refused"),
         (Answer(5.2, 5.3, error="status 500"), "1 did, the first: status 500"),
     ],
     ids=["stray", "other scores", "a little off", "too few", "NaN", "cut off", "an error in death"],
 )
-def test_an_answer_that_fails_it(answer: Answer, words: str) -> None:
+def test_a_wrong_answer_fails_the_verdict(answer: Answer, words: str) -> None:
     seen = good()
-    told = failures(dataclasses.replace(seen, answers=[*seen.answers, answer]))
-    assert any(words in failure for failure in told), told
+    actual = failures(dataclasses.replace(seen, answers=[*seen.answers, answer]))
+    assert any(words in failure for failure in actual), actual
 
 
-def test_what_else_fails_it() -> None:
+def test_other_violations_fail_the_verdict() -> None:
     seen = good()
-    (told,) = failures(dataclasses.replace(seen, served=frozenset({1, 2, 7})))
-    assert told == "no version was loaded that is not whole; not whole: 7"
+    (actual,) = failures(dataclasses.replace(seen, served=frozenset({1, 2, 7})))
+    assert actual == "every loaded version is complete; not complete: 7"
     few = dataclasses.replace(seen.parts[0], kills=1)
     assert "1 of 2 kills" in failures(dataclasses.replace(seen, parts=[few]))[0]
-    bad = dataclasses.replace(seen.parts[0], problems=["version 3 is there, and is not whole"])
-    assert "version 3 is there" in failures(dataclasses.replace(seen, parts=[bad]))[0]
+    bad = dataclasses.replace(seen.parts[0], problems=["version 3 exists, but is not complete"])
+    assert "version 3 exists" in failures(dataclasses.replace(seen, parts=[bad]))[0]
     cut = dataclasses.replace(seen.parts[0], loaded=[2, 5])
     assert "loaded 5, which" in failures(dataclasses.replace(seen, parts=[cut]))[0]
     assert len(failures(dataclasses.replace(seen, answers=[]))) == 2
@@ -82,12 +82,12 @@ def test_the_table() -> None:
     assert second.split() == ["export", "2", "2", "2"]
 
 
-def test_scores_stand_in_the_order_of_the_request() -> None:
+def test_scores_are_in_the_order_of_the_request() -> None:
     ranked = [{"index": 1, "score": 3.0}, {"index": 2, "score": 2.0}, {"index": 0, "score": 1.0}]
     assert read_ranked({"version": 4, "ranked": ranked}) == (4, (1.0, 3.0, 2.0))
 
 
-def test_moments_lie_each_in_its_part() -> None:
+def test_each_moment_is_in_its_part() -> None:
     draw = random.Random(0)
     for number in range(4):
         assert all(number * 2 <= moment(draw, number, 4, 8.0) < number * 2 + 2 for _ in range(50))
@@ -101,7 +101,7 @@ def test_a_part_gives_up_after_too_many_tries() -> None:
     assert part.kills == 2
 
 
-def test_a_process_is_killed_in_the_middle_or_let_finish(tmp_path: pathlib.Path) -> None:
+def test_a_process_is_killed_or_finishes(tmp_path: pathlib.Path) -> None:
     mark, end, log = tmp_path / "mark", tmp_path / "end", tmp_path / "log"
     code = f"import pathlib, time; pathlib.Path({str(mark)!r}).touch(); time.sleep(0.3); "
     command = [sys.executable, "-c", code + f"pathlib.Path({str(end)!r}).touch()"]
@@ -118,7 +118,7 @@ def test_a_process_is_killed_in_the_middle_or_let_finish(tmp_path: pathlib.Path)
         finished(failing, log, mark.exists, lambda: False)
 
 
-def test_a_copy_is_whole_in_every_order(tmp_path: pathlib.Path) -> None:
+def test_a_copy_is_complete_in_every_order(tmp_path: pathlib.Path) -> None:
     source = tmp_path / "1"
     (source / CHECKSUMS.parent).mkdir(parents=True)
     for name in ("saved_model.pb", "variables/index", "assets.extra/ranker.json", "empty"):
@@ -141,11 +141,11 @@ def vectors(folder: pathlib.Path, text: str = "vectors") -> pathlib.Path:
     return folder
 
 
-def test_vectors_that_are_not_the_same(tmp_path: pathlib.Path) -> None:
+def test_different_vectors_are_found(tmp_path: pathlib.Path) -> None:
     alone, same = vectors(tmp_path / "alone"), vectors(tmp_path / "same")
     assert differences(alone, same) == []
     (same / ".a.partial").touch()
-    assert differences(alone, same) == [".a.partial is left"]
+    assert differences(alone, same) == [".a.partial was left behind"]
     other = differences(alone, vectors(tmp_path / "other", "Vectors"))
     assert [words.split()[0] for words in other] == ["manifest.json", "items-0"]
     (same / "manifest.json").unlink()
@@ -156,7 +156,7 @@ def test_vectors_that_are_not_the_same(tmp_path: pathlib.Path) -> None:
     ("more", "words"),
     [
         ([], "no such folder; train a run"),
-        (["--set", "model.poll_seconds"], "write it as A.B=C"),
+        (["--set", "model.poll_seconds"], "must be A.B=C"),
     ],
 )
 def test_wrong_input(
@@ -170,11 +170,11 @@ def test_wrong_input(
 def run_folder(
     tiny_shop: pathlib.Path, tiny_config: Config, tmp_path: pathlib.Path
 ) -> pathlib.Path:
-    """A run that knows two features, and so is exported quickly."""
+    """A run that reads only two features, so that it is exported quickly."""
     import tensorflow as tf
 
-    from mmrank.build import CONFIG_FILE, FEATURES_FILE, STATE_FILE, build_features, build_model
-    from mmrank.config import save_config
+    from mmrank.build import build_features, build_model
+    from mmrank.config import CONFIG_FILE, FEATURES_FILE, STATE_FILE, save_config
     from mmrank.data.tables import load_dataset
     from mmrank.schema import save_schema
 

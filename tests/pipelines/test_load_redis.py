@@ -1,4 +1,4 @@
-"""Vectors loaded into a Redis of the test's own, stopped on the way, and dropped."""
+"""Vectors loaded into a Redis for one test, interrupted, and dropped."""
 
 from __future__ import annotations
 
@@ -46,36 +46,36 @@ class Vectors:
 
 
 def lookup(ids: np.ndarray) -> dict[str, np.ndarray]:
-    """The table of an export without any item; its absent tokens are −1."""
+    """The lookup of an export without items; its absent tokens are −1."""
     count = len(ids)
     tokens = np.full([count, 2, 3], -1, np.float32)
     return {"tokens": tokens, "present": np.zeros([count, 2], bool), "known": np.zeros(count, bool)}
 
 
 def served(address: str, fingerprint: str = OLD) -> list[float]:
-    """What a server would look up of i0 to i5."""
+    """The values that a server would look up for i0 to i5."""
     stores = EmbeddingStores(EmbeddingOptions(redis=address, timeout_ms=500))
     found = stores.of_model(fingerprint, lookup).get([f"i{k}" for k in range(6)])
     return found.vectors.tokens[:, 1, 2].tolist()
 
 
-def test_what_is_loaded_is_what_servers_look_up(redis_server: Any) -> None:
+def test_servers_find_the_loaded_vectors(redis_server: Any) -> None:
     client = connect(redis_server.address, 1000)
     fill(client, "mmrank", Vectors(10).source())
     assert served(redis_server.address) == [10, 11, 12, 13, 14, 15]
     fill(client, "mmrank", Vectors(10).source(), "float16")
     assert served(redis_server.address) == [10, 11, 12, 13, 14, 15]
-    # A byte of type, two of presence, six halves.
+    # One byte of type, two of presence, six float16 numbers.
     assert client.strlen(item_key("mmrank", OLD, "i0")) == 3 + 6 * 2
 
 
-def test_a_stopped_load_goes_on_where_it_was(redis_server: Any) -> None:
+def test_a_stopped_load_resumes(redis_server: Any) -> None:
     client = connect(redis_server.address, 1000)
     stopped = Vectors(10, fail_at=2)
     with pytest.raises(ConnectionResetError):
         fill(client, "mmrank", stopped.source())
     assert stopped.read == [0, 1]
-    assert models(client, "mmrank") == []  # not wholly there
+    assert models(client, "mmrank") == []  # incomplete, so not listed
     rest = Vectors(10)
     fill(client, "mmrank", rest.source())
     assert rest.read == [2]
@@ -94,7 +94,7 @@ def test_another_catalogue_of_the_model_starts_from_the_first_part(redis_server:
         assert served(redis_server.address)[0] == first
 
 
-def test_two_models_stand_side_by_side_until_one_is_dropped(redis_server: Any) -> None:
+def test_two_models_coexist_until_one_is_dropped(redis_server: Any) -> None:
     client = connect(redis_server.address, 1000)
     fill(client, "mmrank", Vectors(10).source(OLD))
     fill(client, "mmrank", Vectors(50).source(NEW))
@@ -102,24 +102,24 @@ def test_two_models_stand_side_by_side_until_one_is_dropped(redis_server: Any) -
     assert served(redis_server.address, OLD)[0] == 10
     assert served(redis_server.address, NEW)[0] == 50
     assert [line.split()[0] for line in models(client, "mmrank")] == [OLD, NEW]
-    assert drop(client, "mmrank", OLD) == 6 + 2  # the items, what is told of them, how far it went
+    assert drop(client, "mmrank", OLD) == 6 + 2  # items, description, progress
     assert served(redis_server.address, OLD) == [-1] * 6
     assert served(redis_server.address, NEW)[0] == 50
     assert [line.split()[0] for line in models(client, "mmrank")] == [NEW]
     assert client.exists(item_key("other", OLD, "i0"))
 
 
-def test_a_vector_that_is_none_is_refused(redis_server: Any) -> None:
+def test_an_invalid_vector_is_refused(redis_server: Any) -> None:
     client = connect(redis_server.address, 1000)
     with pytest.raises(DataError, match="part 1: .*float16"):
         fill(client, "mmrank", Vectors(1e6).source(), "float16")
 
 
-def test_an_address_nobody_listens_at_is_told_in_one_line(
+def test_an_unreachable_address_is_a_one_line_error(
     redis_server: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     redis_server.stop()
     assert main(["--redis", redis_server.address, "--list"]) == 2
-    told = capsys.readouterr().err
-    assert redis_server.address in told
-    assert told.count("\n") == 1
+    actual = capsys.readouterr().err
+    assert redis_server.address in actual
+    assert actual.count("\n") == 1

@@ -1,16 +1,16 @@
-"""The peers of rankers over folds, all in one report."""
+"""The peers of rankers over folds, in a single report."""
 
 from __future__ import annotations
 
 import pytest
 
-from mmrank.build import Run
 from mmrank.data.tables import Dataset
+from mmrank.trained_run import Run
 from pipelines.benchmarks.match_peers import STANDARD, main, measure
 
 
 @pytest.mark.slow
-def test_all_scorers_stand_in_one_report(
+def test_all_scorers_are_in_one_report(
     run: Run, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
@@ -25,4 +25,4 @@ def test_all_scorers_stand_in_one_report(
 
 def test_unknown_peers_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--run", "nowhere", "--peers", "svm"]) == 2
-    assert "unknown 'svm'; known: lambdamart" in capsys.readouterr().err
+    assert "unknown peer 'svm'; known: gam, lambdamart" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Attribute queries over fashion products: grades, stripped titles, disjoint pools."""
+"""Attribute queries over fashion products: grades, stripped titles, disjoint sets of products."""
 
 import math
 import pathlib
@@ -14,7 +14,7 @@ from pipelines import prepare_fashion
 from pipelines.difficulty import random_ndcg, scored_ndcg
 from pipelines.fashion_lists import draw_candidates
 from pipelines.fashion_queries import Phrase, phrases, type_wordings
-from pipelines.fashion_titles import colour_words, strip_title, telling_words
+from pipelines.fashion_titles import colour_words, indicative_words, strip_title
 from pipelines.prepare_fashion import loses_words, pool_of
 
 COLOURS = colour_words(["Red", "Navy Blue", "Black", "White"])
@@ -77,7 +77,7 @@ class TestGrades:
         assert grades.tolist() == [3, 2, 2, 1, 1, 0, 0, 0]
 
 
-def test_a_usage_that_says_nothing_makes_no_phrase():
+def test_a_common_usage_makes_no_phrase():
     items = items_of(
         ("Sports Shoes", "Red", "Sports"),
         ("Tshirts", "Red", "Sports"),
@@ -89,7 +89,7 @@ def test_a_usage_that_says_nothing_makes_no_phrase():
     assert found["both"] == {Phrase("Tshirts", "Red", "Sports"): 1}
 
 
-def test_phrases_are_worded_as_shoppers_do():
+def test_phrases_are_worded_like_queries():
     assert Phrase("Kurtas", "Navy Blue").wordings() == ["navy blue kurtas", "navy blue kurta"]
     assert Phrase("Shirts", "Red", "Formal").wordings()[1] == "red formal shirt"
     assert type_wordings("Tshirts") == ("tshirts", "tshirt", "t-shirt", "t-shirts")
@@ -107,7 +107,7 @@ def test_phrases_are_worded_as_shoppers_do():
         ("Vans Men Black Shoe", ("Black", "Casual Shoes", "Shoes", "Casual"), "Vans Men"),
         # Another colour of the catalogue, and pieces joined by punctuation.
         ("Ray White/Red - Kurta", ("Black", "Kurtas", "Topwear", "Ethnic"), "Ray"),
-        # A word inside a word stays.
+        # A word inside a longer word is kept.
         ("Redtape Blackberry Kurta", ("Red", "Kurtas", "Topwear", "Ethnic"), "Redtape Blackberry"),
         ("Red Kurtas", ("Red", "Kurtas", "Topwear", "Ethnic"), ""),
         ("Elle Party Dress", ("Red", "Dresses", "Dress", "Party"), "Elle"),
@@ -166,7 +166,7 @@ def test_prepared_dataset(source, tmp_path, capsys):
 
 
 def check_grades(lists: pd.DataFrame, truth: pd.DataFrame) -> None:
-    """Grades once more, row by row, from the words of the query."""
+    """Checks the grades, row by row, against the words of the query."""
     spoken = {w: t for t in truth["article_type"].unique() for w in type_wordings(t)}
     for row in lists[::7].itertuples():
         item = truth.loc[row.item_id]
@@ -230,7 +230,7 @@ class TestWrongInput:
         items = products(3)
         pd.concat([items, items[1:2]]).to_csv(source / "products.csv", index=False)
         assert self.run(source, tmp_path / "out") == 2
-        assert "row 5: '1001' stands twice" in capsys.readouterr().err
+        assert "row 5: '1001' is repeated" in capsys.readouterr().err
 
     def test_broken_archive(self, source, tmp_path, capsys):
         (source / "images.zip").write_bytes(b"not a zip")
@@ -251,16 +251,17 @@ class TestWrongInput:
         assert (tmp_path / "out" / "mine.txt").read_text() == "keep"
 
 
-def test_telling_words_by_hand():
-    # "dial" is in 6 titles, 4 of watches: 2/3 of them, against a share of 6/30 of all, is told.
-    # "belt" tells of belts in 2 titles of 2, too few to go by. "plain" is in titles of shirts
-    # alone, but shirts are 18 of 30: no three times above chance.
+def test_words_that_reveal_attributes_by_hand():
+    # "dial" is in 6 titles, 4 of watches: 2/3 against a share of 6/30 overall, so it reveals the
+    # type. "belt" is in 2 titles, both of belts: too few. "plain" is only in titles of shirts, but
+    # 18 of 30 items are shirts: less than three times the share overall.
     types = ["Watches"] * 6 + ["Belts"] * 6 + ["Shirts"] * 18
     titles = ["Dial"] * 4 + ["Steel"] * 2 + ["Dial belt"] * 2 + ["Men"] * 12 + ["Plain"] * 10
-    told = telling_words(pd.Series(titles), pd.DataFrame({"article_type": types}))
-    assert told == {"dial": {"Watches"}}
+    actual = indicative_words(pd.Series(titles), pd.DataFrame({"article_type": types}))
+    assert actual == {"dial": {"Watches"}}
     stripped = [
-        strip_title("Acme DIAL's Steel", [kind], frozenset(), told) for kind in ("Watches", "Belts")
+        strip_title("Acme DIAL's Steel", [kind], frozenset(), actual)
+        for kind in ("Watches", "Belts")
     ]
     assert stripped == ["Acme Steel", "Acme DIAL's Steel"]
 

@@ -1,4 +1,4 @@
-"""Visual search over groceries: grades, the public split, both directions."""
+"""Visual search over groceries: grades, the public split, and both directions."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from mmrank.data.tables import load_dataset
 from mmrank.data.validation import validate_dataset
 from pipelines import prepare_grocery
 
-PRODUCTS = [  # name, fine, coarse: ids are no row numbers
+PRODUCTS = [  # name, fine, coarse: ids are not row numbers
     ("Royal-Gala", 4, 0),
     ("Pink-Lady", 7, 0),
     ("Banana", 9, 3),
 ]
 PHOTOS = {
     "train": [4, 4, 7, 7, 9, 9],
-    "val": [4, 9],  # as the real one, it lacks a class
+    "val": [4, 9],  # like the real one, it lacks a class
     "test": [9, 7, 4],
 }
 
@@ -71,7 +71,7 @@ def run(source: pathlib.Path, task: str, *more: str) -> tuple[int, pathlib.Path]
     return prepare_grocery.main(args), out
 
 
-def test_a_photo_asks_all_products(source: pathlib.Path, capsys) -> None:
+def test_a_photo_has_all_products_as_candidates(source: pathlib.Path, capsys) -> None:
     code, out = run(source, "photo")
     assert code == 0
     dataset = load_dataset(out)
@@ -105,7 +105,9 @@ def test_a_photo_asks_all_products(source: pathlib.Path, capsys) -> None:
     }
 
 
-def test_a_text_asks_the_photos_of_its_split(source: pathlib.Path, monkeypatch) -> None:
+def test_a_text_has_the_photos_of_its_split_as_candidates(
+    source: pathlib.Path, monkeypatch
+) -> None:
     monkeypatch.setattr(prepare_grocery, "SHELF", 3)
     code, out = run(source, "text")
     assert code == 0
@@ -118,12 +120,12 @@ def test_a_text_asks_the_photos_of_its_split(source: pathlib.Path, monkeypatch) 
         assert row.grade == (2 if a == b else 1 if coarse_of[a] == coarse_of[b] else 0)
         assert row.item_id.startswith({"valid": "val"}.get(row.split, row.split))
     by_list = dataset.lists.groupby("list_id", sort=False)
-    # Two shelves of three photos a round, asked by each product.
+    # In each round, every product queries two shelves of three photos.
     train = dataset.rows("train")
     assert train["list_id"].nunique() == prepare_grocery.ROUNDS * 2 * 3
     assert train["item_id"].value_counts().unique().tolist() == [prepare_grocery.ROUNDS * 3]
     assert (by_list.size()[train["list_id"].unique()] == 3).all()
-    # All photos of the split, but no list without the product.
+    # All photos of the split, for each product that has a photo there.
     for split, photos, products in (("valid", 2, 2), ("test", 3, 3)):
         rows = dataset.rows(split)
         assert rows.groupby("list_id").size().tolist() == [photos] * products
@@ -131,7 +133,7 @@ def test_a_text_asks_the_photos_of_its_split(source: pathlib.Path, monkeypatch) 
     validate_dataset(out, media="none").raise_if_errors()
 
 
-def test_the_seed_deals_the_shelves(source: pathlib.Path, monkeypatch) -> None:
+def test_the_seed_sets_the_shelves(source: pathlib.Path, monkeypatch) -> None:
     monkeypatch.setattr(prepare_grocery, "SHELF", 3)
     products = prepare_grocery.read_products(source)
     photos = prepare_grocery.read_photos(source, products)
@@ -162,16 +164,18 @@ def remove(name: str):
         (remove("val.txt"), "val.txt: no such file"),
         (append("train.txt", "train/x.jpg, 5, 0\n"), "train.txt, row 7: 'train/x.jpg, 5, 0' is"),
         (append("train.txt", "train/x.jpg 4 0\n"), "row 7: 'train/x.jpg 4 0' is not `path"),
-        (append("test.txt", "train/Fruit/000.jpg, 4, 0\n"), "'train/Fruit/000.jpg' stands twice"),
-        (append("classes.csv", "Kiwi,9,Kiwi,5,/a.jpg,/a.txt\n"), "row 5: 9 stands twice"),
-        (append("classes.csv", "Kiwi,8,Kiwi,5,/a.jpg,/a.txt\n"), "a.txt: no such file, which"),
+        (append("test.txt", "train/Fruit/000.jpg, 4, 0\n"), "'train/Fruit/000.jpg' is repeated"),
+        (append("classes.csv", "Kiwi,9,Kiwi,5,/a.jpg,/a.txt\n"), "row 5: 9 is repeated"),
+        (append("classes.csv", "Kiwi,8,Kiwi,5,/a.jpg,/a.txt\n"), "a.txt: no such file, but"),
         (
             lambda folder: (folder / "classes.csv").write_text("name\nBanana\n"),
             "no column 'Class Name (str)'; it has name",
         ),
     ],
 )
-def test_wrong_sources_are_one_line(source: pathlib.Path, capsys, change, message: str) -> None:
+def test_wrong_sources_are_one_line_errors(
+    source: pathlib.Path, capsys, change, message: str
+) -> None:
     change(source)
     code, out = run(source, "photo")
     error = capsys.readouterr().err

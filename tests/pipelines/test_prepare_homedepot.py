@@ -1,4 +1,4 @@
-"""Search terms of a hardware shop: grades, splits by term, and titles that are mended."""
+"""Search terms of a hardware shop: grades, splits by term, and repaired titles."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from mmrank.data.tables import load_dataset
 from pipelines import prepare_homedepot
-from pipelines.prepare_homedepot import make_lists, mended, prepare, read_judgements
+from pipelines.prepare_homedepot import make_lists, prepare, read_judgements, repaired
 
 HEADER = "id,product_uid,product_title,search_term,relevance\n"
 
@@ -48,7 +48,12 @@ def test_lists_are_terms_with_enough_products_and_grades_from_zero(source, tmp_p
     assert {len(data.lists[data.lists["list_id"] == term]) for term in kept} >= {2, 3, 4, 5}
 
 
-def test_the_split_is_that_of_the_term_whatever_else_is_there(source):
+def test_the_rows_of_a_list_are_together(source):
+    lists = make_lists(read_judgements(source).sample(frac=1, random_state=0), 2)["list_id"]
+    assert (lists != lists.shift()).sum() == lists.nunique()
+
+
+def test_the_split_of_a_term_does_not_depend_on_other_terms(source):
     judged = read_judgements(source)
     every = make_lists(judged, 2).drop_duplicates("list_id").set_index("list_id")["split"]
     some = make_lists(judged[judged["query"] > "term 100"], 2)
@@ -58,15 +63,15 @@ def test_the_split_is_that_of_the_term_whatever_else_is_there(source):
 def test_spellings_of_a_term_are_one_list_and_repeats_have_the_mean(source):
     rows = make_lists(read_judgements(source), 2)
     twice = rows[(rows["list_id"] == "term 006") & (rows["item_id"] == "006")]
-    assert twice["grade"].tolist() == [1.5]  # of 1 and 2
+    assert twice["grade"].tolist() == [1.5]  # the mean of 1 and 2
     assert set(rows.loc[rows["list_id"] == "term 006", "query"]) == {"term 006"}
 
 
-def test_known_traces_of_a_wrong_encoding_are_mended():
-    assert mended("Nails 16å¡ (5 lb.)") == "Nails 16° (5 lb.)"
-    assert mended("SetåÊ(22-Piece)") == "Set (22-Piece)"
-    assert mended("Men\x89Ûªs 360è_ Heater") == "Men’s 360° Heater"
-    assert mended("Plain 3/4 in. Café") == "Plain 3/4 in. Café"
+def test_known_traces_of_a_wrong_encoding_are_fixed():
+    assert repaired("Nails 16å¡ (5 lb.)") == "Nails 16° (5 lb.)"
+    assert repaired("SetåÊ(22-Piece)") == "Set (22-Piece)"
+    assert repaired("Men\x89Ûªs 360è_ Heater") == "Men’s 360° Heater"
+    assert repaired("Plain 3/4 in. Café") == "Plain 3/4 in. Café"
 
 
 @pytest.mark.parametrize(
@@ -77,7 +82,7 @@ def test_known_traces_of_a_wrong_encoding_are_mended():
         (None, "train.csv.gz: no such file"),
     ],
 )
-def test_wrong_sources_are_told(tmp_path, capsys, lines, message):
+def test_wrong_sources_are_refused(tmp_path, capsys, lines, message):
     if lines is not None:
         write(tmp_path, lines)
     code = prepare_homedepot.main(["--source", str(tmp_path), "--out", str(tmp_path / "out")])
@@ -86,7 +91,7 @@ def test_wrong_sources_are_told(tmp_path, capsys, lines, message):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_missing_column_is_told(tmp_path, capsys):
+def test_a_missing_column_is_reported(tmp_path, capsys):
     (tmp_path / "train.csv").write_text("a,b\n1,2\n")
     code = prepare_homedepot.main(["--source", str(tmp_path), "--out", str(tmp_path / "out")])
     assert code == 2

@@ -54,7 +54,7 @@ def test_the_catalogue_and_the_lists_are_those_of_the_source(source, tmp_path):
     assert first["attributes"] == "weight 0: 62\ncolour: yes"
     assert data.catalog["attributes"].iloc[1] == "weight 1: 62\ncolour: no"
     assert len(data.catalog) == 40
-    assert data.lists["list_id"].nunique() == 20  # a list of one is nothing to order
+    assert data.lists["list_id"].nunique() == 20  # a list of one item has no order
     for query, rows in data.lists.groupby("list_id"):
         assert rows["query"].unique() == [query]
         number = int(query.split()[1])
@@ -63,19 +63,19 @@ def test_the_catalogue_and_the_lists_are_those_of_the_source(source, tmp_path):
         }
 
 
-def test_every_query_is_in_the_test_once_and_folds_are_as_large_as_each_other():
+def test_every_query_is_in_one_test_and_folds_have_equal_sizes():
     queries = [f"q{i}" for i in range(23)]
-    told = [splits(queries, 5, fold) for fold in range(5)]
-    tested = [q for split in told for q, part in split.items() if part == "test"]
+    actual = [splits(queries, 5, fold) for fold in range(5)]
+    tested = [q for split in actual for q, part in split.items() if part == "test"]
     assert sorted(tested) == sorted(queries)
-    for split in told:
+    for split in actual:
         sizes = collections.Counter(split.values())
         assert sizes["test"] in (4, 5)
         assert sizes["valid"] == -(-(23 - sizes["test"]) // 8)
-    assert splits(queries[::-1], 5, 2) == told[2]
+    assert splits(queries[::-1], 5, 2) == actual[2]
 
 
-def test_other_judgements_may_be_named(source, tmp_path):
+def test_other_judgements_may_be_given(source, tmp_path):
     file = tmp_path / "mine.csv"
     rows = [f"{q},{i:04d},{i % 2 * 2.5}" for q in ("a", "b", "c") for i in range(5)]
     file.write_text("query,docid,rating\n" + "\n".join([*rows, rows[1].replace("2.5", "3")]))
@@ -83,13 +83,13 @@ def test_other_judgements_may_be_named(source, tmp_path):
     lists = load_dataset(tmp_path / "out").lists
     assert set(lists["query"]) == {"a", "b", "c"}
     twice = lists[(lists["query"] == "a") & (lists["item_id"] == "0001")]
-    assert twice["grade"].tolist() == [2.75]  # of 2.5 and 3
+    assert twice["grade"].tolist() == [2.75]  # the mean of 2.5 and 3
 
 
 def test_attributes_are_lines_without_prefix_and_type():
-    told = {"attr_t_a": None, "attr_t_b_": "", "attr_t_oem__code_": "C4 \n x", "title": "x"}
-    told |= {"attr_n_width": 62.0, "attr_n_depth": 1.5, "attr_b_new": True}
-    assert lines_of(told) == "oem code: C4 x\nwidth: 62\ndepth: 1.5\nnew: yes"
+    actual = {"attr_t_a": None, "attr_t_b_": "", "attr_t_oem__code_": "C4 \n x", "title": "x"}
+    actual |= {"attr_n_width": 62.0, "attr_n_depth": 1.5, "attr_b_new": True}
+    assert lines_of(actual) == "oem code: C4 x\nwidth: 62\ndepth: 1.5\nnew: yes"
 
 
 @pytest.mark.parametrize(
@@ -98,10 +98,10 @@ def test_attributes_are_lines_without_prefix_and_type():
         ([{"name": "x"}], [], "line 1: not a product with an id"),
         ([product(0)], ["a,0000,4"], "column 'rating', row 1: '4' is not a number from 0 to 3"),
         ([product(0)], ["a,77,1"], "column 'docid', row 1: '77' is not the id of a product"),
-        ([product(0), product(1)], ["a,0000,1", "a,0001,1"], "--folds 5: there are 1 queries"),
+        ([product(0), product(1)], ["a,0000,1", "a,0001,1"], "--folds 5: there are only 1 queries"),
     ],
 )
-def test_wrong_sources_are_told(tmp_path, capsys, products, ratings, message):
+def test_wrong_sources_are_refused(tmp_path, capsys, products, ratings, message):
     write(tmp_path, products, ratings)
     code = prepare_icecat.main(["--source", str(tmp_path), "--out", str(tmp_path / "out")])
     assert code == 2
@@ -109,7 +109,7 @@ def test_wrong_sources_are_told(tmp_path, capsys, products, ratings, message):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_cut_file_and_a_missing_one_are_told(source, tmp_path, capsys):
+def test_a_truncated_file_and_a_missing_file_are_reported(source, tmp_path, capsys):
     whole = (source / "products.jsonl.gz").read_bytes()
     for content, message in ((whole[: len(whole) // 2], "download it again"), (None, "no such")):
         folder = tmp_path / message.replace(" ", "_")

@@ -1,4 +1,4 @@
-"""LETOR files: folds as published, made of test files where train is missing, and groups."""
+"""LETOR files: folds as published, built from test files if train is missing, and groups."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mmrank.data.tables import load_dataset
 from mmrank.outputs import InputError
 from pipelines.prepare_letor import find_folds, main, prepare, read_fold
 
-# As LETOR's readme has it: the parts of train, vali and test of each fold.
+# As in LETOR's readme: the parts of train, vali and test of each fold.
 FOLD_MAP = {
     "fold1": ("123", "4", "5"),
     "fold2": ("234", "5", "1"),
@@ -23,7 +23,7 @@ FOLD_MAP = {
 
 
 def part(number: str, queries: int = 2) -> str:
-    """Lists of three documents, of grades 0 to 2; the second number is the part's."""
+    """Lists of three documents with grades 0 to 2; the second number is the part's number."""
     return "".join(
         f"{grade} qid:{number}{q} 1:0.{grade} 2:{number} #docid = D{grade}\n"
         for q in range(queries)
@@ -56,7 +56,7 @@ def test_parts_are_joined_to_folds_by_the_published_map(parts):
 
 
 def test_folds_without_train_are_made_of_their_test_files(tmp_path, capsys):
-    """As published, fold k tests on the part before it and validates on the one before that."""
+    """As published, fold k tests on the part before k and validates on the one before that."""
     for name, (_, valid, test) in FOLD_MAP.items():
         folder = tmp_path / name.title()
         folder.mkdir()
@@ -69,7 +69,7 @@ def test_folds_without_train_are_made_of_their_test_files(tmp_path, capsys):
         assert [parts_of(rows, s) for s in ("train", "valid", "test")] == [train, valid, test]
 
 
-def test_folds_with_all_files_stay_as_they_are(tmp_path):
+def test_folds_with_all_files_are_unchanged(tmp_path):
     for fold in ("Fold1", "Fold2"):
         (tmp_path / fold).mkdir()
         for number, split in enumerate(("train", "vali", "test"), start=1):
@@ -106,20 +106,20 @@ def test_each_row_is_an_item_and_short_rows_are_filled(tmp_path):
     np.testing.assert_array_equal(np.stack(rows["numbers"]), expected)
 
 
-def test_what_cannot_be_used_is_told(tmp_path, capsys):
+def test_unusable_sources_are_refused(tmp_path, capsys):
     with pytest.raises(InputError, match="no such file or folder"):
         find_folds([tmp_path / "none"])
     (tmp_path / "train.txt").write_text(part("1"))
-    with pytest.raises(InputError, match="no file of test"):
+    with pytest.raises(InputError, match="no file for test"):
         find_folds([tmp_path])
     (tmp_path / "test.txt").write_text(part("1"))
     assert main(["--source", str(tmp_path), "--out", str(tmp_path / "out")]) == 2
-    assert "query '10': stands in two splits" in capsys.readouterr().err
+    assert "query '10': is in two splits" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
 def test_published_folds(shared_data, tmp_path):
-    """Lists as counted in the published parts: 157 in four, 156 in the fifth; 106 of OHSUMED."""
+    """Numbers of lists: MQ2008's parts have 157, except the fifth with 156; OHSUMED has 106."""
     folds = find_folds([shared_data / "letor" / "mq2008"])
     rows = read_fold(folds["fold1"])
     lists = rows.groupby("split")["list_id"].nunique()

@@ -27,7 +27,7 @@ OPTIONS = {
 
 
 def pages(count: int) -> pd.DataFrame:
-    """Pages of three items a minute apart, written latest first; the second is clicked."""
+    """Pages of three items, a minute apart, latest first; position 2 is clicked."""
     page = np.repeat(np.arange(count)[::-1], 3)
     rank = np.tile([3, 1, 2], count)
     clicked = (rank == 2).astype(int)
@@ -75,7 +75,7 @@ def test_a_log_becomes_a_dataset(
     assert names == {"grade", "position", "click", "dwell", "cart", "purchase"}
     events = data.events
     assert events is not None
-    # Shopper u has the even pages: 10 clicks, 4 carts (0, 6, 12, 18), as many purchases.
+    # User u has the even pages: 10 clicks, 4 carts (0, 6, 12, 18), and as many purchases.
     assert events["event_type"].value_counts().to_dict() == {"view": 10, "cart": 4, "purchase": 4}
     at = events.set_index(["event_type", "time"])
     assert ("view", 1_000_000.0) in at.index
@@ -93,16 +93,16 @@ def test_a_log_becomes_a_dataset(
             {"clicked": "yes"},
             "column 'clicked': 12 value(s), row 1: 'yes', row 2: 'yes'",
         ),
-        ({"rank": 1}, "row 2: 1, row 3: 1, row 5: 1: stands twice in its list"),
+        ({"rank": 1}, "row 2: 1, row 3: 1, row 5: 1: is repeated in its list"),
         ({"sku": "a"}, "column 'sku'"),
         ({"at": "soon"}, "is not a time"),
         ({"stay": -1}, "is not a dwell time"),
         ({"search": None}, "no list"),
         ({"terms": list("abcdefghijkl")}, "differs within its list"),
-        ({"sku": ["007", "a", "c"] * 4}, "'c'"),  # the catalogue lacks it
+        ({"sku": ["007", "a", "c"] * 4}, "'c'"),  # not in the catalogue
     ],
 )
-def test_bad_rows(
+def test_bad_rows_are_refused(
     tmp_path: pathlib.Path,
     capsys: pytest.CaptureFixture[str],
     change: dict[str, object],
@@ -113,14 +113,16 @@ def test_bad_rows(
     assert not (tmp_path / "out").exists()
 
 
-def test_bad_arguments(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_arguments_are_refused(
+    tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run(tmp_path, pages(4), click="clickd") == 2
     assert "did you mean 'clicked'" in capsys.readouterr().err
     assert run(tmp_path, pages(4), "--feature", "title") == 2
     assert "COLUMN:KIND" in capsys.readouterr().err
 
 
-def test_sensitive_columns_and_user_ids_stay_behind(
+def test_sensitive_columns_and_user_ids_are_not_copied(
     tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     key = bytes(range(32))
@@ -128,7 +130,7 @@ def test_sensitive_columns_and_user_ids_stay_behind(
     log = pages(20).assign(email="who@example.org")
     options = ["--feature", "email:category:query", "--pseudonyms", "--sensitive"]
     assert run(tmp_path, log, *options, "emai") == 2
-    assert "neither table has it; did you mean 'email'?" in capsys.readouterr().err
+    assert "is in neither table; did you mean 'email'?" in capsys.readouterr().err
     assert run(tmp_path, log, *options, "email") == 2
     assert "no column 'email'" in capsys.readouterr().err
     assert run(tmp_path, log, "--pseudonyms", "--sensitive", "email") == 0

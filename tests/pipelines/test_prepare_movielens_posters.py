@@ -1,4 +1,4 @@
-"""MovieLens lists: nothing from a list's own time or later, grades, titles, splits."""
+"""MovieLens lists: no information from a list's own time or later, grades, titles, splits."""
 
 import pathlib
 import zipfile
@@ -18,7 +18,7 @@ MOVIES = 60
 
 
 def ratings_of(users: int = 8, each: int = 30) -> pd.DataFrame:
-    """Ratings at times of which every third falls on the one before, across users too."""
+    """Ratings in which every third time equals the previous one, also across users."""
     rng = np.random.default_rng(5)
     rows = []
     for user in range(1, users + 1):
@@ -123,7 +123,7 @@ class TestWindows:
         assert [split for split, _ in windows] == ["train", "train", "valid"]
 
 
-def test_no_figure_uses_anything_at_or_after_the_lists_time(source, tmp_path):
+def test_figures_use_only_events_before_the_list(source, tmp_path):
     data = prepared(source, tmp_path / "out")
     rated = ratings_of()
     lists = data.lists[data.lists["user_id"].notna()]
@@ -158,7 +158,7 @@ def test_changing_the_future_changes_no_figure_of_the_past(source, tmp_path):
         np.testing.assert_array_equal(both[f"{figure}_then"], both[f"{figure}_now"])
 
 
-def test_rating_lists_hold_what_was_rated_then_and_what_never_was(source, tmp_path):
+def test_rating_lists_have_movies_rated_then_and_movies_never_rated(source, tmp_path):
     data = prepared(source, tmp_path / "out")
     rated = ratings_of().astype({"userId": str, "movieId": str})
     known = rated.set_index(["userId", "movieId"])
@@ -206,11 +206,11 @@ def test_given_test_ratings_are_the_test_lists(source, tmp_path):
     relevant = test[test["grade"] > 0][["user_id", "item_id"]].astype(int)
     expected = last[last["rating"] >= 3][["userId", "movieId"]]
     assert set(map(tuple, relevant.to_numpy())) == set(map(tuple, expected.to_numpy()))
-    # Nothing rated in the test period is a candidate before it.
+    # Nothing that is rated in the test period is a candidate earlier.
     pairs = set(zip(last["userId"].astype(str), last["movieId"].astype(str), strict=True))
     earlier = lists[lists["split"] != "test"]
     assert not pairs & set(zip(earlier["user_id"], earlier["item_id"], strict=True))
-    # No earlier list sees a test rating in its history.
+    # No earlier list has a test rating in its history.
     starts = test.groupby("user_id")["time"].first()
     times = earlier["time"] - earlier["user_id"].map(starts).fillna(np.inf)
     assert (times <= 0).all()
@@ -232,7 +232,7 @@ class TestTags:
         lists = tag_lists(tags, later, 5, Negatives(9, 9), np.random.default_rng(0))
         test = lists[lists["split"] == "test"]
         assert set(test["query"]) == {"a", "c"}
-        # Movie 0 is known to bear "a": neither a test answer nor a wrong one.
+        # Movie 0 is already known to have tag "a", so it is not a candidate for it.
         assert set(test[test["query"] == "a"]["_item"]) == {1, 2, 3, 4}
 
     def test_each_tag_in_one_split_and_no_user_or_figure(self, source, tmp_path):
@@ -267,7 +267,7 @@ class TestWrongInput:
         with (source / "ratings.csv").open("a") as file:
             file.write("1,999,4.0,5\n")
         assert self.run(source, tmp_path / "out") == 0
-        assert "1 rows left out, as movies.csv lacks movie 999" in capsys.readouterr().out
+        assert "1 rows dropped: not in movies.csv, such as 999" in capsys.readouterr().out
 
 
 def test_real_ratings(shared_data, tmp_path):
@@ -275,7 +275,7 @@ def test_real_ratings(shared_data, tmp_path):
     rated = data.lists[data.lists["user_id"].notna()]
     assert rated.loc[rated["split"] == "test", "user_id"].nunique() > 550
     assert data.events is not None
-    # The count of all earlier events of a movie, counted anew for some rows.
+    # The number of all earlier events of a movie, counted again for some rows.
     for row in rated.sample(50, random_state=0).itertuples():
         events = data.events[data.events["item_id"] == row.item_id]
         assert row.popularity == (events["time"] < row.time).sum()

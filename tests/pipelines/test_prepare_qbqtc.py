@@ -47,7 +47,7 @@ def write(folder: pathlib.Path, name: str, rows: list[dict[str, str]]) -> None:
 def source(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     folder = tmp_path_factory.mktemp("qbqtc")
     dev, test = rows_of(0, 200), rows_of(190, 30)
-    dev.append(dev[0] | {"label": "2"})  # judged once more
+    dev.append(dev[0] | {"label": "2"})  # the same pair judged again
     test.append({"id": "x", "query": "ＡＢＣ　手机", "title": "abc手机", "label": "1"})
     dev.append({"id": "x", "query": "abc 手机", "title": "别的", "label": "1"})
     write(folder, "dev", dev)
@@ -76,8 +76,8 @@ def test_lists_hold_the_judged_titles_and_others_of_the_split(source, prepared):
         judgements = pairs["test" if split == "test" else "dev"]
         of_query = judgements[judgements["query"] == asked_for]
         judged = rows[rows["label"].notna()]
-        told = dict(zip(titles[judged["item_id"]], judged["label"], strict=True))
-        assert told == dict(zip(of_query["title"], of_query["label"], strict=True))
+        actual = dict(zip(titles[judged["item_id"]], judged["label"], strict=True))
+        assert actual == dict(zip(of_query["title"], of_query["label"], strict=True))
         assert (rows["grade"] == rows["label"].fillna(0)).all()
     shown = {s: set(titles[rows["item_id"]]) for s, rows in lists.groupby("split")}
     asked = {s: set(rows["query"]) for s, rows in lists.groupby("split")}
@@ -99,7 +99,7 @@ def test_queries_of_the_test_are_in_no_other_split(prepared):
 def test_a_pair_judged_twice_has_the_higher_label(source):
     pairs = read_pairs(source, "dev.json")
     assert not pairs.duplicated(["query", "title"]).any()
-    assert pairs.iloc[0]["label"] == 2  # 0 and then 2
+    assert pairs.iloc[0]["label"] == 2  # judged 0 and later 2
 
 
 def test_the_same_seed_gives_the_same_lists(source, prepared, tmp_path):
@@ -117,13 +117,13 @@ def test_half_of_the_unjudged_are_near_and_half_from_the_shelf():
     assert 0 not in picked
     assert (picked < 20).sum() >= 9
     assert (picked < 60).all()
-    # A small shelf is made up for by any title, and never by a judged one.
+    # If the shelf is too small, any other title is used, but never a judged one.
     few = unjudged(np.array([0]), np.arange(3), np.arange(4), 8, 20, rng)
     assert sorted(few.tolist()) == [1, 2, 3, 4, 5, 6, 7]
 
 
 def test_neighbouring_training_lists_share_their_titles():
-    """Of 64 lists, all candidates but the hard ones are titles of these lists."""
+    """In 64 lists, all candidates except the hard ones are titles of these lists."""
     pairs = pd.DataFrame(rows_of(0, 200)).astype({"label": int})
     pairs["item_id"] = pd.factorize(pairs["title"])[0].astype(str)
     lists = make_lists(pairs, "train", 12, {"": 1.0}, np.random.default_rng(3))
@@ -139,7 +139,7 @@ def test_terms_are_words_characters_and_pairs():
 
 
 def test_overlaps_weigh_rare_terms_more():
-    """手 is in one of four titles, 机 in two: log 4 and log 2, and log 4 for terms of none."""
+    """手 is in one of four titles and 机 in two: log 4 and log 2; terms in no title have log 4."""
     weights = term_weights(["手机", "机", "a", "b"])
     assert weights["手"] == pytest.approx(np.log(4))
     assert weights["机"] == pytest.approx(np.log(2))
@@ -164,12 +164,12 @@ def test_pair_metrics_by_hand():
     a, b = np.array([1, 2.5, 4, 2.5]) - 2.5, np.array([1, 4, 3, 2]) - 2.5
     metrics = pair_metrics(labels, scores)
     assert metrics["spearman"] == pytest.approx(a @ b / np.sqrt((a @ a) * (b @ b)))
-    assert metrics["auc_1"] == 1.0  # all above the one of label 0
-    assert metrics["auc_2"] == pytest.approx(2 / 3)  # 0.3 is above 0.1 and 0.2, below 0.4
+    assert metrics["auc_1"] == 1.0  # all are above the one with label 0
+    assert metrics["auc_2"] == pytest.approx(2 / 3)  # 0.3 is above 0.1 and 0.2, but below 0.4
     assert np.isnan(list(pair_metrics(np.array([1, 1]), np.array([0.0, 1.0])).values())).all()
 
 
-def test_the_report_takes_judged_rows_alone():
+def test_the_report_uses_only_judged_rows():
     rows = pd.DataFrame({"label": pd.array([2, None, 0, None], dtype="Int64")})
     text = report(rows, {"model": np.array([1.0, 9.0, 0.0, 9.0])})
     assert text.splitlines()[0] == "2 judged pairs"
@@ -184,7 +184,7 @@ def test_the_report_takes_judged_rows_alone():
         (None, "no such file; --source is a folder with dev.json.gz"),
     ],
 )
-def test_wrong_sources_are_told(tmp_path, capsys, rows, message):
+def test_wrong_sources_are_refused(tmp_path, capsys, rows, message):
     if rows is not None:
         write(tmp_path, "dev", rows)
     code = prepare_qbqtc.main(["--source", str(tmp_path), "--out", str(tmp_path / "out")])

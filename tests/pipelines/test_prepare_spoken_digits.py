@@ -1,4 +1,4 @@
-"""Spoken digits: every recording among ten digits, and splits by who speaks."""
+"""Spoken digits: every recording among ten digits, and splits by speaker."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def run(source: pathlib.Path, *more: str) -> tuple[int, pathlib.Path]:
     return prepare_spoken_digits.main(["--source", str(source), "--out", str(out), *more]), out
 
 
-def test_a_recording_asks_all_digits(source: pathlib.Path, capsys):
+def test_a_recording_has_all_digits_as_candidates(source: pathlib.Path, capsys):
     code, out = run(source, "--speaker", "ben")
     assert code == 0
     data = load_dataset(out)
@@ -51,16 +51,16 @@ def test_a_recording_asks_all_digits(source: pathlib.Path, capsys):
         given = (source / "recordings" / "7_cleo_1.wav").read_bytes()
         assert archive.read("7_cleo_1.wav") == given
     validate_dataset(out, media="all").raise_if_errors()
-    told = capsys.readouterr().out
-    assert "train     40 recordings of ann, dan; random order is right in 10%" in told
-    assert f"configs/spoken_digits.yaml --data {out}" in told
+    actual = capsys.readouterr().out
+    assert "train     40 recordings of ann, dan; random order is right in 10%" in actual
+    assert f"configs/spoken_digits.yaml --data {out}" in actual
 
 
 @pytest.mark.parametrize(
     ("more", "test", "valid"),
     [
         (["--speaker", "ann"], "ann", "ben"),
-        (["--speaker", "dan"], "dan", "ann"),  # after the last comes the first
+        (["--speaker", "dan"], "dan", "ann"),  # after the last speaker comes the first
         (["--speaker", "dan", "--valid", "cleo"], "dan", "cleo"),
     ],
 )
@@ -81,7 +81,7 @@ def test_no_speaker_is_in_two_splits(source: pathlib.Path, more, test, valid):
         (["--speaker", "ann", "--valid", "ann"], "--valid ann: is the speaker of the test"),
     ],
 )
-def test_wrong_speakers_are_told(source: pathlib.Path, capsys, more, message):
+def test_wrong_speakers_are_refused(source: pathlib.Path, capsys, more, message):
     code, out = run(source, *more)
     said = capsys.readouterr().err
     assert code == 2
@@ -89,13 +89,13 @@ def test_wrong_speakers_are_told(source: pathlib.Path, capsys, more, message):
     assert not out.exists()
 
 
-def test_wrong_sources_are_told(source: pathlib.Path, tmp_path: pathlib.Path, capsys):
+def test_wrong_sources_are_refused(source: pathlib.Path, tmp_path: pathlib.Path, capsys):
     assert run(tmp_path, "--speaker", "ann")[0] == 2
-    assert "no .wav in it; --source is the folder with recordings" in capsys.readouterr().err
+    assert "has no .wav files; --source is the folder with recordings" in capsys.readouterr().err
     for file in (source / "recordings").glob("*_[cd]*.wav"):
         file.unlink()
     assert run(source, "--speaker", "ann")[0] == 2
-    assert "there are recordings of ann, ben only" in capsys.readouterr().err
+    assert "there are only recordings of ann, ben" in capsys.readouterr().err
     (source / "recordings" / "ten_ann_1.wav").write_bytes(b"")
     assert run(source, "--speaker", "ann")[0] == 2
     assert "ten_ann_1.wav: the name is not DIGIT_SPEAKER_TAKE.wav" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""The parts of the latency benchmark that reckon and judge, and the trees that it times."""
+"""The calculations and the verdict of the latency benchmark, and the trees that it times."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pipelines.benchmarks import serving_trees
 from pipelines.benchmarks.serving_latency import Timing, judge, main, table
 from pipelines.benchmarks.serving_ways import ENCODED, GRPC, LOOKED_UP, REST, STEPS
 
-# Milliseconds by way that just pass: 20 times faster than encoding, and 3 ms added at most.
+# Milliseconds by way that just pass: 20 times faster than encoding, and at most 3 ms added.
 GOOD = {LOOKED_UP: 5.0, STEPS: 4.0, ENCODED: 100.5, REST: 6.9, GRPC: 7.9}
 
 
@@ -36,13 +36,13 @@ def test_percentiles_and_rate() -> None:
     assert [one.percentile(p) for p in (50, 95, 99)] == pytest.approx([50, 95, 99])
     # 101 requests in 0 + 1 + … + 100 = 5,050 ms.
     assert one.rate == pytest.approx(101 / 5.05)
-    # Between two requests it lies in proportion.
+    # Between two requests, the percentile is interpolated.
     assert timing("a", [10, 20]).percentile(75) == pytest.approx(17.5)
 
 
 def test_few_requests_have_no_tail() -> None:
-    assert timing("a", [3.0] * 19).told() == {50: pytest.approx(3), 95: None, 99: None}
-    assert timing("a", [3.0] * 20).told() == dict.fromkeys((50, 95, 99), pytest.approx(3))
+    assert timing("a", [3.0] * 19).percentiles() == {50: pytest.approx(3), 95: None, 99: None}
+    assert timing("a", [3.0] * 20).percentiles() == dict.fromkeys((50, 95, 99), pytest.approx(3))
 
 
 def test_the_table() -> None:
@@ -62,7 +62,7 @@ def test_the_table() -> None:
     assert len({len(line) for line in table(timings).splitlines()}) == 1
 
 
-def test_what_is_within_the_bounds_passes() -> None:
+def test_values_within_the_bounds_pass() -> None:
     verdicts = judge(good())
     assert [v.value for v in verdicts] == pytest.approx([20.1, 25.125, 2.9, 2.9])
     assert all(v.passed for v in verdicts)
@@ -78,7 +78,7 @@ def test_what_is_within_the_bounds_passes() -> None:
         ({"encoded": 70.0, "grpc": 9.0}, [LOOKED_UP, STEPS, GRPC]),
     ],
 )
-def test_what_fails(changed: dict[str, float], failed: list[str]) -> None:
+def test_values_out_of_the_bounds_fail(changed: dict[str, float], failed: list[str]) -> None:
     verdicts = [v for v in judge(good(**changed)) if not v.passed]
     assert len(verdicts) == len(failed)
     for verdict, way in zip(verdicts, failed, strict=True):
@@ -97,12 +97,12 @@ def test_one_client_is_judged_at_every_size() -> None:
 def test_wrong_input(capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("lightgbm")
     assert main(["--model", "none", "--data", "none", "--sizes", "100,0"]) == 2
-    assert "--sizes '100,0': give whole numbers" in capsys.readouterr().err
+    assert "--sizes '100,0': must be comma-separated integers" in capsys.readouterr().err
 
 
 @pytest.fixture
 def card(dataset: Dataset) -> Card:
-    """Of a ranker that reads all but the ratings."""
+    """The card of a ranker that reads everything except the ratings."""
     columns = {
         f.name: Column(f.name, f.kind, f.side, "float32" if f.kind == "number" else "string", False)
         for f in dataset.schema.side("item", "query", "user", "pair")
@@ -114,7 +114,7 @@ def card(dataset: Dataset) -> Card:
 def test_trees_read_the_pair_features(card: Card, dataset: Dataset) -> None:
     rows = dataset.rows("train")
     features = serving_trees.pair_features(card, dataset, rows)
-    # Three numbers of items, one of pairs, BM25 and popularity.
+    # Three numbers of items, one number of pairs, BM25 and popularity.
     names = ("price", "rating_count", "sales")
     assert features.shape == (len(rows), 6)
     items = dataset.catalog.set_index("item_id").loc[rows["item_id"]]
@@ -124,7 +124,7 @@ def test_trees_read_the_pair_features(card: Card, dataset: Dataset) -> None:
     assert (features[:, 4] > 0).any()
 
 
-def test_as_many_rows_are_predicted_as_asked(
+def test_the_requested_number_of_rows_is_predicted(
     card: Card, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lightgbm = pytest.importorskip("lightgbm")

@@ -59,7 +59,7 @@ SERVERS = ("tensorflow-serving", "mmrank")
 
 
 def own_metrics() -> set[str]:
-    """The names of all metric families that mmrank's server tells."""
+    """The names of all metric families of mmrank's server."""
     metrics = Metrics()
     metrics.registry.register(DriftWatch(Drift()))
     families = list(metrics.registry.collect())
@@ -67,7 +67,7 @@ def own_metrics() -> set[str]:
 
 
 def metrics_in(expression: str) -> set[str]:
-    """The metrics that a PromQL expression reads: names that are no function, word or label."""
+    """The metrics that a PromQL expression reads: names except functions, keywords and labels."""
     text = re.sub(r'"(?:[^"\\]|\\.)*"', '""', expression)
     text = re.sub(r"\{[^}]*\}|\[[^\]]*\]", " ", text)
     text = re.sub(r"\b(by|without|on|ignoring|group_left|group_right)\s*\([^)]*\)", " ", text)
@@ -76,7 +76,7 @@ def metrics_in(expression: str) -> set[str]:
 
 
 def expressions() -> Iterator[tuple[str, str]]:
-    """Every PromQL expression with what it stands in."""
+    """Every PromQL expression with its location."""
     for group in documents("alerts.yml")[0]["groups"]:
         for rule in group["rules"]:
             yield rule["alert"], rule["expr"]
@@ -107,7 +107,7 @@ def test_every_metric_is_one_that_a_server_emits(where: str, expression: str) ->
         assert name in known or base in known, f"{where}: {name}"
 
 
-def test_tensorflow_servings_names_are_the_servers_own() -> None:
+def test_our_server_has_the_metric_names_of_tensorflow_serving() -> None:
     assert own_metrics() >= TENSORFLOW_SERVING
 
 
@@ -125,7 +125,7 @@ def test_labels_in_expressions_are_the_metrics_labels() -> None:
         assert used <= labels, f"{where}: {used - labels}"
 
 
-def test_every_alert_says_how_bad_and_what() -> None:
+def test_every_alert_has_a_severity_and_a_summary() -> None:
     for group in documents("alerts.yml")[0]["groups"]:
         names = [rule["alert"] for rule in group["rules"]]
         assert len(set(names)) == len(names)
@@ -173,7 +173,7 @@ def test_our_servers_config() -> None:
     assert ends < pod["terminationGracePeriodSeconds"]
     redis = of_kind("Service")["redis"]
     (port,) = redis["spec"]["ports"]
-    # Nobody ranks or governs without a key, and none asks without end; probes need none.
+    # Ranking and administration need a key, and the rate is limited; probes need no key.
     assert config.security.keys == "/keys/keys.json"
     assert config.limits.rate is not None
     assert config.security.anonymous == ("metrics",)
@@ -203,7 +203,7 @@ def test_a_kustomization_names_every_manifest() -> None:
 
 
 def volumes(deployment: dict[str, Any]) -> list[dict[str, Any]]:
-    """Volumes of a pod that are config maps."""
+    """The volumes of a pod that are config maps."""
     listed = deployment["spec"]["template"]["spec"].get("volumes", [])
     return [v for v in listed if "configMap" in v]
 
@@ -256,7 +256,7 @@ def test_autoscaling_is_on_cpu_and_on_the_latency_that_the_adapter_makes() -> No
         assert by_type["Pods"]["pods"]["metric"]["name"] in made
 
 
-def test_nothing_runs_as_root() -> None:
+def test_no_container_runs_as_root() -> None:
     for deployment in of_kind("Deployment").values():
         assert deployment["spec"]["template"]["spec"]["securityContext"]["runAsNonRoot"]
         own = container(deployment)["securityContext"]
@@ -279,7 +279,7 @@ def test_compose_and_kubernetes_start_the_same_server() -> None:
     assert services["mmrank"]["profiles"] == ["mmrank"]
 
 
-def test_flags_name_files_that_are_there() -> None:
+def test_flags_name_existing_files() -> None:
     arguments = container(of_kind("Deployment")["tensorflow-serving"])["args"]
     flags = dict(a.removeprefix("--").split("=", 1) for a in arguments)
     assert (flags["port"], flags["rest_api_port"]) == (str(GRPC), str(REST))
@@ -288,11 +288,11 @@ def test_flags_name_files_that_are_there() -> None:
     (config,) = documents("kustomization.yaml")[0]["configMapGenerator"]
     for file in files:
         assert pathlib.PurePosixPath(file).name in config["files"]
-    # Labels of a file that is read at the start need it.
+    # This is required for labels in a config file that is read at startup.
     assert flags["allow_version_labels_for_unavailable_models"] == "true"
 
 
-def test_compose_publishes_on_loopback_alone() -> None:
+def test_compose_publishes_only_on_loopback() -> None:
     (compose,) = documents("compose.yaml")
     for service in compose["services"].values():
         for port in service.get("ports", []):
@@ -324,7 +324,7 @@ def test_grafana_reads_that_prometheus() -> None:
     assert "prometheus:9090" in source["url"]
 
 
-def test_no_secret_stands_in_a_file() -> None:
+def test_no_file_has_a_secret() -> None:
     for file in FOLDER.rglob("*"):
         if file.is_file():
             text = file.read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The benchmark at a tiny size: exact at every reuse. No seconds are asserted."""
+"""The benchmark at a tiny size: exact for every degree of reuse. Seconds are not asserted."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def bench(tiny_shop, tiny_config) -> Bench:
 
 
 @pytest.mark.parametrize("reuse", [10, 20])
-def test_the_batch_has_just_that_many_slots_per_item(bench, reuse):
+def test_the_batch_has_the_given_slots_per_item(bench, reuse):
     from mmrank.data.batches import Batches
 
     arrays, members = repeated_lists(bench.arrays, 20, reuse)
@@ -49,9 +49,14 @@ def test_too_little_data_is_an_error(bench):
 
 
 @pytest.mark.parametrize(
-    ("towers_often", "differ", "verdict"),
-    [(4.1, 0.0, "ok"), (3.9, 0.0, "too slow"), (4.1, 2e-5, "not exact")],
+    ("towers_often", "scores", "gradients", "verdict"),
+    [
+        (4.1, 0.0, 2e-5, "ok"),
+        (3.9, 0.0, 0.0, "too slow"),
+        (4.1, 2e-5, 0.0, "not exact"),
+        (4.1, 0.0, 2e-4, "not exact"),
+    ],
 )
-def test_the_verdict_is_four_fifths_of_the_reuse(towers_often, differ, verdict):
-    row = Row(5.0, 20, 2.0, 6.0, 1.0, towers_often, differ, 0.0)
+def test_the_verdict_requires_four_fifths_of_the_reuse(towers_often, scores, gradients, verdict):
+    row = Row(5.0, 20, 2.0, 6.0, 1.0, towers_often, scores, gradients)
     assert row.to_text().endswith(f"  {verdict}")

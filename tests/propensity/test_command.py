@@ -1,4 +1,4 @@
-"""The command line: the table, the plot, and what is told of logs that cannot be used."""
+"""The command line: the table, the plot, and the errors of unusable logs."""
 
 from __future__ import annotations
 
@@ -38,25 +38,25 @@ def write(folder: pathlib.Path, lists: pd.DataFrame, **changes: object) -> pathl
 
 
 def swapped(lists: int) -> pd.DataFrame:
-    """Pages of two items, either first. In both orders 2 of 4 clicked at place 1, 1 of 4 at 2."""
+    """Pages of two items in both orders: position 1 has 2 of 4 clicks, position 2 has 1."""
     number = np.repeat(np.arange(lists), 2)
-    place = np.tile([1, 2], lists)
+    position = np.tile([1, 2], lists)
     first_a = (number // 4) % 2 == 0
     step = number % 4
     return pd.DataFrame(
         {
             "list_id": number,
-            "item_id": np.where((place == 1) == first_a, "a", "b"),
+            "item_id": np.where((position == 1) == first_a, "a", "b"),
             "query": "red",
-            "place": place,
-            "click": np.where(place == 1, step < 2, step == 2).astype(int),
+            "place": position,
+            "click": np.where(position == 1, step < 2, step == 2).astype(int),
             "split": "train",
             "shuffled": 1,
         }
     )
 
 
-def test_a_feature_that_stands_in_no_column_is_passed_over(tmp_path: pathlib.Path) -> None:
+def test_a_feature_without_a_column_is_skipped(tmp_path: pathlib.Path) -> None:
     others = {"name": "others", "kind": "collaborative", "side": "pair"}
     features = [*SCHEMA["features"], others]
     log = read_log(write(tmp_path / "d", swapped(8), features=features))
@@ -74,7 +74,7 @@ def test_table_and_plot(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[st
     assert written["impressions"].tolist() == [80, 80]
     assert plot.read_bytes().startswith(b"\x89PNG")
     assert "harvest" in capsys.readouterr().out
-    assert main(command) == 2  # nothing is overwritten unless told
+    assert main(command) == 2  # nothing is overwritten without --force
     assert "--force" in capsys.readouterr().err
     command += ["--force", "--method", "random", "--randomised", "shuffled"]
     assert main(command) == 0
@@ -85,12 +85,25 @@ def test_the_log(tmp_path: pathlib.Path) -> None:
     rows = pd.concat([swapped(2), swapped(1).assign(list_id=7, query="blue", split="test")])
     log = read_log(write(tmp_path / "d", rows), split="all")
     assert log.lists.tolist() == [0, 0, 1, 1, 2, 2]
-    assert log.pairs.tolist() == [0, 1, 0, 1, 2, 3]  # another query, other pairs
+    assert log.pairs.tolist() == [0, 1, 0, 1, 2, 3]  # another query, therefore other pairs
     assert log.positions.tolist() == [1, 2, 1, 2, 1, 2]
-    assert log.features[:2].tolist() == [[0.0, 1.0], [1.0, 2.5]]
+    assert log.features[:2].tolist() == [[1.0, 1.0], [2.0, 2.5]]
     assert log.categorical.tolist() == [True, False]
     assert len(read_log(tmp_path / "d", split="test").clicks) == 2
     assert read_log(tmp_path / "d", positions=1).positions.tolist() == [1, 1]
+
+
+def test_categories_are_numbered_by_training_rows_only(tmp_path: pathlib.Path) -> None:
+    """In the other splits item b is frequent and word c occurs; neither has an effect."""
+    season = {"name": "season", "kind": "category", "side": "query"}
+    features = [*SCHEMA["features"], season]  # type: ignore[misc]
+    train = swapped(2).assign(season=["x", "x", "x", "y"], split="train")
+    other = swapped(8).assign(season=["y", "c"] * 8, item_id="b", split="test")
+    other["list_id"] = other["list_id"] + 100
+    log = read_log(write(tmp_path / "d", pd.concat([train, other]), features=features), split="all")
+    assert log.features[:4, 2].tolist() == [1.0, 1.0, 1.0, 2.0]
+    assert log.features[4:, 2].tolist() == [2.0, 0.0] * 8
+    assert log.features[4:, 0].tolist() == [2.0] * 16  # ties are alphabetical
 
 
 @pytest.mark.parametrize(
@@ -112,9 +125,9 @@ def test_bad_rows(
 ) -> None:
     data = write(tmp_path / "d", swapped(4).assign(**change))
     assert main(["--data", str(data), "--out", str(tmp_path / "p.csv")]) == 2
-    told = capsys.readouterr().err
-    assert message in told
-    assert told.count("\n") == 1
+    output = capsys.readouterr().err
+    assert message in output
+    assert output.count("\n") == 1
     assert not (tmp_path / "p.csv").exists()
 
 

@@ -1,4 +1,4 @@
-"""TF-Ranking's canned networks: blind to padding, and a gam is a sum over features."""
+"""TF-Ranking's canned networks: they ignore padding, and a gam is a sum over features."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_padding_changes_nothing(network: str) -> None:
 
 
 def test_a_gam_is_a_sum_over_features() -> None:
-    """Changing one feature moves the score by the same, whatever the other is."""
+    """Changing one feature changes the score by the same amount, whatever the other feature is."""
     model = canned_model("gam", 2, (8,), batch_norm=False)
     grid = np.array([[[0, 0], [1, 0], [0, 1], [1, 1]]])
     ((a, b, c, d),) = scores(model, grid, np.ones((1, 4), bool))

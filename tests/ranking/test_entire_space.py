@@ -1,4 +1,4 @@
-"""Chances multiplied along a chain of tasks, in the log domain."""
+"""Probabilities multiplied along a chain of tasks, in the log domain."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def sigmoid(x: np.ndarray) -> np.ndarray:
     return 1 / (1 + np.exp(-np.asarray(x, np.float64)))
 
 
-def test_a_purchase_is_a_click_and_a_purchase_given_a_click():
+def test_the_purchase_probability_is_a_product_with_that_of_the_click():
     rng = np.random.default_rng(0)
     raw = {n: rng.normal(size=[2, 3]).astype(np.float32) for n in ("click", "cart", "purchase")}
     mask = np.array([[True, True, True], [True, True, False]])
@@ -32,34 +32,34 @@ def test_a_purchase_is_a_click_and_a_purchase_given_a_click():
 @pytest.mark.parametrize(
     ("click", "purchase", "expected"),
     [
-        (-100.0, -100.0, -200.0),  # p = e^-200 to first order, whose logit is -200
+        (-100.0, -100.0, -200.0),  # p = e^-200 to first order, with logit -200
         (100.0, 100.0, 100.0 - np.log(2)),  # 1 - p = 2 e^-100
         (0.0, 0.0, -np.log(3)),  # p = 1/4
         (300.0, -5.0, -5.0),  # a click is certain
     ],
 )
-def test_extreme_logits_keep_value_and_gradient(click, purchase, expected):
+def test_extreme_logits_have_finite_values_and_gradients(click, purchase, expected):
     raw = {"click": tf.constant([[click]]), "purchase": tf.constant([[purchase]])}
     layer = EntireSpace({"purchase": "click"})
     with tf.GradientTape() as tape:
         tape.watch(raw)
         logit = layer((raw, tf.constant([[True]])))["purchase"]
-    assert float(logit) == pytest.approx(expected, rel=1e-6)
+    assert float(logit[0, 0]) == pytest.approx(expected, rel=1e-6)
     gradients = tape.gradient(logit, raw)
-    total = float(gradients["click"]) + float(gradients["purchase"])
+    total = float(gradients["click"][0, 0]) + float(gradients["purchase"][0, 0])
     assert np.isfinite(total)
     assert total > 0.5
 
 
-def test_the_loss_on_the_whole_is_that_of_the_product():
-    """Cross-entropy of the composed logit, and −log p or −log(1 − p) of the product by hand."""
+def test_the_loss_on_all_candidates_is_that_of_the_product():
+    """The cross-entropy of the composed logit is −log p or −log(1 − p) of the product."""
     a, b = 0.4, -1.2
     raw = {"click": tf.constant([[a]]), "purchase": tf.constant([[b]])}
     logit = EntireSpace({"purchase": "click"})((raw, tf.constant([[True]])))["purchase"]
     p = sigmoid(a) * sigmoid(b)
     for label, expected in ((1.0, -np.log(p)), (0.0, -np.log(1 - p))):
         loss = tf.nn.sigmoid_cross_entropy_with_logits(tf.constant([[label]]), logit)
-        assert float(loss) == pytest.approx(expected, rel=1e-5)
+        assert float(loss[0, 0]) == pytest.approx(expected, rel=1e-5)
 
 
 def task(name: str, given: str | None = None, **changes: object) -> TaskSpec:
@@ -74,13 +74,13 @@ def test_chains_of_tasks():
 @pytest.mark.parametrize(
     ("tasks", "message"),
     [
-        ([task("click"), task("b", "clck")], "no task 'clck'; did you mean 'click'"),
-        ([task("a", "b"), task("b", "a")], "ring"),
-        ([task("a", "a")], "ring"),
+        ([task("click"), task("b", "clck")], "unknown task 'clck'; did you mean 'click'"),
+        ([task("a", "b"), task("b", "a")], "depend on one another in a cycle"),
+        ([task("a", "a")], "depend on one another in a cycle"),
         ([task("a", loss="softmax_loss"), task("b", "a")], "task 'a' is learned by softmax_loss"),
         ([task("a"), task("b", "a", among="cart")], "leave `among` of task 'b' out"),
     ],
 )
-def test_chains_that_cannot_be(tasks, message):
+def test_invalid_chains_are_refused(tasks, message):
     with pytest.raises(ValueError, match=message):
         chains(tasks)

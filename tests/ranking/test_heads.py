@@ -1,4 +1,4 @@
-"""The listwise head by every rank model: padding, permutations, gradients, config, saving."""
+"""The listwise head with every rank model: padding, permutations, gradients, config, saving."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ VECTORS = np.random.default_rng(0).normal(size=[2, 4, WIDTH]).astype(np.float32)
 MASK = np.array([[True, True, True, False], [True, True, True, True]])
 
 
-# Every rank model, and again what options of the GRU change.
+# Every rank model, and further options of attention and GRU.
 HEADS = {name: {"rank_model": name} for name in RANK_MODELS} | {
     "attention_2": {"rank_model": "attention", "attention_layers": 2},
     "gru_top": {"rank_model": "gru", "gru_top": 2},
@@ -36,7 +36,7 @@ def head(request) -> ListwiseHead:
         **HEADS[request.param],
     )
     made((VECTORS, MASK))
-    for weight in made.trainable_weights:  # biases start at zero and would hide themselves
+    for weight in made.trainable_weights:  # zero biases would hide mistakes
         weight.assign_add(tf.random.normal(weight.shape, stddev=0.1))
     return made
 
@@ -52,7 +52,7 @@ def test_padding_scores_zero_and_candidates_do_not(head):
 
 
 @pytest.mark.parametrize("value", [0.0, 100.0])
-def test_more_padding_changes_nothing_whatever_it_holds(head, value):
+def test_more_padding_changes_nothing_whatever_its_values(head, value):
     wide = np.concatenate([VECTORS, np.full([2, 3, WIDTH], value, np.float32)], 1)
     wide[~np.pad(MASK, [(0, 0), (0, 3)])] = value
     given = scores(head, wide, np.pad(MASK, [(0, 0), (0, 3)]))
@@ -66,7 +66,7 @@ def test_permuting_candidates_permutes_scores(head):
     np.testing.assert_allclose(given, scores(head, VECTORS, MASK)[:, order], atol=1e-6)
 
 
-def test_only_rank_models_let_a_candidate_move_the_score_of_another(head):
+def test_a_candidate_changes_other_scores_only_with_a_rank_model(head):
     other = VECTORS.copy()
     other[0, 1] += 2
     moved = np.abs(scores(head, other, MASK) - scores(head, VECTORS, MASK))
@@ -96,13 +96,13 @@ def test_config_makes_the_same_head(head):
     np.testing.assert_array_equal(scores(again, VECTORS, MASK), scores(head, VECTORS, MASK))
 
 
-def test_every_weight_gets_a_gradient_the_tower_of_the_initial_score_too(head):
+def test_every_weight_gets_a_gradient_including_the_initial_scores(head):
     with tf.GradientTape() as tape:
         value = tf.reduce_sum(head((VECTORS, MASK), training=False) ** 2)
     variables = head.trainable_variables
     assert {id(v) for v in head.tower.trainable_variables} <= {id(v) for v in variables}
     for variable, gradient in zip(variables, tape.gradient(value, variables), strict=True):
-        # Softmax does not see what is added to every key of an attention.
+        # A softmax ignores what is added to every key of an attention.
         assert gradient.numpy().any() or "/key/bias" in variable.name, variable.name
 
 
@@ -127,8 +127,8 @@ def as_model(rank_model: str) -> tf.keras.Model:
     return tf.keras.Model([vectors, mask], head((vectors, mask)))
 
 
-def test_an_exported_graph_scores_alike(tmp_path):
-    """As rankers are exported: a module with a signature for any size."""
+def test_an_exported_graph_has_the_same_scores(tmp_path):
+    """The graph is exported as for rankers: a module with a signature for any size."""
     model, module = as_model("attention_gru"), tf.Module()
     module.weights = model.weights
     specs = [tf.TensorSpec(t.shape, t.dtype, t.name) for t in model.inputs]
@@ -148,7 +148,7 @@ def test_an_exported_graph_scores_alike(tmp_path):
         pytest.param("attention_gru", "folder", marks=pytest.mark.slow),
     ],
 )
-def test_a_model_kept_by_keras_scores_alike(rank_model, file, tmp_path):
+def test_a_model_saved_by_keras_has_the_same_scores(rank_model, file, tmp_path):
     model = as_model(rank_model)
     model.save(tmp_path / file)
     again = tf.keras.models.load_model(
@@ -179,13 +179,16 @@ def test_the_rank_model_of_a_config(options, rank_model, layers):
     ("options", "message"),
     [
         ({"rank_model": "atention"}, "unknown rank model 'atention'; did you mean 'attention'"),
-        ({"rank_model": "gru", "attention_layers": 2}, "gru has no attention, yet attention_l"),
-        ({"rank_model": "none", "attention_layers": 1}, "none has no attention, yet attention_l"),
-        ({"rank_model": "attention", "attention_layers": 0}, "attention_layers: expected 1 or"),
+        ({"rank_model": "gru", "attention_layers": 2}, "gru has no attention, but attention_l"),
+        ({"rank_model": "none", "attention_layers": 1}, "none has no attention, but attention_l"),
+        (
+            {"rank_model": "attention", "attention_layers": 0},
+            "attention_layers: expected 1 or more, got 0",
+        ),
         ({"rank_model": "gru", "gru_units": 0}, "gru_units: expected 1 or more, got 0"),
         ({"rank_model": "gru", "gru_top": 0}, "gru_top: expected 1 or more, got 0"),
     ],
 )
-def test_a_config_that_makes_no_sense_is_refused(options, message):
+def test_an_invalid_config_is_refused(options, message):
     with pytest.raises(ValueError, match=message):
         build_head(Head(**options))

@@ -1,4 +1,4 @@
-"""The recurrent look down the list: orders and what is put back, against plain NumPy loops."""
+"""The recurrent list context: the order and its inverse, against plain NumPy loops."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LENGTHS = [6, 4, 1, 0]
 
 @pytest.fixture
 def lists() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Vectors, scores of which some are equal, and a mask with padding in the midst."""
+    """Vectors, scores with ties, and a mask with padding in the middle."""
     rng = np.random.default_rng(5)
     vectors = rng.normal(size=[LISTS, LENGTH, WIDTH]).astype(np.float32)
     scores = rng.integers(-2, 2, [LISTS, LENGTH]).astype(np.float32)
@@ -27,14 +27,14 @@ def lists() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def order_by_hand(scores: np.ndarray, ties: np.ndarray, mask: np.ndarray, top: int | None):
-    """Places of one list's read candidates, from the lowest to the highest."""
+    """The slots of the candidates of one list that are read, by increasing score."""
     real = [i for i in range(LENGTH) if mask[i]]
     rising = sorted(real, key=lambda i: (scores[i], ties[i]))
     return rising if top is None else rising[-top:]
 
 
 @pytest.mark.parametrize("top", [None, 1, 3, 50])
-def test_the_order_and_the_way_back(lists, top):
+def test_the_reading_order_and_its_inverse(lists, top):
     vectors, scores, mask = lists
     ties = vectors.sum(-1)
     order, read = (x.numpy() for x in reading_order(tf.constant(scores), ties, mask, top))
@@ -47,8 +47,8 @@ def test_the_order_and_the_way_back(lists, top):
         assert order[row][read[row]].tolist() == expected
         assert read[row].tolist() == sorted(read[row], reverse=True)  # padding comes last
         placed = np.zeros(LENGTH)
-        for step, place in enumerate(expected):
-            placed[place] = values[row, step]
+        for step, position in enumerate(expected):
+            placed[position] = values[row, step]
         np.testing.assert_array_equal(back[row], placed.astype(np.float32))
 
 
@@ -57,7 +57,7 @@ def sigmoid(x: np.ndarray) -> np.ndarray:
 
 
 def gru(rows: np.ndarray, weights: list[np.ndarray]) -> np.ndarray:
-    """States [N, U] of a GRU (Cho et al. 2014, reset after the product, as in cuDNN)."""
+    """The states [N, U] of a GRU (Cho et al. 2014, reset after the product, as in cuDNN)."""
     kernel, recurrent, (bias, recurrent_bias) = weights
     state, states = np.zeros(UNITS), []
     for row in rows:
@@ -71,11 +71,11 @@ def gru(rows: np.ndarray, weights: list[np.ndarray]) -> np.ndarray:
 
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize("top", [None, 3])
-def test_the_terms_in_numpy(lists, top, bidirectional):
-    """Order, GRU, comparison of each output with the last state, and back to the places."""
+def test_the_context_terms_in_numpy(lists, top, bidirectional):
+    """The order, the GRU, the comparison of each output with the last state, and the slots."""
     vectors, scores, mask = lists
     layer = ListContext(UNITS, top, bidirectional)
-    layer((vectors, scores, mask))  # makes the weights
+    layer((vectors, scores, mask))  # creates the weights
     rng = np.random.default_rng(7)
     layer.set_weights([rng.normal(size=w.shape) for w in layer.get_weights()])
     given = layer((vectors, scores, mask)).numpy()
@@ -95,12 +95,12 @@ def test_the_terms_in_numpy(lists, top, bidirectional):
                 outputs = np.concatenate([outputs, backward[::-1]], 1)
                 last = np.concatenate([last, backward[-1]])
             facing = np.tanh(last @ w + b).reshape(SLICES, -1)
-            for step, place in enumerate(order):
-                expected[place] = sum(v[k, 0] * outputs[step] @ facing[k] for k in range(SLICES))
+            for step, position in enumerate(order):
+                expected[position] = sum(v[k, 0] * outputs[step] @ facing[k] for k in range(SLICES))
         np.testing.assert_allclose(given[row], expected, atol=1e-4)
 
 
-def test_equal_scores_do_not_let_the_order_of_the_list_through(lists):
+def test_permuting_candidates_permutes_vectors_even_for_equal_scores(lists):
     vectors, scores, mask = lists
     layer = ListContext(UNITS)
     turned = np.array([3, 5, 0, 1, 4, 2])
@@ -111,7 +111,7 @@ def test_equal_scores_do_not_let_the_order_of_the_list_through(lists):
 
 
 def test_mixed_precision_keeps_the_order_of_close_scores(lists):
-    """Rounded to bfloat16 these would be equal."""
+    """Rounded to bfloat16, these scores would be equal."""
     vectors, _, mask = lists
     close = (1 + 1e-4 * np.arange(LENGTH, dtype=np.float32)) * np.ones([LISTS, 1], np.float32)
     layer = ListContext(UNITS, dtype=tf.keras.mixed_precision.Policy("mixed_bfloat16"))

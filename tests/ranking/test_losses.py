@@ -1,18 +1,23 @@
-"""Every loss by name: finite, blind to padding, and equal to its formula."""
+"""Every loss by name: finite, independent of padding, and equal to its formula."""
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
 import math
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from mmrank.ranking._library import losses
 from mmrank.ranking.labels import masked_labels
-from mmrank.ranking.losses import DRAWING_LOSSES, LAMBDA_WEIGHTS, loss_names, make_loss
+from mmrank.ranking.lambda_weights import LAMBDA_WEIGHTS
+from mmrank.ranking.losses import LOSSES, loss_names, make_loss
 
 LABELS = np.array([[2, 0, 1, 0], [1, 0, -1, -1]], np.float32)
 SCORES = np.array([[0.3, 0.2, 0.9, -1.0], [0.5, 1.0, 0.0, 0.0]], np.float32)
+DRAWING_LOSSES = {name for name in loss_names() if LOSSES[name].draws}
 
 
 def value_and_gradient(loss, labels: np.ndarray, scores: np.ndarray) -> tuple[float, np.ndarray]:
@@ -28,6 +33,30 @@ def test_there_are_losses_to_test():
     assert len(loss_names()) >= 15
     assert {"softmax_loss", "approx_ndcg_loss", "list_mle_loss"} <= set(loss_names())
     assert set(loss_names()) > DRAWING_LOSSES
+
+
+def test_every_loss_of_the_library_has_an_entry():
+    assert set(loss_names()) == set(losses.RankingLossKey.all_keys())
+
+
+def library_defaults(cls: type) -> dict[str, object]:
+    """The arguments of a library class and of its bases in the library, with their defaults."""
+    found = {}
+    for base in reversed(cls.__mro__):
+        if base.__module__.startswith("tensorflow_ranking") and "__init__" in vars(base):
+            signature = inspect.signature(base.__init__)
+            found |= {name: p.default for name, p in signature.parameters.items()}
+    keras = ("self", "args", "kwargs", "reduction", "name", "ragged")
+    return {name: default for name, default in found.items() if name not in keras}
+
+
+@pytest.mark.parametrize("name", loss_names())
+def test_options_and_defaults_are_those_of_the_library(name):
+    fixed = {"ordinal_size": 1} if name == "ordinal_loss" else {}
+    expected = library_defaults(type(losses.get(name, **fixed)))
+    assert ("lambda_weight" in expected) == LOSSES[name].lambda_weight
+    expected = {n: d for n, d in expected.items() if n not in ("lambda_weight", *fixed)}
+    assert dataclasses.asdict(LOSSES.options(name)) == expected
 
 
 @pytest.mark.parametrize("name", loss_names())
@@ -48,14 +77,14 @@ def test_value_and_gradient_are_finite(name, labels, scores):
     assert gradient.shape == scores.shape
 
 
-# The others draw noise for every place, so that more places mean another draw.
+# The other losses draw noise for every slot, so that more slots change the draw.
 @pytest.mark.parametrize("name", sorted(set(loss_names()) - (DRAWING_LOSSES - {"list_mle_loss"})))
 @pytest.mark.parametrize("under", [0.0, 50.0, -50.0])
 def test_padding_changes_nothing(name, under):
-    """Three more columns of padding, whatever score stands in them."""
+    """Adds three columns of padding with arbitrary scores."""
     labels = LABELS.copy()
     if name == "list_mle_loss":
-        labels[0] = [2, 0, 1, 3]  # it orders equal grades at random
+        labels[0] = [2, 0, 1, 3]  # list_mle orders equal grades at random
     loss = make_loss(name)
     more = ((0, 0), (0, 3))
     value, gradient = value_and_gradient(loss, labels, SCORES)
@@ -70,7 +99,7 @@ def test_padding_changes_nothing(name, under):
 
 
 def test_a_batch_of_two_lists_is_their_mean():
-    """Softmax, by formula: the mean over lists of −Σ grade · log softmax(score)."""
+    """The softmax loss by its formula: the mean over lists of −Σ grade · log softmax(score)."""
     real = [(LABELS[0], SCORES[0]), (LABELS[1, :2], SCORES[1, :2])]
     expected = np.mean(
         [-np.sum(y * (s - np.log(np.sum(np.exp(s.astype(float)))))) for y, s in real]
@@ -80,7 +109,7 @@ def test_a_batch_of_two_lists_is_their_mean():
 
 
 def test_pairwise_logistic_by_a_plain_loop():
-    """log(1 + exp(−(s_i − s_j))) over all pairs y_i > y_j, by the number of real candidates."""
+    """Σ log(1 + exp(−(s_i − s_j))) over pairs y_i > y_j, per real candidate."""
     total, count = 0.0, 0
     for y, s in [(LABELS[0], SCORES[0]), (LABELS[1, :2], SCORES[1, :2])]:
         count += len(y)
@@ -119,8 +148,8 @@ def test_list_mle_by_formula():
     assert value == pytest.approx(expected, rel=1e-5)
 
 
-def test_list_mle_with_its_lambda_weight_counts_places_as_dcg_does():
-    """Σ over places of −log P(place) / log2(1 + rank), padding apart."""
+def test_list_mle_with_its_lambda_weight_discounts_positions_as_dcg_does():
+    """Σ over positions of −log P(position) / log2(1 + position), without padding."""
     labels = np.array([[2, 0, 1, -1, -1]], np.float32)
     scores = np.array([[0.3, 0.2, 0.9, 9.0, 4.0]], np.float32)
     expected, left = 0.0, [0.3, 0.9, 0.2]
@@ -133,8 +162,8 @@ def test_list_mle_with_its_lambda_weight_counts_places_as_dcg_does():
 
 
 @pytest.mark.parametrize("weight", [None, "yeti_dcg_lambda_weight"])
-def test_yeti_is_blind_to_padding(weight):
-    """As far as the mean of thousands of draws goes."""
+def test_yeti_ignores_padding(weight):
+    """The values agree within the error of the mean of thousands of draws."""
     loss = make_loss("yeti_logistic_loss", {"sample_size": 8000, "seed": 1}, weight)
     value, _ = value_and_gradient(loss, LABELS, SCORES)
     more = np.pad(LABELS, ((0, 0), (0, 3)), constant_values=-1)
@@ -144,7 +173,7 @@ def test_yeti_is_blind_to_padding(weight):
 
 @pytest.mark.parametrize("weight", [w for w in LAMBDA_WEIGHTS if "list_mle" not in w])
 @pytest.mark.parametrize("name", ["pairwise_logistic_loss", "softmax_loss"])
-def test_lambda_weights_are_finite_and_blind_to_padding(name, weight):
+def test_lambda_weights_are_finite_and_ignore_padding(name, weight):
     options = {"topn": 1} if weight == "precision_lambda_weight" else {}
     loss = make_loss(name, None, weight, options)
     value, gradient = value_and_gradient(loss, LABELS, SCORES)
@@ -171,16 +200,19 @@ def test_a_lambda_weight_matters_and_its_options_too():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("softmax",), "unknown loss 'softmax'; known: approx_mrr_loss"),
-        (("softmax_loss", {"temperatur": 1}), "no option 'temperatur'.*temperature"),
+        (("softmax",), "unknown loss 'softmax'; did you mean 'softmax_loss'"),
+        (("softmax_loss", {"temperatur": 1}), "unknown option 'temperatur'.*'temperature'"),
         (("softmax_loss", None, "ndcg"), "unknown lambda weight 'ndcg'; known: dcg_lambda_weight"),
-        (("softmax_loss", None, "ndcg_lambda_weight", {"topN": 3}), "no option 'topN'.*topn"),
+        (
+            ("softmax_loss", None, "ndcg_lambda_weight", {"topN": 3}),
+            "option 'topN'.*'topn'",
+        ),
         (("mean_squared_loss", None, "ndcg_lambda_weight"), "takes no lambda weight"),
         (("softmax_loss", None, "precision_lambda_weight"), "needs the option topn"),
         (("softmax_loss", None, None, {"topn": 3}), "without a lambda_weight"),
     ],
 )
-def test_what_a_loss_does_not_take_is_an_error(arguments, message):
+def test_unknown_losses_and_options_are_errors(arguments, message):
     with pytest.raises(ValueError, match=message):
         make_loss(*arguments)
 

@@ -1,4 +1,4 @@
-"""Members of a scoring tower: each of its own weights and loss, and served as their mean."""
+"""Members of a scoring tower: each has its own weights and loss; serving uses their mean."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mmrank.ranking.member_tower import MemberMean, MemberTower
 VECTORS = np.random.default_rng(0).normal(size=[2, 3, 4]).astype(np.float32)
 
 
-def test_each_member_is_a_tower_of_its_own():
+def test_each_member_is_a_separate_tower():
     tower = MemberTower(3, (5,), 0.5)
     scores = tower(VECTORS).numpy()
     first, last = tower.hidden[0], tower.last
@@ -24,7 +24,7 @@ def test_each_member_is_a_tower_of_its_own():
     np.testing.assert_allclose(MemberMean()(scores), scores.mean(-1), rtol=1e-6)
 
 
-def test_members_drop_units_of_their_own():
+def test_each_member_drops_its_own_units():
     tower = MemberTower(2, (400,), 0.5)
     tower(VECTORS)
     for layer in (*tower.hidden, tower.last):
@@ -46,7 +46,7 @@ def test_the_loss_is_the_mean_of_the_members_losses():
         np.testing.assert_allclose(loss(labels, scores, weights), np.mean(each), rtol=1e-5)
 
 
-def test_a_head_with_members_gives_padding_nothing():
+def test_a_head_with_members_scores_padding_zero():
     head = ListwiseHead(hidden=(5,), dropout=0.0, members=3)
     mask = np.array([[True, True, False], [True, False, False]])
     scores = head((VECTORS, mask)).numpy()
@@ -61,17 +61,17 @@ def test_a_head_with_members_gives_padding_nothing():
     ("options", "words"),
     [
         ({"members": 0}, "members: expected 1 or more, got 0"),
-        ({"members": 2, "rank_model": "gru"}, "do not go with rank_model gru"),
-        ({"members": 2, "tasks": ("click", "cart")}, "do not go with several tasks"),
+        ({"members": 2, "rank_model": "gru"}, "cannot be combined with rank_model gru"),
+        ({"members": 2, "tasks": ("click", "cart")}, "cannot be combined with several tasks"),
     ],
 )
-def test_members_that_cannot_be_are_refused(options, words):
+def test_invalid_members_are_refused(options, words):
     with pytest.raises(ValueError, match=words):
         ListwiseHead(hidden=(5,), dropout=0.0, **options)
 
 
 @pytest.mark.parametrize("members", [1, 2])
-def test_a_linear_way_is_added_and_begins_at_nothing(members):
+def test_the_linear_term_is_added_and_begins_at_zero(members):
     head = ListwiseHead(hidden=(5,), dropout=0.0, members=members, linear=True)
     mask = np.ones([2, 3], bool)
     before = head((VECTORS, mask)).numpy().reshape(2, 3, members)

@@ -33,7 +33,7 @@ def dense(x: np.ndarray, layer: tf.keras.layers.Dense) -> np.ndarray:
 
 
 def through(x: np.ndarray, tower: tf.keras.Sequential) -> np.ndarray:
-    """The dense layers of a tower, ReLU between them."""
+    """The output of the dense layers of a tower, with ReLU between them."""
     layers = [layer for layer in tower.layers if isinstance(layer, tf.keras.layers.Dense)]
     for layer in layers[:-1]:
         x = np.maximum(dense(x, layer), 0)
@@ -100,12 +100,12 @@ def test_every_weight_gets_a_finite_gradient(name):
     ("name", "options", "hidden", "message"),
     [
         ("mmo", {}, (8,), "unknown multitask 'mmo'; did you mean 'mmoe'"),
-        ("mmoe", {"expert": 3}, (8,), "no option 'expert'; did you mean 'experts'"),
-        ("mmoe", {"experts": 1}, (8,), "experts starts at 2, not 1"),
-        ("shared_bottom", {"experts": 2}, (8,), "no option 'experts'"),
+        ("mmoe", {"expert": 3}, (8,), "unknown option 'expert'; did you mean 'experts'"),
+        ("mmoe", {"experts": 1}, (8,), "multitask mmoe: experts: expected 2 or more, got 1"),
+        ("shared_bottom", {"experts": 2}, (8,), "unknown option 'experts'"),
         ("shared_bottom", {}, (), "give it at least one"),
     ],
 )
-def test_what_is_refused(name, options, hidden, message):
+def test_invalid_options_are_refused(name, options, hidden, message):
     with pytest.raises(ValueError, match=message):
         make_towers(name, options, TASKS, hidden, 0.0)

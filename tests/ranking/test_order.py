@@ -1,4 +1,4 @@
-"""The formula of the order: its value in plain NumPy, the log domain, and what it refuses."""
+"""The formula of the order: its value in plain NumPy, the log domain, and refusals."""
 
 from __future__ import annotations
 
@@ -48,42 +48,42 @@ def test_the_value_of_a_formula(text, expected):
     np.testing.assert_allclose(scores(text), expected, rtol=2e-6, atol=1e-6)
 
 
-def test_products_keep_apart_what_a_float_could_not_hold():
-    """Chances of e^-200 and e^-201: both are 0 in float32, and yet one is the better."""
+def test_products_are_ordered_beyond_the_range_of_floats():
+    """Probabilities e^-200 and e^-201 are both 0 in float32, but one is larger."""
     logs = {n: tf.constant([-200.0, -201.0]) for n in ("click", "purchase")}
     given = parse_order("click^0.3 * purchase^0.7", TASKS).scores(logs).numpy()
     np.testing.assert_allclose(given, [-200.0, -201.0], rtol=1e-6)
 
 
-def test_a_formula_knows_its_tasks():
+def test_a_formula_lists_its_tasks():
     assert parse_order("purchase * click / purchase", TASKS).tasks == ("purchase", "click")
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("clck^0.3", "no task 'clck'; did you mean 'click'"),
-        ("0.3 * 2", "names no task; known: click, purchase, dwell"),
+        ("clck^0.3", "unknown task 'clck'; did you mean 'click'"),
+        ("0.3 * 2", "contains no task; known: click, purchase, dwell"),
         ("click *", "not a formula; write it like click"),
         ("", "not a formula"),
         ("click ** 2", "not a formula"),
-        ("click^purchase", "an exponent is a number, not 'purchase'"),
+        ("click^purchase", "an exponent must be a number, not 'purchase'"),
         ("__import__('os').system('true')", "is not allowed"),
         ("click.__class__", "is not allowed"),
         ("click[0]", "is not allowed"),
         ("click if click else click", "is not allowed"),
         ("click and purchase", "is not allowed"),
-        ("click * 'a'", "'a' is not a number"),
-        ("click * True", "True is not a number"),
-        ("click * 1e999", "inf is not a number"),
-        ("click / 0", "divides by what may be 0"),
-        ("click / (purchase - dwell)", "divides by what may be 0, 'purchase - dwell'"),
+        ("click * 'a'", "'a' is not a finite number"),
+        ("click * True", "True is not a finite number"),
+        ("click * 1e999", "inf is not a finite number"),
+        ("click / 0", "divides by '0', which may be 0"),
+        ("click / (purchase - dwell)", "divides by 'purchase - dwell', which may be 0"),
         ("(click - purchase)^0.5", "'click - purchase' may be negative"),
         ("click * 9^9^9^9", "no finite value"),
         ("click * (0 - 1)^0.5", "may be negative"),
         ("+".join(["click"] * 500), "not a formula"),
     ],
 )
-def test_what_is_refused(text, message):
+def test_invalid_formulas_are_refused(text, message):
     with pytest.raises(ValueError, match=f"^order .*{re.escape(message)}"):
         parse_order(text, TASKS)

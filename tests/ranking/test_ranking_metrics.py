@@ -1,4 +1,4 @@
-"""TF-Ranking's metrics by name, against values worked by hand."""
+"""TF-Ranking's metrics by name, against values computed by hand."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from mmrank.ranking.metrics import METRICS, make_metric
 
-# By score: grades 0, 2, 1, 0; the padding has the highest score of all.
+# Ordered by score, the grades are 0, 2, 1, 0; the padding has the highest score.
 LABELS = tf.constant([[2.0, 0.0, 1.0, 0.0, -1.0]])
 SCORES = tf.constant([[0.6, 0.9, 0.5, 0.1, 9.0]])
 NDCG_3 = (3 / math.log2(3) + 1 / 2) / (3 + 1 / math.log2(3))

@@ -1,4 +1,4 @@
-"""Weights of tasks that are learned: the formula by hand, and where it comes to rest."""
+"""Learned weights of tasks: the formula by hand, and its minimum."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SCORES = tf.constant([[0.3, 0.8, 5.0]])
 
 @pytest.mark.parametrize("s", [0.0, 1.5, -2.0])
 def test_values_and_gradients_by_formula(s):
-    """Cross-entropy L: L e^-s + s/2. Squared error L: L e^-s / 2 + s/2."""
+    """For cross-entropy L: L e^-s + s/2. For squared error L: L e^-s / 2 + s/2."""
     cross = (np.log1p(np.exp(-0.3)) + np.log1p(np.exp(0.8))) / 2
     squared = ((1 - 0.3) ** 2 + 0.8**2) / 2
     cases = [
@@ -32,10 +32,10 @@ def test_values_and_gradients_by_formula(s):
         assert gradient == pytest.approx(0.5 - factor * np.exp(-s) * value, rel=1e-5, abs=1e-6)
 
 
-def test_the_layer_passes_on_and_its_weights_are_trainable():
+def test_the_layer_passes_scores_through_and_its_weights_are_trainable():
     layer = TaskUncertainty(("click", "dwell"))
     given = layer({"click": tf.constant([[2.0]]), "dwell": tf.constant([[3.0]])})
-    assert {n: float(t) for n, t in given.items()} == {"click": 2.0, "dwell": 3.0}
+    assert {n: float(t[0, 0]) for n, t in given.items()} == {"click": 2.0, "dwell": 3.0}
     assert [v.name.split(":")[0] for v in layer.trainable_variables] == [
         "click_log_variance",
         "dwell_log_variance",

@@ -19,7 +19,7 @@ DAY = 86_400.0
 
 
 def put(example: tf.train.Example, name: str, values: list[Any]) -> None:
-    """Adds values to an example; an absent one is left out."""
+    """Adds values to an example; absent values are left out."""
     known = [v for v in values if not (v is None or v == "" or (isinstance(v, float) and v != v))]
     if not known:
         return
@@ -31,7 +31,7 @@ def put(example: tf.train.Example, name: str, values: list[Any]) -> None:
 
 
 def message(dataset: Dataset, rows: pd.DataFrame) -> ExampleListWithContext:
-    """One list of the shop."""
+    """The message of one list of the shop."""
     made, first = ExampleListWithContext(), rows.iloc[0]
     for feature in dataset.schema.side("query", "user"):
         if feature.kind == "history":
@@ -61,15 +61,15 @@ def message(dataset: Dataset, rows: pd.DataFrame) -> ExampleListWithContext:
 def write_shards(
     folder: pathlib.Path, messages: list[ExampleListWithContext], shards: int, ending: str = ""
 ) -> pathlib.Path:
-    """The folder with some lists, dealt out to shards one by one, as docs/beam.md has it."""
-    told = []
+    """Writes lists to a folder, dealt out to the shards in turn, as in docs/beam.md."""
+    actual = []
     for number in range(shards):
         file = folder / f"train-{number:05d}-of-{shards:05d}.tfrecord{ending}"
         with tf.io.TFRecordWriter(str(file), "GZIP" if ending else "") as writer:
             for made in messages[number::shards]:
                 writer.write(made.SerializeToString())
-        told.append({"file": file.name, "bytes": file.stat().st_size})
-    manifest = {"format": 1, "job": "examples", "splits": {"train": {"shards": told}}}
+        actual.append({"file": file.name, "bytes": file.stat().st_size})
+    manifest = {"format": 1, "job": "examples", "splits": {"train": {"shards": actual}}}
     (folder / "manifest.json").write_text(json.dumps(manifest))
     return folder
 
@@ -88,7 +88,7 @@ def messages(shop: Dataset) -> list[ExampleListWithContext]:
 
 @pytest.fixture(scope="session")
 def write(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., pathlib.Path]:
-    """Writes messages to so many shards of a new folder."""
+    """Writes messages to the given number of shards in a new folder."""
 
     def new(messages: list[ExampleListWithContext], shards: int, ending: str = "") -> pathlib.Path:
         return write_shards(tmp_path_factory.mktemp("records"), messages, shards, ending)

@@ -1,4 +1,4 @@
-"""Lists from shards are the lists of the tables: features, batches, fitting, scores and weights."""
+"""Lists from shards equal those of the tables: features, batches, fitting, scores and weights."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ from mmrank.features import Features
 from mmrank.records.batches import RecordBatches
 from mmrank.records.shards import find_shards
 from mmrank.records.source import RecordLists
-from mmrank.training.callbacks import Progress, State
+from mmrank.training.callbacks import Progress
 from mmrank.training.loop import train_run
 from mmrank.training.sources import TableLists
+from mmrank.training.state import State
 
 Messages = list[ExampleListWithContext]
 Write = Callable[..., pathlib.Path]
@@ -35,7 +36,7 @@ def changed(config: Config, section: str, **changes: object) -> Config:
 
 @pytest.fixture(scope="module")
 def config(tiny_config: Config) -> Config:
-    """Also a cut of long lists; three tasks, so that labels are read beside the grades."""
+    """The tiny config without descriptions; long lists are cut to 12 candidates."""
     changes = {"drop": ("description",), "encoders": tiny_config.model.encoders}
     config = changed(changed(tiny_config, "model", **changes), "data", max_candidates=12)
     return config
@@ -56,7 +57,7 @@ def batches(
 
 
 def by_candidate(batch: Batch, features: Features) -> Batch:
-    """The batch with item features at every slot, of which the unique items are any order."""
+    """The batch with item features at every slot, since the order of unique items is arbitrary."""
     spread = dict(batch)
     slots = [n for n in batch if n.endswith("slots")]
     for kind in features.of_side("item"):
@@ -85,10 +86,10 @@ def assert_same(one: Batch, other: Batch) -> None:
             np.testing.assert_array_equal(one[name], other[name], err_msg=name)
 
 
-def test_one_window_of_all_lists_gives_the_batches_of_the_tables(
+def test_one_window_of_all_lists_equals_the_batches_of_the_tables(
     config, shop, features, messages, write, tmp_path
 ):
-    """Every feature of every candidate and event, grades, and the cut, over two passes."""
+    """Compares every feature of every candidate and event, grades, and the cut, over two passes."""
     expected = TableLists(shop).batches(config, features, features.item_arrays(shop))
     made = batches(config, shop, features, write(messages, 1, ".gz"), tmp_path)
     assert (made.per_pass, made.size) == (expected.per_pass, expected.size)
@@ -101,7 +102,7 @@ def test_one_window_of_all_lists_gives_the_batches_of_the_tables(
     assert longest == expected.largest()["mask"].sum()
 
 
-def test_features_fitted_on_shards_are_those_fitted_on_tables(
+def test_features_fitted_on_shards_equal_those_fitted_on_tables(
     config, shop, features, messages, write, tmp_path
 ):
     folder = write(messages, 1)
@@ -114,12 +115,12 @@ def test_features_fitted_on_shards_are_those_fitted_on_tables(
         for key, value in kind.state().items():
             expected = pytest.approx(value, rel=1e-6) if kind.raw_dtype == tf.float32 else value
             assert state[key] == expected, (name, key)
-    # Types that no training list knows of stand in the events alone.
+    # Types that occur in no training list are only in the table of events.
     assert set(made.history.types) <= set(features.history.types)
 
 
 def lists_in(made: list[Batch]) -> Counter:
-    """How often each list stands in some batches, told by its grades and first prices."""
+    """How often each list occurs in the batches, identified by its grades and prices."""
     found: Counter = Counter()
     for batch in made:
         for b, mask in enumerate(batch["mask"]):
@@ -130,7 +131,7 @@ def lists_in(made: list[Batch]) -> Counter:
 
 @pytest.fixture(scope="module")
 def plain(config: Config) -> Config:
-    """Prices alone and no cut: quick, and every list can be told from the others."""
+    """A config with prices only and without a cut: quick, and every list can be identified."""
     drop = "query title description photo brand rating rating_count sales tags user history".split()
     config = changed(config, "data", window_lists=4, max_candidates=256)
     return changed(config, "model", drop=tuple(drop))
@@ -143,7 +144,7 @@ def price(plain: Config, shop: Dataset) -> Features:
     return made
 
 
-def test_a_pass_shows_every_list_once_whatever_the_shards_and_workers(
+def test_a_pass_yields_every_list_once_for_any_shards_and_workers(
     plain, shop, price, messages, write, tmp_path
 ):
     whole = TableLists(shop).batches(plain, price, price.item_arrays(shop))
@@ -160,7 +161,7 @@ def test_a_pass_shows_every_list_once_whatever_the_shards_and_workers(
         assert seen == expected
 
 
-def test_a_stream_goes_on_where_it_was_left_and_passes_differ(
+def test_a_stream_resumes_where_it_stopped_and_passes_differ(
     plain, shop, price, messages, write, tmp_path
 ):
     made = batches(plain, shop, price, write(messages, 3), tmp_path)
@@ -175,10 +176,10 @@ def test_a_stream_goes_on_where_it_was_left_and_passes_differ(
 
 
 @pytest.mark.slow
-def test_training_from_shards_is_training_from_tables_and_resumes(
+def test_training_from_shards_equals_training_from_tables_and_resumes(
     plain, shop, messages, write, tmp_path, monkeypatch
 ):
-    """Nothing is drawn, so that the order of items in a batch says nothing."""
+    """Nothing is random, so the order of items in a batch has no effect."""
     config = changed(plain, "data", window_lists=999)
     head = dataclasses.replace(config.model.head, dropout=0.0)
     config = changed(config, "model", head=head)
@@ -198,10 +199,10 @@ def test_training_from_shards_is_training_from_tables_and_resumes(
             train_run(config, shop, two, lists=RecordLists(config, shop, two))
     assert State.load(two / "state.json").epoch == 1
     train_run(config, shop, two, resume=True, lists=RecordLists(config, shop, two))
-    told, expected = (State.load(run / "state.json").history for run in (two, one))
-    assert len(told) == 3
-    for epoch, other in zip(told, expected, strict=True):
-        for name in ("loss", "val_ndcg_10"):  # in training NDCG breaks ties by a draw of its own
+    actual, expected = (State.load(run / "state.json").history for run in (two, one))
+    assert len(actual) == 3
+    for epoch, other in zip(actual, expected, strict=True):
+        for name in ("loss", "val_ndcg_10"):  # the training NDCG breaks ties at random
             assert epoch[name] == pytest.approx(other[name], rel=1e-5)
 
 
@@ -222,7 +223,7 @@ def test_tasks_are_learned_from_labels_and_an_unknown_label_is_unknown(
     assert "label_click" in batch.listwise
 
 
-def test_a_broken_photo_is_absent_and_told(
+def test_a_broken_photo_is_absent_and_reported(
     config, shop, features, messages, write, tmp_path, caplog
 ):
     made = [ExampleListWithContext.FromString(m.SerializeToString()) for m in messages[:2]]
@@ -241,7 +242,7 @@ def test_a_broken_photo_is_absent_and_told(
     assert f"photo: {broken + 1} values in the records are broken" in caplog.text
 
 
-def test_what_is_wrong_with_shards_is_said(plain, shop, price, messages, write, tmp_path):
+def test_errors_of_shards_are_reported(plain, shop, price, messages, write, tmp_path):
     folder = write(messages, 3)
     (folder / "manifest.json").rename(folder / "away")
     with pytest.raises(DataError, match="not finished.*build_examples"):
@@ -255,7 +256,7 @@ def test_what_is_wrong_with_shards_is_said(plain, shop, price, messages, write, 
     with pytest.raises(DataError, match="train-00001-of-00003.tfrecord: damaged after record 0"):
         batches(plain, shop, price, folder, tmp_path)
     file.write_bytes(b"cut short")
-    with pytest.raises(DataError, match=f"not of {size} bytes"):
+    with pytest.raises(DataError, match=f"its size is not {size} bytes"):
         find_shards(folder, "train")
     bare = [ExampleListWithContext.FromString(m.SerializeToString()) for m in messages[:3]]
     del bare[2].examples[1].features.feature["label/grade"]
@@ -275,11 +276,11 @@ def test_a_run_is_not_resumed_on_other_shards(plain, shop, price, messages, writ
     folder = write(messages, 2)
     batches(plain, shop, price, folder, tmp_path)
     write_again = write(messages[:-1], 2)
-    with pytest.raises(DataError, match="not those that the run"):
+    with pytest.raises(DataError, match="not those with which the run"):
         batches(plain, shop, price, write_again, tmp_path)
 
 
-def test_what_tables_alone_tell_is_refused(plain, shop, messages, write, tmp_path):
+def test_options_that_need_tables_are_refused(plain, shop, messages, write, tmp_path):
     config = changed(plain, "data", records=str(write(messages, 1)))
     with pytest.raises(ConfigError, match="popularity_weight"):
         RecordLists(config, shop, tmp_path).check(

@@ -17,8 +17,8 @@ import pytest
 import tensorflow as tf
 
 from mmrank.config import Config, save_config
-from mmrank.training.callbacks import State
 from mmrank.training.loop import train_run
+from mmrank.training.state import State
 from mmrank.training.workers import Worker, WorkerError, this_worker, wait_for
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -40,7 +40,7 @@ def free_ports(count: int) -> list[int]:
 
 
 class Cluster:
-    """Workers of one run, each a process with a log of its own."""
+    """The workers of one run, each a process with its own log."""
 
     def __init__(self, run: pathlib.Path, arguments: list[str], workers: int):
         self.run, self._arguments = run, arguments
@@ -63,7 +63,7 @@ class Cluster:
         return self.run.with_name(f"worker-{index}.log")
 
     def wait_until(self, epoch: int, finished: bool = False) -> None:
-        """Returns once the run has finished so many epochs, or all of them."""
+        """Waits until the run has finished the given number of epochs, or all of them."""
         deadline = time.monotonic() + 400
         while time.monotonic() < deadline:
             if (self.run / "state.json").is_file():
@@ -82,7 +82,7 @@ class Cluster:
 
 @pytest.fixture
 def config(tiny_config: Config) -> Config:
-    """Numbers alone, nothing that draws or clips, low rate: see training/test_mirrored.py."""
+    """Numbers only, no randomness, no clipping, a low rate: see training/test_mirrored.py."""
     drop = "query title description photo brand tags user history".split()
     model = dataclasses.replace(
         tiny_config.model,
@@ -102,7 +102,7 @@ def config(tiny_config: Config) -> Config:
 
 
 def weights(run: pathlib.Path) -> dict[str, np.ndarray]:
-    """All weights and moments of a run's last epoch but what is a softmax's rounding alone."""
+    """All weights and moments of a run's last epoch, without those that contain only rounding."""
     reader = tf.train.load_checkpoint(str(run / str(State.load(run / "state.json").checkpoint)))
     shapes = reader.get_variable_to_shape_map()
     names = [n for n, s in shapes.items() if "random" not in n and s not in ([], [1])]
@@ -110,12 +110,12 @@ def weights(run: pathlib.Path) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.slow
-def test_two_workers_one_of_them_killed_learn_what_one_learns(
+def test_two_workers_one_of_them_killed_learn_the_same_as_one(
     config, shop, messages, write, tmp_path
 ):
     """Eight lists a step: all at once from the tables, or four on each worker from its own shard.
 
-    Worker 1 is killed after the first epoch and started again; worker 0 does so by itself.
+    Worker 1 is killed after the first epoch and started again; worker 0 restarts automatically.
     """
     folder = write(messages[:8], 2)
     run, alone = tmp_path / "two", tmp_path / "one"
@@ -137,10 +137,10 @@ def test_two_workers_one_of_them_killed_learn_what_one_learns(
     finally:
         for index in cluster.processes:
             cluster.kill(index)
-    assert "another worker is gone" in cluster.log(0).read_text()
+    assert "another worker stopped" in cluster.log(0).read_text()
     assert "resumed after epoch" in cluster.log(1).read_text()
-    told, expected = (State.load(r / "state.json").history for r in (run, alone))
-    assert [e["loss"] for e in told] == pytest.approx([e["loss"] for e in expected], rel=1e-5)
+    actual, expected = (State.load(r / "state.json").history for r in (run, alone))
+    assert [e["loss"] for e in actual] == pytest.approx([e["loss"] for e in expected], rel=1e-5)
     two, one = weights(run), weights(alone)
     assert set(two) == set(one)
     assert sum(n.startswith("optimizer") for n in one) > 10
@@ -148,13 +148,13 @@ def test_two_workers_one_of_them_killed_learn_what_one_learns(
         np.testing.assert_allclose(two[name], value, atol=1e-4, err_msg=name)
 
 
-def test_the_place_of_a_worker_is_read_from_the_environment():
+def test_the_index_of_a_worker_is_read_from_the_environment():
     assert this_worker("mirrored", "anything") == Worker(0, 1)
     assert this_worker("multi_worker", tf_config([5, 6, 7], 2)) == Worker(2, 3)
     cluster = {"chief": ["a:1"], "worker": ["b:1", "c:1"]}
-    told = json.dumps({"cluster": cluster, "task": {"type": "worker", "index": 0}})
-    assert this_worker("multi_worker", told) == Worker(1, 3)
-    assert not this_worker("multi_worker", told).is_chief
+    actual = json.dumps({"cluster": cluster, "task": {"type": "worker", "index": 0}})
+    assert this_worker("multi_worker", actual) == Worker(1, 3)
+    assert not this_worker("multi_worker", actual).is_chief
     for wrong in ("", "{}", "[]", tf_config([5], 1), '{"cluster": 3, "task": {}}'):
         with pytest.raises(WorkerError, match="TF_CONFIG in the environment is"):
             this_worker("multi_worker", wrong)
@@ -163,5 +163,5 @@ def test_the_place_of_a_worker_is_read_from_the_environment():
 def test_a_worker_waits_for_the_first_one_and_gives_up(tmp_path):
     (tmp_path / "there").touch()
     wait_for(tmp_path / "there", 0.0)
-    with pytest.raises(WorkerError, match="on a disk that they share"):
+    with pytest.raises(WorkerError, match="on a shared disk"):
         wait_for(tmp_path / "state.json", 0.0)

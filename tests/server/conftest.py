@@ -1,4 +1,4 @@
-"""Models served in this process: a toy whose answers are known, and the small exported ranker."""
+"""Models served in this process: a toy with known answers, and the small exported ranker."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from mmrank.config import from_mapping
 from mmrank.server.config import ServerConfig
 from mmrank.server.run import Server
 
-PATIENCE = 240.0  # seconds; a hung server fails a test instead of holding it up
+PATIENCE = 240.0  # seconds, so that a hung server fails a test instead of blocking it
 
 
 class Toy(tf.Module):
-    """y = factor · x + number of the text's bytes, and beside it the text itself."""
+    """y = factor · x + number of the text's bytes; the text is the second output."""
 
     def __init__(self, factor: float):
         super().__init__()
@@ -38,26 +38,26 @@ class Toy(tf.Module):
         ]
     )
     def both(self, x: tf.Tensor, text: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Two inputs and two outputs."""
+        """A signature of two inputs and two outputs."""
         length = tf.cast(tf.strings.length(text), tf.float32)[:, None]
         return {"y": self.factor * x + length, "text_bytes": text}
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, "x")])
     def root(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
-        """One input and one output; a number below 0 is refused."""
+        """A signature of one input and one output; it refuses numbers below 0."""
         check = tf.debugging.assert_non_negative(x, message="x is below 0")
         with tf.control_dependencies([check]):
             return {"y": tf.sqrt(x)}
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.int32, "n")])
     def spin(self, n: tf.Tensor) -> dict[str, tf.Tensor]:
-        """What takes as long as told: it counts to n."""
+        """A slow signature: it counts to n."""
         (count,) = tf.while_loop(lambda i: i < tf.reduce_max(n), lambda i: (i + 1,), [0])
         return {"count": tf.fill(tf.shape(n), count)}
 
 
 def save_toy(folder: pathlib.Path, factor: float = 2.0) -> pathlib.Path:
-    """A version of the toy in a folder of its number."""
+    """Writes a version of the toy to a numbered folder, and returns the folder."""
     toy = Toy(factor)
     signatures = {"serving_default": toy.both, "root": toy.root, "spin": toy.spin}
     tf.saved_model.save(toy, str(folder), signatures=signatures)
@@ -68,7 +68,7 @@ class Running:
     """A server on an event loop of its own, in a thread of this process.
 
     Attributes:
-      server: It.
+      server: The server itself.
       http: A client of its REST API.
       channel: A channel to its gRPC port.
     """
@@ -99,11 +99,11 @@ class Running:
         return model_service_pb2_grpc.ModelServiceStub(self.channel)
 
     def call(self, job: Coroutine[Any, Any, Any]) -> Any:
-        """The result of a coroutine that runs on the server's loop."""
+        """Returns the result of a coroutine that runs on the server's loop."""
         return self.begin(job).result(PATIENCE)
 
     def begin(self, job: Coroutine[Any, Any, Any]) -> Future[Any]:
-        """The same, not waited for."""
+        """Starts a coroutine on the server's loop and returns its future."""
         return asyncio.run_coroutine_threadsafe(job, self._loop)
 
     def stop(self) -> None:
@@ -129,13 +129,13 @@ async def _made(config: ServerConfig) -> Server:
 
 @pytest.fixture(scope="session")
 def toy_folder(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    """A toy of factor 2, to be copied and never served."""
+    """The folder of a toy of factor 2; tests copy it and never serve it."""
     return save_toy(tmp_path_factory.mktemp("toy") / "1")
 
 
 @pytest.fixture(scope="session")
 def other_toy_folder(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    """A toy of factor 3."""
+    """The folder of a toy of factor 3."""
     return save_toy(tmp_path_factory.mktemp("toy") / "2", 3.0)
 
 
@@ -143,7 +143,7 @@ def other_toy_folder(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
 def toy(
     toy_folder: pathlib.Path, tmp_path_factory: pytest.TempPathFactory, serve_for_module: Serve
 ) -> Running:
-    """The toy of factor 2 as version 5, served to all tests of a file, which leave it as it is."""
+    """The toy of factor 2 as version 5, served to all tests of a file, which must not change it."""
     base = tmp_path_factory.mktemp("served")
     shutil.copytree(toy_folder, base / "5")
     return serve_for_module(base, model={"labels": {"stable": 5}})
@@ -154,14 +154,14 @@ Serve = Callable[..., Running]
 
 @pytest.fixture
 def serve() -> Iterator[Serve]:
-    """Starts a server of a folder; further arguments are sections of its config."""
+    """Starts a server for a folder; further arguments are sections of its config."""
     with _servers() as start:
         yield start
 
 
 @pytest.fixture(scope="module")
 def serve_for_module() -> Iterator[Serve]:
-    """The same, for all tests of a file."""
+    """Starts servers that all tests of a file share."""
     with _servers() as start:
         yield start
 
@@ -183,7 +183,7 @@ def _servers() -> Iterator[Serve]:
 
 
 def server_config(folder: pathlib.Path, **sections: dict[str, Any]) -> ServerConfig:
-    """The config of a server of a folder on free ports."""
+    """The config of a server for a folder, on free ports."""
     sections["model"] = {"path": str(folder), "poll_seconds": 0.0} | sections.get("model", {})
     free = {"rest_port": 0, "grpc_port": 0, "timeout_seconds": PATIENCE}
     sections["listen"] = free | sections.get("listen", {})
@@ -193,5 +193,5 @@ def server_config(folder: pathlib.Path, **sections: dict[str, Any]) -> ServerCon
 @pytest.fixture(scope="module")
 def running(exported: pathlib.Path, serve_for_module: Serve) -> Running:
     """The small ranker, served over REST and gRPC."""
-    # Without, a signature's graph is prepared for the tests that use it alone.
+    # Without warm-up, a signature's graph is prepared only if a test uses the signature.
     return serve_for_module(exported.parent, model={"warm_up": False})

@@ -1,4 +1,4 @@
-"""Which requests share a run, who waits and who is refused, on a model that waits to be let go."""
+"""Which requests share a run, wait or are refused, on a model that waits for the test."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ DOUBLE = Signature("double", "tensorflow/serving/predict", X, {"y": X["x"]})
 
 
 class Doubler:
-    """y = 2 x, once it is let go; remembers the batches that it was run on."""
+    """A model y = 2 x that runs when the test allows it, and records its batches."""
 
     def __init__(self) -> None:
         self.number, self.users = 1, 0
@@ -52,7 +52,7 @@ def x(*rows: list[float]) -> dict[str, np.ndarray]:
 
 
 def played(scene: Callable[[Batcher, Doubler], Coroutine[Any, Any, None]], **given: Any) -> Doubler:
-    """The model after a scene on a batcher of one thread."""
+    """Returns the model after a scene on a batcher with one thread."""
     model = Doubler()
 
     async def play() -> None:
@@ -69,13 +69,13 @@ def played(scene: Callable[[Batcher, Doubler], Coroutine[Any, Any, None]], **giv
 
 
 async def busy(batcher: Batcher, model: Doubler) -> asyncio.Task[Any]:
-    """A request that holds the only thread."""
+    """Starts a request that occupies the only thread."""
     first = asyncio.ensure_future(batcher.run(model, "double", x([1])))
     await asyncio.to_thread(model.began.wait, 5)
     return first
 
 
-def test_what_waits_is_run_together_and_answered_apart() -> None:
+def test_waiting_requests_run_together_and_get_their_own_rows() -> None:
     async def scene(batcher: Batcher, model: Doubler) -> None:
         first = await busy(batcher, model)
         waiting = [
@@ -88,11 +88,11 @@ def test_what_waits_is_run_together_and_answered_apart() -> None:
         answers = [(await w)["y"].tolist() for w in waiting]
         assert answers == [[[4], [6]], [[8, 10]], [[12]]]
 
-    # Lists of another width are not padded: they get a batch of their own.
+    # Lists of another width are not padded but get a batch of their own.
     assert played(scene).batches == [[[1]], [[2], [3], [6]], [[4, 5]]]
 
 
-def test_a_batch_is_filled_up_to_an_allowed_size() -> None:
+def test_a_batch_is_padded_to_an_allowed_size() -> None:
     async def scene(batcher: Batcher, model: Doubler) -> None:
         model.gate.set()
         answer = await batcher.run(model, "double", x([1], [2], [3]))
@@ -102,7 +102,7 @@ def test_a_batch_is_filled_up_to_an_allowed_size() -> None:
     assert model.batches == [[[1], [2], [3], [1]]]
 
 
-def test_no_batch_is_larger_than_the_largest() -> None:
+def test_no_batch_exceeds_max_batch_size() -> None:
     async def scene(batcher: Batcher, model: Doubler) -> None:
         first = await busy(batcher, model)
         rows = [x([2]), x([3], [4]), x([5]), x([6], [7], [8])]
@@ -111,12 +111,12 @@ def test_no_batch_is_larger_than_the_largest() -> None:
         model.gate.set()
         await asyncio.gather(first, *waiting)
 
-    # Two fill a batch and three are too many for one: both run by themselves.
+    # Two fill a batch, and three are too many for one, so both run separately.
     batches = played(scene, max_batch_size=2).batches
     assert sorted(batches) == [[[1]], [[2], [5]], [[3], [4]], [[6], [7], [8]]]
 
 
-def test_a_wrong_request_does_not_spoil_the_others() -> None:
+def test_a_wrong_request_does_not_fail_the_others() -> None:
     async def scene(batcher: Batcher, model: Doubler) -> None:
         first = await busy(batcher, model)
         waiting = [asyncio.ensure_future(batcher.run(model, "double", x([v]))) for v in (2, -3, 4)]
@@ -132,10 +132,10 @@ def test_a_wrong_request_does_not_spoil_the_others() -> None:
     played(scene)
 
 
-def test_beyond_the_bound_requests_are_refused_until_there_is_room() -> None:
+def test_requests_are_refused_while_the_queue_is_full() -> None:
     async def scene(batcher: Batcher, model: Doubler) -> None:
         first = await busy(batcher, model)
-        # Two batches of two may wait, so four rows of this width.
+        # Two batches of two may wait: four rows of this width.
         waiting = [asyncio.ensure_future(batcher.run(model, "double", x([v]))) for v in range(4)]
         await asyncio.sleep(0)
         with pytest.raises(ServingError, match="queue is full") as refused:
@@ -149,7 +149,7 @@ def test_beyond_the_bound_requests_are_refused_until_there_is_room() -> None:
     played(scene, max_batch_size=2, max_enqueued_batches=2)
 
 
-def test_who_waits_too_long_is_told_and_never_run() -> None:
+def test_a_request_past_its_deadline_is_refused_and_never_run() -> None:
     async def scene(batcher: Batcher, model: Doubler) -> None:
         first = await busy(batcher, model)
         with pytest.raises(ServingError, match="deadline") as late:
@@ -161,10 +161,10 @@ def test_who_waits_too_long_is_told_and_never_run() -> None:
     assert played(scene).batches == [[[1]]]
 
 
-def test_who_waits_no_more_takes_no_place_in_the_queue() -> None:
+def test_requests_past_their_deadline_leave_the_queue() -> None:
     async def scene(batcher: Batcher, model: Doubler) -> None:
         first = await busy(batcher, model)
-        for _ in range(3):  # each would be one too many beside another
+        for _ in range(3):  # if an earlier request stayed, the next would exceed the queue
             with pytest.raises(ServingError, match="deadline"):
                 await batcher.run(model, "double", x([7]), deadline=time.monotonic() + 0.01)
         model.gate.set()
@@ -173,19 +173,19 @@ def test_who_waits_no_more_takes_no_place_in_the_queue() -> None:
     played(scene, max_batch_size=1, max_enqueued_batches=1)
 
 
-def test_a_run_gets_the_time_that_is_left() -> None:
+def test_a_run_is_limited_to_the_remaining_time() -> None:
     async def scene(batcher: Batcher, model: Doubler) -> None:
         with pytest.raises(ServingError) as late:
             await batcher.run(model, "double", x([7]), deadline=time.monotonic() + 0.1)
         assert late.value.code == "DEADLINE_EXCEEDED"
-        # The thread came back by itself, since the run was bounded too.
+        # The thread is free again, since the run had a time limit too.
         model.gate.set()
         await batcher.run(model, "double", x([1]))
 
     played(scene)
 
 
-def test_a_batch_that_is_not_full_waits_if_told_to() -> None:
+def test_a_partial_batch_waits_for_the_timeout() -> None:
     async def scene(batcher: Batcher, model: Doubler) -> None:
         model.gate.set()
         both = [batcher.run(model, "double", x([v])) for v in (1, 2)]
@@ -195,7 +195,7 @@ def test_a_batch_that_is_not_full_waits_if_told_to() -> None:
     assert played(scene).batches == [[[1]], [[2]]]
 
 
-def test_the_file_of_tensorflow_serving(tmp_path: pathlib.Path) -> None:
+def test_reads_the_parameters_of_tensorflow_serving(tmp_path: pathlib.Path) -> None:
     file = tmp_path / "batching.txt"
     file.write_text(
         "max_batch_size { value: 8 }  # rows\nnum_batch_threads { value: 3 }\n"
@@ -212,8 +212,8 @@ def test_the_file_of_tensorflow_serving(tmp_path: pathlib.Path) -> None:
     [
         ("max_batch_sise { value: 8 }", "max_batch_sise"),
         ("max_batch_size { value: 8 }\nallowed_batch_sizes: 4", "end with max_batch_size, 8"),
-        ("pad_variable_length_inputs: true", "makes candidates of nothing"),
-        ("max_batch_size { value: 0 }", "below 1"),
+        ("pad_variable_length_inputs: true", "turns padding into candidates"),
+        ("max_batch_size { value: 0 }", "at least 1"),
     ],
 )
 def test_wrong_files(tmp_path: pathlib.Path, text: str, said: str) -> None:

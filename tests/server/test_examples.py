@@ -1,4 +1,4 @@
-"""Classify and regress, on a model with signatures for them."""
+"""Classify and regress, on a model with signatures for both."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from mmrank.server.examples import CONTEXT_BYTES
 
 
 class Judge(tf.Module):
-    """value = a + 10 · b of an example; its class `high` is scored value, `low` −value."""
+    """value = a + 10 · b of an example; class `high` has the score value, class `low` −value."""
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "examples")])
     def regress(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
-        """One output."""
+        """A signature of one output."""
         return {"outputs": self._value(examples)}
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "examples")])
     def classify(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Labels and scores."""
+        """A signature of classes and scores."""
         value = self._value(examples)
         labels = tf.tile([["low", "high"]], [tf.shape(value)[0], 1])
         return {"classes": labels, "scores": tf.concat([-value, value], 1)}
@@ -46,7 +46,7 @@ def judge(tmp_path_factory: pytest.TempPathFactory, serve_for_module: Callable[.
 
 
 def _name_methods(folder: pathlib.Path, names: tuple[str, ...]) -> None:
-    """Saved functions are all of Predict; servers go by the name of the method."""
+    """Renames the methods of signatures, which are saved as Predict but selected by method name."""
     updater = tf.compat.v1.saved_model.signature_def_utils.MethodNameUpdater(str(folder))
     for name in names:
         updater.replace_method_name(name, f"tensorflow/serving/{name}", tags="serve")

@@ -1,4 +1,4 @@
-"""Arbitrary JSON to every endpoint: it is answered, or told in one line what is wrong with it."""
+"""Any JSON to any endpoint is answered, or refused with one line that gives the reason."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from tensorflow_serving.apis.input_pb2 import ExampleListWithContext
 
-pytestmark = pytest.mark.slow  # a signature's first request has its graph prepared
+pytestmark = pytest.mark.slow  # the first request of a signature prepares its graph
 Json = st.SearchStrategy[Any]
 PREDICT, REGRESS = "/v1/models/ranker:predict", "/v1/models/ranker:regress"
 LISTS, EXAMPLES = "tensorflow/serving/predict", "tensorflow/serving/regress"
@@ -47,17 +47,17 @@ def nested(leaves: Json) -> Json:
 
 
 ANYTHING = nested(LEAVES)
-# One of these anywhere, and the whole is no JSON to the server.
+# With one of these anywhere, the server does not accept the text as JSON.
 NO_JSON = st.sampled_from([math.nan, math.inf, "\ud800", 10**400])
 
 
 def often(likely: Json) -> Json:
-    """Rarely anything at all."""
+    """Usually the likely value, sometimes an arbitrary one."""
     return st.integers(0, 15).flatmap(lambda n: ANYTHING if n == 0 else likely)
 
 
 def spoiled(fields: Mapping[str, Json], required: Sequence[str] = ()) -> Json:
-    """An object of some of these fields, at times one of them replaced by anything or left out."""
+    """An object of some of these fields; sometimes one of them is replaced or left out."""
     optional = {n: s for n, s in fields.items() if n not in required}
     whole = st.fixed_dictionaries({n: fields[n] for n in required}, optional=optional)
     one = st.tuples(whole, st.sampled_from(sorted(fields)), ANYTHING)
@@ -98,7 +98,7 @@ REGRESSION = {
 
 
 def tensors(inputs: Mapping[str, Any]) -> dict[str, Json]:
-    """The inputs of two lists of three, each of the right shape and type."""
+    """The inputs of two lists of three, each with the right shape and type."""
     leaves: dict[str, Json] = {
         "DT_STRING": WORDS | BYTES,
         "DT_FLOAT": st.floats(width=32, allow_nan=False, allow_infinity=False) | st.integers(-9, 9),
@@ -112,7 +112,7 @@ def tensors(inputs: Mapping[str, Any]) -> dict[str, Json]:
         if name == "photo":
             value = st.just(b64(photo())) | value
         for size, usual in reversed(list(zip(sizes, (2, 3, 3, 3), strict=False))):
-            # One leaf over and over: how they differ does not matter.
+            # One leaf is repeated, since differences between leaves do not matter.
             value = value.map(lambda v, n=usual if size < 0 else size: [v] * n)
         made[name] = value
     return made
@@ -135,7 +135,7 @@ def prediction(inputs: Mapping[str, Mapping[str, Any]]) -> Json:
 
 
 def damaged(signature: str) -> Json:
-    """A message, whole or with a byte changed, which leaves some of them readable."""
+    """A message with at most one changed byte; some of the changed messages can still be parsed."""
     example = tf.train.Example()
     for name, value in (("title", b"mug"), ("photo", photo()), ("query", b"red"), ("user", b"U1")):
         example.features.feature[name].bytes_list.value.append(value)
@@ -145,34 +145,34 @@ def damaged(signature: str) -> Json:
         message = ExampleListWithContext(context=example, examples=[example, example])
     whole = message.SerializeToString(deterministic=True)
 
-    def changed(place: int, byte: int) -> dict[str, str]:
-        return b64(whole[:place] + bytes([byte]) + whole[place + 1 :])
+    def changed(position: int, byte: int) -> dict[str, str]:
+        return b64(whole[:position] + bytes([byte]) + whole[position + 1 :])
 
-    places = st.integers(0, len(whole) - 1)
-    return st.just(b64(whole)) | st.builds(changed, places, st.integers(0, 255))
+    positions = st.integers(0, len(whole) - 1)
+    return st.just(b64(whole)) | st.builds(changed, positions, st.integers(0, 255))
 
 
 def strict(reply: Any) -> Any:
-    """A reply's JSON, in which every number has to be finite."""
+    """The JSON of a reply, in which every number must be finite."""
     return json.loads(reply.content, parse_constant=lambda word: pytest.fail(f"{word} in JSON"))
 
 
 def tried(running: Any, path: str, bodies: Json) -> None:
-    """Sends what a strategy makes; each is answered, or refused with a message of one line."""
+    """Sends what a strategy generates; each is answered, or refused with a one-line message."""
 
     @settings(max_examples=100, deadline=None, derandomize=True, suppress_health_check=HealthCheck)
     @given(bodies)
     def check(body: Any) -> None:
         reply = running.http.post(path, content=json.dumps(body).encode())
         assert reply.status_code == 200 or 400 <= reply.status_code < 500, reply.text
-        told = strict(reply)
+        actual = strict(reply)
         if reply.status_code == 200:
-            assert all(type(place["score"]) is float for place in told.get("ranked", ()))
-            assert all(type(value) is float for value in told.get("results", ()))
+            assert all(type(position["score"]) is float for position in actual.get("ranked", ()))
+            assert all(type(value) is float for value in actual.get("results", ()))
             return
-        assert set(told) == {"error"}
-        assert told["error"].strip()
-        assert len(told["error"].splitlines()) == 1, told["error"]
+        assert set(actual) == {"error"}
+        assert actual["error"].strip()
+        assert len(actual["error"].splitlines()) == 1, actual["error"]
 
     check()
     reply = running.http.post("/rank", json={"query": "red", "candidates": ["a", {"title": "b"}]})
@@ -180,7 +180,7 @@ def tried(running: Any, path: str, bodies: Json) -> None:
 
 
 @pytest.mark.parametrize("path", ["/rank", PREDICT, REGRESS])
-def test_anything(running: Any, path: str) -> None:
+def test_arbitrary_bodies(running: Any, path: str) -> None:
     tried(running, path, ANYTHING | nested(LEAVES | NO_JSON))
 
 

@@ -1,4 +1,4 @@
-"""The gRPC API through the plain stubs, on a model whose answers are known."""
+"""The gRPC API through the plain stubs, on a model with known answers."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_outputs_can_be_chosen(toy: Any) -> None:
     assert "not found in signature: z" in refused(toy.predictions.Predict, sent)[1]
 
 
-def test_choosing_outputs_makes_no_graph_ready_beyond_that_of_all(toy: Any) -> None:
+def test_any_chosen_outputs_run_the_graph_of_all_outputs(toy: Any) -> None:
     servable = toy.server.service.servable()
     seen = []
     run = servable._session.run
@@ -73,6 +73,30 @@ def test_choosing_outputs_makes_no_graph_ready_beyond_that_of_all(toy: Any) -> N
         assert set(reply.outputs) == set(chosen or ["text_bytes", "y"])
     servable._session.run = run
     assert seen == [["text_bytes", "y"]] * 4
+
+
+def test_the_op_that_failed_is_reported_and_not_one_that_was_stopped(toy: Any) -> None:
+    """TensorFlow may report, several times in a row, an op that it stopped because of another."""
+    servable = toy.server.service.servable()
+    run = servable._session.run
+    stopped = 0
+
+    def racing(*arguments: Any, **more: Any) -> Any:
+        nonlocal stopped
+        stopped += 1
+        if stopped < 5:
+            raise tf.errors.CancelledError(
+                None, None, "Function was cancelled before it was started"
+            )
+        return run(*arguments, **more)
+
+    servable._session.run = racing
+    try:
+        code, said = refused(toy.predictions.Predict, request("root", x=[-1.0]))
+    finally:
+        servable._session.run = run
+    assert (code, stopped) == (INVALID, 5)
+    assert "x is below 0" in said
 
 
 def test_versions_and_labels(toy: Any) -> None:
@@ -102,18 +126,22 @@ def test_versions_and_labels(toy: Any) -> None:
         (request("root", x=[1]), INVALID, "expected float32 [?], got int32"),
         (request("root", x=["1"]), INVALID, "got string"),
         (request("root", x=[[1.0]]), INVALID, "expected float32 [?], got 2 dimensions"),
-        (request("root", x=np.zeros([0], np.float32)), INVALID, "no row in the request"),
+        (request("root", x=np.zeros([0], np.float32)), INVALID, "the request has no rows"),
         (request("root", x=[-1.0]), INVALID, "x is below 0"),
-        (request(x=np.ones([2, 1], np.float32), text=["a"]), INVALID, "send as many of each"),
+        (
+            request(x=np.ones([2, 1], np.float32), text=["a"]),
+            INVALID,
+            "send the same number of rows for each",
+        ),
     ],
 )
 def test_wrong_requests(toy: Any, sent: Any, code: grpc.StatusCode, said: str) -> None:
-    told, details = refused(toy.predictions.Predict, sent)
-    assert told == code
+    actual, details = refused(toy.predictions.Predict, sent)
+    assert actual == code
     assert said in details
 
 
-def test_tensors_that_lie_about_themselves(toy: Any) -> None:
+def test_tensors_with_a_wrong_shape_are_refused(toy: Any) -> None:
     def spoiled(**change: Any) -> str:
         sent = request("root", x=[1.0])
         proto = sent.inputs["x"]
@@ -125,7 +153,7 @@ def test_tensors_that_lie_about_themselves(toy: Any) -> None:
         assert code == INVALID
         return said
 
-    # One value spread over a shape of 4 GB would be taken at its word by make_ndarray.
+    # make_ndarray would expand one value to a shape of 4 GB.
     assert "send at most" in spoiled(dims=[1 << 30])
     assert "not fully known" in spoiled(dims=[-1])
     assert "input x" in spoiled(tensor_content=b"abc")
@@ -152,7 +180,7 @@ def test_metadata_and_status(toy: Any) -> None:
     assert refused(toy.models.GetModelStatus, wanted)[0] == NOT_FOUND
 
 
-def test_what_a_signature_does_not_allow(toy: Any) -> None:
+def test_regress_and_classify_need_a_suitable_signature(toy: Any) -> None:
     for made, call, method in (
         (regression_pb2.RegressionRequest(), toy.predictions.Regress, "regress"),
         (classification_pb2.ClassificationRequest(), toy.predictions.Classify, "classify"),
@@ -161,16 +189,16 @@ def test_what_a_signature_does_not_allow(toy: Any) -> None:
         made.model_spec.signature_name = "root"
         assert refused(call, made) == (INVALID, "Input is empty.")
         made.input.example_list.examples.add()
-        # By its input and outputs: what its method is called is not looked at.
+        # The signature is judged by its inputs and outputs; its method name is ignored.
         assert refused(call, made) == (
             grpc.StatusCode.FAILED_PRECONDITION,
-            f"signature root takes x and gives y, which {method} cannot use",
+            f"signature root has the inputs x and the outputs y, which {method} cannot use",
         )
     many = inference_pb2.MultiInferenceRequest()
     assert refused(toy.predictions.MultiInference, many)[0] == grpc.StatusCode.UNIMPLEMENTED
 
 
-def test_a_deadline_that_is_over(toy: Any) -> None:
+def test_a_passed_deadline_returns_deadline_exceeded(toy: Any) -> None:
     with pytest.raises(grpc.RpcError) as error:
         toy.predictions.Predict(request("spin", n=np.array([2**31 - 1], np.int32)), timeout=0.2)
     assert error.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
@@ -179,9 +207,9 @@ def test_a_deadline_that_is_over(toy: Any) -> None:
     ) == [1]
 
 
-def test_a_text_that_a_shape_repeats_counts_as_often(toy: Any) -> None:
+def test_a_text_repeated_by_the_shape_counts_each_time(toy: Any) -> None:
     sent = request(x=np.ones([2000, 1], np.float32), text=[b"x" * 10**6])
-    sent.inputs["text"].tensor_shape.dim[0].size = 2000  # two gigabytes of a megabyte
+    sent.inputs["text"].tensor_shape.dim[0].size = 2000  # 2,000 times a megabyte: two gigabytes
     started = time.monotonic()
     code, said = refused(toy.predictions.Predict, sent)
     assert code == INVALID

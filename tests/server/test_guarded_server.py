@@ -1,4 +1,4 @@
-"""The whole server behind keys and TLS, and what its audit log holds afterwards."""
+"""The whole server behind keys and TLS, and the content of its audit log afterwards."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tensorflow_serving.apis import (
 from mmrank.server.guard.audit import verify_audit
 from mmrank.server.guard.keys import make_key
 
-pytestmark = pytest.mark.slow  # a signature's first request has its graph prepared
+pytestmark = pytest.mark.slow  # the first request of a signature prepares its graph
 PATIENCE = 240.0  # seconds
 REGRESS = "tensorflow/serving/regress"
 QUERY, USER = "very private words", "shopper-77"
@@ -33,7 +33,7 @@ RANK = {"query": QUERY, "user": USER, "candidates": ["P000001", "P000002"]}
 
 @dataclasses.dataclass(frozen=True)
 class Guarded:
-    """A server, clients that know its certificate, and a key of each role."""
+    """A server, clients that trust its certificate, and a key for each role."""
 
     running: Any
     http: httpx.Client
@@ -46,7 +46,7 @@ class Guarded:
         return self.http.post("/rank", json=RANK, headers=headers)
 
     def regress(self, key: str | None) -> Any:
-        """Two candidates scored over gRPC."""
+        """Scores two candidates over gRPC."""
         request = regression_pb2.RegressionRequest()
         request.model_spec.name, request.model_spec.signature_name = "ranker", REGRESS
         given = request.input.example_list_with_context
@@ -58,7 +58,7 @@ class Guarded:
         return stub.Regress(request, metadata=sent(key), timeout=PATIENCE)
 
     def reload(self, key: str | None) -> Any:
-        """The only version gets a label."""
+        """Gives the only version a label."""
         request = model_management_pb2.ReloadConfigRequest()
         config = request.config.model_config_list.config.add(name="ranker")
         config.version_labels["stable"] = 1
@@ -66,13 +66,13 @@ class Guarded:
         return stub.HandleReloadConfigRequest(request, metadata=sent(key), timeout=PATIENCE)
 
     def lines(self, key: str, count: int) -> list[dict[str, Any]]:
-        """The audit log's lines of a key; each is written right after its reply."""
+        """The audit log's lines of a key; each line is written just before its reply."""
         end = time.monotonic() + 20
         while True:
             read = [json.loads(line) for line in self.audit.read_text("utf-8").splitlines()]
-            told = [line for line in read if line.get("key") == key.split("_")[1]]
-            if len(told) >= count:
-                return told
+            actual = [line for line in read if line.get("key") == key.split("_")[1]]
+            if len(actual) >= count:
+                return actual
             assert time.monotonic() < end, read
             time.sleep(0.02)
 
@@ -127,50 +127,50 @@ def guarded(
         yield Guarded(running, http, channel, keys, folder / "audit.jsonl")
 
 
-def test_nobody_comes_in_without_a_key(guarded: Guarded) -> None:
+def test_requests_without_a_key_are_refused(guarded: Guarded) -> None:
     wrong = guarded.keys["rank"][:-1]
     for key, said in ((None, "an API key is needed"), (wrong, "the API key is wrong")):
         reply = guarded.rank(key)
         assert reply.status_code == 401
         assert reply.headers["www-authenticate"] == "Bearer"
         assert said in reply.json()["error"]
-        told, details = code(guarded.regress, key)
-        assert told == grpc.StatusCode.UNAUTHENTICATED
+        actual, details = code(guarded.regress, key)
+        assert actual == grpc.StatusCode.UNAUTHENTICATED
         assert said in details
-    # Probes need none.
+    # Probes need no key.
     assert guarded.http.get("/readyz").status_code == 200
 
 
-def test_nobody_comes_in_without_tls(guarded: Guarded) -> None:
+def test_connections_without_tls_are_refused(guarded: Guarded) -> None:
     key = guarded.keys["rank"]
     plain = guarded.running.http  # http://
     with pytest.raises(httpx.TransportError):
         plain.post("/rank", json=RANK, headers={"authorization": f"Bearer {key}"})
     bare = dataclasses.replace(guarded, channel=guarded.running.channel)
     assert code(bare.regress, key)[0] == grpc.StatusCode.UNAVAILABLE
-    with pytest.raises(httpx.ConnectError, match="CERTIFICATE"):  # signed by nobody that is known
+    with pytest.raises(httpx.ConnectError, match="CERTIFICATE"):  # signed by an unknown authority
         httpx.get(f"https://{guarded.running.address}/readyz")
 
 
-def test_a_key_of_the_role_is_answered(guarded: Guarded) -> None:
+def test_a_key_with_the_role_is_accepted(guarded: Guarded) -> None:
     reply = guarded.rank(guarded.keys["rank"])
     assert reply.status_code == 200, reply.text
-    assert {place["item"] for place in reply.json()["ranked"]} == set(RANK["candidates"])
+    assert {position["item"] for position in reply.json()["ranked"]} == set(RANK["candidates"])
     assert len(guarded.regress(guarded.keys["rank"]).result.regressions) == 2
 
 
-def test_a_key_of_another_role_is_not(guarded: Guarded) -> None:
+def test_a_key_with_another_role_is_refused(guarded: Guarded) -> None:
     denied = grpc.StatusCode.PERMISSION_DENIED
     for name in ("metrics", "admin"):
         key = guarded.keys[name]
         reply = guarded.rank(key)
         assert reply.status_code == 403
-        said = f"the API key {key.split('_')[1]} may not do this: it needs the role rank"
+        said = f"the API key {key.split('_')[1]} may not do this, which needs the role rank"
         assert reply.json()["error"] == said
         assert code(guarded.regress, key) == (denied, said)
-    told, said = code(guarded.reload, guarded.keys["rank"])
-    assert told == denied
-    assert "it needs the role admin" in said
+    actual, said = code(guarded.reload, guarded.keys["rank"])
+    assert actual == denied
+    assert "which needs the role admin" in said
 
 
 def test_the_audit_log(guarded: Guarded) -> None:

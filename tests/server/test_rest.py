@@ -1,4 +1,4 @@
-"""The REST API by the rules of TensorFlow Serving, on a model whose answers are known."""
+"""The REST API by the rules of TensorFlow Serving, on a model with known answers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import pytest
 from mmrank.server.json_tensors import write_tensors
 
 URL = "/v1/models/ranker:predict"
-NAN = '{"signature_name": "root", "inputs": [NaN]}'
 
 
 def b64(data: bytes) -> dict[str, str]:
@@ -24,7 +23,7 @@ def test_row_format(toy: Any) -> None:
     reply = toy.http.post(URL, json={"instances": rows})
     assert reply.status_code == 200, reply.text
     assert reply.headers["content-type"] == "application/json"
-    # y = 2 x + bytes of the text; an output whose name ends in _bytes comes back in base64.
+    # y = 2 x + bytes of the text; outputs whose name ends in _bytes are returned in base64.
     assert reply.json() == {
         "predictions": [
             {"text_bytes": b64(b"ab"), "y": [4.0, 7.0]},
@@ -41,6 +40,14 @@ def test_columnar_format(toy: Any) -> None:
     }
 
 
+def test_nan_and_infinity_are_accepted_as_in_tensorflow_serving(toy: Any) -> None:
+    rows = '{"x": [NaN, 1.5], "text": "NaN"}, {"x": [Infinity, -Infinity], "text": ""}'
+    body = f'{{"instances": [{rows}]}}'
+    reply = toy.http.post(URL, content=body)
+    assert reply.status_code == 200, reply.text
+    assert [row["y"] for row in reply.json()["predictions"]] == [[None, 6.0], [None, None]]
+
+
 @pytest.mark.parametrize(
     ("body", "reply"),
     [
@@ -50,13 +57,13 @@ def test_columnar_format(toy: Any) -> None:
         ({"inputs": {"x": [4, 9]}}, {"outputs": [2.0, 3.0]}),
     ],
 )
-def test_names_of_a_single_input_and_output_are_left_out(
+def test_names_of_a_single_input_and_output_may_be_omitted(
     toy: Any, body: dict[str, Any], reply: dict[str, Any]
 ) -> None:
     assert toy.http.post(URL, json={"signature_name": "root"} | body).json() == reply
 
 
-def test_lists_nested_without_end_are_refused(toy: Any) -> None:
+def test_deeply_nested_lists_are_refused(toy: Any) -> None:
     body = "[" * 40 + "1" + "]" * 40
     reply = toy.http.post(
         "/v1/models/ranker:predict", content=f'{{"signature_name": "root", "inputs": {body}}}'
@@ -97,7 +104,12 @@ def test_wrong_paths(toy: Any, path: str, status: int, said: str) -> None:
     [
         ("", "The document is empty"),
         ("{", "JSON Parse error"),
-        (NAN, "JSON Parse error"),
+        ('{"inputs": [NaN, "\\ud800"]}', "JSON Parse error"),
+        ('{"inputs": [NaN], "inputs": }', "JSON Parse error"),
+        ('{"inputs": [nan]}', "JSON Parse error"),
+        ("[NaN]", "is a list, not an object"),
+        ('{"instances": [{"x": [NaN, 1e39], "text": ""}]}', "a number is too large for float"),
+        ('{"inputs": {"x": [[NaN, 9007199254740993]], "text": [""]}}', "without loss of precision"),
         ("[1]", "is a list, not an object"),
         ("{}", "Missing 'inputs' or 'instances' key"),
         ('{"inputs": {}, "instances": []}', "only one of 'inputs' or 'instances'"),
@@ -119,7 +131,7 @@ def test_wrong_paths(toy: Any, path: str, status: int, said: str) -> None:
         ('{"inputs": {"x": [[1]], "text": ["a", "b"]}}', "1 rows, while text has 2"),
         ('{"inputs": {"x": [[16777217]], "text": ["a"]}}', "without loss of precision"),
         ('{"inputs": {"x": [[1e39]], "text": ["a"]}}', "too large for float32"),
-        ('{"inputs": {"x": [], "text": []}}', "no row in the request"),
+        ('{"inputs": {"x": [], "text": []}}', "the request has no rows"),
         ('{"inputs": {"x": [[1]], "text": [{"b64": "*"}]}}', "Unable to base64 decode"),
         ('{"inputs": {"x": [[1]], "text": [{"b46": "YQ=="}]}}', "base64 data"),
         ('{"signature_name": 3, "inputs": [1]}', "'signature_name' key must be a string"),
@@ -174,8 +186,8 @@ def test_requests_are_counted(toy: Any) -> None:
     )
 
 
-def test_a_large_request_is_read_beside_others(toy: Any) -> None:
-    """Beyond what the event loop reads itself, the reply is the same."""
+def test_a_large_request_does_not_block_others(toy: Any) -> None:
+    """The body is not parsed on the event loop; the reply is the same."""
     x = [[float(i % 7) for i in range(5000)], [0.5] * 5000]
     reply = toy.http.post(URL, json={"inputs": {"x": x, "text": ["", "a"]}}).json()
     assert reply["outputs"]["y"] == [[2 * v for v in x[0]], [2.0] * 5000]
@@ -184,28 +196,28 @@ def test_a_large_request_is_read_beside_others(toy: Any) -> None:
 @pytest.mark.parametrize(
     "path", ["/V1/MODELS/ranker:PREDICT", "/v1/Models/ranker/Versions/5:Predict"]
 )
-def test_paths_are_of_any_case_and_names_are_not(toy: Any, path: str) -> None:
+def test_paths_ignore_case_and_names_do_not(toy: Any, path: str) -> None:
     body = {"signature_name": "root", "inputs": [4]}
     assert toy.http.post(path, json=body).json() == {"outputs": [2.0]}
     assert toy.http.post(path.replace("ranker", "Ranker"), json=body).status_code == 404
 
 
 @pytest.mark.parametrize("path", ["/rank/", "/healthz/", "/monitoring/prometheus/metrics/"])
-def test_no_reply_names_a_host_of_the_clients(toy: Any, path: str) -> None:
+def test_no_reply_repeats_the_clients_host(toy: Any, path: str) -> None:
     reply = toy.http.get(path, headers={"host": "evil.example"})
     assert reply.status_code in (404, 405)
     assert "location" not in reply.headers
     assert "evil.example" not in reply.text
 
 
-def test_what_is_no_number_is_null_in_json() -> None:
-    # TensorFlow Serving writes NaN, which no reader of JSON has to know.
+def test_nan_is_null_in_json() -> None:
+    # TensorFlow Serving writes NaN, which JSON parsers need not accept.
     values = np.array([1.5, np.nan, np.inf, -np.inf], np.float32)
     assert write_tensors("inputs", {"y": values}) == b'{"outputs":[1.5,null,null,null]}'
 
 
 @pytest.mark.parametrize("what", ["signature_name", "inputs", "top", "path"])
-def test_a_name_of_megabytes_is_told_in_short_and_soon(toy: Any, what: str) -> None:
+def test_a_huge_name_is_shortened_in_the_error(toy: Any, what: str) -> None:
     long = "x" * (60_000 if what == "path" else 1_000_000)
     body: dict[str, Any] = {"inputs": {"x": [[1]], "text": ["a"]}}
     path = URL

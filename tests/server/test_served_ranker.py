@@ -14,17 +14,17 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2
 
-from mmrank.build import Run
 from mmrank.serving.elwc import serialize_list
+from mmrank.trained_run import Run
 
 PREDICT = "tensorflow/serving/predict"
 PADDED = -1e9
-PATIENCE = 60.0  # seconds; a signature's first request has its graph prepared
+PATIENCE = 240.0  # seconds; the first request of a signature prepares its graph
 NUMPY = {"DT_FLOAT": np.float32, "DT_INT32": np.int32, "DT_BOOL": np.bool_}
 
 
 def same(scores: Any, expected: list[np.ndarray]) -> None:
-    """Each list has the Keras model's scores, and padding −1e9."""
+    """Checks that each list has the Keras model's scores, and padding −1e9."""
     for got, want in zip(np.asarray(scores), expected, strict=True):
         np.testing.assert_allclose(got[: len(want)], want, rtol=0, atol=1e-5)
         assert (got[len(want) :] == PADDED).all()
@@ -35,7 +35,7 @@ def encoded(value: Any) -> bytes:
 
 
 def typed(inputs: Mapping[str, np.ndarray], dtypes: Mapping[str, str]) -> dict[str, np.ndarray]:
-    """A request's arrays in the types that a model names."""
+    """A request's arrays in the types that a model declares."""
     made = {}
     for name, array in inputs.items():
         if dtypes[name] == "DT_STRING":
@@ -48,7 +48,7 @@ def typed(inputs: Mapping[str, np.ndarray], dtypes: Mapping[str, str]) -> dict[s
 
 @pytest.fixture(scope="module")
 def dtypes(running: Any) -> dict[str, dict[str, str]]:
-    """The types of each signature's inputs, as its metadata says."""
+    """The types of each signature's inputs, from its metadata."""
     reply = running.http.get("/v1/models/ranker/metadata").json()
     signatures = reply["metadata"]["signature_def"]["signature_def"]
     return {
@@ -77,16 +77,16 @@ def test_the_public_client(
         assert metadata["model_version"] == 1
         assert metadata["inputs"]["query"] == {"shape": [-1], "dtype": "DT_STRING"}
         assert metadata["outputs"]["scores"]["dtype"] == "DT_FLOAT"
-    else:  # the client hands the reply of TensorFlow Serving on as it is
+    else:  # the client returns the reply of TensorFlow Serving unchanged
         assert metadata["model_spec"]["version"] == "1"
-    if way == "http":  # it sends all bytes as UTF-8, which no photo is
+    if way == "http":  # it sends all bytes as UTF-8, but a photo is not UTF-8
         none = np.zeros(raw_request["photo"].shape, bool)
         blank = np.full(none.shape, b"", object)
         raw_request = raw_request | {"photo": blank, "photo_present": none}
         scores = served("serving_default", raw_request)["scores"]  # TensorFlow's, without a server
         expected = [row[: len(want)] for row, want in zip(scores, expected, strict=True)]
     inputs = typed(raw_request, dtypes["serving_default"])
-    # It takes texts as fixed-width arrays alone.
+    # The client accepts texts only as fixed-width arrays.
     inputs = {n: a.astype(np.bytes_) if a.dtype == object else a for n, a in inputs.items()}
     same(client.predict(inputs, "ranker", timeout=PATIENCE), expected)
     with pytest.raises(Exception, match="Servable not found") as error:
@@ -123,7 +123,7 @@ def test_rows_and_columns(
     }
     url = "/v1/models/ranker/versions/1:predict"
     body = {"signature_name": "rank_items", "inputs": shaped}
-    # One output, whose name is left out.
+    # With only one output, the output's name is left out.
     same(running.http.post(url, json=body).json()["outputs"], expected)
     rows = [{n: v[i] for n, v in shaped.items()} for i in range(len(expected))]
     body = {"signature_name": "rank_items", "instances": rows}
@@ -137,7 +137,7 @@ def test_regress(running: Any) -> None:
     together = {"context": {"query": "red"}, "examples": examples}
     results = running.http.post(url, json=signature | together).json()["results"]
     assert len(results) == 2
-    for example, value in zip(examples, results, strict=True):  # none knows of the other
+    for example, value in zip(examples, results, strict=True):  # neither depends on the other
         alone = {"examples": [example | {"query": "red"}]}
         reply = running.http.post(url, json=signature | alone)
         assert reply.json()["results"] == [pytest.approx(value, abs=1e-5)]
@@ -145,7 +145,7 @@ def test_regress(running: Any) -> None:
 
 @pytest.fixture(scope="module")
 def messages(run: Run, raw_request: dict[str, np.ndarray]) -> list[bytes]:
-    """The lists as ELWC."""
+    """The lists as ELWC messages."""
     made = []
     for b, length in enumerate(raw_request["list_length"]):
         inputs = {}
@@ -180,13 +180,13 @@ def test_elwc_replies_of_one_batch_are_trimmed_by_the_client(
         assert alone[-1].shape == (1, len(want))
         same(alone[-1], [want])
 
-    # The batch is full, and begins, when the second request is there.
+    # The batch is full and starts when the second request arrives.
     batching = {"max_batch_size": 2, "batch_timeout_micros": 60_000_000, "num_batch_threads": 1}
     both = serve(exported.parent, model={"warm_up": False}, batching=batching)
     calls = [both.predictions.Predict.future(request, timeout=PATIENCE) for request in requests]
     for call, own in zip(calls, alone, strict=True):
         scores = tf.make_ndarray(call.result().outputs["scores"])
-        # As wide as the longest list of the batch, whosever that is.
+        # As wide as the longest list of the batch, which may be another request's.
         assert scores.shape == (1, len(wanted[-1]))
         same(scores, list(own))
 
@@ -200,7 +200,7 @@ def test_elwc_over_rest(running: Any, messages: list[bytes], expected: list[np.n
     same(reply.json()["outputs"], expected)
 
 
-def test_rows_say_by_a_flag_that_a_modality_is_absent(
+def test_a_flag_of_a_row_marks_a_modality_as_absent(
     running: Any,
     served: Callable[[str, dict[str, np.ndarray]], dict[str, np.ndarray]],
     raw_request: dict[str, np.ndarray],
@@ -220,7 +220,7 @@ def test_rows_say_by_a_flag_that_a_modality_is_absent(
     )
     difference = np.abs(np.asarray(by_row)[-1, : len(expected[-1])] - expected[-1])
     assert difference.max() > 1e-4  # photos do count
-    # Left out it would not be the signature's request.
+    # Without it, the request would not match the signature.
     for row in rows:
         del row["photo"]
     reply = running.http.post(url, json={"instances": rows})
@@ -228,7 +228,7 @@ def test_rows_say_by_a_flag_that_a_modality_is_absent(
     assert "photo" in reply.json()["error"]
 
 
-def test_requests_side_by_side(
+def test_concurrent_requests(
     running: Any,
     id_request: dict[str, np.ndarray],
     expected: list[np.ndarray],

@@ -1,4 +1,4 @@
-"""Deadlines, and an end that cuts no request short."""
+"""Deadlines, and a shutdown that lets requests finish."""
 
 from __future__ import annotations
 
@@ -51,17 +51,17 @@ def test_a_run_ends_with_its_deadline(base: pathlib.Path, serve: Start) -> None:
     assert "deadline" in reply.json()["error"]
 
     with pytest.raises(grpc.RpcError) as error:
-        running.predictions.Predict(spin_message(FOREVER), timeout=20)  # the server's own is sooner
+        running.predictions.Predict(spin_message(FOREVER), timeout=20)  # the server's is earlier
     assert error.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
     assert "deadline" in error.value.details()
     # The only thread is free again.
     assert running.http.post(URL, json=spin(3)).json() == {"outputs": [3]}
 
 
-def test_a_full_queue_is_told_as_429(base: pathlib.Path, serve: Start) -> None:
+def test_a_full_queue_returns_429(base: pathlib.Path, serve: Start) -> None:
     running = serve(
         base,
-        # Long enough that on a busy machine no deadline frees a place before all is asked.
+        # Long enough that no deadline frees a slot before all requests are sent.
         listen={"timeout_seconds": 15.0},
         batching={"num_batch_threads": 1, "max_batch_size": 1, "max_enqueued_batches": 2},
     )
@@ -81,7 +81,7 @@ def test_a_full_queue_is_told_as_429(base: pathlib.Path, serve: Start) -> None:
     assert running.http.post(URL, json=spin(1)).status_code == 200
 
 
-def test_a_shutdown_lets_what_runs_end(base: pathlib.Path, serve: Start) -> None:
+def test_a_shutdown_waits_for_running_requests(base: pathlib.Path, serve: Start) -> None:
     running = serve(base, listen={"drain_seconds": 0.2})
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         long = pool.submit(
@@ -91,7 +91,7 @@ def test_a_shutdown_lets_what_runs_end(base: pathlib.Path, serve: Start) -> None
         while not busy.users:
             time.sleep(0.005)
         stopping = running.begin(running.server.stop())
-        # Still answering, yet not asking for more.
+        # Still answering, but reported as not ready for new requests.
         assert running.http.get("/readyz").status_code == 503
         assert running.http.post(URL, json=spin(1)).status_code == 200
         assert long.result().json() == {"outputs": [100_000]}
@@ -117,9 +117,9 @@ def test_the_command_serves_until_sigterm(base: pathlib.Path) -> None:
             reply = httpx.post(f"http://127.0.0.1:{port}{URL}", json=spin(7), timeout=60)
             assert reply.json() == {"outputs": [7]}
             process.send_signal(signal.SIGTERM)
-            told = process.stderr.read()
-            assert process.wait(30) == 0, told
-            assert "shutting down" in told
+            actual = process.stderr.read()
+            assert process.wait(30) == 0, actual
+            assert "shutting down" in actual
         finally:
             if process.poll() is None:
                 process.kill()

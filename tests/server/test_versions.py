@@ -1,4 +1,4 @@
-"""Versions that come, break, change and go while the server answers."""
+"""Versions that appear, break, change and disappear while the server keeps answering."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ def base(toy_folder: pathlib.Path, tmp_path: pathlib.Path) -> pathlib.Path:
 
 
 def answer(running: Any, **spec: Any) -> tuple[int, float]:
-    """The version that answers, and its factor, of which the toy's answer to 1 is made."""
+    """The version that answers, and its factor, computed from the toy's answer to 1."""
     inputs = {"x": X, "text": np.array([b""], object)}
     number, outputs = running.call(running.server.service.run("", inputs, **spec))
     return number, float(outputs["y"][0, 0])
 
 
 def look(running: Any) -> dict[int, tuple[str, str]]:
-    """The state and the error of every version, after a look at the folder."""
+    """The state and the error of every version, after the server checked the folder."""
     running.call(running.server.service.refresh())
     return states(running)
 
@@ -56,7 +56,7 @@ def states(running: Any) -> dict[int, tuple[str, str]]:
 
 
 def settled(running: Any, wanted: dict[int, str]) -> bool:
-    """Whether the versions come to these states, on a busy machine within two minutes."""
+    """Waits until the versions have these states; fails after two minutes, for busy machines."""
     end = time.monotonic() + 120
     while (now := {n: s for n, (s, _) in states(running).items()}) != wanted:
         if time.monotonic() > end:
@@ -65,7 +65,7 @@ def settled(running: Any, wanted: dict[int, str]) -> bool:
     return True
 
 
-def test_a_new_version_is_switched_to_without_a_failed_request(
+def test_a_new_version_takes_over_without_a_failed_request(
     base: pathlib.Path, other_toy_folder: pathlib.Path, serve: Start
 ) -> None:
     running = serve(base, model={"poll_seconds": 0.05})
@@ -84,7 +84,7 @@ def test_a_new_version_is_switched_to_without_a_failed_request(
     for client in clients:
         client.start()
     try:
-        # A rename shows it whole, as an export does.
+        # A rename makes it appear complete, as an export does.
         shutil.copytree(other_toy_folder, base / ".partial")
         (base / ".partial").rename(base / "2")
         settled(running, {1: "END", 2: "AVAILABLE"})
@@ -101,7 +101,7 @@ def test_a_new_version_is_switched_to_without_a_failed_request(
     assert reply.json()["model_version_status"][0]["state"] == "END"
 
 
-def test_a_version_in_use_is_kept_until_it_is_let_go(
+def test_a_version_in_use_is_kept_until_it_is_released(
     base: pathlib.Path, other_toy_folder: pathlib.Path, serve: Start
 ) -> None:
     running = serve(base)
@@ -128,7 +128,7 @@ def test_a_broken_version_is_refused_and_tried_again_once_it_changes(
     base: pathlib.Path, other_toy_folder: pathlib.Path, serve: Start
 ) -> None:
     running = serve(base)
-    # A copy under way: the graph is there, its weights are not.
+    # An incomplete copy: the graph exists, its weights do not.
     (base / "2").mkdir()
     shutil.copy(other_toy_folder / "saved_model.pb", base / "2")
     seen = look(running)
@@ -145,7 +145,7 @@ def test_a_broken_version_is_refused_and_tried_again_once_it_changes(
 
 
 @pytest.mark.parametrize("what", ["empty", "graph", "checksum", "no list"])
-def test_nothing_half_written_is_served(
+def test_a_half_written_version_is_not_served(
     what: str, base: pathlib.Path, other_toy_folder: pathlib.Path, serve: Start
 ) -> None:
     write_checksums_of(base / "1")
@@ -173,7 +173,7 @@ def write_checksums_of(folder: pathlib.Path) -> None:
 
 
 def warm_up(folder: pathlib.Path, *texts: bytes) -> None:
-    """Warm-up requests of the toy's root, one a number."""
+    """Writes warm-up requests to a version of the toy."""
     (folder / "assets.extra").mkdir(exist_ok=True)
     with tf.io.TFRecordWriter(str(folder / "assets.extra/tf_serving_warmup_requests")) as out:
         for text in texts:
@@ -215,7 +215,7 @@ def test_one_bad_warm_up_record_refuses_a_version(
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="threads have no priority there")
-def test_only_what_is_loaded_beside_another_version_stands_back(
+def test_only_a_second_version_loads_at_low_priority(
     base: pathlib.Path,
     other_toy_folder: pathlib.Path,
     serve: Start,
@@ -235,14 +235,14 @@ def test_only_what_is_loaded_beside_another_version_stands_back(
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="threads have no priority there")
-def test_a_version_that_waited_too_long_stands_back_no_more(
+def test_a_version_that_waited_too_long_gets_normal_priority(
     base: pathlib.Path,
     other_toy_folder: pathlib.Path,
     serve: Start,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(manager, "PATIENCE", 0.0)
-    running = serve(base)  # the first version is in haste anyway
+    running = serve(base)  # the first version is always loaded at high priority
     seen = []
 
     def note(servable: Any) -> None:
@@ -255,7 +255,7 @@ def test_a_version_that_waited_too_long_stands_back_no_more(
     assert seen == [os.getpriority(os.PRIO_PROCESS, 0)]
 
 
-def test_what_fails_for_those_who_keep_of_a_version_refuses_it(
+def test_a_failing_load_callback_refuses_the_version(
     base: pathlib.Path, other_toy_folder: pathlib.Path, serve: Start
 ) -> None:
     running = serve(base)
@@ -269,7 +269,7 @@ def test_what_fails_for_those_who_keep_of_a_version_refuses_it(
     assert answer(running) == (1, 2.0)
 
 
-def test_the_newest_that_works_is_served_and_its_removal_rolls_back(
+def test_the_newest_working_version_is_served_and_its_removal_rolls_back(
     base: pathlib.Path, other_toy_folder: pathlib.Path, serve: Start
 ) -> None:
     shutil.copytree(other_toy_folder, base / "2")
@@ -279,7 +279,7 @@ def test_the_newest_that_works_is_served_and_its_removal_rolls_back(
     shutil.rmtree(base / "2")
     look(running)
     assert answer(running) == (1, 2.0)
-    # The last one stays, whatever becomes of its folder.
+    # The last version stays loaded, whatever happens to its folder.
     shutil.rmtree(base / "1")
     look(running)
     assert answer(running) == (1, 2.0)
@@ -312,7 +312,7 @@ def test_labels_and_a_canary(
     assert answer(running, label="stable") == (2, 3.0)
 
 
-def test_a_start_without_anything_to_serve(tmp_path: pathlib.Path, serve: Start) -> None:
+def test_a_start_without_a_usable_version_fails(tmp_path: pathlib.Path, serve: Start) -> None:
     with pytest.raises(UserError, match="no numbered version; export a run"):
         serve(tmp_path)
     (tmp_path / "4").mkdir()
@@ -325,14 +325,14 @@ def test_a_start_without_anything_to_serve(tmp_path: pathlib.Path, serve: Start)
     [
         ({}, "name the folder of the numbered exports with --model"),
         ({"path": "missing"}, "no such folder"),
-        ({"path": "base/1"}, "name the folder above"),
+        ({"path": "base/1"}, "name its parent folder"),
         ({"path": "base", "latest": 0}, "at least 1"),
         ({"path": "base", "name": "a/b"}, "without / and :"),
         ({"path": "base", "labels": {"stable": "x"}}, "expected a version"),
-        ({"path": "base", "checksums": "maybe"}, "choose of auto, required, off"),
+        ({"path": "base", "checksums": "maybe"}, "choose one of auto, required, off"),
     ],
 )
-def test_wrong_choices(
+def test_wrong_options_are_refused(
     model: dict[str, Any], said: str, base: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(base.parent)
@@ -340,7 +340,7 @@ def test_wrong_choices(
         check_model(Model(**model))
 
 
-def test_which_versions_are_wanted() -> None:
+def test_versions_that_the_policy_selects() -> None:
     there = [1, 2, 3, 10]
     assert Model().wanted(there) == [10]
     assert Model(latest=2).wanted(there) == [3, 10]
@@ -349,7 +349,7 @@ def test_which_versions_are_wanted() -> None:
     assert Model().wanted([]) == []
 
 
-def test_a_slow_copy_is_no_alarm_and_serves_once_it_is_whole(
+def test_a_slow_copy_is_not_an_error_and_serves_when_complete(
     base: pathlib.Path, other_toy_folder: pathlib.Path, serve: Start
 ) -> None:
     running = serve(base, model={"poll_seconds": 0.1})
@@ -401,7 +401,7 @@ def logged(kind: str) -> bytes:
 
 
 @pytest.mark.parametrize("kind", ["regress_log", "classify_log"])
-def test_warm_ups_of_examples_are_for_signatures_of_examples(
+def test_warm_up_examples_need_a_signature_of_examples(
     kind: str, base: pathlib.Path, other_toy_folder: pathlib.Path, serve: Start
 ) -> None:
     running = serve(base)
@@ -412,7 +412,7 @@ def test_warm_ups_of_examples_are_for_signatures_of_examples(
     assert "which " + ("regress" if kind == "regress_log" else "classify") in error
 
 
-def test_examples_are_regressed_to_warm_up(tmp_path: pathlib.Path) -> None:
+def test_regress_examples_warm_a_version_up(tmp_path: pathlib.Path) -> None:
     class Length(tf.Module):
         @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "inputs")])
         def regress(self, inputs: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -426,6 +426,8 @@ def test_examples_are_regressed_to_warm_up(tmp_path: pathlib.Path) -> None:
     assert servable.warm_up(run=lambda step: steps.append(step())) == 2
     assert [step["outputs"].tolist() for step in steps] == [[0.0], [0.0]]
     warm_up(tmp_path / "1", prediction_log_pb2.PredictionLog().SerializeToString())
-    with pytest.raises(ValueError, match="record 0 is empty; requests of Predict, Regress and"):
+    with pytest.raises(
+        ValueError, match="record 0 is empty; only requests of Predict, Regress and"
+    ):
         servable.warm_up()
     servable.close()

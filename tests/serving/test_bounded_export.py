@@ -1,11 +1,12 @@
-"""What an export bounds by itself: loaded by TensorFlow alone, without this package's server.
+"""The limits of an export itself: TensorFlow loads it without this package's server.
 
-Seconds are measured loosely; the counts that tell the old way from the new are in
+Seconds are measured loosely. The counts that distinguish the old way from the new are in
 `tests/encoders/test_gif_walk.py` and `tests/encoders/test_bounded_texts.py`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import pathlib
 import struct
 import time
@@ -16,13 +17,13 @@ import pytest
 import tensorflow as tf
 
 MEGABYTE = 1_000_000
-SECONDS = 10.0  # of the processor, on all threads
+SECONDS = 10.0  # processor time of all threads
 Raw = str | bytes
 
 
 @pytest.fixture(scope="module")
 def served(small_export: pathlib.Path) -> Callable[..., np.ndarray]:
-    """Scores of a query's two candidates, the first of which has a title and perhaps a photo."""
+    """Scores of a query's two candidates; the first has a title and possibly a photo."""
     rank = tf.saved_model.load(str(small_export)).signatures["serving_default"]
 
     def scores(
@@ -60,12 +61,12 @@ HOSTILE = {
 
 @pytest.mark.parametrize("kind", HOSTILE)
 @pytest.mark.parametrize("feature", ["query", "title"])
-def test_a_megabyte_of_text_is_cut(served, feature: str, kind: str) -> None:
+def test_a_megabyte_of_text_is_truncated(served, feature: str, kind: str) -> None:
     assert np.isfinite(served(**{feature: HOSTILE[kind]})).all()
 
 
-def test_what_stands_behind_the_bound_changes_nothing(served) -> None:
-    """And what stands before it is read."""
+def test_text_beyond_the_limit_changes_nothing(served) -> None:
+    """The text before the limit is still read."""
     long = "red shoe " * 2_000
     np.testing.assert_array_equal(served(title=long), served(title=long + "blue shirt"))
     assert not np.array_equal(served(title="red shoe"), served(title="blue shirt"))
@@ -79,6 +80,12 @@ def gif(body: bytes) -> bytes:
     return b"GIF89a" + struct.pack("<HH", 4, 4) + b"\0\0\0" + body + b";"
 
 
+def jpeg(scans: int) -> bytes:
+    """A progressive JPEG of 64 x 64 pixels whose scans hold no data."""
+    frame = b"\xff\xc2" + struct.pack(">HBHHB", 11, 8, 64, 64, 1) + b"\x01\x11\x00"
+    return b"\xff\xd8" + frame + b"\xff\xda\0\x08\1\1\0\0\0\0\x2c" * scans + b"\xff\xd9"
+
+
 FRAME = b"\x2c" + struct.pack("<HHHH", 0, 0, 4, 4) + b"\0\x08"
 PHOTOS = {
     "a PNG of four gigapixels": (png(65_535, 65_535), "pixels is too large"),
@@ -90,12 +97,20 @@ PHOTOS = {
         gif(b"\x2c" + struct.pack("<HHHH", 0, 0, 65_535, 65_535) + b"\0\x08\0"),
         "pixels is too large",
     ),
-    "a JPEG of 2,000 scans": (b"\xff\xd8" + b"\xff\xda\0\2" * 2_000, ""),
+    "a JPEG of 2,000 scans": (jpeg(2_000), "2000 scans is too costly"),
 }
 
 
 @pytest.mark.parametrize("name", PHOTOS)
 def test_a_costly_photo_is_refused_before_it_is_decoded(served, name: str) -> None:
     data, problem = PHOTOS[name]
+
+    def refused() -> None:
+        for _ in range(5):
+            # When an op fails, TensorFlow stops the others, and may report one of those first.
+            with contextlib.suppress(tf.errors.CancelledError):
+                served(photo=data)
+                return
+
     with pytest.raises(tf.errors.InvalidArgumentError, match=problem):
-        served(photo=data)
+        refused()

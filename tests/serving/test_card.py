@@ -1,4 +1,4 @@
-"""The card of an export: what is wrong with it is told in one line."""
+"""The card of an export: errors in it are reported in one line."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from mmrank.serving.request import RankError
         (json.dumps({"format": 99}), "in format 99, while this mmrank reads 1"),
     ],
 )
-def test_a_card_that_cannot_be_read(tmp_path: pathlib.Path, text: str | None, message: str) -> None:
+def test_a_damaged_card_is_refused(tmp_path: pathlib.Path, text: str | None, message: str) -> None:
     if text is not None:
         (tmp_path / CARD).parent.mkdir()
         (tmp_path / CARD).write_text(text, encoding="utf-8")
-    with pytest.raises(RankError, match="export a run") as told:
+    with pytest.raises(RankError, match="export a run") as actual:
         read_card(tmp_path)
-    assert message in str(told.value)
-    assert "\n" not in str(told.value)
+    assert message in str(actual.value)
+    assert "\n" not in str(actual.value)

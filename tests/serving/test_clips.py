@@ -1,4 +1,4 @@
-"""A ranker with clips, exported: strips from clients, files in Python, the same scores as Keras."""
+"""A ranker with clips, exported: strips from clients and files in Python score as in Keras."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ import pytest
 import tensorflow as tf
 import yaml
 
-from mmrank.build import Run, build_features, build_model
+from mmrank.build import build_features, build_model
 from mmrank.config import Config, from_mapping
 from mmrank.data.tables import Dataset, load_dataset
 from mmrank.data.video import clip_strip
 from mmrank.serving.export import export_run
 from mmrank.serving.ranker import Ranker
 from mmrank.serving.request import RankError
+from mmrank.trained_run import Run
 
 SCHEMA = {
     "media": "clips",
@@ -47,12 +48,12 @@ CONFIG = {
         "head": {"hidden": [8]},
     }
 }
-# Whole, of one frame, none, cut, whole: by item.
+# By item: complete, one frame, absent, cut off, complete.
 CLIPS = ["a.gif", "b.gif", None, "cut.gif", "e.gif"]
 
 
 def gif(*levels: int) -> bytes:
-    """A clip whose frame i is a gradient, lighter by `levels[i]`."""
+    """A clip whose frame i is a gradient, brightened by `levels[i]`."""
     plain = PIL.Image.linear_gradient("L").resize((40, 30))
     pictures = [plain.point([min(255, v + level) for v in range(256)]) for level in levels]
     file = io.BytesIO()
@@ -107,7 +108,7 @@ def expected(run: Run, dataset: Dataset) -> np.ndarray:
     return run.score(dataset, dataset.lists.iloc[:5])
 
 
-def test_clips_decide_something_and_absent_ones_nothing(run: Run, dataset: Dataset, expected):
+def test_clips_change_scores_and_absent_ones_do_not(run: Run, dataset: Dataset, expected):
     without = run.score(dataset, dataset.lists.iloc[:5], drop=["clip"])
     changed = np.abs(without - expected) > 1e-5
     assert changed.tolist() == [True, True, False, False, True]
@@ -127,7 +128,7 @@ def test_by_id(ranker: Ranker, expected: np.ndarray):
     np.testing.assert_allclose(scores, expected, rtol=0, atol=1e-5)
 
 
-def test_a_file_in_python_gives_the_scores_of_its_item(
+def test_a_file_in_python_has_the_scores_of_its_item(
     ranker: Ranker, dataset: Dataset, expected: np.ndarray
 ):
     path = dataset.folder / "clips" / "a.gif"
@@ -137,7 +138,7 @@ def test_a_file_in_python_gives_the_scores_of_its_item(
     np.testing.assert_allclose(scores, expected, rtol=0, atol=1e-5)
 
 
-def test_a_strip_from_a_client_gives_the_scores_of_its_item(ranker: Ranker, expected: np.ndarray):
+def test_a_strip_from_a_client_has_the_scores_of_its_item(ranker: Ranker, expected: np.ndarray):
     strips = [clip_strip(FILES[n], 3, 32, 32) for n in ("a.gif", "b.gif", "e.gif")]
     values = np.array([[strips[0], strips[1], b"", b"anything", strips[2]]], object)
     scores = ranker.signatures["serving_default"](
@@ -152,7 +153,7 @@ def test_a_strip_from_a_client_gives_the_scores_of_its_item(ranker: Ranker, expe
     np.testing.assert_allclose(scores[0], expected, rtol=0, atol=1e-5)
 
 
-def test_a_wrong_strip_is_an_error_of_the_request(ranker: Ranker):
+def test_a_wrong_strip_is_a_request_error(ranker: Ranker):
     wrong = clip_strip(FILES["a.gif"], 3, 16, 32)  # 48 x 32 pixels
     with pytest.raises(
         tf.errors.InvalidArgumentError, match=r"clip: .* n \* 32 x 32 .*\[48\] \[32\]"
@@ -165,7 +166,7 @@ def test_a_wrong_strip_is_an_error_of_the_request(ranker: Ranker):
         )
 
 
-def test_a_broken_file_in_python_is_named(ranker: Ranker):
+def test_the_error_names_a_broken_file(ranker: Ranker):
     with pytest.raises(RankError, match="candidate 0: clip: truncated; give another file"):
         ranker.scores("red", [{"clip": FILES["cut.gif"]}])
     with pytest.raises(RankError, match="candidate 0: clip: not a video; give another file"):

@@ -1,4 +1,4 @@
-"""Exports made smaller: what they say, what they score, and that the worse ones are refused."""
+"""Compressed exports: their reports and scores, and the refusal of worse ones."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mmrank.build import Run, build_features, build_model
+from mmrank.build import build_features, build_model
 from mmrank.compression.lite import FOLDER, LiteRanker
 from mmrank.compression.options import Compression
 from mmrank.compression.quality import ScoredLists
@@ -21,6 +21,7 @@ from mmrank.data.tables import Dataset, load_dataset
 from mmrank.serving.compressed import export_compressed
 from mmrank.serving.model_card import CARD_JSON
 from mmrank.serving.ranker import Ranker
+from mmrank.trained_run import Run
 
 KEPT = ("price", "brand", "user")
 
@@ -32,7 +33,7 @@ def shop(tiny_shop: pathlib.Path) -> Dataset:
 
 @pytest.fixture(scope="module")
 def small(shop: Dataset, tiny_config: Config) -> Run:
-    """A ranker with random weights that knows little and yet has a matrix of 2,304 numbers."""
+    """A small ranker with random weights, one of them a matrix of 2,304 numbers."""
     sides = ("item", "query", "user", "pair")
     drop = tuple(f.name for f in shop.schema.side(*sides) if f.name not in KEPT)
     model = dataclasses.replace(tiny_config.model, drop=drop, head=Head(hidden=(48, 48)))
@@ -53,12 +54,12 @@ def small(shop: Dataset, tiny_config: Config) -> Run:
     ],
     ids=["prune, int8", "cluster, float16"],
 )
-def test_an_export_scores_as_what_was_measured(
+def test_an_export_scores_as_the_measured_ranker(
     small: Run, shop: Dataset, tmp_path: pathlib.Path, how: Compression, steps: list[str]
 ) -> None:
     kept = small.model.network.get_weights()
-    told: list[str] = []
-    folder = export_compressed(small, tmp_path, shop, how, 0.99, told.append)
+    actual: list[str] = []
+    folder = export_compressed(small, tmp_path, shop, how, 0.99, actual.append)
     after = small.model.network.get_weights()
     assert all(np.array_equal(a, b) for a, b in zip(kept, after, strict=True))
 
@@ -78,12 +79,12 @@ def test_an_export_scores_as_what_was_measured(
     ranker = Ranker.load(folder)
     scores = ranker.scores(candidates=list(one["item_id"]), user=one["user_id"].iloc[0])
     assert np.allclose(scores, expected, atol=1e-5)
-    assert np.abs(expected - full).max() > 1e-5  # fewer bits do change something
+    assert np.abs(expected - full).max() > 1e-5  # fewer bits do change the scores
 
     found = ranker.signatures["lookup_items"](items=tf.constant(one["item_id"].to_numpy()))
     assert found["tokens"].dtype == tf.float32
 
-    table = told[0].splitlines()
+    table = actual[0].splitlines()
     assert [row[: row.index("  ")] for row in table[1:4]] == ["as trained", *steps]
     assert "–" not in table[3]
     card = json.loads((folder / CARD_JSON).read_text(encoding="utf-8"))
@@ -91,27 +92,27 @@ def test_an_export_scores_as_what_was_measured(
     assert 0 < card["compression"]["validation_ndcg@10"]["after"] <= 1
 
 
-def test_what_loses_too_much_is_not_exported(
+def test_a_ranker_that_loses_too_much_is_not_exported(
     small: Run, shop: Dataset, tmp_path: pathlib.Path
 ) -> None:
-    told: list[str] = []
+    actual: list[str] = []
     with pytest.raises(CompressionRefused, match="int8 items"):
-        # A loss below −100% is not to be had.
-        export_compressed(small, tmp_path, shop, Compression(items="int8"), -1, told.append)
+        # A loss of at most −100% is impossible.
+        export_compressed(small, tmp_path, shop, Compression(items="int8"), -1, actual.append)
     assert not list(tmp_path.iterdir())
-    assert "int8 items" in told[0]
+    assert "int8 items" in actual[0]
 
 
 @pytest.mark.slow
 def test_files_for_tensorflow_lite_are_in_the_export(
     small: Run, shop: Dataset, tmp_path: pathlib.Path
 ) -> None:
-    told: list[str] = []
+    actual: list[str] = []
     how = Compression(dynamic_range=True)
-    folder = export_compressed(small, tmp_path, shop, how, 0.99, told.append)
+    folder = export_compressed(small, tmp_path, shop, how, 0.99, actual.append)
     rows = shop.rows("valid")
     lists = ScoredLists(small, shop, rows)
     exact = lists.scores()
     assert np.abs(lists.lite_scores(folder / FOLDER) - exact).max() < 0.1 * exact.std()
     assert LiteRanker(small.model, folder / FOLDER)
-    assert "dynamic_range" in told[0]
+    assert "dynamic_range" in actual[0]

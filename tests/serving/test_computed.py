@@ -1,4 +1,4 @@
-"""Vectors computed ahead: read back as written, and refused where they do not fit."""
+"""Vectors computed ahead: read back as written, and refused if they do not match."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MATCH = np.random.default_rng(9).normal(size=[5, 2]).astype(np.float32)
 
 @pytest.fixture
 def folder(tmp_path: pathlib.Path) -> pathlib.Path:
-    """Five items in two shards, the first in two parts."""
+    """Five items in two shards, the first of them in two parts."""
     shards = []
     for name, cuts in (("one", [(0, 1), (1, 3)]), ("two", [(3, 5)])):
         parts = [(IDS[a:b], TOKENS[a:b], PRESENT[a:b], MATCH[a:b]) for a, b in cuts]
@@ -31,7 +31,7 @@ def folder(tmp_path: pathlib.Path) -> pathlib.Path:
     return tmp_path
 
 
-def test_what_was_written_is_read(folder: pathlib.Path) -> None:
+def test_written_vectors_are_read_back(folder: pathlib.Path) -> None:
     vectors = Computed.open(folder)
     assert (vectors.fingerprint, vectors.modalities, vectors.items) == ("f00d", ("x", "y", "z"), 5)
     found = vectors.of(["e", "ü", "a"], "f00d")
@@ -42,21 +42,21 @@ def test_what_was_written_is_read(folder: pathlib.Path) -> None:
     assert dataclasses.asdict(described_shard(folder / "one.parquet")) == vectors.shards[0]
 
 
-def test_vectors_that_do_not_fit(folder: pathlib.Path) -> None:
+def test_vectors_of_another_model_or_catalogue_are_refused(folder: pathlib.Path) -> None:
     vectors = Computed.open(folder)
     with pytest.raises(DataError, match="vectors of the model f00d, not of beef"):
         vectors.of(IDS, "beef")
-    with pytest.raises(DataError, match=r"no vector of 2 item\(s\) of the catalogue, 'k', 'm'"):
+    with pytest.raises(DataError, match=r"no vector for 2 item\(s\) of the catalogue, 'k', 'm'"):
         vectors.of(["a", "k", "m"], "f00d")
 
 
-def test_what_is_not_whole_is_never_read(folder: pathlib.Path) -> None:
+def test_incomplete_vectors_are_never_read(folder: pathlib.Path) -> None:
     vectors = Computed.open(folder)
     file = folder / "two.parquet"
     data = file.read_bytes()
     for damaged in (data[:-1], data.replace(b"d", b"k", 1)):
         file.write_bytes(damaged)
-        with pytest.raises(DataError, match=r"two.parquet: not the bytes"):
+        with pytest.raises(DataError, match=r"two.parquet: differs from its hash"):
             vectors.of(IDS, "f00d")
     file.unlink()
     with pytest.raises(DataError, match="no such file"):
@@ -70,11 +70,11 @@ def test_what_is_not_whole_is_never_read(folder: pathlib.Path) -> None:
         ({"format": 2}, "in format 2"),
     ],
 )
-def test_folders_of_something_else(
+def test_other_folders_are_refused(
     folder: pathlib.Path, change: dict[str, object], message: str
 ) -> None:
-    told = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    (folder / MANIFEST).write_text(json.dumps(told | change), encoding="utf-8")
+    actual = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    (folder / MANIFEST).write_text(json.dumps(actual | change), encoding="utf-8")
     with pytest.raises(DataError, match=message):
         Computed.open(folder)
     (folder / MANIFEST).write_text("{", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Ranking in steps, queries and items encoded apart, gives what ranking by ids gives."""
+"""Staged ranking, which encodes queries and items separately, equals ranking by ids."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from mmrank.build import Run
+from mmrank.trained_run import Run
 
 Inputs = dict[str, np.ndarray]
 Served = Callable[[str, Inputs], dict[str, np.ndarray]]
@@ -17,7 +17,7 @@ ITEM_ROWS = ("tokens", "present", "match")
 
 @pytest.fixture(scope="module")
 def embedding_request(served: Served, id_request: Inputs) -> Inputs:
-    """The lists as `rank_embeddings` takes them, by way of the signatures before it."""
+    """The lists as inputs of `rank_embeddings`, made by the signatures of the earlier steps."""
     contexts = ("query", "query_present", "user", "user_present")
     asked = served("encode_queries", {n: id_request[n] for n in contexts})
     items = id_request["items"]
@@ -44,7 +44,7 @@ def same(got: np.ndarray, want: np.ndarray) -> None:
     np.testing.assert_allclose(got, want, rtol=0, atol=1e-5)
 
 
-def test_steps_give_the_scores_of_ids(
+def test_separate_steps_give_the_same_scores_as_ids(
     served: Served, embedding_request: Inputs, by_id: np.ndarray
 ) -> None:
     scores = served("rank_embeddings", embedding_request)["scores"]
@@ -52,7 +52,7 @@ def test_steps_give_the_scores_of_ids(
     assert np.ptp(scores[scores > PADDED]) > 1e-3
 
 
-def test_what_is_padding_absent_or_unknown_may_hold_anything(
+def test_padding_absent_and_unknown_values_are_ignored(
     served: Served, embedding_request: Inputs, by_id: np.ndarray
 ) -> None:
     request = {n: v.copy() for n, v in embedding_request.items()}
@@ -66,7 +66,7 @@ def test_what_is_padding_absent_or_unknown_may_hold_anything(
     same(served("rank_embeddings", request)["scores"], by_id)
 
 
-def test_a_modality_taken_away_is_one_that_the_items_lack(
+def test_removing_a_modality_equals_items_without_it(
     served: Served, run: Run, embedding_request: Inputs, raw_request: Inputs
 ) -> None:
     photo = run.modalities.index("photo")
@@ -78,7 +78,7 @@ def test_a_modality_taken_away_is_one_that_the_items_lack(
     assert np.abs(taken - served("rank_embeddings", embedding_request)["scores"]).max() > 1e-4
 
 
-def test_no_history_given_is_none(
+def test_an_omitted_history_is_an_empty_one(
     served: Served, embedding_request: Inputs, id_request: Inputs
 ) -> None:
     none = {n: v[:, :0] for n, v in embedding_request.items() if n.startswith("history_")}
@@ -104,7 +104,7 @@ def test_ids_are_looked_up(served: Served, raw_request: Inputs, id_request: Inpu
     same(found["tokens"][3:], absent["tokens"][:2])
 
 
-def test_queries_and_items_know_nothing_of_each_other(served: Served, id_request: Inputs) -> None:
+def test_query_and_item_encoders_are_independent(served: Served, id_request: Inputs) -> None:
     asked = {n: id_request[n] for n in ("query", "query_present", "user", "user_present")}
     one = {n: v[:1] for n, v in asked.items()}
     same(served("encode_queries", one)["contexts"], served("encode_queries", asked)["contexts"][:1])

@@ -1,4 +1,4 @@
-"""What an export holds beside its graph: warm-up, batching parameters, model card, checksums."""
+"""Files of an export in addition to its graph: warm-up, batching parameters, card, checksums."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import input_pb2, predict_pb2, prediction_log_pb2
 
-from mmrank.build import Run
 from mmrank.data.tables import Dataset
 from mmrank.serving.batching import BATCHING
 from mmrank.serving.checksums import verify_checksums
@@ -23,6 +22,7 @@ from mmrank.serving.model_card import CARD_JSON, CARD_TEXT
 from mmrank.serving.model_card_text import as_markdown
 from mmrank.serving.ranker import Ranker
 from mmrank.serving.warmup import WARM_UP
+from mmrank.trained_run import Run
 
 RANKING = ("serving_default", "rank_items", "rank_embeddings", "tensorflow/serving/predict")
 
@@ -36,7 +36,7 @@ def requests(exported: pathlib.Path) -> list[predict_pb2.PredictRequest]:
 
 
 def words(request: predict_pb2.PredictRequest) -> list[str]:
-    """Every text in a request, those of a list in one message among them."""
+    """Every text of a request, including those in a serialized list."""
     found: list[bytes] = []
     for proto in request.inputs.values():
         value = tf.make_ndarray(proto)
@@ -72,7 +72,7 @@ def test_every_bucket_warms_every_signature(
     assert {r.model_spec.signature_name for r in requests} == set(signatures)
 
 
-def test_warm_up_requests_hold_the_shops_values_and_no_shopper(
+def test_warm_up_requests_have_real_values_but_no_user(
     requests: list[predict_pb2.PredictRequest], dataset: Dataset
 ) -> None:
     asked, titles, flags, pasts = set(), set(), Counter(), []
@@ -87,19 +87,19 @@ def test_warm_up_requests_hold_the_shops_values_and_no_shopper(
     assert asked <= set(dataset.lists["query"])
     assert titles - {""} <= {t.strip() for t in dataset.catalog["title"].dropna()}
     assert all(flags[f"{n}_present"] for n in ("query", "user", "title", "photo", "price"))
-    shoppers = set(map(str, dataset.lists["user_id"]))
-    told = Counter(word for request in requests for word in words(request))
-    assert len(shoppers) > 1
-    assert not shoppers & set(told)
-    # Of each list length in the row, ELWC and id formats, to `encode_queries`, and with every
-    # candidate to regress.
+    users = set(map(str, dataset.lists["user_id"]))
+    actual = Counter(word for request in requests for word in words(request))
+    assert len(users) > 1
+    assert not users & set(actual)
+    # For each list length: one ELWC and one id request, one to `encode_queries`, and one to regress
+    # with every candidate.
     regressed = [
         r.inputs["inputs"].tensor_shape.dim[0].size
         for r in requests
         if r.model_spec.signature_name == "tensorflow/serving/regress"
     ]
     assert len(regressed) == len(pasts)
-    assert told["warm-up"] == 4 * len(pasts) + sum(regressed)
+    assert actual["warm-up"] == 4 * len(pasts) + sum(regressed)
     assert dataset.events is not None
     for _, events in dataset.events.groupby("user_id"):
         own = list(events["item_id"])
@@ -115,7 +115,7 @@ def test_batching_parameters_never_pad(exported: pathlib.Path) -> None:
     assert sizes[-1] == int(most) >= 1000  # ids of one lookup
 
 
-def test_the_list_of_checksums_is_whole(exported: pathlib.Path) -> None:
+def test_the_list_of_checksums_is_complete(exported: pathlib.Path) -> None:
     verify_checksums(exported)
 
 
@@ -124,7 +124,7 @@ def test_the_card_of_a_run_without_figures_says_so(
 ) -> None:
     card = json.loads((exported / CARD_JSON).read_text("utf-8"))
     assert card["figures"] is None
-    assert any("no figures" in limit for limit in card["limits"])
+    assert any("no evaluation figures" in limit for limit in card["limits"])
     names = {f["name"]: f["side"] for f in card["model"]["features"]}
     assert names["photo"] == "item"
     assert names["history"] == "user"
@@ -135,11 +135,11 @@ def test_the_card_of_a_run_without_figures_says_so(
     assert card["data"]["of_training"]
     assert card["model"]["teacher"] is None
     assert (exported / CARD_TEXT).read_text("utf-8") == as_markdown(card)
-    # Where files lay is nobody's business.
+    # The card does not reveal where files were.
     assert str(dataset.folder) not in json.dumps(card)
 
 
-def test_a_copy_cut_short_is_refused_on_demand(
+def test_an_altered_copy_is_refused_if_verified(
     exported: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
     copy = tmp_path / "1"

@@ -1,4 +1,4 @@
-"""When two models' item vectors may stand in one store."""
+"""When item vectors of two models may share a store."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import dataclasses
 
 import pytest
 
-from mmrank.build import Run
 from mmrank.serving.fingerprint import item_fingerprint
+from mmrank.trained_run import Run
 
 
-def test_it_is_the_same_for_the_same_item_tower_alone(run: Run) -> None:
+def test_the_scorer_does_not_change_the_fingerprint(run: Run) -> None:
     before = item_fingerprint(run.model, run.fitted)
     assert len(before) == 16
     assert int(before, 16) >= 0
@@ -22,7 +22,7 @@ def test_it_is_the_same_for_the_same_item_tower_alone(run: Run) -> None:
         head.assign_sub(head * 0 + 1.0)
 
 
-def test_any_weight_of_the_item_tower_changes_it(run: Run) -> None:
+def test_any_weight_of_the_item_tower_changes_the_fingerprint(run: Run) -> None:
     before = item_fingerprint(run.model, run.fitted)
     weight = run.model.item_tower.weights[-1]
     kept = weight.numpy()
@@ -35,7 +35,7 @@ def test_any_weight_of_the_item_tower_changes_it(run: Run) -> None:
 
 
 @pytest.mark.parametrize("option", ["normalization", "max_tokens"])
-def test_what_a_feature_is_read_with_changes_it(
+def test_options_of_a_feature_change_the_fingerprint(
     run: Run, option: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = item_fingerprint(run.model, run.fitted)

@@ -1,4 +1,4 @@
-"""SavedModels that do more than compute are refused, before anything of them is run."""
+"""SavedModels that do more than compute are refused before any part of them is run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SPEC = [tf.TensorSpec([], tf.string)]
 
 
 class Model(tf.Module):
-    """A model of one signature, with a weight and a table."""
+    """A model with one signature, a weight and a table."""
 
     def __init__(self, function: Callable[[tf.Tensor], tf.Tensor]):
         super().__init__()
@@ -109,7 +109,7 @@ def test_a_model_that_computes_passes(tmp_path: pathlib.Path) -> None:
         (reads_descriptors, "DecodeProtoV2 reads '/etc/passwd'"),
     ],
 )
-def test_what_does_more_is_refused_in_one_line(
+def test_a_graph_with_other_ops_is_refused_in_one_line(
     tmp_path: pathlib.Path, function: Callable[[tf.Tensor], tf.Tensor], problem: str
 ) -> None:
     with pytest.raises(UntrustedExport, match=problem) as raised:
@@ -129,8 +129,8 @@ def altered(folder: pathlib.Path, change: Callable[[saved_model_pb2.SavedModel],
     file.write_bytes(model.SerializeToString())
 
 
-def test_the_saver_is_nobody_elses(tmp_path: pathlib.Path) -> None:
-    """A signature that saves, and a loader that loads from or writes to a place of its own."""
+def test_no_signature_may_save_or_load_other_files(tmp_path: pathlib.Path) -> None:
+    """A signature that saves, and a loader that reads from or writes to other files."""
 
     def serves_the_saver(model: saved_model_pb2.SavedModel) -> None:
         meta = model.meta_graphs[0]
@@ -171,13 +171,13 @@ def test_other_forms_that_tensorflow_would_take_first_are_refused(
 ) -> None:
     folder = saved(tmp_path / "model", length)
     (folder / name).touch()
-    with pytest.raises(UntrustedExport, match="a form that is not checked"):
+    with pytest.raises(UntrustedExport, match="a form that cannot be checked"):
         check_graph(folder)
 
 
-def test_a_file_that_is_none_is_told(tmp_path: pathlib.Path) -> None:
+def test_a_file_that_is_not_a_savedmodel_is_refused(tmp_path: pathlib.Path) -> None:
     (tmp_path / "saved_model.pb").write_bytes(b"\xff" * 100)
-    with pytest.raises(UntrustedExport, match="no SavedModel"):
+    with pytest.raises(UntrustedExport, match="not a SavedModel"):
         check_graph(tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""What a model card says of a run's figures, tasks, order, teacher and data."""
+"""The model card's statements on a run's figures, tasks, order, teacher and data."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ import pathlib
 
 import pytest
 
-from mmrank.build import Run, build_features, build_model
+from mmrank.build import build_features, build_model
 from mmrank.config import CONFIG_FILE, TEACHER_FILE, Config, Loss, Task, save_config
 from mmrank.data.tables import Dataset, load_dataset
 from mmrank.serving.model_card import model_card
 from mmrank.serving.model_card_text import as_markdown
+from mmrank.trained_run import Run
 
 FIGURE = {"mean": 0.61256, "low": 0.5, "high": 0.75, "lists": 12}
 FIGURES = {
@@ -51,7 +52,7 @@ def tasks_run(shop: Dataset, tiny_config: Config) -> Run:
 
 @pytest.fixture
 def evaluated(tasks_run: Run, tmp_path: pathlib.Path) -> Run:
-    """The same in a folder with figures."""
+    """The same ranker in a folder with figures."""
     save_config(tasks_run.config, tmp_path / CONFIG_FILE)
     (tmp_path / "metrics.json").write_text(json.dumps(FIGURES))
     return dataclasses.replace(tasks_run, folder=tmp_path)
@@ -68,20 +69,20 @@ def test_the_figures_of_the_run(evaluated: Run, shop: Dataset) -> None:
     ):
         assert line in text.splitlines()
     assert "lists without a relevant item are counted as 0." in text
-    assert "Its tasks" not in text
-    assert "another dataset" not in text
+    assert "Tasks, each" not in text
+    assert "not that of the training dataset" not in text
     assert not any("order" in limit for limit in card["limits"][3:])
 
 
-def test_the_figures_of_its_tasks(evaluated: Run, shop: Dataset) -> None:
+def test_the_figures_of_the_tasks(evaluated: Run, shop: Dataset) -> None:
     part = {"label": "-", "part": "all", "scorer": "model", "rows": 1200, "positives": 34}
-    chance = {"auc": 0.7126, "log_loss": 0.25, "ece": None}
+    probability = {"auc": 0.7126, "log_loss": 0.25, "ece": None}
     found = [
-        part | {"task": "click", "figures": chance},
+        part | {"task": "click", "figures": probability},
         part | {"task": "stay", "figures": {"rmse": 3.5, "mae": 2.25}},
     ]
-    told = FIGURES | {"tasks": {"figures": found, "differences": []}}
-    (evaluated.folder / "metrics.json").write_text(json.dumps(told))
+    actual = FIGURES | {"tasks": {"figures": found, "differences": []}}
+    (evaluated.folder / "metrics.json").write_text(json.dumps(actual))
     lines = as_markdown(model_card(evaluated, shop)).splitlines()
     at = lines.index("| task | candidates | rows | positive | auc | log_loss | ece |")
     assert lines[at + 2] == "| click | all | 1,200 | 34 | 0.713 | 0.250 | – |"
@@ -91,13 +92,13 @@ def test_the_figures_of_its_tasks(evaluated: Run, shop: Dataset) -> None:
 
 def test_figures_of_another_order(evaluated: Run, shop: Dataset) -> None:
     other = model_card(evaluated.with_order("purchase / click"), shop)
-    said = f"Figures are of the order `{ORDER}`, not of the exported `purchase / click`."
+    said = f"Figures are for the order `{ORDER}`, not for the exported `purchase / click`."
     assert said in other["limits"]
     assert other["model"]["order"] == "purchase / click"
     assert other["figures"]["order"] == ORDER
     assert f"- {said}" in as_markdown(other).splitlines()
     same = model_card(evaluated.with_order("click*purchase"), shop)
-    assert not any("Figures are of the order" in limit for limit in same["limits"])
+    assert not any("Figures are for the order" in limit for limit in same["limits"])
 
 
 def test_a_catalogue_of_another_dataset(
@@ -108,15 +109,15 @@ def test_a_catalogue_of_another_dataset(
     card = model_card(evaluated, other)
     assert (card["data"]["name"], card["data"]["trained_on"]) == ("autumn", "simulated shop")
     text = as_markdown(card)
-    assert "that of another dataset than the training's (simulated shop)." in text
+    assert "not that of the training dataset (simulated shop)." in text
     assert "Trained on simulated shop; exported with autumn: 60 items" in text
 
 
 def test_a_student_names_its_teacher(evaluated: Run, shop: Dataset) -> None:
-    told = {"run": "/home/me/runs/large-3", "temperature": 2.0, "share": 0.8}
-    (evaluated.folder / TEACHER_FILE).write_text(json.dumps(told))
+    actual = {"run": "/home/me/runs/large-3", "temperature": 2.0, "share": 0.8}
+    (evaluated.folder / TEACHER_FILE).write_text(json.dumps(actual))
     card = model_card(evaluated, shop)
-    assert card["model"]["teacher"] == told | {"run": "large-3"}
-    expected = "A student of the ranker large-3, whose scores at temperature 2 made 80% of"
+    assert card["model"]["teacher"] == actual | {"run": "large-3"}
+    expected = "A student of the ranker large-3, whose scores at temperature 2 are 80% of"
     assert expected in as_markdown(card)
     assert "/home/me" not in json.dumps(card)

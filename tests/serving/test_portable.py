@@ -1,4 +1,4 @@
-"""An export of this package's own encoders holds no op but TensorFlow's: every server loads it."""
+"""An export of this package's own encoders has only TensorFlow's ops, so every server loads it."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import tensorflow as tf
 import tensorflow_text
 from tensorflow.core.protobuf import saved_model_pb2
 
-# The loader of TensorFlow Serving by its C interface. No Python of TensorFlow runs, which could
-# bring ops of other packages along.
+# The loader of TensorFlow Serving, by its C interface. TensorFlow's Python, which could register
+# ops of other packages, does not run.
 LOADER = """
 import ctypes, importlib.util, pathlib, sys
 folder = pathlib.Path(importlib.util.find_spec("tensorflow").submodule_search_locations[0])
@@ -37,7 +37,7 @@ raise SystemExit(0 if session else 3)
 
 
 def loaded(folder: pathlib.Path) -> subprocess.CompletedProcess[str]:
-    """What the C loader says of a SavedModel: it exits with 0, or with 3."""
+    """The C loader's result for a SavedModel: exit code 0 or 3."""
     command = [sys.executable, "-I", "-c", LOADER, str(folder)]
     return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
 
@@ -63,20 +63,20 @@ def test_the_c_interface_refuses_what_needs_tf_text(tmp_path: pathlib.Path) -> N
 
 @pytest.fixture(scope="module")
 def nodes(exported: pathlib.Path) -> tuple[list[Any], set[str]]:
-    """Every node of an export's graph and of its functions, and the functions' names."""
+    """Every node of an export's graph and of its functions, and the names of the functions."""
     model = saved_model_pb2.SavedModel.FromString((exported / "saved_model.pb").read_bytes())
     graph = model.meta_graphs[0].graph_def
     functions = {f.signature.name for f in graph.library.function}
     return [*graph.node, *(n for f in graph.library.function for n in f.node_def)], functions
 
 
-def test_every_op_is_tensorflows_own(nodes: tuple[list[Any], set[str]]) -> None:
+def test_every_op_is_part_of_tensorflow(nodes: tuple[list[Any], set[str]]) -> None:
     assert {n.op for n in nodes[0]} - nodes[1] <= set(dir(tf.raw_ops))
 
 
-def test_statistics_of_a_batch_are_in_no_kernel_that_threads_share(
+def test_no_fused_kernel_computes_batch_statistics(
     nodes: tuple[list[Any], set[str]],
 ) -> None:
     fused = [n for n in nodes[0] if n.op.startswith("FusedBatchNorm")]
-    assert fused  # of the photos' tower
+    assert fused  # in the tower of the photos
     assert not [n.name for n in fused if n.attr["is_training"].b]

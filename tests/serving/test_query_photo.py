@@ -1,4 +1,4 @@
-"""A photo as the query: from the lists table to the export, the same scores everywhere."""
+"""A photo as the query: the same scores from the lists table to the export."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ import PIL.Image
 import pytest
 import tensorflow as tf
 
-from mmrank.build import Run, build_features, build_model
+from mmrank.build import build_features, build_model
 from mmrank.config import Config
 from mmrank.data.tables import Dataset, load_dataset
 from mmrank.schema import Catalog, Feature, Lists, Schema, save_schema
 from mmrank.serving.export import export_run
 from mmrank.serving.ranker import Ranker
+from mmrank.trained_run import Run
 
 SCHEMA = Schema(
     name="seen in the street",
@@ -33,7 +34,7 @@ SCHEMA = Schema(
     ),
 )
 IDS = ["a", "b", "c"]
-# By list its query: text and photo, a photo alone, one that is broken, a text alone.
+# Query of each list: text and photo; a photo only; a broken photo; a text only.
 QUERIES = {"1": ("red", "x.png"), "2": (None, "y.png"), "3": (None, "cut.png"), "4": ("red", None)}
 
 
@@ -68,7 +69,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 @pytest.fixture(scope="module")
 def run(dataset: Dataset, tiny_config: Config) -> Run:
-    """A ranker with random weights, whose photos share a tower."""
+    """A ranker with random weights; photos of queries and items share a tower."""
     tf.keras.utils.set_random_seed(5)
     features = build_features(tiny_config, dataset.schema)
     features.fit(dataset)
@@ -76,7 +77,7 @@ def run(dataset: Dataset, tiny_config: Config) -> Run:
     (seen,) = (f.encoder for f in model.encoders if f.name == "seen")
     (photo,) = (f.encoder for f in model.encoders if f.name == "photo")
     assert seen is photo
-    # Moving averages of a network that learned nothing make all photos alike.
+    # With the initial moving averages of an untrained network all photos would look alike.
     batch = features.arrays(dataset, dataset.lists).items["photo"]
     for layer in photo._flatten_layers():
         if isinstance(layer, tf.keras.layers.BatchNormalization):
@@ -102,7 +103,7 @@ def test_the_photo_and_the_text_of_a_query_both_matter(expected: dict[str, np.nd
         assert np.abs(expected[one] - expected[other]).max() > 1e-4
 
 
-def test_queries_with_neither_score_finitely_and_alike(
+def test_queries_with_neither_have_finite_equal_scores(
     run: Run, dataset: Dataset, expected: dict[str, np.ndarray]
 ) -> None:
     assert np.isfinite(expected["3"]).all()
@@ -119,7 +120,7 @@ def test_the_export_scores_the_same(
     photos = dataset.folder / "photos"
     asked = {
         "1": {"query": "red", "seen": photos / "x.png"},
-        "2": (photos / "y.png").read_bytes(),  # bytes can mean the photo alone
+        "2": (photos / "y.png").read_bytes(),  # bytes can only be the photo
         "3": None,
         "4": "red",
     }
@@ -137,7 +138,7 @@ def test_the_export_scores_the_same(
 def test_a_served_batch_takes_photos_with_flags(
     ranker: Ranker, expected: dict[str, np.ndarray]
 ) -> None:
-    """As a client sends it: bytes for every list, a flag that says which of them count."""
+    """As clients send it: bytes for every list, with flags for those that count."""
     inputs = {
         "query": tf.constant(["red", "ignored", "", "red"]),
         "query_present": tf.constant([True, False, True, True]),

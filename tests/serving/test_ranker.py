@@ -1,4 +1,4 @@
-"""`Ranker`: the same scores as the model's, and clear words where a request is wrong."""
+"""`Ranker`: the model's scores, and clear errors for invalid requests."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import shutil
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import mmrank
@@ -18,7 +19,7 @@ Inputs = dict[str, np.ndarray]
 
 @pytest.fixture(scope="module")
 def request_of(id_request: Inputs, lists: list[Any]) -> dict[str, Any]:
-    """The longest list's arguments but its candidates; its events latest first."""
+    """The longest list's arguments except candidates; its events are latest first."""
     events = zip(*(id_request[f"history_{r}"][-1] for r in ("items", "types", "ages")), strict=True)
     return {
         "query": lists[-1]["query"].iloc[0],
@@ -53,7 +54,7 @@ def test_by_raw_features(
     ]
     scores = ranker.scores(candidates=candidates, **request_of)
     np.testing.assert_allclose(scores, expected[-1], rtol=0, atol=1e-5)
-    # Features of the pair may stand with the candidate.
+    # Features of the pair may be given with the candidate.
     pairs = request_of["pairs"]
     joined = [c | p for c, p in zip(candidates, pairs, strict=True)]
     again = ranker.scores(candidates=joined, **request_of | {"pairs": None})
@@ -81,9 +82,12 @@ def test_equal_scores_keep_their_order(ranker: Ranker) -> None:
     ranked = ranker.rank(query="red", candidates=["unknown", "as unknown", "also"])
     assert len({r.score for r in ranked}) == 1
     assert [r.index for r in ranked] == [0, 1, 2]
+    # An unknown id scores as a product without any known feature.
+    nothing = ranker.scores(query="red", candidates=[{}, {}, {}])
+    np.testing.assert_allclose(nothing, [r.score for r in ranked], atol=1e-6)
 
 
-def test_one_line_with_nothing_but_candidates(exported: pathlib.Path, ranker: Ranker) -> None:
+def test_candidates_alone_are_enough(exported: pathlib.Path, ranker: Ranker) -> None:
     assert mmrank.Ranker is Ranker
     assert len(ranker.rank(candidates=["P000001", "P000002"])) == 2
 
@@ -91,12 +95,14 @@ def test_one_line_with_nothing_but_candidates(exported: pathlib.Path, ranker: Ra
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({}, "candidates: there is none"),
+        ({}, "candidates: the list is empty"),
         ({"candidates": "P000001"}, "expected a list, got one str"),
         ({"candidates": ["P000001", {"title": "a"}]}, "1 is a mapping.*0 an item id"),
         ({"candidates": [{"titel": "a"}]}, "candidate 0: .*did you mean 'title'"),
         ({"candidates": ["a"], "pairs": [{}, {}]}, "pairs: 2 for 1 candidates"),
-        ({"candidates": ["a"], "query": {"text": "a"}}, "query: .*no feature 'text'"),
+        ({"candidates": ["a"], "pairs": pd.DataFrame([{}])}, "pairs: expected a list, got a Data"),
+        ({"candidates": ["a"], "pairs": {"overlap": 1}}, "pairs: expected a mapping for each"),
+        ({"candidates": ["a"], "query": {"text": "a"}}, "query: unknown feature 'text'"),
         ({"candidates": ["a"], "query": 1.5}, "query: query: expected a text"),
     ],
 )

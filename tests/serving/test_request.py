@@ -16,6 +16,7 @@ from mmrank.serving.request import (
     Inputs,
     RankError,
     item_id,
+    listed,
     read_events,
     refuse_frame,
 )
@@ -76,6 +77,8 @@ def test_a_photo_by_path_or_bytes(tmp_path: pathlib.Path) -> None:
         (TITLE, 1.5, "expected a text, got 1.5"),
         (PRICE, "3", "expected a number, got '3'"),
         (PRICE, True, "expected a number, got True"),
+        (TAGS, ["red", {"name": "new"}], "expected a list of texts, got {'name': 'new'} in it"),
+        (TAGS, [["red"]], r"expected a list of texts, got \['red'\] in it"),
         (PHOTO, 7, r"expected the bytes or the path of a file \(image\), got int"),
         (PHOTO, "no/such.jpg", "No such file"),
         (PHOTO, b"GIF", "not an image; give another"),
@@ -99,17 +102,18 @@ def test_rows_with_placeholders() -> None:
 
 
 @pytest.mark.filterwarnings("error")
-def test_what_no_float32_holds_is_infinite_which_the_graph_takes_for_absent() -> None:
-    got = inputs(PRICE).rows(("item",), [{"price": 1e300}], ["a"])
-    assert got["price"].tolist() == [np.inf]
+def test_numbers_beyond_float32_are_infinite_and_count_as_absent() -> None:
+    rows = [{"price": 1e300}, {"price": 10**400}, {"price": -(10**400)}]
+    got = inputs(PRICE).rows(("item",), rows, ["a", "b", "c"])
+    assert got["price"].tolist() == [np.inf, np.inf, -np.inf]
 
 
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("titel", "candidate 0: .*no feature 'titel' here; did you mean 'title'"),
+        ("titel", "candidate 0: unknown feature 'titel'; did you mean 'title'"),
         ("query", "'query' is a feature of side query"),
-        ("history", "given as the argument `history`"),
+        ("history", "passed as the argument `history`"),
     ],
 )
 def test_unknown_features(name: str, message: str) -> None:
@@ -133,7 +137,7 @@ def test_a_bare_value_must_mean_one_feature() -> None:
         inputs(QUERY).context("user", "u1")
 
 
-def test_events_stand_in_order_of_time() -> None:
+def test_events_are_sorted_by_time() -> None:
     events = [("a", "view", 1.0), {"item": 5, "type": None, "age_days": 3}, ("b", "cart", 0)]
     got = inputs(QUERY).events(events)
     assert got["history_items"].tolist() == [["5", "a", "b"]]
@@ -168,8 +172,12 @@ def test_events_for_a_ranker_without_history() -> None:
 def test_item_ids() -> None:
     assert item_id("007", "here") == "007"
     assert item_id(7, "here") == item_id(np.int64(7), "here") == "7"
+    assert item_id(7.0, "here") == "7"  # as in a column of numbers with a gap
+    assert item_id(10**400, "here") == str(10**400)
     with pytest.raises(RankError, match="here: expected an item id, got 1.5"):
         item_id(1.5, "here")
+    with pytest.raises(RankError, match="here: the item id is empty"):
+        item_id(" ", "here")
 
 
 def test_bytes_and_paths_are_for_the_only_photo(tmp_path: pathlib.Path) -> None:
@@ -183,18 +191,18 @@ def test_bytes_and_paths_are_for_the_only_photo(tmp_path: pathlib.Path) -> None:
         assert arrays["seen_present"].tolist() == [True]
         assert arrays["query_present"].tolist() == [False]
     assert both.context("query", "red")["query"].tolist() == ["red"]
-    # Without a text, a path may be a text too.
+    # If the query has no text, a path may also be given as a string.
     assert inputs(seen).context("query", str(file))["seen"].tolist() == [png()]
     with pytest.raises(RankError, match="a mapping is needed.*seen, other"):
         inputs(seen, Column("other", "image", "query", "string", True)).context("query", png())
 
 
-def test_half_characters_of_ids_and_events_are_replaced() -> None:
+def test_lone_surrogates_in_ids_and_events_are_replaced() -> None:
     assert item_id("a\ud800", "here") == "a\ufffd"
     assert read_events([("b\ud800", "view\udfff", 1)]) == [("b\ufffd", "view\ufffd", 1.0)]
 
 
-def test_a_frame_is_no_list() -> None:
+def test_a_data_frame_is_not_a_list() -> None:
     with pytest.raises(RankError, match=r"history: .* got a DataFrame; give history\.to_dict"):
         read_events(pd.DataFrame({"item": ["a"], "type": ["view"], "age_days": [1]}))
     with pytest.raises(RankError, match="candidates: expected a list, got a DataFrame"):
@@ -202,9 +210,41 @@ def test_a_frame_is_no_list() -> None:
     refuse_frame("candidates", pd.Series(["a"]))
 
 
-def test_a_time_is_no_age() -> None:
+def test_a_time_is_not_an_age() -> None:
     with pytest.raises(
         RankError, match=r"history\[0\]: .* got 1700000000, which looks like a time"
     ):
         read_events([("a", "view", 1_700_000_000)])
     assert read_events([("a", "view", 36_525)]) == [("a", "view", 36_525.0)]
+
+
+def test_a_list_of_tags_is_written_as_a_table_would_have_it() -> None:
+    assert TAGS.raw(["red", None, 38.0, np.float32("nan"), 38.5], "here") == "red|38|38.5"
+
+
+@pytest.mark.parametrize(
+    ("candidates", "message"),
+    [
+        (5, "expected a list, got one int"),
+        (None, "expected a list, got one NoneType"),
+        ({"a": 1}, "expected a list, got one dict"),
+        ({"a", "b"}, "got a set, which has no order"),
+        (pd.DataFrame({"title": ["a"]}), "got a DataFrame"),
+        (pd.DataFrame({"title": ["a"]}).iloc[0], r"got one row of a DataFrame; give \[row"),
+        ((), "the list is empty"),
+    ],
+)
+def test_values_that_are_not_a_list_of_candidates(candidates: Any, message: str) -> None:
+    with pytest.raises(RankError, match=f"candidates: .*{message}"):
+        listed(candidates, ["title"])
+
+
+def test_a_column_of_candidates_is_a_list_whatever_its_index() -> None:
+    assert listed(pd.Series(["a", "b"], index=[7, 7]), ["title"]) == ["a", "b"]
+    assert listed(np.array(["a", "b"]), ["title"]) == ["a", "b"]
+
+
+def test_a_data_frame_row_as_candidates_is_one_line() -> None:
+    with pytest.raises(RankError, match="candidate 1: expected an item id") as caught:
+        item_id(pd.Series({"title": "a", "price": 1}), "candidate 1")
+    assert "\n" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""Attributes from a table to an export: the same scores everywhere, and what takes them up."""
+"""Attributes from a table to an export: the same scores everywhere, and their readers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 
-from mmrank.build import Run, build_features, build_model
+from mmrank.build import build_features, build_model
 from mmrank.config import Config
 from mmrank.data.content import content_bags
 from mmrank.data.tables import Dataset, load_dataset
@@ -20,6 +20,7 @@ from mmrank.schema import Catalog, Feature, Lists, Schema, save_schema
 from mmrank.serving.export import export_run
 from mmrank.serving.ranker import Ranker
 from mmrank.serving.request import RankError
+from mmrank.trained_run import Run
 
 SCHEMA = Schema(
     name="electronics",
@@ -106,7 +107,7 @@ def test_an_export_scores_attributes_as_the_run_does(run, dataset, ranker):
         np.testing.assert_allclose(scores(raw), expected, atol=1e-5)
 
 
-def test_a_client_that_sends_none_of_it_is_told(ranker):
+def test_a_client_without_attributes_gets_an_error(ranker):
     with pytest.raises(RankError, match=r"facts: expected attributes, a mapping or a text, got 3"):
         ranker.rank(query="x", candidates=[{"facts": 3}, {"facts": "a: b"}])
 

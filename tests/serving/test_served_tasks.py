@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mmrank.build import Run, build_features, build_model
+from mmrank.build import build_features, build_model
 from mmrank.config import Config, Loss, Task
 from mmrank.data.tables import Dataset, load_dataset
 from mmrank.serving.export import export_run
 from mmrank.serving.ranker import Ranker
 from mmrank.serving.request import RankError
+from mmrank.trained_run import Run
 
 TASKS = {
     "click": Task(),
@@ -31,7 +32,7 @@ def shop(tiny_shop) -> Dataset:
 
 @pytest.fixture(scope="module")
 def run(shop, tiny_config) -> Run:
-    """A ranker over numbers with random weights and a calibration."""
+    """A ranker on numbers with random weights and a calibration."""
     kept = ("price", "sales")
     drop = [f.name for f in shop.schema.side("item", "query", "user") if f.name not in kept]
     config: Config = dataclasses.replace(
@@ -55,7 +56,7 @@ def exported(run, shop, tmp_path_factory) -> pathlib.Path:
 
 @pytest.fixture(scope="module")
 def outputs(run, shop) -> tuple[list[str], dict[str, np.ndarray]]:
-    """The items of a list, and by plain NumPy what its tasks say."""
+    """The items of a list, and the outputs of its tasks in plain NumPy."""
     rows = shop.rows("test")
     rows = rows[rows["list_id"] == rows["list_id"].iloc[0]]
     raw = {n: v.astype(np.float64) for n, v in run.raw(shop, rows).items()}
@@ -87,7 +88,7 @@ def test_every_output_is_that_of_the_model(exported, outputs, run, shop):
 
 
 def test_raw_candidates_and_padding(exported, outputs, shop):
-    """Raw features give what ids give; padding has the score −1e9 and outputs of 0."""
+    """Raw features have the same outputs as ids; padding has the score −1e9 and outputs of 0."""
     items, expected = outputs
     ranker = Ranker.load(exported)
     catalog = shop.catalog.set_index("item_id")
@@ -103,21 +104,21 @@ def test_raw_candidates_and_padding(exported, outputs, shop):
         np.testing.assert_allclose(padded[name][0, :-1], expected[name], rtol=1e-4)
 
 
-def test_another_order_without_training(exported, outputs, run, shop, tmp_path):
-    """In the ranker and by exporting again; the order of candidates is the one by hand."""
+def test_another_order_needs_no_training(exported, outputs, run, shop, tmp_path):
+    """Both in the ranker and by a new export, candidates are ordered by the new formula."""
     items, expected = outputs
     formula = "(purchase / click)^2 * stay^0.5"
     by_hand = 2 * np.log(expected["purchase"] / expected["click"]) + 0.5 * np.log(expected["stay"])
     order = np.argsort(-by_hand, kind="stable")
-    before = [place.index for place in Ranker.load(exported).rank(candidates=items)]
+    before = [position.index for position in Ranker.load(exported).rank(candidates=items)]
     assert before != list(order)
     changed = Ranker.load(exported, order=formula)
     again = Ranker.load(export_run(run.with_order(formula), tmp_path / "export", shop))
     for ranker in (changed, again):
         np.testing.assert_allclose(ranker.scores(candidates=items), by_hand, rtol=1e-3, atol=1e-5)
-        assert [place.index for place in ranker.rank(candidates=items)] == list(order)
+        assert [position.index for position in ranker.rank(candidates=items)] == list(order)
 
 
 def test_an_order_that_does_not_fit_is_refused(exported):
-    with pytest.raises(RankError, match="no task 'sty'; did you mean 'stay'"):
+    with pytest.raises(RankError, match="unknown task 'sty'; did you mean 'stay'"):
         Ranker.load(exported, order="click * sty")

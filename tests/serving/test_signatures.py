@@ -1,4 +1,4 @@
-"""What the export's signatures promise, checked on the loaded SavedModel."""
+"""The contract of the export's signatures, checked on the loaded SavedModel."""
 
 from __future__ import annotations
 
@@ -14,20 +14,19 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import input_pb2
 
-from mmrank.build import Run
 from mmrank.data.tables import Dataset
 from mmrank.serving.raw import cleaned
+from mmrank.trained_run import Run
 
 Inputs = dict[str, np.ndarray]
 Served = Callable[[str, Inputs], dict[str, np.ndarray]]
 PADDED = -1e9
 PREDICT, REGRESS = "tensorflow/serving/predict", "tensorflow/serving/regress"
 COLUMNS = {
-    "title": tf.string, "description": tf.string, "photo": tf.string, "brand": tf.string,
-    "tags": tf.string, "price": tf.float32, "rating": tf.float32, "rating_count": tf.float32,
-    "sales": tf.float32, "reviews": tf.string,
+    "title": tf.string, "photo": tf.string, "brand": tf.string, "tags": tf.string,
+    "price": tf.float32, "rating": tf.float32, "reviews": tf.string,
 }  # fmt: skip
-# Runs every signature it is given, with nothing but TensorFlow and the folder.
+# Runs every given signature with nothing but TensorFlow and the folder.
 STRANGER = """
 import pathlib, sys
 sys.modules["mmrank"] = None
@@ -67,13 +66,13 @@ def in_fresh_process(
         [sys.executable, "-I", "-c", STRANGER, str(export), str(folder / "requests"), str(answers)],
         cwd=folder,
         check=True,
-        timeout=300,
+        timeout=600,
     )
     return {name: np.load(answers / f"{name.replace('/', '+')}.npz") for name in requests}
 
 
 def elwc(inputs: Inputs, columns: Mapping[str, tf.DType]) -> list[bytes]:
-    """The lists of a `serving_default` request as messages that leave out what is absent."""
+    """The lists of a `serving_default` request as messages without the absent values."""
     messages = []
     for b, length in enumerate(inputs["list_length"]):
         message = input_pb2.ExampleListWithContext()
@@ -106,13 +105,13 @@ def elwc_request(raw_request: Inputs) -> Inputs:
 
 
 def same(scores: np.ndarray, expected: list[np.ndarray], tolerance: float = 1e-5) -> None:
-    """Each list has the expected scores, and padding −1e9."""
+    """Checks that each list has the expected scores, and padding −1e9."""
     for got, want in zip(scores, expected, strict=True):
         np.testing.assert_allclose(got[: len(want)], want, rtol=0, atol=tolerance)
         assert (got[len(want) :] == PADDED).all()
 
 
-def test_a_stranger_gets_the_keras_models_scores(
+def test_a_plain_client_gets_the_keras_models_scores(
     run: Run,
     dataset: Dataset,
     exported: pathlib.Path,
@@ -133,9 +132,9 @@ def test_a_stranger_gets_the_keras_models_scores(
     answers = in_fresh_process(exported, requests, signatures, tmp_path)
     for name in ("serving_default", "rank_items", PREDICT):
         same(answers[name]["scores"], expected)
-    assert max(len(set(want.tolist())) for want in expected) > 3  # the scores do differ
+    assert max(len(set(want.tolist())) for want in expected) > 3  # the scores differ
 
-    # Tokens by the Keras tower, from the arrays that training reads.
+    # Tokens from the Keras tower, on the arrays that training reads.
     arrays = run.fitted.item_arrays(dataset)
     ids = id_request["items"][0, :9]
     numbers = [list(dataset.item_ids).index(i) for i in ids]
@@ -191,7 +190,7 @@ def test_names_shapes_and_dtypes(signatures: Mapping[str, Any]) -> None:
 def test_padding_changes_nothing(
     served: Served, raw_request: Inputs, expected: list[np.ndarray]
 ) -> None:
-    # As TensorFlow Serving pads: with the first element of each tensor.
+    # TensorFlow Serving pads batches with the first element of each tensor.
     longer = dict(raw_request)
     for name, value in raw_request.items():
         if value.ndim == 2 and not name.startswith("history_"):
@@ -212,7 +211,7 @@ def test_permuted_candidates_have_permuted_scores(served: Served, raw_request: I
     np.testing.assert_allclose(after, before[longest][order], atol=1e-5)
 
 
-def test_what_is_absent_changes_nothing(
+def test_values_of_absent_inputs_are_ignored(
     served: Served, raw_request: Inputs, expected: list[np.ndarray]
 ) -> None:
     absent = {}
@@ -221,7 +220,7 @@ def test_what_is_absent_changes_nothing(
         value = raw_request[name]
         number = COLUMNS.get(name) == tf.float32 or name == "overlap"
         absent[name] = np.where(here, value, np.inf if number else "absent")
-        # A flag does not make something of nothing.
+        # A true flag does not make an invalid number present.
         absent[f"{name}_present"] = here | (absent[name] == np.inf) if number else here
     same(served("serving_default", raw_request | absent)["scores"], expected)
     blank = {n: raw_request[n].copy() for n in ("title", "photo")}
@@ -231,7 +230,7 @@ def test_what_is_absent_changes_nothing(
     same(served("serving_default", raw_request | blank)["scores"], expected)
 
 
-def test_an_unknown_item_is_one_without_anything(
+def test_an_unknown_item_is_scored_without_features(
     served: Served, raw_request: Inputs, id_request: Inputs
 ) -> None:
     items = id_request["items"].copy()
@@ -255,7 +254,7 @@ def test_the_latest_known_events_count(
     assert events["history_items"].shape[1] > length
     latest = {n: v[:, -length:] for n, v in events.items()}
     same(served("rank_items", id_request | latest)["scores"], expected)
-    # Unknown items among the latest push no known one out.
+    # Unknown items among the latest events do not displace known ones.
     fillers = {"history_items": "unknown", "history_types": "view", "history_ages": 0.5}
     pushed = {
         n: np.concatenate([v, np.full([len(v), length], fillers[n], object)], 1)
@@ -264,7 +263,7 @@ def test_the_latest_known_events_count(
     same(served("rank_items", id_request | pushed)["scores"], expected)
 
 
-def test_no_history_is_a_shopper_without_events(served: Served, id_request: Inputs) -> None:
+def test_no_history_is_a_user_without_events(served: Served, id_request: Inputs) -> None:
     events = {n: v for n, v in id_request.items() if n.startswith("history_")}
     none = {n: v[:, :0] for n, v in events.items()}
     blank = events | {"history_items": np.full(events["history_items"].shape, "", object)}
@@ -317,7 +316,7 @@ def test_an_elwc_message_with_bare_examples(served: Served) -> None:
     assert scores[0, 0] == pytest.approx(scores[0, 1], abs=1e-6)
 
 
-def test_wrong_requests_are_the_clients_errors(served: Served, raw_request: Inputs) -> None:
+def test_wrong_requests_are_client_errors(served: Served, raw_request: Inputs) -> None:
     photo = raw_request["photo"].copy()
     photo[0, 0] = b"not a photo"
     here = np.ones(photo.shape, bool) & raw_request["photo_present"]

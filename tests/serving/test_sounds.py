@@ -1,4 +1,4 @@
-"""A ranker with recordings, exported: WAVs from clients, files in Python, scores as of Keras."""
+"""A ranker with recordings, exported: WAVs from clients, files in Python, scores as in Keras."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ import soundfile
 import tensorflow as tf
 import yaml
 
-from mmrank.build import Run, build_features, build_model
+from mmrank.build import build_features, build_model
 from mmrank.config import Config, from_mapping
 from mmrank.data.audio import wav_of
 from mmrank.data.tables import Dataset, load_dataset
 from mmrank.serving.export import export_run
 from mmrank.serving.ranker import Ranker
 from mmrank.serving.request import RankError
+from mmrank.trained_run import Run
 
 RATE = 8000
 SCHEMA: dict[str, Any] = {
@@ -32,7 +33,7 @@ SCHEMA: dict[str, Any] = {
         {"name": "grade", "kind": "number", "side": "label"},
     ],
 }
-# Whole, at another rate, none, cut, whole: by item.
+# By item: complete, at another rate, absent, cut off, complete.
 SOUNDS = ["a.wav", "b.flac", None, "cut.wav", "e.wav"]
 IDS = ["a", "b", "c", "d", "e"]
 
@@ -55,7 +56,7 @@ FILES = {
 
 
 class Listener(tf.Module):
-    """A hub model: how much a waveform changes from sample to sample, along a learned vector."""
+    """A hub model: the changes of a waveform from sample to sample, times a learned vector."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -87,16 +88,16 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 @pytest.fixture(scope="module")
 def run(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A ranker with random weights: convolutions over items, a learning hub model over queries."""
+    """A ranker with random weights: convolutions for items, a trainable hub model for queries."""
     handle = str(tmp_path_factory.mktemp("hub") / "listener")
     tf.saved_model.save(Listener(), handle)
-    heard = {"rate": RATE, "seconds": 0.5}
+    decoded = {"rate": RATE, "seconds": 0.5}
     conv = {"hop_ms": 20.0, "mels": 12, "filters": [4, 4]}
     plain = {
         "model": {
             "width": 8,
             "encoders": {
-                "audio": heard,
+                "audio": decoded,
                 "sound": conv,
                 "spoken": {"encoder": "hub", "handle": handle, "trainable": True},
             },
@@ -122,7 +123,7 @@ def expected(run: Run, dataset: Dataset) -> np.ndarray:
     return run.score(dataset, dataset.lists).reshape(3, 5)
 
 
-def test_recordings_decide_something_and_absent_ones_nothing(
+def test_recordings_change_scores_and_absent_ones_do_not(
     run: Run, dataset: Dataset, expected: np.ndarray
 ) -> None:
     silent = run.score(dataset, dataset.lists, drop=["sound"]).reshape(3, 5)
@@ -138,10 +139,10 @@ def test_by_id(ranker: Ranker, expected: np.ndarray) -> None:
         np.testing.assert_allclose(ranker.scores(query, IDS), scores, rtol=0, atol=1e-5)
 
 
-def test_a_file_in_python_gives_the_scores_of_its_item(
+def test_a_file_in_python_has_the_scores_of_its_item(
     ranker: Ranker, dataset: Dataset, expected: np.ndarray
 ) -> None:
-    """Of any format and rate."""
+    """The file may have any format and rate."""
     path = dataset.folder / "sounds" / "a.wav"
     sounds: list[Any] = [path, FILES["b.flac"], None, b"", FILES["e.wav"]]
     candidates = [{"sound": s, "price": 1.0 + i} for i, s in enumerate(sounds)]
@@ -149,10 +150,10 @@ def test_a_file_in_python_gives_the_scores_of_its_item(
     np.testing.assert_allclose(scores, expected[1], rtol=0, atol=1e-5)
 
 
-def test_a_wav_from_a_client_gives_the_scores_of_its_item(
+def test_a_wav_from_a_client_has_the_scores_of_its_item(
     ranker: Ranker, expected: np.ndarray
 ) -> None:
-    """One at the rate of the feature is taken as it stands, and cut in the graph."""
+    """A WAV at the feature's rate is taken unchanged and cut in the graph."""
     sounds = [FILES["a.wav"], wav_of(FILES["b.flac"], RATE, 0.5), b"", b"anything", FILES["e.wav"]]
     scores = ranker.signatures["serving_default"](
         spoken=tf.constant([FILES["say.wav"]]),
@@ -167,7 +168,7 @@ def test_a_wav_from_a_client_gives_the_scores_of_its_item(
 
 
 @pytest.mark.parametrize("wrong", [recording(300, 0.2, 16000), recording(300, 0.2, 8000, "FLAC")])
-def test_another_rate_or_format_is_an_error_of_the_request(ranker: Ranker, wrong: bytes) -> None:
+def test_another_rate_or_format_is_a_request_error(ranker: Ranker, wrong: bytes) -> None:
     message = "WAV of 8000 samples a second|[Hh]eader mismatch"
     with pytest.raises(tf.errors.InvalidArgumentError, match=message):
         ranker.signatures["encode_items"](
@@ -178,7 +179,7 @@ def test_another_rate_or_format_is_an_error_of_the_request(ranker: Ranker, wrong
         )
 
 
-def test_a_broken_file_in_python_is_named(ranker: Ranker) -> None:
+def test_the_error_names_a_broken_file(ranker: Ranker) -> None:
     with pytest.raises(RankError, match="candidate 0: sound: truncated; give another file"):
         ranker.scores(None, [{"sound": FILES["cut.wav"]}])
     with pytest.raises(RankError, match="query: spoken: not a sound; give another file"):

@@ -1,4 +1,4 @@
-"""Ranking in steps from stores of item vectors gives what ranking at once gives."""
+"""Staged ranking from stores of item vectors equals ranking in one step."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mmrank.build import Run
 from mmrank.data.tables import Dataset
 from mmrank.serving.embeddings.base import VectorShape
 from mmrank.serving.embeddings.opened import EmbeddingStores
@@ -19,6 +18,7 @@ from mmrank.serving.ranker import Ranker
 from mmrank.serving.request import RankError
 from mmrank.serving.shares import shares_of
 from mmrank.serving.staged import StagedRanker
+from mmrank.trained_run import Run
 from pipelines import load_redis
 
 Inputs = dict[str, np.ndarray]
@@ -32,7 +32,7 @@ def staged(exported: pathlib.Path) -> StagedRanker:
 
 @pytest.fixture(scope="module")
 def asked(id_request: Inputs) -> dict[str, Any]:
-    """The longest list as a client would ask for it."""
+    """The longest list as a client's request."""
     at = int((id_request["items"] != "").sum(1).argmax())
     events = zip(*(id_request[f"history_{r}"][at] for r in ("items", "types", "ages")), strict=True)
     items = [item for item in id_request["items"][at] if item]
@@ -46,7 +46,7 @@ def asked(id_request: Inputs) -> dict[str, Any]:
 
 
 def steps(asked: dict[str, Any], **changed: Any) -> dict[str, Any]:
-    """The request as `StagedRanker.rank` takes it: an id and pair features are one product."""
+    """The request for `StagedRanker.rank`: an id and its pair features form one product."""
     both = zip(asked["candidates"], asked["pairs"], strict=True)
     products = [{"item": item, **pair} for item, pair in both]
     kept = {n: asked[n] for n in ("query", "user", "history")}
@@ -57,7 +57,7 @@ def same(got: np.ndarray, want: np.ndarray) -> None:
     np.testing.assert_allclose(got, want, rtol=0, atol=1e-5)
 
 
-def test_ids_rank_as_they_do_at_once(
+def test_staged_ranking_gives_the_same_order(
     staged: StagedRanker, ranker: Ranker, asked: dict[str, Any]
 ) -> None:
     want = ranker.scores(**asked)
@@ -67,7 +67,7 @@ def test_ids_rank_as_they_do_at_once(
     assert (np.diff(got.scores[got.order]) <= 0).all()
     assert got.ids == tuple(asked["candidates"])
     assert set(got.sources) == {"export"}
-    assert not got.away
+    assert not got.unavailable
 
 
 def test_products_and_ids_may_be_mixed(
@@ -79,19 +79,19 @@ def test_products_and_ids_may_be_mixed(
     assert got.sources.tolist() == ["export", "encoded", "export", "unknown", "encoded"]
     assert got.ids == (ids[0], "", ids[1], "no such item", "unheard of")
     assert got.scores[1] == pytest.approx(got.scores[4], abs=1e-5)
-    # A list of new products alone can be had at once too.
+    # A list of only new products also has the scores of one step.
     other = {"title": "Blue mug", "tags": ["kitchen", "mug"]}
     same(staged.rank("red", [NEW, other]).scores, ranker.scores("red", [NEW, other]))
 
 
-def test_a_known_id_is_looked_up_whatever_else_is_said(
+def test_a_known_id_is_looked_up_even_with_other_features(
     staged: StagedRanker, asked: dict[str, Any]
 ) -> None:
     ids = asked["candidates"][:2]
     plain = staged.rank("red", ids).scores
     got = staged.rank("red", [{"item": ids[0], **NEW}, ids[1]])
     same(got.scores, plain)
-    assert got.unused == 1  # and it is told
+    assert got.unused == 1  # the unused features are reported
 
 
 def test_a_query_is_encoded_once(ranker: Ranker, asked: dict[str, Any]) -> None:
@@ -102,7 +102,7 @@ def test_a_query_is_encoded_once(ranker: Ranker, asked: dict[str, Any]) -> None:
     assert fresh.rank(**steps(asked, user="somebody else")).remembered is False
 
 
-def test_shares_are_what_the_scores_lose_without_each(
+def test_shares_are_the_change_of_scores_without_each_modality(
     staged: StagedRanker, ranker: Ranker, run: Run, asked: dict[str, Any]
 ) -> None:
     got = staged.rank(**steps(asked), explain=True)
@@ -110,7 +110,7 @@ def test_shares_are_what_the_scores_lose_without_each(
     same(got.scores, want)
     assert got.shares is not None
     assert set(got.shares.names) == {*run.modalities, "query", "user", "overlap", "history"}
-    # Those that the request itself can leave out, by leaving them out.
+    # For parts that a request can leave out, the effect equals that of leaving them out.
     for name, less in (
         ("query", {**asked, "query": None}),
         ("history", {**asked, "history": None}),
@@ -139,7 +139,7 @@ def test_an_items_modality_is_taken_from_every_candidate(staged: StagedRanker) -
 
 
 def test_shares_by_hand() -> None:
-    scores = np.array([3.0, 1.0])  # from the mean: 1, −1
+    scores = np.array([3.0, 1.0])  # minus the mean: 1, −1
     without = np.array([[5.0, 5.0], [9.0, 8.0], [7.0, 5.0]])  # 0, 0; .5, −.5; 1, −1
     got = shares_of(["a", "b", "c"], scores, without)
     np.testing.assert_allclose(got.effects, [[1, -1], [0.5, -0.5], [0, 0]])
@@ -151,7 +151,7 @@ def test_shares_by_hand() -> None:
 
 
 @pytest.mark.parametrize(
-    ("candidates", "told"),
+    ("candidates", "actual"),
     [
         ([], "at least one"),
         ("P1", "expected a list"),
@@ -163,18 +163,18 @@ def test_shares_by_hand() -> None:
         (["P1", {"item": ""}], "empty"),
     ],
 )
-def test_wrong_candidates_are_told(staged: StagedRanker, candidates: Any, told: str) -> None:
-    with pytest.raises(RankError, match=told):
+def test_wrong_candidates_are_reported(staged: StagedRanker, candidates: Any, actual: str) -> None:
+    with pytest.raises(RankError, match=actual):
         staged.rank("red", candidates)
 
 
-def test_redis_first_and_what_is_left_while_it_is_away(
+def test_redis_is_used_first_and_the_rest_while_it_is_unavailable(
     redis_server: Any, ranker: Ranker, asked: dict[str, Any]
 ) -> None:
     ids = asked["candidates"][:3]
     table = ranker.run("lookup_items", {"items": np.array(ids, object)})
     shape = VectorShape(*table["tokens"].shape[1:], table["match"].shape[1])
-    # In Redis alone: the vectors of the first item, under the names of new ones.
+    # Only in Redis: the vectors of the first item, under two new ids.
     first = (table[n][[0, 0]] for n in ("tokens", "present", "match"))
     rows = Packing(shape).pack(*first, "float32")
     client = connect(redis_server.address, 1000)
@@ -188,9 +188,9 @@ def test_redis_first_and_what_is_left_while_it_is_away(
     assert here.sources.tolist() == ["redis", "export", "export", "encoded"]
 
     redis_server.stop()
-    # Remembered, in the export, told by the request, and nothing at all: never an error.
+    # From the cache, from the export, from the request's features, and unknown: never an error.
     gone = staged.rank("red", ["grown", ids[1], {"item": "late", **NEW}, "late"])
-    assert gone.away
+    assert gone.unavailable
     assert gone.sources.tolist() == ["cache", "export", "encoded", "unknown"]
     plain = StagedRanker.over(ranker.card, ranker.run, EmbeddingStores(EmbeddingOptions()))
     same(gone.scores, plain.rank("red", [ids[0], ids[1], NEW, {"item": "late"}]).scores)

@@ -1,4 +1,4 @@
-"""Exports that strangers hand over: looked at before anything of them is run."""
+"""Exports from untrusted sources are checked before any part of them is run."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def handed(small_export: pathlib.Path, tmp_path: pathlib.Path) -> pathlib.Path:
 
 @pytest.fixture
 def unloaded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """TensorFlow loads nothing."""
+    """Makes loading by TensorFlow an error."""
 
     def load(*args: object, **options: object) -> None:
         raise AssertionError("something of it was run")
@@ -43,7 +43,7 @@ def unloaded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def with_op(folder: pathlib.Path, name: str) -> None:
-    """One more op in a function of the export, as by a forger who mends the checksums."""
+    """Adds an op to a function of the export and corrects the checksums, as a forger would."""
     file = folder / "saved_model.pb"
     model = saved_model_pb2.SavedModel.FromString(file.read_bytes())
     node = model.meta_graphs[0].graph_def.library.function[0].node_def.add()
@@ -74,7 +74,7 @@ def test_an_altered_file_is_refused(handed: pathlib.Path, unloaded: None) -> Non
         Ranker.load(handed, verify=True)
 
 
-def test_only_who_has_the_key_can_sign(
+def test_signing_needs_the_key(
     handed: pathlib.Path, monkeypatch: pytest.MonkeyPatch, unloaded: None
 ) -> None:
     monkeypatch.setenv(KEY, SECRET)
@@ -85,7 +85,7 @@ def test_only_who_has_the_key_can_sign(
         Ranker.load(handed, verify=True)
     sign_checksums(handed)
     verify_signature(handed)
-    # What is altered with new checksums, the old signature does not fit.
+    # The old signature does not match altered files with new checksums.
     (handed / "assets.extra" / "model_card.md").write_text("better")
     (handed / CHECKSUMS).unlink()
     write_checksums(handed)
@@ -119,7 +119,7 @@ def test_an_export_is_signed_if_there_is_a_key(tmp_path: pathlib.Path) -> None:
         '{"format": [1]}',
     ],
 )
-def test_a_damaged_card_is_told(handed: pathlib.Path, unloaded: None, card: str) -> None:
+def test_a_damaged_card_is_reported(handed: pathlib.Path, unloaded: None, card: str) -> None:
     (handed / CARD).write_text(card)
     with pytest.raises(RankError, match=r"damaged: |in format") as raised:
         Ranker.load(handed)
@@ -128,7 +128,7 @@ def test_a_damaged_card_is_told(handed: pathlib.Path, unloaded: None, card: str)
     assert len(str(raised.value)) < 600
 
 
-def test_a_card_with_a_feature_of_a_wrong_type_is_told(
+def test_a_card_with_a_feature_of_a_wrong_type_is_reported(
     handed: pathlib.Path, unloaded: None
 ) -> None:
     card = json.loads((handed / CARD).read_text())
@@ -139,7 +139,7 @@ def test_a_card_with_a_feature_of_a_wrong_type_is_told(
 
 
 @pytest.mark.parametrize("name", ["saved_model.pb", "variables"])
-def test_a_damaged_graph_is_told(handed: pathlib.Path, name: str) -> None:
+def test_a_damaged_graph_is_reported(handed: pathlib.Path, name: str) -> None:
     file = handed / name
     if file.is_dir():
         file = next(file.glob("*.index"))

@@ -1,4 +1,4 @@
-"""Numbered folders appear whole, whatever happens to the process that writes them."""
+"""Numbered folders appear complete, whatever happens to the process that writes them."""
 
 from __future__ import annotations
 
@@ -35,34 +35,35 @@ def test_numbers_count_up(tmp_path: pathlib.Path) -> None:
     assert {p.name for p in out.iterdir()} == {"1", "2", "7", "8"}
 
 
-def test_what_no_request_can_name_is_no_version(tmp_path: pathlib.Path) -> None:
+def test_a_name_that_is_not_an_int64_is_not_a_version(tmp_path: pathlib.Path) -> None:
     for name in ("3", "0004", "9" * 20, "٥", "-1", "5a", str(2**63 - 1), str(2**63)):
         (tmp_path / name).mkdir()
     assert versions(tmp_path) == [3, 4, 2**63 - 1]
 
 
-def test_a_number_may_have_zeros_before_it(tmp_path: pathlib.Path) -> None:
+def test_a_number_may_have_leading_zeros(tmp_path: pathlib.Path) -> None:
     for name in ("001", "02", "2", "0002"):
         (tmp_path / name).mkdir()
     assert versions(tmp_path) == [1, 2]
     assert version_folder(tmp_path, 1) == tmp_path / "001"
     assert version_folder(tmp_path, 2) == tmp_path / "2"
-    assert version_folder(tmp_path, 3) == tmp_path / "3"  # not there
+    assert version_folder(tmp_path, 3) == tmp_path / "3"  # does not exist
     assert version_folder(tmp_path / "nowhere", 3) == tmp_path / "nowhere" / "3"
     assert write_version(tmp_path, fill) == tmp_path / "3"
 
 
-def test_a_number_taken_meanwhile_is_passed_over(tmp_path: pathlib.Path) -> None:
+def test_a_number_taken_by_another_process_is_skipped(tmp_path: pathlib.Path) -> None:
     def slow(folder: pathlib.Path) -> None:
         fill(folder)
-        assert write_version(tmp_path, fill).name == "1"  # which also spares a folder in the making
+        # Neither does it remove the other folder, which is still being written.
+        assert write_version(tmp_path, fill).name == "1"
 
     assert write_version(tmp_path, slow).name == "2"
     for number in (1, 2):
         verify_checksums(tmp_path / str(number))
 
 
-def test_a_killed_export_leaves_nothing_for_long(tmp_path: pathlib.Path) -> None:
+def test_the_next_export_removes_what_a_killed_one_left(tmp_path: pathlib.Path) -> None:
     killed = multiprocessing.get_context("fork").Process(
         target=write_version, args=(tmp_path, half_filled)
     )
@@ -96,7 +97,7 @@ def test_checksums_are_those_of_sha256sum(tmp_path: pathlib.Path) -> None:
     assert [line.split("  ")[1] for line in lines] == ["saved_model.pb", "variables/data"]
 
 
-def test_whatever_is_altered_is_told(tmp_path: pathlib.Path) -> None:
+def test_every_alteration_is_reported(tmp_path: pathlib.Path) -> None:
     folder = write_version(tmp_path, fill)
     data = folder / "variables" / "data"
     verify_checksums(folder)
@@ -112,7 +113,7 @@ def test_whatever_is_altered_is_told(tmp_path: pathlib.Path) -> None:
     with pytest.raises(ChecksumError, match=r"added: not in"):
         verify_checksums(folder)
     (folder / CHECKSUMS).write_text("gibberish\n")
-    with pytest.raises(ChecksumError, match=r"sha256:1: no checksum"):
+    with pytest.raises(ChecksumError, match=r"sha256:1: not a checksum"):
         verify_checksums(folder)
     (folder / CHECKSUMS).unlink()
     with pytest.raises(ChecksumError, match="cannot be checked"):

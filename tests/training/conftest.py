@@ -17,7 +17,7 @@ def shop(tiny_shop) -> Dataset:
 
 @pytest.fixture(scope="session")
 def quick_config(tiny_config) -> Config:
-    """The tiny config without what takes long to trace; dropout and id buckets are left in."""
+    """The tiny config without features that are slow to trace; with dropout and id buckets."""
     model = dataclasses.replace(
         tiny_config.model,
         drop=("photo", "description", "rating", "rating_count", "sales", "tags"),

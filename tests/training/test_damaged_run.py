@@ -1,4 +1,4 @@
-"""Runs that are damaged, whose tables changed, or whose disk is full: one line with a remedy."""
+"""Runs with damaged files, changed tables or a full disk: one line with a remedy."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from collections.abc import Iterator
 import pandas as pd
 import pytest
 
-from mmrank.build import load_run
 from mmrank.config import Config, ConfigError
 from mmrank.data.run_state import changed_tables, read_state, table_hashes
 from mmrank.data.tables import Dataset, load_dataset
@@ -21,17 +20,19 @@ from mmrank.evaluate import main as evaluate
 from mmrank.outputs import InputError, exit_code
 from mmrank.schema import load_schema
 from mmrank.train import main as train
-from mmrank.training.callbacks import Progress, State, TrainingError
+from mmrank.trained_run import load_run
+from mmrank.training.callbacks import Progress
 from mmrank.training.loop import train_run
+from mmrank.training.state import State, TrainingError
 
 
 class Stop(RuntimeError):
-    """What stops a training."""
+    """Raised to stop training."""
 
 
 @pytest.fixture(scope="module")
 def data(tiny_shop, tmp_path_factory) -> pathlib.Path:
-    """A dataset of its own, since its tables are changed."""
+    """A copy of the dataset, since the tests change its tables."""
     return shutil.copytree(tiny_shop, tmp_path_factory.mktemp("data") / "shop")
 
 
@@ -65,7 +66,7 @@ def run(stopped, tmp_path) -> pathlib.Path:
 
 @contextlib.contextmanager
 def changed(data: pathlib.Path) -> Iterator[None]:
-    """Other grades in the lists, and the old ones again afterwards."""
+    """Changes the grades in the lists, and restores them afterwards."""
     file = data / "lists.parquet"
     before = file.read_bytes()
     table = pd.read_parquet(file)
@@ -79,7 +80,7 @@ def changed(data: pathlib.Path) -> Iterator[None]:
 # ---- the tables
 
 
-def test_a_run_knows_the_tables_that_it_began_with(stopped, data) -> None:
+def test_a_run_records_the_tables_of_its_start(stopped, data) -> None:
     kept = State.load(stopped / "state.json").tables
     assert set(kept) == {"schema.yaml", "catalog.parquet", "lists.parquet", "events.parquet"}
     schema = load_schema(data)
@@ -87,7 +88,7 @@ def test_a_run_knows_the_tables_that_it_began_with(stopped, data) -> None:
     assert changed_tables(kept, data, schema) == ()
     with changed(data):
         assert changed_tables(kept, data, schema) == ("lists.parquet",)
-        assert changed_tables({}, data, schema) == ()  # of a run before there were these
+        assert changed_tables({}, data, schema) == ()  # a run from before tables were recorded
     (data / "events.parquet").rename(data / "gone")
     assert changed_tables(kept, data, schema) == ("events.parquet",)
     (data / "gone").rename(data / "events.parquet")
@@ -97,15 +98,16 @@ def test_a_run_knows_the_tables_that_it_began_with(stopped, data) -> None:
 def test_resume_refuses_tables_that_changed_in_place(config, run, data, capsys) -> None:
     with changed(data):
         code = train(["--config", str(run / "config.yaml"), "--out", str(run), "--resume"])
-        told = capsys.readouterr().err.strip().splitlines()[-1]
+        output = capsys.readouterr().err.strip().splitlines()[-1]
         assert code == 2
-        assert told.startswith(f"error: {data}: lists.parquet changed since {run} was started; put")
+        said = f"error: {data}: lists.parquet changed since {run} was started; restore"
+        assert output.startswith(said)
         assert State.load(run / "state.json").epoch == 1
-        # One remedy: a new run on the new tables, with the weights of this one.
-        assert f"--init-from {run}" in told
+        # One remedy: a new run on the new tables, with the weights of this run.
+        assert f"--init-from {run}" in output
         other = train_run(config, load_dataset(data), made(run, "other"), init_from=run)
     assert State.load(other.folder / "state.json").finished
-    # The other: the old tables again.
+    # The other remedy: restoring the old tables.
     train_run(config, load_dataset(data), run, resume=True)
     assert State.load(run / "state.json").epoch > 1
 
@@ -117,16 +119,16 @@ def made(run: pathlib.Path, name: str) -> pathlib.Path:
 
 
 @pytest.mark.slow
-def test_evaluate_tells_of_tables_that_changed_since(stopped, data, capsys, tmp_path) -> None:
-    told = tmp_path / "figures.json"
-    command = ["--run", str(stopped), "--baselines", "", "--json", str(told), "--force"]
+def test_evaluate_warns_of_changed_tables(stopped, data, capsys, tmp_path) -> None:
+    actual = tmp_path / "figures.json"
+    command = ["--run", str(stopped), "--baselines", "", "--json", str(actual), "--force"]
     with changed(data):
         assert evaluate(command) == 0
         warning = f"warning: {data}: lists.parquet changed since {stopped} was trained"
         assert warning in capsys.readouterr().err
-        assert json.loads(told.read_text())["changed_since_training"] == ["lists.parquet"]
+        assert json.loads(actual.read_text())["changed_since_training"] == ["lists.parquet"]
     assert evaluate(command) == 0
-    assert "changed" not in capsys.readouterr().err
+    assert "changed since" not in capsys.readouterr().err
 
 
 # ---- damage
@@ -138,19 +140,19 @@ def test_evaluate_tells_of_tables_that_changed_since(stopped, data, capsys, tmp_
         ("{", "damaged: Expecting property name"),
         ("[" * 100_000, "damaged: "),
         ("\xff", "damaged: "),
-        ("[]", "damaged: .* is no state"),
-        ('{"epoch": 1}', "names no data"),
+        ("[]", "damaged: .* is not the state of a run"),
+        ('{"epoch": 1}', "the key data is missing"),
         ('{"data": "x", "epoch": "1"}', "damaged: 'epoch' is '1'"),
         ('{"data": "x", "epoch": 1, "more": 2}', "damaged: 'more' is 2"),
-        ('{"data": "x", "checkpoint": "../../other/epoch-1"}', "leads out of the run's folder"),
-        ('{"data": "x", "best_weights": "/other/best-1"}', "leads out of the run's folder"),
+        ('{"data": "x", "checkpoint": "../../other/epoch-1"}', "is outside the run's folder"),
+        ('{"data": "x", "best_weights": "/other/best-1"}', "is outside the run's folder"),
     ],
 )
-def test_a_damaged_state_is_told(tmp_path, text, problem) -> None:
+def test_a_damaged_state_is_reported(tmp_path, text, problem) -> None:
     (tmp_path / "state.json").write_text(text, encoding="latin-1")
     with pytest.raises((InputError, ConfigError), match=problem) as raised:
         read_state(tmp_path / "state.json")
-    assert "put back a whole copy of the run, or train anew" in str(raised.value)
+    assert "restore a complete copy of the run, or train again" in str(raised.value)
     assert "\n" not in str(raised.value)
     assert len(str(raised.value)) < 500
 
@@ -161,16 +163,16 @@ def damage(run: pathlib.Path, prefix: str) -> None:
 
 
 @pytest.mark.slow
-def test_damaged_weights_are_told(run) -> None:
+def test_damaged_weights_are_reported(run) -> None:
     best = str(State.load(run / "state.json").best_weights)
     damage(run, pathlib.Path(best).name)
-    with pytest.raises(ConfigError, match=f"{best}: damaged: .*; put back a whole copy"):
+    with pytest.raises(ConfigError, match=f"{best}: damaged: .*; restore a complete copy"):
         load_run(run)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("what", ["epoch-1", "features.json"])
-def test_a_damaged_run_is_told(config, run, data, what) -> None:
+def test_a_damaged_run_is_reported(config, run, data, what) -> None:
     if what == "features.json":
         (run / what).write_text('{"title": 5}')
     else:
@@ -178,7 +180,7 @@ def test_a_damaged_run_is_told(config, run, data, what) -> None:
     with pytest.raises((TrainingError, ConfigError), match=f"{what}: damaged") as raised:
         train_run(config, load_dataset(data), run, resume=True)
     assert "\n" not in str(raised.value)
-    if what == "epoch-1":  # the remedy that it names
+    if what == "epoch-1":  # the remedy that the message names
         assert f"--init-from {run}" in str(raised.value)
         load_run(run)
 
@@ -188,7 +190,7 @@ def test_a_damaged_run_is_told(config, run, data, what) -> None:
 
 @contextlib.contextmanager
 def full_disk(most: int) -> Iterator[None]:
-    """No file can grow beyond so many bytes; writes fail as on a full disk."""
+    """Limits the size of every file, so that writes fail as on a full disk."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (most, before[1]))
     try:
@@ -198,7 +200,7 @@ def full_disk(most: int) -> Iterator[None]:
 
 
 @pytest.mark.slow
-def test_a_full_disk_is_told_and_the_run_goes_on_afterwards(
+def test_a_full_disk_is_reported_and_the_run_can_continue(
     config: Config, run: pathlib.Path, data: pathlib.Path, capsys
 ) -> None:
     dataset: Dataset = load_dataset(data)
@@ -208,10 +210,10 @@ def test_a_full_disk_is_told_and_the_run_goes_on_afterwards(
         code = exit_code(
             lambda: train_run(config, dataset, run, resume=True) and None, "go on by --resume"
         )
-    told = capsys.readouterr().err.strip().splitlines()[-1]
+    actual = capsys.readouterr().err.strip().splitlines()[-1]
     assert code == 2
-    assert told.startswith("error: the disk is full: ")
-    assert told.endswith("run the command again (go on by --resume)")
+    assert actual.startswith("error: the disk is full: ")
+    assert actual.endswith("run the command again (go on by --resume)")
     assert {p.name for p in (run / "checkpoints").iterdir()} == before
     assert State.load(run / "state.json").epoch == 1
     train_run(config, dataset, run, resume=True)
@@ -219,7 +221,7 @@ def test_a_full_disk_is_told_and_the_run_goes_on_afterwards(
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), RuntimeError("x")])
-def test_only_a_full_disk_is_taken_for_one(error: Exception, capsys) -> None:
+def test_only_a_full_disk_is_reported_as_one(error: Exception, capsys) -> None:
     def job() -> None:
         raise error
 
@@ -228,12 +230,12 @@ def test_only_a_full_disk_is_taken_for_one(error: Exception, capsys) -> None:
             exit_code(job)
         return
     assert exit_code(job) == 2
-    told = capsys.readouterr().err
-    assert told.startswith("error: the disk is full: ")
-    assert "run the command again (nothing was written)" in told
+    actual = capsys.readouterr().err
+    assert actual.startswith("error: the disk is full: ")
+    assert "run the command again (nothing was written)" in actual
 
 
-def test_every_part_of_a_state_is_known_to_its_reader(tmp_path) -> None:
+def test_the_reader_knows_every_field_of_the_state(tmp_path) -> None:
     state = State(data="shop")
     state.save(tmp_path / "state.json")
     assert State.load(tmp_path / "state.json") == state

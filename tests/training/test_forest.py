@@ -1,4 +1,4 @@
-"""Trees beside a trained network, and in its place: one score from training to the SavedModel."""
+"""Trees in addition to a trained network or instead of it: one score, from training to export."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mmrank.build import Run, build_features, build_model, load_run
+from mmrank.build import build_features, build_model
 from mmrank.config import (
+    CONFIG_FILE,
     HYBRID,
     NETWORK,
     TREES,
@@ -21,6 +22,7 @@ from mmrank.config import (
     Config,
     ConfigError,
     from_mapping,
+    save_config,
 )
 from mmrank.config_checks import check_config
 from mmrank.data.tables import Dataset
@@ -30,6 +32,7 @@ from mmrank.schema import schema_from_dict
 from mmrank.scoring import plain_numbers
 from mmrank.serving.export import export_run
 from mmrank.serving.ranker import Ranker
+from mmrank.trained_run import Run, load_run
 from mmrank.training.forest import SHARES, add_trees, steady_share
 
 SMALL = {"losses": ("QueryRMSE",), "depths": (3,), "rounds": 20, "learning_rate": 0.1}
@@ -44,7 +47,7 @@ def as_model(config: Config, name: str) -> Config:
 
 @pytest.fixture(scope="module")
 def few(dataset: Dataset, tiny_config: Config) -> Config:
-    """The tiny config without media; numbers of items and of pairs are left, as are texts."""
+    """The tiny config without media; numbers of items and of pairs and some texts remain."""
     drop = ("photo", "description", "tags", "reviews", "history")
     return dataclasses.replace(tiny_config, model=dataclasses.replace(tiny_config.model, drop=drop))
 
@@ -97,13 +100,13 @@ def test_a_hybrid_is_the_network_and_the_trees(hybrid: Run, dataset: Dataset) ->
 
 
 def without_trees(run: Run) -> Run:
-    """The run as it was before trees were grown; its network still holds that scorer."""
+    """The run as before trees were grown; its network still contains that scorer."""
     own = run.model.network.get_layer("scorer")
     model = dataclasses.replace(run.model, scorer=own, blend=None)
     return dataclasses.replace(run, model=model, _kept={})
 
 
-def test_trees_alone_are_the_forest(trees: Run, dataset: Dataset) -> None:
+def test_scores_of_trees_are_those_of_the_forest(trees: Run, dataset: Dataset) -> None:
     rows = dataset.rows("test")
     blend = trees.model.blend
     assert blend is not None
@@ -111,12 +114,12 @@ def test_trees_alone_are_the_forest(trees: Run, dataset: Dataset) -> None:
     expected = blend.trees * blend.forest.scores(numbers(trees, dataset, rows))
     np.testing.assert_allclose(trees.score(dataset, rows), expected, rtol=1e-5, atol=1e-6)
     names = {layer.name for layer in trees.model.scorer.layers}
-    assert "head" not in names  # what the network alone needs is not computed
+    assert "head" not in names  # parts that only the network needs are not computed
     state = json.loads((trees.folder / "state.json").read_text())
     assert state["epoch"] == 0
 
 
-def test_a_reloaded_run_scores_alike(trees: Run, dataset: Dataset) -> None:
+def test_a_reloaded_run_has_the_same_scores(trees: Run, dataset: Dataset) -> None:
     rows = dataset.rows("test")
     again = load_run(trees.folder).score(dataset, rows)
     np.testing.assert_allclose(again, trees.score(dataset, rows), rtol=1e-5, atol=1e-5)
@@ -145,13 +148,13 @@ def _by_list(rows: pd.DataFrame, scores: np.ndarray) -> list[np.ndarray]:
     return np.split(scores, np.flatnonzero(np.diff(pd.factorize(rows["list_id"])[0])) + 1)
 
 
-def test_neither_padding_nor_company_nor_what_is_absent_counts(
+def test_scores_do_not_depend_on_padding_or_other_candidates_or_absent_values(
     trees: Run, dataset: Dataset
 ) -> None:
     rows = dataset.rows("test")
     scores = trees.score(dataset, rows)
     first = rows[rows["list_id"] == rows["list_id"].iloc[0]]
-    # Alone, a list is padded to another length.
+    # A single list is padded to another length.
     np.testing.assert_allclose(trees.score(dataset, first), scores[: len(first)], atol=1e-5)
     turned = first.iloc[::-1]
     np.testing.assert_allclose(trees.score(dataset, turned)[::-1], scores[: len(first)], atol=1e-5)
@@ -159,6 +162,43 @@ def test_neither_padding_nor_company_nor_what_is_absent_counts(
     np.testing.assert_allclose(
         trees.score(gone, rows), trees.score(dataset, rows, drop=["price"]), atol=1e-6
     )
+
+
+def test_trees_may_read_the_vectors_of_the_network(
+    hybrid: Run, dataset: Dataset, tmp_path: pathlib.Path
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(hybrid.folder, folder)
+    (folder / TREES_FILE).unlink()
+    config = hybrid.config
+    chosen = dataclasses.replace(config.model.trees, reads=("vectors",))
+    model = dataclasses.replace(config.model, trees=chosen)
+    save_config(dataclasses.replace(config, model=model), folder / CONFIG_FILE)
+    bare = load_run(folder)
+    rows = dataset.rows("test")
+    network = bare.score(dataset, rows)
+    run = add_trees(bare, dataset)
+    blend = run.model.blend
+    assert blend is not None
+    # The head's input without match features.
+    head = run.model.network.get_layer("scorer").get_layer("head")
+    assert run.model.matcher is not None
+    width = head.input_shape[0][-1] - len(run.model.matcher.names)
+    assert blend.names == tuple(f"vectors/{i}" for i in range(width))
+    read = numbers(run, dataset, rows)
+    assert read.std(0).max() > 0.1
+    expected = blend.network * network + blend.trees * blend.forest.scores(read)
+    scores = run.score(dataset, rows)
+    np.testing.assert_allclose(scores, expected, rtol=1e-3, atol=1e-3)
+    ranker = Ranker.load(export_run(run, tmp_path / "export", dataset))
+    first = rows[rows["list_id"] == rows["list_id"].iloc[0]]
+    found = ranker.scores(
+        first["query"].iloc[0],
+        first["item_id"].tolist(),
+        user=first["user_id"].iloc[0],
+        pairs=[{"overlap": v} for v in first["position"]],
+    )
+    np.testing.assert_allclose(found, scores[: len(first)], rtol=1e-3, atol=1e-3)
 
 
 def test_no_label_of_a_test_list_reaches_the_trees(
@@ -176,26 +216,26 @@ def test_no_label_of_a_test_list_reaches_the_trees(
         add_trees(bare, dataclasses.replace(dataset, lists=lists))
         grown[split] = (folder / TREES_FILE).read_bytes()
     assert grown["test"] == (trees.folder / TREES_FILE).read_bytes()
-    assert grown["valid"] != grown["test"]  # so that the check can fail
+    assert grown["valid"] != grown["test"]  # the check above can fail
 
 
-def test_a_share_far_from_half_has_to_be_clearly_better() -> None:
+def test_a_share_far_from_half_must_be_clearly_better() -> None:
     even = [np.full(9, 0.5) for _ in SHARES]
     assert SHARES[steady_share([0.5] * 11, even)] == 0.5
-    # Shares of .8 and more lead on every list.
+    # Shares of .8 and more are better in every list.
     ahead = [np.full(9, 0.5 if s < 0.75 else 0.6) for s in SHARES]
     assert SHARES[steady_share([f.mean() for f in ahead], ahead)] == pytest.approx(0.8)
-    # Trees alone lead by one list of nine, as luck would have it.
+    # Trees alone are better in one list of nine, which may be chance.
     lucky = [np.full(9, 0.5) for _ in SHARES]
     lucky[-1] = np.append(np.full(8, 0.5), 0.9)
     assert SHARES[steady_share([f.mean() for f in lucky], lucky)] == 0.5
-    # Of two as near to one half, the better one.
+    # Of two shares equally far from one half, the better one is chosen.
     sides = [np.full(9, 0.1) for _ in SHARES]
     sides[4], sides[6] = np.full(9, 0.5), np.append(np.full(8, 0.52), 0.4)
     assert SHARES[steady_share([f.mean() for f in sides], sides)] == pytest.approx(0.6)
 
 
-def test_trees_that_are_there_stay(trees: Run, dataset: Dataset) -> None:
+def test_existing_trees_are_kept(trees: Run, dataset: Dataset) -> None:
     before = (trees.folder / TREES_FILE).stat().st_mtime_ns
     again = add_trees(load_run(trees.folder), dataset)
     assert again.model.blend is not None
@@ -205,7 +245,7 @@ def test_trees_that_are_there_stay(trees: Run, dataset: Dataset) -> None:
 def test_trees_may_read_some_of_the_numbers(
     trees: Run, dataset: Dataset, tmp_path: pathlib.Path
 ) -> None:
-    """As those of a run do that was trained before a kind of feature became plain."""
+    """For example in a run trained before a kind of feature counted as plain."""
     blend = trees.model.blend
     assert blend is not None
     asked = np.unique(blend.forest.features[np.isfinite(blend.forest.borders)])
@@ -220,7 +260,7 @@ def test_trees_may_read_some_of_the_numbers(
     np.testing.assert_array_equal(load_run(folder).score(dataset, rows), trees.score(dataset, rows))
 
 
-def test_damaged_trees_are_told(trees: Run, tmp_path: pathlib.Path) -> None:
+def test_damaged_trees_are_reported(trees: Run, tmp_path: pathlib.Path) -> None:
     folder = tmp_path / "run"
     shutil.copytree(trees.folder, folder)
     (folder / TREES_FILE).write_text('{"names": []}')
@@ -228,43 +268,43 @@ def test_damaged_trees_are_told(trees: Run, tmp_path: pathlib.Path) -> None:
         load_run(folder)
     plain = json.loads((trees.folder / TREES_FILE).read_text())
     (folder / TREES_FILE).write_text(json.dumps(plain | {"names": plain["names"][:1]}))
-    with pytest.raises(UserError, match=r"trees ask for \d+ numbers, and 1 are named"):
+    with pytest.raises(UserError, match=r"the trees read \d+ numbers, but 1 are named"):
         load_run(folder)
     plain["names"] = [*plain["names"][:-1], "weight/0"]
     (folder / TREES_FILE).write_text(json.dumps(plain))
-    with pytest.raises(ConfigError, match="read the numbers that the ranker has"):
+    with pytest.raises(ConfigError, match="trees need a ranker of a single score"):
         load_run(folder)
 
 
 @pytest.mark.parametrize(
-    ("model", "told"),
+    ("model", "actual"),
     [
         ({"name": "tree"}, r"model\.name: unknown 'tree'.*'trees'"),
-        ({"name": "trees", "trees": {"losses": []}}, "at least one of losses"),
-        ({"name": "trees", "trees": {"depths": [17]}}, "give 1 to 10"),
-        ({"name": "trees", "trees": {"rounds": 0}}, "rounds: 0; give 1 or more"),
+        ({"name": "trees", "trees": {"losses": []}}, "must each have at least one"),
+        ({"name": "trees", "trees": {"depths": [17]}}, "expected 1 to 10, got 17"),
+        ({"name": "trees", "trees": {"rounds": 0}}, "rounds: expected 1 or more, got 0"),
         ({"name": "hybrid", "trees": {"learning_rate": 0}}, "above 0 and up to 1"),
     ],
 )
-def test_options_that_cannot_be_are_told(model: dict[str, Any], told: str) -> None:
-    with pytest.raises(ConfigError, match=told):
+def test_invalid_options_are_refused(model: dict[str, Any], actual: str) -> None:
+    with pytest.raises(ConfigError, match=actual):
         check_config(from_mapping(Config, {"model": model}, "config"))
 
 
 @pytest.mark.parametrize(
-    ("other", "told"),
+    ("other", "actual"),
     [
-        ({"training": {"tasks": {"click": {}}}}, "learns from grades alone"),
-        ({"training": {"popularity_weight": 0.5}}, "counts all rows alike"),
+        ({"training": {"tasks": {"click": {}}}}, "learns from grades only"),
+        ({"training": {"popularity_weight": 0.5}}, "gives all rows equal weight"),
         ({"data": {"records": "shards"}}, "grows trees on tables"),
     ],
 )
-def test_what_trees_do_not_know_is_refused(other: dict[str, Any], told: str) -> None:
-    with pytest.raises(ConfigError, match=told):
+def test_unsupported_options_of_trees_are_refused(other: dict[str, Any], actual: str) -> None:
+    with pytest.raises(ConfigError, match=actual):
         check_config(from_mapping(Config, {"model": {"name": HYBRID}} | other, "config"))
 
 
-def test_trees_with_nothing_to_read_are_told_before_training(dataset: Dataset) -> None:
+def test_trees_without_features_are_refused_before_training(dataset: Dataset) -> None:
     schema = schema_from_dict(
         {
             "catalog": "items.parquet",
@@ -273,14 +313,14 @@ def test_trees_with_nothing_to_read_are_told_before_training(dataset: Dataset) -
         }
     )
     config = from_mapping(Config, {"model": {"name": TREES}}, "config")
-    with pytest.raises(ConfigError, match="of which there are none; take network"):
+    with pytest.raises(ConfigError, match="and the schema has none; use network"):
         build_model(config, build_features(config, schema))
 
 
-def test_a_network_has_no_use_for_catboost(
+def test_a_network_does_not_need_catboost(
     monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     check_config(from_mapping(Config, {"model": {"name": NETWORK}}, "config"))
-    with pytest.raises(UserError, match=r"pip install 'mmrank\[trees\]'"):
+    with pytest.raises(UserError, match=r"pip install -e '\.\[trees\]'"):
         check_config(from_mapping(Config, {"model": {"name": TREES}}, "config"))

@@ -1,4 +1,4 @@
-"""A run over frozen encoders: those of another run, and a hub model."""
+"""A run with frozen encoders: those of another run, and a hub model."""
 
 from __future__ import annotations
 
@@ -11,8 +11,16 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mmrank.build import FEATURES_FILE, STATE_FILE, Run, build_features, build_model, load_run
-from mmrank.config import Config, ConfigError, Head, from_mapping, save_config
+from mmrank.build import build_features, build_model
+from mmrank.config import (
+    FEATURES_FILE,
+    STATE_FILE,
+    Config,
+    ConfigError,
+    Head,
+    from_mapping,
+    save_config,
+)
 from mmrank.data.media import open_media
 from mmrank.data.tables import Dataset
 from mmrank.encoders.donor import donor_of, take_weights
@@ -22,15 +30,17 @@ from mmrank.schema import Feature, save_schema
 from mmrank.scoring import ListScorer
 from mmrank.serving.export import export_run
 from mmrank.serving.ranker import Ranker
-from mmrank.training.callbacks import Progress, State
+from mmrank.trained_run import Run, load_run
+from mmrank.training.callbacks import Progress
 from mmrank.training.loop import train_run
+from mmrank.training.state import State
 from pipelines.benchmarks.frozen_towers import give_weights, in_graph
 
 USED = ("title", "query", "photo", "price", "description")
 
 
 class Sizes(tf.train.Checkpoint):
-    """Embeddings [N, 2] of texts [N]: their bytes and 1. No tf.Module, see test_text.py."""
+    """Embeddings [N, 2] of texts [N]: their bytes and 1. Not a tf.Module; see test_text.py."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -58,7 +68,7 @@ def with_encoders(config: Config, encoders: dict, shop: Dataset, cache: str | No
 
 @pytest.fixture(scope="module")
 def donor(tiny_config, shop, tmp_path_factory) -> tuple[pathlib.Path, Features, RankingModel]:
-    """The folder of a run with random weights, its features and its graphs."""
+    """The folder of a run with random weights, its features and its model."""
     run = tmp_path_factory.mktemp("donor")
     encoders = {**tiny_config.model.encoders, "title": {"dropout": 0.2}, "query": {"dropout": 0.2}}
     config = with_encoders(tiny_config, encoders, shop, None)
@@ -67,7 +77,7 @@ def donor(tiny_config, shop, tmp_path_factory) -> tuple[pathlib.Path, Features, 
     model = build_model(config, features)
     for weight in model.network.weights:
         if "kernel" in weight.name and len(weight.shape) == 4:
-            weight.assign(1.5 * weight)  # a new network's outputs are all but the same
+            weight.assign(1.5 * weight)  # otherwise a new network's outputs are almost equal
     model.network.save_weights(run / "best-1")
     save_config(config, run / "config.yaml")
     save_schema(shop.schema, run)
@@ -98,7 +108,7 @@ def config(tiny_config, shop, donor, hub, tmp_path_factory) -> Config:
 
 @pytest.fixture(scope="module")
 def whole(config, shop, tmp_path_factory) -> Run:
-    """The trained ranker of a run that nothing interrupted."""
+    """The trained ranker of a run without interruption."""
     run = tmp_path_factory.mktemp("whole")
     train_run(config, shop, run)
     return load_run(run)
@@ -137,7 +147,7 @@ def test_scores_equal_those_with_the_encoders_in_the_graph(whole, shop):
 
 
 def test_the_export_holds_the_frozen_encoders(whole, shop, tmp_path):
-    """Raw titles and photos in, as of a new product, and ids: both give the Keras scores."""
+    """Raw titles and photos, as of a new product, and ids give the same scores as Keras."""
     ranker = Ranker.load(export_run(whole, tmp_path / "export", shop))
     rows = shop.rows("test")
     one = rows[rows["list_id"] == rows["list_id"].iloc[0]]
@@ -168,7 +178,7 @@ def test_the_export_holds_the_frozen_encoders(whole, shop, tmp_path):
 def test_a_resumed_run_ends_as_one_that_was_not_stopped(
     config, shop, whole, tmp_path, monkeypatch, epoch
 ):
-    """The second start finds all embeddings kept and makes no encoder."""
+    """The second start finds all embeddings on disk and builds no encoder."""
 
     class Stop(RuntimeError):
         pass
@@ -189,7 +199,7 @@ def test_a_resumed_run_ends_as_one_that_was_not_stopped(
         assert one == pytest.approx(other, abs=1e-6)
 
 
-def test_other_weights_than_the_run_had_are_told_at_load(whole, hub, tmp_path):
+def test_changed_weights_are_reported_at_load(whole, hub, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(whole.folder, copy)
     states = json.loads((copy / FEATURES_FILE).read_text("utf-8"))
@@ -199,7 +209,7 @@ def test_other_weights_than_the_run_had_are_told_at_load(whole, hub, tmp_path):
         load_run(copy)
 
 
-def test_no_encoder_of_that_shape_in_the_run(donor):
+def test_a_run_without_a_matching_encoder_is_refused(donor):
     run, _, model = donor
     other = tf.keras.Sequential([tf.keras.layers.Dense(3, input_shape=[2])])
     with pytest.raises(ConfigError, match="here: none of the trained encoders"):
@@ -215,7 +225,7 @@ def test_the_feature_of_another_run_goes_by_name_or_is_the_only_one_of_its_kind(
         donor_of(Feature("abstract", "text", "item", "abstract"), run)
 
 
-def test_weights_that_are_no_run(config, shop, tmp_path):
+def test_weights_that_are_not_a_run_are_refused(config, shop, tmp_path):
     encoders = {"title": {"weights": str(tmp_path)}}
     model = dataclasses.replace(config.model, encoders=encoders)
     with pytest.raises(ConfigError, match=r"'title'.*is not the folder of a trained run"):

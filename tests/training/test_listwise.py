@@ -17,7 +17,7 @@ def test_ndcg_of_two_lists() -> None:
     np.testing.assert_allclose(ndcg_by_list(scores, gains, lists), expected)
 
 
-def test_lists_that_tell_nothing_are_left_out() -> None:
+def test_lists_with_equal_grades_are_excluded() -> None:
     offsets, gains = np.array([0, 2, 3, 5]), np.array([1.0, 1.0, 2.0, 0.0, 1.0])
     assert [rows.tolist() for rows in lists_with_a_gain(offsets, gains)] == [[3, 4]]
 
@@ -25,7 +25,7 @@ def test_lists_that_tell_nothing_are_left_out() -> None:
 @pytest.mark.parametrize(
     ("difference", "better"),
     [
-        ([0.1, 0.1, 0.1], True),  # no spread at all
+        ([0.1, 0.1, 0.1], True),  # no variance
         ([0.4, -0.2, 0.1], False),  # mean .1, error .17
         ([0.3, 0.0, 0.1], True),  # mean .13, error .09
         ([-0.1, -0.1], False),

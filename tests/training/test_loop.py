@@ -1,4 +1,4 @@
-"""The loop: what stops it, what it warns of, precision, replicas."""
+"""The loop: what stops it, its warnings, precision, replicas."""
 
 from __future__ import annotations
 
@@ -11,17 +11,16 @@ import tensorflow as tf
 
 from mmrank.config import ConfigError
 from mmrank.data.tables import DataError
-from mmrank.ranking.metrics import make_metric
-from mmrank.training.callbacks import Health, State, TrainingError, _all_tie, validation_ndcg
+from mmrank.training.callbacks import Health
 from mmrank.training.loop import train_run
 from mmrank.training.optimizer import make_optimizer
+from mmrank.training.state import State, TrainingError
 from mmrank.training.strategy import make_strategy
-from mmrank.training.targets import for_metric
 
 
 @pytest.fixture
 def short(quick_config):
-    """One epoch of two steps over numbers alone, with changes to the training section."""
+    """A function for configs of one epoch of two steps over numbers, with changes to `training`."""
 
     def one(drop: tuple[str, ...] = ("title", "query", "history"), **changes: object):
         training = dataclasses.replace(
@@ -33,14 +32,14 @@ def short(quick_config):
     return one
 
 
-def test_a_loss_that_is_no_number_stops_training_with_the_remedy(short, shop, tmp_path):
+def test_a_loss_that_is_not_finite_stops_training_with_the_remedy(short, shop, tmp_path):
     config = short(learning_rate=1e30, warmup=0.0, epochs=9, clip_norm=1e30)
     with pytest.raises(TrainingError, match=r"the loss is (nan|inf).*training\.learning_rate"):
         train_run(config, shop, tmp_path)
 
 
-def test_early_stopping_waits_as_long_as_it_is_told(short, shop, tmp_path):
-    """A rate of nearly nothing: no epoch after the first is better."""
+def test_early_stopping_waits_for_the_patience(short, shop, tmp_path):
+    """With a rate of almost zero, no epoch is better than the first."""
     config = short(learning_rate=1e-20, epochs=9, patience=2)
     train_run(config, shop, tmp_path)
     state = State.load(tmp_path / "state.json")
@@ -50,7 +49,7 @@ def test_early_stopping_waits_as_long_as_it_is_told(short, shop, tmp_path):
 
 
 def test_mixed_precision_trains(short, shop, tmp_path):
-    """In bfloat16: TensorFlow's layer normalisation on a CPU knows no float16."""
+    """In bfloat16, since TensorFlow's layer normalisation on a CPU does not support float16."""
     config = short(drop=(), mixed_precision="mixed_bfloat16")
     try:
         train_run(config, shop, tmp_path)
@@ -67,7 +66,7 @@ def test_a_dataset_without_validation_lists_is_refused(short, shop, tmp_path):
         train_run(short(), dataclasses.replace(shop, lists=lists), tmp_path)
 
 
-def test_a_loss_stuck_at_zero_is_warned_of(caplog):
+def test_a_loss_of_zero_is_a_warning(caplog):
     with caplog.at_level(logging.WARNING):
         Health().on_epoch_end(0, {"loss": 0.1})
         assert not caplog.records
@@ -75,53 +74,7 @@ def test_a_loss_stuck_at_zero_is_warned_of(caplog):
     assert "exactly 0" in caplog.text
 
 
-@dataclasses.dataclass(frozen=True)
-class Lists:
-    """As much of ListArrays as the validation figures read."""
-
-    offsets: np.ndarray
-    grades: np.ndarray
-
-    @property
-    def lengths(self) -> np.ndarray:
-        return np.diff(self.offsets)
-
-
-def test_ties_are_noticed_only_where_all_of_every_list_tie():
-    lists = Lists(np.array([0, 2, 5]), np.zeros(5))
-    assert _all_tie(np.array([1, 1, 2, 2, 2.0]), lists)
-    assert not _all_tie(np.array([1, 1, 2, 2, 2.1]), lists)
-
-
-def test_validation_ndcg_by_formula():
-    """Lists of 2 and 20: the best first in one, the only relevant one at rank 3 in the other.
-
-    A third one has nothing relevant, and no part in the mean.
-    """
-    grades = np.zeros(25, np.float32)
-    grades[[0, 5]] = 1
-    scores = np.zeros(25, np.float32) - np.arange(25)
-    scores[1] = -50
-    scores[5] = -3.5  # behind rows 2 and 3
-    lists = Lists(np.array([0, 2, 22, 25]), grades)
-    assert validation_ndcg(scores, lists) == pytest.approx((1 + 1 / np.log2(4)) / 2, abs=1e-6)
-    ties = [validation_ndcg(np.zeros(25, np.float32), lists) for _ in range(2)]
-    assert ties[0] == ties[1]
-
-
-def test_another_metric_reads_what_is_relevant():
-    """Grades 1, 2, 0 in this order: with 2 as the lowest relevant grade the first is at rank 2."""
-    lists = Lists(np.array([0, 3]), np.array([1, 2, 0], np.float32))
-    scores = np.array([3.0, 2.0, 1.0])
-    for relevant, mrr, precision in ((1.0, 1.0, 1.0), (2.0, 1 / 2, 1 / 2)):
-        for name, expected in (("mrr", mrr), ("precision@2", precision)):
-            read = for_metric(lists, name, relevant)
-            given = validation_ndcg(scores, read, make_metric(name))
-            assert given == pytest.approx(expected, abs=1e-6)
-    assert for_metric(lists, "ndcg@3", 2.0) is lists
-
-
-def test_the_metric_that_chooses_is_the_configs(short, shop, tmp_path):
+def test_the_config_sets_the_metric_for_selection(short, shop, tmp_path):
     train_run(short(select_metric="recall@3"), shop, tmp_path)
     state = State.load(tmp_path / "state.json")
     (epoch,) = state.history
@@ -129,7 +82,7 @@ def test_the_metric_that_chooses_is_the_configs(short, shop, tmp_path):
     assert state.best == epoch["val_recall_3"] != epoch["val_ndcg_10"]
 
 
-def test_a_metric_that_cannot_choose_is_refused(short, shop, tmp_path):
+def test_an_unsuitable_metric_is_refused(short, shop, tmp_path):
     for name, message in (("mpa", "did you mean 'map'"), ("mrr@x", "cutoff must be")):
         with pytest.raises(ConfigError, match=f"training.select_metric: .*{message}"):
             train_run(short(select_metric=name), shop, tmp_path)
@@ -147,21 +100,21 @@ def test_the_rate_climbs_then_falls_along_a_cosine(step):
     assert float(given) == pytest.approx(expected, abs=1e-6)
 
 
-def test_biases_norms_and_absence_are_spared_from_decay():
-    """With gradients of zero only the decay moves a weight: by rate times decay of itself."""
+def test_biases_norms_and_absence_have_no_weight_decay():
+    """With zero gradients only the decay changes a weight, by rate times decay times the weight."""
     optimizer = make_optimizer(
         learning_rate=0.1, steps=10, warmup=0.0, weight_decay=0.5, clip_norm=1.0
     )
     names = ("dense/kernel", "dense/bias", "norm/gamma", "norm/beta", "tokens/absent")
     variables = [tf.Variable([2.0], name=n) for n in names]
     optimizer.build(variables)
-    for _ in range(2):  # the first step climbs from a rate of zero
+    for _ in range(2):  # the learning rate of the first step is zero
         optimizer.apply_gradients([(tf.zeros([1]), v) for v in variables])
     kept = [float(v.numpy()[0]) for v in variables]
     assert kept[0] == pytest.approx(2.0 * (1 - 0.1 * 0.5), rel=1e-5)
     assert kept[1:] == [2.0] * 4
 
 
-def test_unknown_strategies_are_named():
-    with pytest.raises(ValueError, match="unknown strategy 'mirror'; known: auto, one_device"):
+def test_unknown_strategies_are_refused():
+    with pytest.raises(ValueError, match="unknown strategy 'mirror'; did you mean 'mirrored'"):
         make_strategy("mirror")

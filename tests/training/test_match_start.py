@@ -1,4 +1,4 @@
-"""A ranker begins in the order of its match features, at least as well as by the best of them."""
+"""A new ranker orders by its match features, at least as well as by the best of them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SMALL = {
 
 
 def ndcg(scores: np.ndarray, grades: np.ndarray, offsets: np.ndarray) -> float:
-    """NDCG@10 with gain 2^grade − 1, by a plain loop; lists without a relevant item left out."""
+    """NDCG@10 with gain 2^grade − 1, by a plain loop, of lists with a relevant item."""
     found = []
     for a, b in zip(offsets[:-1], offsets[1:], strict=True):
         gains = 2.0 ** grades[a:b].astype(np.float64) - 1
@@ -53,7 +53,7 @@ def dataset(tiny_shop: pathlib.Path) -> Dataset:
 
 @pytest.fixture(scope="module")
 def started(dataset: Dataset) -> tuple[RankingModel, ListScorer, ListArrays]:
-    """A new ranker over the tiny shop, and its training lists."""
+    """A new ranker for the tiny shop, and its training lists."""
     config = from_mapping(Config, SMALL, "test")
     features = build_features(config, dataset.schema)
     features.fit(dataset)
@@ -80,7 +80,7 @@ def test_a_new_ranker_is_as_good_as_the_best_match_feature(
     assert best > ndcg(np.zeros(len(columns)), arrays.grades, arrays.offsets) + 0.05
 
 
-def test_the_scores_are_those_of_the_way_past_the_tower(
+def test_the_first_scores_come_only_from_match_features(
     started: tuple[RankingModel, ListScorer, ListArrays],
 ) -> None:
     model, scorer, arrays = started
@@ -93,7 +93,7 @@ def test_the_scores_are_those_of_the_way_past_the_tower(
     np.testing.assert_allclose(scorer(arrays), expected, atol=1e-4)
 
 
-def test_features_are_normalised_where_they_are_there(
+def test_features_are_normalised_over_present_values(
     started: tuple[RankingModel, ListScorer, ListArrays],
 ) -> None:
     model, scorer, arrays = started
@@ -114,29 +114,29 @@ def test_weights_recover_a_linear_ranker() -> None:
     gains = np.zeros(2000)
     for a in offsets[:-1]:
         gains[a + np.argsort(-truth[a : a + 10])[:3]] = [3.0, 1.0, 1.0]
-    weights, told = listwise_weights(features, offsets, gains, list("abcd"))
+    weights, actual = listwise_weights(features, offsets, gains, list("abcd"))
     assert weights[0] > 0 > weights[1]
     assert weights[0] / -weights[1] == pytest.approx(2.0, rel=0.25)
     assert np.abs(weights[2:]).max() < 0.2 * weights[0]
-    assert "4 match features" in told
+    assert "4 match features" in actual
 
 
-def test_with_few_lists_the_best_single_feature_is_left() -> None:
+def test_with_few_lists_only_the_best_feature_remains() -> None:
     random = np.random.default_rng(0)
     features = random.normal(size=[60, 40])
     offsets = np.arange(0, 61, 10)
     gains = (features[:, 7] > 1).astype(np.float64)
     gains[::10] += 1e-3  # every list has a candidate that is better than another
-    weights, told = listwise_weights(features, offsets, gains, [f"f{i}" for i in range(40)])
+    weights, actual = listwise_weights(features, offsets, gains, [f"f{i}" for i in range(40)])
     assert weights.argmax() == 7
     assert weights[7] > 2 * np.abs(np.delete(weights, 7)).max()
-    assert "f7" in told
+    assert "f7" in actual
 
 
-def test_lists_without_a_difference_teach_nothing() -> None:
-    weights, told = listwise_weights(np.ones([4, 2]), np.array([0, 2, 4]), np.ones(4), ["a", "b"])
+def test_lists_with_equal_grades_give_no_weights() -> None:
+    weights, actual = listwise_weights(np.ones([4, 2]), np.array([0, 2, 4]), np.ones(4), ["a", "b"])
     assert not weights.any()
-    assert "no list" in told
+    assert "no list" in actual
 
 
 def test_a_projection_begins_as_one_map_of_both_sides(
@@ -159,7 +159,7 @@ def test_a_projection_begins_as_one_map_of_both_sides(
     np.testing.assert_array_equal(mine.kernel, theirs.kernel)
 
 
-def test_sampled_lists_are_whole(started: tuple[RankingModel, ListScorer, ListArrays]) -> None:
+def test_sampled_lists_are_complete(started: tuple[RankingModel, ListScorer, ListArrays]) -> None:
     *_, arrays = started
     some = sampled(arrays, 100, seed=1)
     assert 0 < len(some.candidates) <= 100

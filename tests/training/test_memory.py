@@ -1,4 +1,4 @@
-"""The estimate of a step's memory, and what Linux tells of free memory."""
+"""The estimate of a step's memory, and the free memory that Linux reports."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mmrank.training.memory import available_bytes, estimate_step_bytes
 
 @pytest.fixture(scope="module")
 def estimates(quick_config: Config, shop: Dataset) -> tuple[int, list[int], list[int]]:
-    """Bytes of the weights, then of batches of 2, 4 and 8 lists and of their steps."""
+    """Bytes of the weights; of batches of 2, 4 and 8 lists; and of the steps on these batches."""
     model = dataclasses.replace(
         quick_config.model, drop=(*quick_config.model.drop, "title", "query")
     )
@@ -32,14 +32,14 @@ def estimates(quick_config: Config, shop: Dataset) -> tuple[int, list[int], list
     return 4 * ranker.network.count_params(), fed, steps
 
 
-def test_value_gradient_moments_and_the_batch_are_the_least(estimates):
+def test_memory_includes_weights_gradients_moments_and_the_batch(estimates):
     weights, fed, steps = estimates
     for batch, step in zip(fed, steps, strict=True):
         assert step > 4 * weights + batch
 
 
 def test_the_rest_grows_with_the_lists_of_a_batch(estimates):
-    """What is computed of a candidate is the same in all; unique items grow more slowly."""
+    """The memory per candidate is constant; the number of unique items grows more slowly."""
     weights, _, (two, four, eight) = estimates
     computed = [step - 4 * weights for step in (two, four, eight)]
     assert computed[0] < computed[1] < computed[2]
@@ -53,7 +53,7 @@ def test_free_memory_is_what_linux_calls_available(tmp_path: pathlib.Path):
 
 
 @pytest.mark.parametrize("text", [None, "MemTotal:  900 kB\n"])
-def test_free_memory_is_unknown_where_nothing_tells_it(tmp_path: pathlib.Path, text):
+def test_free_memory_is_unknown_without_proc(tmp_path: pathlib.Path, text):
     file = tmp_path / "meminfo"
     if text is not None:
         file.write_text(text)

@@ -13,11 +13,11 @@ import pytest
 
 from mmrank.config import Config, save_config
 from mmrank.data.tables import Dataset
-from mmrank.training.callbacks import State
+from mmrank.training.state import State
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
-# A process of its own: logical devices have to be there before TensorFlow runs its first op.
+# A separate process, since logical devices must be configured before TensorFlow's first op.
 TRAIN = """
 import dataclasses, pathlib, sys
 import numpy as np
@@ -26,7 +26,7 @@ cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 from mmrank.config import load_config
 from mmrank.data.tables import load_dataset
-from mmrank.training.callbacks import State
+from mmrank.training.state import State
 from mmrank.training.loop import train_run
 out = pathlib.Path(sys.argv[3])
 dataset = load_dataset(sys.argv[2])
@@ -50,10 +50,11 @@ for name, strategy, size in (("one", "one_device", 8), ("two", "mirrored", 4)):
 
 @pytest.fixture
 def config(quick_config: Config) -> Config:
-    """Numbers and nothing that draws: three steps over the same eight lists of one length.
+    """Numbers only and no randomness: three steps over the same eight lists of one length.
 
-    Nor is anything clipped: AdamW with clipping would hide gradients on a wrong scale. The rate is
-    low, as AdamW makes a step of the rounding where a gradient is nearly zero.
+    Nothing is clipped, since AdamW with clipping would hide wrongly scaled gradients. The rate is
+    low, since AdamW turns rounding into a full step where a gradient is almost zero. Averages are
+    kept too.
     """
     drop = (*quick_config.model.drop, "query", "title", "history", "user", "brand")
     head = dataclasses.replace(quick_config.model.head, dropout=0.0, attention_layers=0)
@@ -68,6 +69,7 @@ def config(quick_config: Config) -> Config:
             warmup=0.0,
             clip_norm=1e9,
             learning_rate=1e-3,
+            ema=0.9,
         ),
     )
 
@@ -76,7 +78,7 @@ def config(quick_config: Config) -> Config:
 def test_two_replicas_learn_what_one_device_learns_from_twice_the_batch(
     config: Config, shop: Dataset, tmp_path: pathlib.Path
 ):
-    """Eight lists a step: all on one device, or four on each of two."""
+    """Eight lists per step: all on one device, or four on each of two."""
     save_config(config, tmp_path / "config.yaml")
     done = subprocess.run(
         [sys.executable, "-c", TRAIN, str(tmp_path / "config.yaml"), shop.folder, tmp_path],
@@ -87,8 +89,8 @@ def test_two_replicas_learn_what_one_device_learns_from_twice_the_batch(
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    told, expected = (State.load(tmp_path / n / "state.json").history for n in ("two", "one"))
-    for epoch, other in zip(told, expected, strict=True):
+    actual, expected = (State.load(tmp_path / n / "state.json").history for n in ("two", "one"))
+    for epoch, other in zip(actual, expected, strict=True):
         assert epoch == pytest.approx(other, rel=1e-5)
     one, two = np.load(tmp_path / "one.npz"), np.load(tmp_path / "two.npz")
     assert set(one.files) == set(two.files)

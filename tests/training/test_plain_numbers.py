@@ -1,4 +1,4 @@
-"""A ranker of plain numbers, from svmlight files to an export: members are served as their mean."""
+"""A ranker of plain numbers, from svmlight files to an export; members are served as their mean."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import pathlib
 import numpy as np
 import pytest
 
-from mmrank.build import Run, load_run
 from mmrank.config import Config, from_mapping
 from mmrank.data.batches import Batches
 from mmrank.data.tables import Dataset, load_dataset
 from mmrank.serving.export import export_run
 from mmrank.serving.ranker import Ranker
+from mmrank.trained_run import Run, load_run
 from mmrank.training.loop import train_run
 from pipelines.prepare_letor import prepare
 
@@ -23,6 +23,18 @@ CONFIG = {
         "head": {"hidden": [6], "members": 3, "linear": True},
     },
     "training": {"epochs": 2, "batch_lists": 4, "learning_rate": 0.01},
+    "data": {"buckets": [8]},
+}
+# Codes of every number, members that share their weights, and averaged weights.
+CODED = {
+    "model": {
+        "width": 4,
+        "encoders": {
+            "vector": {"signed_log": True, "bins": 3, "periodic": 2, "embed": 3, "layers": 0}
+        },
+        "head": {"hidden": [6], "members": 3, "sharing": "batch_ensemble"},
+    },
+    "training": {"epochs": 2, "batch_lists": 4, "learning_rate": 0.01, "ema": 0.5},
     "data": {"buckets": [8]},
 }
 
@@ -42,10 +54,12 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     return load_dataset(folder / "prepared")
 
 
-@pytest.fixture(scope="module")
-def run(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Run:
+@pytest.fixture(scope="module", params=[CONFIG, CODED], ids=["places", "coded"])
+def run(
+    dataset: Dataset, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Run:
     folder: pathlib.Path = tmp_path_factory.mktemp("run")
-    return train_run(from_mapping(Config, CONFIG, "test"), dataset, folder)
+    return train_run(from_mapping(Config, request.param, "test"), dataset, folder)
 
 
 def test_scores_are_the_mean_of_the_members_before_and_after_loading(dataset, run):

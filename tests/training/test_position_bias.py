@@ -1,4 +1,4 @@
-"""Position bias in training: weights, the tower off when serving, and what does not fit."""
+"""Position bias in training: weights, the tower switched off in serving, invalid combinations."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mmrank.build import load_run
 from mmrank.config import Config, ConfigError, Loss, PositionBias, Task
 from mmrank.config_checks import check_config
 from mmrank.data.batches import ListArrays
 from mmrank.data.tables import DataError
 from mmrank.ranking.losses import make_loss
 from mmrank.serving.export import export_run
+from mmrank.trained_run import load_run
 from mmrank.training.loop import train_run
 from mmrank.training.position_bias import check_positions, propensity_weighted
 
@@ -24,7 +24,7 @@ TOWER = PositionBias(name="tower")
 
 @pytest.fixture(scope="module")
 def plain(quick_config) -> Config:
-    """Numbers alone, one epoch."""
+    """A config with numbers only and two epochs."""
     drop = (*quick_config.model.drop, "title", "query", "history", "user")
     return dataclasses.replace(
         quick_config,
@@ -62,7 +62,7 @@ def arrays(position: list[float], click: list[float]) -> ListArrays:
 
 
 def test_weights_of_clicks(tmp_path: pathlib.Path) -> None:
-    """1 / max(p, clip) where clicked, the last propensity for deeper rows, else 1."""
+    """1 / max(p, clip) where clicked, with the last propensity for deeper rows; otherwise 1."""
     file = table(tmp_path, 1.0, 0.5, 0.02)
     task = Task(position_bias=PositionBias("ipw", file, clip=0.1))
     lists = arrays([1, 2, 2, 3, 9, 9], [1, 1, 0, 1, 1, np.nan])
@@ -73,7 +73,7 @@ def test_weights_of_clicks(tmp_path: pathlib.Path) -> None:
 
 @pytest.mark.parametrize("name", ["softmax_loss", "sigmoid_cross_entropy_loss"])
 def test_the_weighted_loss_is_that_of_the_papers(tmp_path: pathlib.Path, name: str) -> None:
-    """Softmax: −Σ clicked log softmax / p; pointwise: each clicked term over its p."""
+    """Softmax: −Σ clicked log softmax / p; pointwise: each term of a click is divided by its p."""
     bias = PositionBias("ipw", table(tmp_path, 1.0, 0.5, 0.25))
     task = Task(loss=Loss(name), position_bias=bias)
     click, scores = np.array([1.0, 0.0, 1.0]), np.array([0.3, -0.2, 0.9])
@@ -98,7 +98,7 @@ def towered(plain, shop, tmp_path_factory):
     return train_run(config, shop, tmp_path_factory.mktemp("tower"))
 
 
-def test_the_tower_learns_and_serving_knows_no_position(towered, shop, tmp_path) -> None:
+def test_the_tower_learns_and_serving_reads_no_position(towered, shop, tmp_path) -> None:
     layer = towered.model.network.get_layer("positions_click")
     start = -np.log(np.arange(1, 11))  # of positions 1 to 10
     assert np.abs(layer.table.numpy()[1:11, 0] - start).max() > 1e-3
@@ -118,7 +118,7 @@ def test_the_tower_learns_and_serving_knows_no_position(towered, shop, tmp_path)
 
 
 def test_the_training_graph_adds_the_position(towered, shop) -> None:
-    """Network and scorer differ by the tower's logits alone."""
+    """Network and scorer differ only by the tower's logits."""
     from mmrank.data.batches import Batches
 
     lists = towered.fitted.arrays(shop, shop.rows("valid"))
@@ -127,9 +127,9 @@ def test_the_training_graph_adds_the_position(towered, shop) -> None:
     network = towered.model.network
     fed = {n: tf.constant(batch[n]) for n in network.input}
     unbiased = network({**fed, "label_position": tf.zeros_like(fed["label_position"])})
-    places = batch["label_position"].astype(int)
+    positions = batch["label_position"].astype(int)
     values = network.get_layer("positions_click").table.numpy()[:, 0]
-    expected = unbiased.numpy() - values[0] + values[places]
+    expected = unbiased.numpy() - values[0] + values[positions]
     np.testing.assert_allclose(network(fed), expected, rtol=1e-4, atol=1e-5)
 
 
@@ -151,7 +151,7 @@ def test_an_em_loss_trains(plain, shop, tmp_path) -> None:
         ({"click": Task(position_bias=PositionBias("ipw", "p.csv", clip=0.0))}, "clip"),
         (
             {"click": Task(loss=Loss("approx_ndcg_loss"), position_bias=PositionBias("ipw", "p"))},
-            "approx_ndcg_loss cannot weigh clicks one by one; use one of softmax_loss",
+            "approx_ndcg_loss cannot weight single clicks; use one of mean_squared_loss",
         ),
         ({"click": Task(loss=Loss("click_em_loss"))}, "needs logits of examination"),
         (
@@ -161,7 +161,7 @@ def test_an_em_loss_trains(plain, shop, tmp_path) -> None:
         ({"click": Task(position_bias=PositionBias("tower", dropout=1.0))}, "dropout"),
     ],
 )
-def test_configs_that_cannot_be(plain, tasks: dict[str, Task], message: str) -> None:
+def test_invalid_configs_are_refused(plain, tasks: dict[str, Task], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         check_config(with_tasks(plain, **tasks))
 
@@ -172,7 +172,7 @@ def test_the_loss_of_grades_needs_a_tower_too(plain) -> None:
         check_config(dataclasses.replace(plain, training=training))
 
 
-def test_rows_without_a_position(shop) -> None:
+def test_rows_without_a_position_are_refused(shop) -> None:
     tasks = {"click": Task(position_bias=TOWER)}
     check_positions(shop, tasks)
     lists = shop.lists.assign(position=shop.lists["position"].where(shop.lists.index > 1))
@@ -185,7 +185,7 @@ def test_rows_without_a_position(shop) -> None:
     check_positions(bare, {"click": Task()})
 
 
-def test_a_wrong_table_is_told_before_anything_is_read(shop, tmp_path: pathlib.Path) -> None:
+def test_a_wrong_table_is_reported_before_data_is_read(shop, tmp_path: pathlib.Path) -> None:
     def ipw(file: str) -> dict[str, Task]:
         return {"click": Task(position_bias=PositionBias(name="ipw", propensities=file))}
 

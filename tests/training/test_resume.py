@@ -1,4 +1,4 @@
-"""A run that was stopped, by an error or by kill -9, ends as one that was not."""
+"""A run that was stopped, by an error or by kill -9, ends as an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,11 +16,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mmrank.build import load_run
 from mmrank.config import Config, save_config
 from mmrank.data.tables import Dataset
-from mmrank.training.callbacks import Progress, State, TrainingError
+from mmrank.trained_run import load_run
+from mmrank.training.callbacks import Progress
 from mmrank.training.loop import train_run
+from mmrank.training.state import State, TrainingError
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -34,7 +36,7 @@ train_run(load_config(config), load_dataset(data), pathlib.Path(run))
 
 
 class Stop(RuntimeError):
-    """What the tests stop a training with."""
+    """Raised by the tests to stop training."""
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +46,7 @@ def config(quick_config) -> Config:
 
 @pytest.fixture(scope="module")
 def whole(config, shop, tmp_path_factory) -> pathlib.Path:
-    """A run of three epochs that nothing interrupts."""
+    """A run of three epochs without interruption."""
     run = tmp_path_factory.mktemp("whole")
     train_run(config, shop, run)
     return run
@@ -54,7 +56,7 @@ def assert_same(run: pathlib.Path, whole: pathlib.Path) -> None:
     one, other = State.load(run / "state.json"), State.load(whole / "state.json")
     assert len(one.history) == 3
     for epoch, expected in zip(one.history, other.history, strict=True):
-        # Threads may sum in another order: the last bits of a float32 loss of about 10.
+        # Threads may sum in another order: the last bits of a float32 loss of about 10 differ.
         assert epoch == pytest.approx(expected, rel=2e-6, abs=1e-6)
     assert (one.checkpoint, one.best_weights) == (other.checkpoint, other.best_weights)
     given = tf.train.load_checkpoint(str(run / str(one.checkpoint)))
@@ -73,35 +75,56 @@ def test_a_run_leaves_its_files(whole):
     assert state.epoch == 3
     assert [set(e) for e in state.history] == [{"loss", "ndcg_10", "val_ndcg_10"}] * 3
     kept = {p.name.split(".")[0] for p in (whole / "checkpoints").iterdir()}
-    # The last epoch and the best, older ones are gone; Keras adds an index of its own.
+    # The last epoch and the best one are kept; Keras adds an index file.
     wanted = {pathlib.Path(str(p)).name for p in (state.checkpoint, state.best_weights)}
     assert kept - {"checkpoint"} == wanted
     for name in ("config.yaml", "schema.yaml", "features.json", "logs"):
         assert (whole / name).exists()
 
 
-@pytest.mark.parametrize("epoch", [0, 1])
-def test_resuming_after_an_error_in_an_epoch_equals_no_interruption(
-    config, shop, whole, tmp_path, monkeypatch, epoch
-):
-    """In the first epoch nothing is finished yet: training starts afresh, and is identical."""
+def train_until(
+    epoch: int, config: Config, shop: Dataset, run: pathlib.Path, resume: bool = False
+) -> None:
+    """Trains a run until an error stops it in the given epoch."""
 
     def fail(self: Progress, batch: int, logs: object = None) -> None:
         if self._epoch == epoch and batch == 2:
             raise Stop
 
-    with monkeypatch.context() as patched:
+    with pytest.MonkeyPatch.context() as patched:
         patched.setattr(Progress, "on_train_batch_end", fail)
         with pytest.raises(Stop):
-            train_run(config, shop, tmp_path)
-    assert State.load(tmp_path / "state.json").epoch == epoch
-    train_run(config, shop, tmp_path, resume=True)
-    assert_same(tmp_path, whole)
+            train_run(config, shop, run, resume=resume)
+    assert State.load(run / "state.json").epoch == epoch
+
+
+@pytest.fixture(scope="module")
+def stopped_twice(config, shop, tmp_path_factory) -> pathlib.Path:
+    """A run that was stopped in its first epoch, resumed, and stopped in its second."""
+    run = tmp_path_factory.mktemp("stopped")
+    train_until(0, config, shop, run)
+    train_until(1, config, shop, run, resume=True)
+    return run
+
+
+@pytest.mark.parametrize("epoch", [0, 1])
+def test_resuming_after_an_error_in_an_epoch_equals_no_interruption(
+    config, shop, whole, stopped_twice, tmp_path, epoch
+):
+    """Before the first epoch is finished, training starts again from the beginning, identically."""
+    if epoch == 0:  # the run that resumed after an error in the first epoch
+        (one,) = State.load(stopped_twice / "state.json").history
+        expected = State.load(whole / "state.json").history[0]
+        assert one == pytest.approx(expected, rel=2e-6, abs=1e-6)
+    else:
+        run = shutil.copytree(stopped_twice, tmp_path / "run")
+        train_run(config, shop, run, resume=True)
+        assert_same(run, whole)
 
 
 @pytest.mark.slow
 def test_resuming_after_kill_9_equals_no_interruption(config, shop, whole, tmp_path):
-    """A process of its own is killed as soon as its first epoch is finished."""
+    """A separate process is killed as soon as its first epoch is finished."""
     run = tmp_path / "run"
     run.mkdir()
     save_config(config, tmp_path / "config.yaml")
@@ -135,7 +158,7 @@ def finished_epochs(run: pathlib.Path) -> int:
     return json.loads(file.read_text())["epoch"] if file.is_file() else 0
 
 
-def test_a_finished_run_has_nothing_to_train(config, shop, whole):
+def test_a_finished_run_trains_no_further(config, shop, whole):
     before = (whole / "state.json").read_bytes()
     train_run(config, shop, whole, resume=True)
     assert (whole / "state.json").read_bytes() == before
@@ -147,10 +170,23 @@ def test_a_run_is_not_resumed_with_another_config(config, shop, whole):
         train_run(other, shop, whole, resume=True)
 
 
+def test_options_of_the_report_may_change(config, shop, whole, tmp_path):
+    """Another split may be reported, as messages advise; the relevant grade selects epochs."""
+    run = tmp_path / "run"
+    shutil.copytree(whole, run)
+    evaluation = dataclasses.replace(config.evaluation, split="valid", baselines=())
+    resumed = train_run(dataclasses.replace(config, evaluation=evaluation), shop, run, resume=True)
+    assert resumed.config.evaluation == evaluation
+    assert load_run(run).config.evaluation == evaluation
+    other = dataclasses.replace(evaluation, relevant_grade=evaluation.relevant_grade + 1)
+    with pytest.raises(TrainingError, match="another config"):
+        train_run(dataclasses.replace(config, evaluation=other), shop, run, resume=True)
+
+
 def test_a_loaded_run_scores_as_its_best_epoch(whole, shop: Dataset):
-    """The validation figure of the best epoch, from the loaded weights."""
+    """The loaded weights have the validation figure of the best epoch."""
     from mmrank.scoring import ListScorer
-    from mmrank.training.callbacks import validation_ndcg
+    from mmrank.training.validation import validation_ndcg
 
     run = load_run(whole)
     rows = shop.rows("valid")
@@ -163,7 +199,7 @@ def test_a_loaded_run_scores_as_its_best_epoch(whole, shop: Dataset):
 
 
 def test_training_hands_over_the_run_that_loading_gives(config, shop, tmp_path):
-    """Stopped early after its best epoch, so that the last weights are others than the best."""
+    """Training stops early after its best epoch, so that the last weights are not the best ones."""
     training = dataclasses.replace(config.training, learning_rate=0.3, clip_norm=9.0)
     trained = train_run(dataclasses.replace(config, training=training), shop, tmp_path)
     loaded = load_run(tmp_path)

@@ -1,4 +1,4 @@
-"""Weights of training rows: by popularity, of a ranker's grades, and what losses make of them."""
+"""Weights of training rows: by popularity, for a ranker's grades, and their effect on losses."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from mmrank.config import ConfigError, Loss
 from mmrank.data.batches import Batches
 from mmrank.data.tables import DataError
 from mmrank.features import make_features
-from mmrank.goals import build_loss
+from mmrank.objectives import build_loss
 from mmrank.ranking.tasks import TaskSpec
 from mmrank.schema import Feature
-from mmrank.training.callbacks import State
 from mmrank.training.loop import train_run
 from mmrank.training.row_weights import training_weights, weighted
+from mmrank.training.state import State
 from mmrank.training.targets import take_targets
 
 
 def with_pseudo(shop):
-    """The shop whose every third row has a ranker's grade; unknown in the first row."""
+    """The shop in which every third row has a ranker's grade, except that the first is unknown."""
     values = np.where(np.arange(len(shop.lists)) % 3 == 0, 1.0, 0.0)
     values[0] = np.nan
     label = Feature("pseudo", "number", "label", "pseudo")
@@ -30,12 +30,12 @@ def with_pseudo(shop):
     return dataclasses.replace(shop, schema=schema, lists=shop.lists.assign(pseudo=values))
 
 
-def test_equal_weights_are_none_at_all(shop):
+def test_equal_weights_are_omitted(shop):
     assert training_weights(shop, 0.0, 1.0) is None
 
 
 def test_weights_by_popularity_follow_the_events_before_the_end_of_training(shop):
-    """1 / (1 + n), n counted by a plain loop; no item is rare enough for the cap here."""
+    """1 / (1 + n) with n counted by a plain loop; no item here is rare enough for the cap."""
     rows = shop.rows("train")
     end = rows["_time"].max()
     counts = dict.fromkeys(range(len(shop.catalog)), 0)
@@ -47,7 +47,7 @@ def test_weights_by_popularity_follow_the_events_before_the_end_of_training(shop
     np.testing.assert_allclose(training_weights(shop, 1.0, 1.0), raw / raw.mean(), rtol=1e-5)
 
 
-def test_a_rankers_grades_weigh_what_they_are_told_to(shop):
+def test_grades_of_a_ranker_have_the_configured_weight(shop):
     marked = with_pseudo(shop)
     given = training_weights(marked, 0.0, 0.25)
     expected = np.where(marked.rows("train")["pseudo"] > 0, 0.25, 1.0)
@@ -60,7 +60,7 @@ def test_a_rankers_grades_weigh_what_they_are_told_to(shop):
 def test_wrong_numbers_and_a_missing_label_are_refused(shop):
     with pytest.raises(DataError, match=r"lists\.parquet.*no label 'pseudo'"):
         training_weights(shop, 0.0, 0.5)
-    with pytest.raises(ConfigError, match=r"training\.popularity_weight: -1"):
+    with pytest.raises(ConfigError, match=r"training\.popularity_weight: expected .*, got -1"):
         training_weights(shop, -1.0, 1.0)
 
 
@@ -76,7 +76,7 @@ def test_the_weights_of_a_task_multiply(shop):
     np.testing.assert_array_equal(given["click"], own / 2)
     np.testing.assert_array_equal(given["purchase"], halves)
 
-    # Without a task the grades have them, and they come out of a batch in the order of its rows.
+    # Without tasks, the grades are weighted; a batch has their weights in the order of its rows.
     batch = Batches(weighted(lists, [], own), 2, (32,)).make(np.array([0, 1]))
     tensors = {name: tf.constant(value) for name, value in batch.items()}
     _, weights = take_targets(tensors, [])
@@ -85,8 +85,8 @@ def test_the_weights_of_a_task_multiply(shop):
     assert "weights_grade" not in tensors
 
 
-def test_a_list_weighs_in_the_softmax_what_its_relevant_rows_do():
-    """−Σ y log softmax of two lists, weighed by 3 and 1: TF-Ranking's mean of weighed losses."""
+def test_a_list_has_the_softmax_weight_of_its_relevant_rows():
+    """−Σ y log softmax of two lists, weighted by 3 and 1: TF-Ranking's mean of weighted losses."""
     labels, scores = np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([[0.3, 0.1], [0.2, -0.4]])
     weights = np.array([[3.0, 9.0], [9.0, 1.0]])
     own = -(labels * np.log(np.exp(scores) / np.exp(scores).sum(1, keepdims=True))).sum(1)
@@ -99,7 +99,7 @@ def test_a_list_weighs_in_the_softmax_what_its_relevant_rows_do():
 
 
 @pytest.mark.slow
-def test_a_run_learns_by_the_weights(quick_config, shop, tmp_path):
+def test_a_run_uses_the_weights(quick_config, shop, tmp_path):
     losses = {}
     for power in (0.0, 1.0):
         training = dataclasses.replace(

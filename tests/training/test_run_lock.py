@@ -1,4 +1,4 @@
-"""One training at a time in a folder, whatever end the one before has come to."""
+"""One training at a time in a folder, however the previous one ended."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ with locked_run(pathlib.Path(sys.argv[1])):
 """
 
 
-def test_a_second_one_is_told_who_is_there(tmp_path: pathlib.Path) -> None:
+def test_a_second_training_is_refused_with_the_owner(tmp_path: pathlib.Path) -> None:
     with locked_run(tmp_path):
-        told = f"process {os.getpid()} on .* is training this run"
-        with pytest.raises(OutputError, match=told), locked_run(tmp_path):
+        actual = f"process {os.getpid()} on .* is training this run"
+        with pytest.raises(OutputError, match=actual), locked_run(tmp_path):
             pass
-        assert (tmp_path / LOCK).exists()  # which the one that was refused leaves alone
+        assert (tmp_path / LOCK).exists()  # the refused training leaves it alone
     assert list(tmp_path.iterdir()) == []
     with locked_run(tmp_path):
         pass
 
 
-def test_a_folder_that_stays_empty_goes_again(tmp_path: pathlib.Path) -> None:
+def test_a_folder_that_stays_empty_is_removed(tmp_path: pathlib.Path) -> None:
     with locked_run(tmp_path / "a" / "run"):
         assert (tmp_path / "a" / "run").is_dir()
     assert not (tmp_path / "a" / "run").exists()
@@ -75,25 +75,25 @@ def test_the_command_refuses_a_run_that_is_being_trained(
     (run / "state.json").write_text('{"data": "nowhere"}')
     with locked_run(run):
         code = main(["--data", str(tmp_path), "--out", str(run), "--resume"])
-    told = capsys.readouterr().err.strip().splitlines()
+    output = capsys.readouterr().err.strip().splitlines()
     assert code == 2
-    assert told[-1].startswith("error: ")
-    assert "is training this run; wait until it has ended" in told[-1]
+    assert output[-1].startswith("error: ")
+    assert "is training this run; wait until it has ended" in output[-1]
 
 
-def test_a_lock_left_behind_does_not_fill_a_folder(
+def test_a_folder_with_only_a_lock_counts_as_empty(
     tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = tmp_path / "run"
     run.mkdir()
     (run / LOCK).touch()
     main(["--data", str(tmp_path / "missing"), "--out", str(run)])
-    told = capsys.readouterr().err
-    assert "not empty" not in told
-    assert "missing" in told
+    actual = capsys.readouterr().err
+    assert "not empty" not in actual
+    assert "missing" in actual
 
 
-def test_runs_without_a_name_get_one_each(
+def test_runs_without_a_name_get_different_folders(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)

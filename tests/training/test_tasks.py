@@ -8,16 +8,19 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mmrank.build import build_features, build_model, load_run
+from mmrank.build import build_features, build_model
 from mmrank.config import Config, ConfigError, Loss, Multitask, Task
 from mmrank.config_checks import check_config
 from mmrank.data.batches import Batches
 from mmrank.data.tables import DataError
-from mmrank.goals import build_task_losses, build_tasks
+from mmrank.objectives import build_task_losses, build_tasks
 from mmrank.ranking.tasks import TaskSpec
+from mmrank.trained_run import load_run
 from mmrank.training.base_rates import base_outputs, start_at_base_rates
-from mmrank.training.callbacks import Progress, State
-from mmrank.training.loop import batch_dataset, seed_everything, train_run
+from mmrank.training.callbacks import Progress
+from mmrank.training.loop import seed_everything, train_run
+from mmrank.training.pipeline import batch_dataset
+from mmrank.training.state import State
 from mmrank.training.targets import check_labels, for_selection, for_training, take_targets
 
 TASKS = {
@@ -30,7 +33,7 @@ ORDER = "click^0.3 * purchase^0.7 * dwell^0.1"
 
 @pytest.fixture(scope="module")
 def config(quick_config) -> Config:
-    """Numbers alone, three tasks over a mixture of experts, learned weights."""
+    """A config with numbers only, three tasks over a mixture of experts, and learned weights."""
     model = dataclasses.replace(
         quick_config.model,
         drop=(*quick_config.model.drop, "title", "query", "history"),
@@ -54,7 +57,7 @@ def whole(config, shop, tmp_path_factory):
     return train_run(config, shop, run)
 
 
-def test_a_run_of_tasks_tells_each_of_them(whole, shop):
+def test_a_run_reports_each_task(whole, shop):
     state = State.load(whole.folder / "state.json")
     for epoch in state.history:
         assert {f"task_{n}_loss" for n in TASKS} | {"loss", "val_ndcg_10"} <= set(epoch)
@@ -71,16 +74,18 @@ def test_a_run_of_tasks_tells_each_of_them(whole, shop):
     np.testing.assert_allclose(scores, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_a_loaded_run_scores_alike_and_takes_another_order(whole, shop):
+def test_a_loaded_run_has_the_same_scores_and_accepts_another_order(whole, shop):
     rows = shop.rows("test")
     loaded = load_run(whole.folder)
     np.testing.assert_allclose(loaded.score(shop, rows), whole.score(shop, rows), rtol=1e-5)
     raw = whole.raw(shop, rows)
     other = loaded.with_order("purchase / click").score(shop, rows)
-    chance = {n: 1 / (1 + np.exp(-raw[n].astype(float))) for n in ("click", "purchase")}
-    expected = np.log(chance["purchase"] / chance["click"])
+    probability = {n: 1 / (1 + np.exp(-raw[n].astype(float))) for n in ("click", "purchase")}
+    expected = np.log(probability["purchase"] / probability["click"])
     np.testing.assert_allclose(other, expected, rtol=1e-4, atol=1e-5)
-    with pytest.raises(ConfigError, match="--order: order 'clik': no task 'clik'; did you mean"):
+    with pytest.raises(
+        ConfigError, match="--order: order 'clik': unknown task 'clik'; did you mean"
+    ):
         loaded.with_order("clik")
 
 
@@ -150,7 +155,7 @@ def test_labels_and_weights_of_a_batch(config, shop):
 
 
 def test_weights_reach_the_loss(config, shop):
-    """The loss that Keras reports on one batch, by formula: Σ w · CE over the candidates."""
+    """The loss that Keras reports for one batch equals Σ w · CE over the candidates."""
     config = changed(
         config,
         "training",
@@ -183,7 +188,7 @@ def test_weights_reach_the_loss(config, shop):
 
 
 def test_tasks_start_at_their_base_rates(config, shop):
-    """Counts in the table: k + 1 of n + 2, a purchase among the clicked."""
+    """The rate is (k + 1) / (n + 2) by the table's counts; purchases count among clicked rows."""
     arrays = batches(config, shop, ()).arrays
     rows = shop.rows("train")
     clicks = rows[rows["click"] > 0]
@@ -218,10 +223,10 @@ def test_long_lists_keep_what_any_task_has_a_label_for(config, shop):
     np.testing.assert_allclose(by_dwell, np.log1p(rows["dwell"].to_numpy(float)), rtol=1e-6)
 
 
-def test_a_missing_label_is_told_with_the_remedy(shop):
+def test_a_missing_label_is_reported_with_the_remedy(shop):
     with pytest.raises(DataError, match=r"lists\.parquet, column 'cart'.*name: cart, kind: number"):
         check_labels(shop, (TaskSpec("cart", "cart"),), None)
-    with pytest.raises(ConfigError, match="select_by: no label 'clicks'; did you mean 'click'"):
+    with pytest.raises(ConfigError, match="select_by: unknown label 'clicks'; did .* 'click'"):
         check_labels(shop, (), "clicks")
     empty = dataclasses.replace(shop, lists=shop.lists.assign(click=np.nan))
     with pytest.raises(DataError, match="column 'click': no training row has a click; fill it"):
@@ -231,27 +236,31 @@ def test_a_missing_label_is_told_with_the_remedy(shop):
 @pytest.mark.parametrize(
     ("section", "changes", "message"),
     [
-        ("model", {"order": None}, "model.order: say how the tasks click, purchase, dwell make"),
-        ("model", {"order": "clck"}, "no task 'clck'; did you mean 'click'"),
+        (
+            "model",
+            {"order": None},
+            "model.order: say how to combine the tasks click, purchase, dwell",
+        ),
+        ("model", {"order": "clck"}, "unknown task 'clck'; did you mean 'click'"),
         ("model", {"multitask": Multitask("mmo")}, "unknown multitask 'mmo'"),
         (
             "training",
             {"tasks": {}, "task_weights": "fixed"},
-            "combines several tasks, and .* has 0",
+            "combines several tasks, but .* has 0",
         ),
         ("training", {"task_weights": "learned"}, "task_weights: unknown 'learned'"),
-        ("training", {"tasks": {**TASKS, "click": Task(weight=2.0)}}, "leave `weight` out"),
-        ("training", {"tasks": {**TASKS, "click": Task(weight=0.0)}}, "a weight is above 0"),
+        ("training", {"tasks": {**TASKS, "click": Task(weight=2.0)}}, "remove `weight`"),
+        ("training", {"tasks": {**TASKS, "click": Task(weight=0.0)}}, "weight 0.0 must be above 0"),
         ("training", {"tasks": {**TASKS, "click": Task(loss=Loss("sofmax"))}}, "unknown loss"),
     ],
 )
-def test_configs_that_cannot_be(config, section, changes, message):
+def test_invalid_configs_are_refused(config, section, changes, message):
     with pytest.raises(ConfigError, match=message):
         check_config(changed(config, section, **changes))
 
 
-def test_one_task_is_a_network_of_scores(config, shop):
-    """A task on grade under the same loss is the ranker of grades, weight by weight."""
+def test_one_task_on_grades_equals_the_ranker_of_grades(config, shop):
+    """A task on the grade with the same loss has the weights of a ranker of grades."""
     plain = changed(config, "model", order=None)
     plain = changed(plain, "training", tasks={}, task_weights="fixed")
     named = changed(plain, "training", tasks={"relevance": Task(label="grade", loss=Loss())})

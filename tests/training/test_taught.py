@@ -1,4 +1,4 @@
-"""A teacher's opinion as labels, and a student that takes it up."""
+"""A teacher's scores as labels, and a student that learns them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from mmrank.build import build_features
 from mmrank.config import Config, ConfigError, Task
 from mmrank.data.tables import load_dataset
-from mmrank.training.taught import TaughtLists, opinions
+from mmrank.training.taught import TaughtLists, teacher_labels
 
 SCORES = [2.0, 0.0, -1.0, 5.0, 5.0]
 GRADES = [3.0, 1.0, 0.0, 0.0, 0.0]
@@ -21,8 +21,10 @@ OFFSETS = [0, 3, 5]
 
 @pytest.mark.parametrize("temperature", [1.0, 4.0])
 @pytest.mark.parametrize("share", [1.0, 0.25])
-def test_labels_are_the_softmax_and_the_grades_part(temperature: float, share: float) -> None:
-    labels = opinions(np.array(SCORES), np.array(GRADES), np.array(OFFSETS), temperature, share)
+def test_labels_mix_the_teachers_softmax_and_the_grades(temperature: float, share: float) -> None:
+    labels = teacher_labels(
+        np.array(SCORES), np.array(GRADES), np.array(OFFSETS), temperature, share
+    )
     for first, last in ((0, 3), (3, 5)):
         powers = [math.exp(s / temperature) for s in SCORES[first:last]]
         total = sum(GRADES[first:last])
@@ -33,12 +35,12 @@ def test_labels_are_the_softmax_and_the_grades_part(temperature: float, share: f
         assert labels[first:last].sum() == pytest.approx(1)
 
 
-def test_huge_scores_are_no_trouble() -> None:
-    labels = opinions(np.array([1e4, 0.0]), np.zeros(2), np.array([0, 2]))
+def test_huge_scores_are_finite() -> None:
+    labels = teacher_labels(np.array([1e4, 0.0]), np.zeros(2), np.array([0, 2]))
     assert labels.tolist() == [1, 0]
 
 
-def test_batches_hold_the_opinion_where_the_grades_were(
+def test_batches_have_the_teachers_labels_instead_of_grades(
     tiny_shop: pathlib.Path, tiny_config: Config
 ) -> None:
     dataset = load_dataset(tiny_shop)
@@ -62,7 +64,7 @@ def test_batches_hold_the_opinion_where_the_grades_were(
     assert np.allclose(expected[first], np.array(powers) / sum(powers), rtol=1e-5)
 
 
-def test_several_goals_are_refused(tiny_shop: pathlib.Path, tiny_config: Config) -> None:
+def test_several_objectives_are_refused(tiny_shop: pathlib.Path, tiny_config: Config) -> None:
     training = dataclasses.replace(tiny_config.training, tasks={"click": Task()})
     config = dataclasses.replace(tiny_config, training=training)
     with pytest.raises(ConfigError, match=r"training\.tasks"):

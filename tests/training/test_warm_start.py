@@ -1,4 +1,4 @@
-"""A ranker that begins with another's weights: what is taken, and that words stay words."""
+"""A ranker initialised from another's weights: which weights are taken, matched by word."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ from mmrank.encoders.word_rows import word_rows
 from mmrank.features import Features
 from mmrank.models import RankingModel
 from mmrank.scoring import ListScorer
-from mmrank.training.callbacks import Progress, State
+from mmrank.training.callbacks import Progress
 from mmrank.training.loop import INIT_FILE, train_run
+from mmrank.training.state import State
 from mmrank.training.warm_start import NEW, OTHER_SHAPE, TAKEN, UNUSED, warm_start
 
 
 @pytest.fixture(scope="module")
 def config(tiny_config: Config) -> Config:
-    """Every kind of encoder but the photo, which takes longest to trace; a fusion with weights."""
+    """Every kind of encoder except the photo, which is slow to trace; a fusion with weights."""
     fusion = dataclasses.replace(tiny_config.model.fusion, name="cross_attention")
     drop = ("photo", "description", "rating", "rating_count", "sales")
     model = dataclasses.replace(tiny_config.model, drop=drop, fusion=fusion)
@@ -37,7 +38,7 @@ def source(config: Config, shop: Dataset) -> tuple[RankingModel, Features]:
 
 @pytest.fixture(scope="module")
 def other_shop(tmp_path_factory) -> Dataset:
-    """A shop with other items, so other words and ids."""
+    """A shop with other items, and therefore other words and ids."""
     folder = tmp_path_factory.mktemp("other") / "shop"
     simulate(folder, items=60, queries=40, users=10, seed=9)
     return load_dataset(folder)
@@ -51,7 +52,7 @@ def made(config: Config, dataset: Dataset, seed: int = 2) -> tuple[RankingModel,
 
 
 def named_rows(model: RankingModel, features: Features, name: str) -> dict[str, np.ndarray]:
-    """The rows of a feature's first table by what they stand for."""
+    """The rows of a feature's first table, by word."""
     (encoder,) = (f.encoder for f in model.encoders if f.name == name)
     table, words = word_rows(encoder, features.columns[name].core)[0]
     assert table.shape[0] == len(words)
@@ -71,8 +72,8 @@ def test_on_the_same_shop_the_scores_are_those_of_the_source(config, shop, sourc
         np.testing.assert_array_equal(own, given)
 
 
-def test_words_and_ids_are_found_by_what_they_are(config, source, other_shop):
-    """Another vocabulary: each word's row is that word's, new words keep their own beginning."""
+def test_rows_of_words_and_ids_are_matched_by_name(config, source, other_shop):
+    """With another vocabulary, known words get their rows; new words keep their initial rows."""
     model, features = made(config, other_shop)
     first = {n: named_rows(model, features, n) for n in ("title", "brand", "tags")}
     warm_start(model, features, *source)
@@ -88,8 +89,8 @@ def test_words_and_ids_are_found_by_what_they_are(config, source, other_shop):
     assert set(first["title"]) - set(named_rows(*source, "title"))
 
 
-def test_what_does_not_fit_is_told_and_stays_as_it_was(config, shop, source):
-    """No tags, a wider text encoder, one feature more: the scorer reads other tokens."""
+def test_parts_that_do_not_match_are_reported_and_unchanged(config, shop, source):
+    """No tags, a wider text encoder and another feature: the scorer reads other tokens."""
     encoders = {**config.model.encoders, "query": {"hidden": 24}}
     dropped = (*config.model.drop, "tags")
     dropped = tuple(n for n in dropped if n != "sales")
@@ -101,7 +102,7 @@ def test_what_does_not_fit_is_told_and_stays_as_it_was(config, shop, source):
     assert states["tags"] == UNUSED
     assert states["sales"] == NEW
     assert states["query"] == OTHER_SHAPE
-    assert "other hidden" not in moved["title"].note
+    assert "different hidden" not in moved["title"].note
     assert {states[n] for n in ("title", "brand", "price")} == {TAKEN}
     assert {states[n] for n in ("fusion", "head", "item_summary", "history_encoder")} == {NEW}
     (query,) = (f.encoder for f in model.encoders if f.name == "query")
@@ -120,11 +121,11 @@ def test_what_does_not_fit_is_told_and_stays_as_it_was(config, shop, source):
 
 
 class Stop(RuntimeError):
-    """What the test stops a training with."""
+    """Raised by the test to stop training."""
 
 
-def test_a_run_begins_with_a_source_once(quick_config, shop, tmp_path, monkeypatch):
-    """Stopped in its second epoch, a run goes on without the source, which is gone by then."""
+def test_a_run_starts_from_a_source_only_once(quick_config, shop, tmp_path, monkeypatch):
+    """A run stopped in its second epoch resumes after the source is deleted."""
     drop = (*quick_config.model.drop, "query", "history", "user", "brand")
     config = dataclasses.replace(
         quick_config,
@@ -136,8 +137,8 @@ def test_a_run_begins_with_a_source_once(quick_config, shop, tmp_path, monkeypat
     source = tmp_path / "source"
     train_run(config, shop, source)
     train_run(config, shop, tmp_path / "whole", init_from=source)
-    told = (tmp_path / "whole" / INIT_FILE).read_text(encoding="utf-8")
-    assert told.splitlines()[0] == str(source.resolve())
+    actual = (tmp_path / "whole" / INIT_FILE).read_text(encoding="utf-8")
+    assert actual.splitlines()[0] == str(source.resolve())
     assert State.load(tmp_path / "whole" / "state.json").init_from == str(source.resolve())
 
     def stop(self: Progress, batch: int, logs: object = None) -> None:

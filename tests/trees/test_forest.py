@@ -1,4 +1,4 @@
-"""Symmetric trees as arrays, as CatBoost's own, and as TensorFlow ops."""
+"""Symmetric trees as arrays, as CatBoost computes them, and as TensorFlow ops."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import tensorflow as tf
 from mmrank.trees.forest import Forest, read_catboost
 from mmrank.trees.layer import ForestScores
 
-# Two trees of one question or two, by hand: x0 > 1 asks for bit 0, x1 > 0 for bit 1.
+# Two trees of at most two questions, by hand: x0 > 1 decides bit 0, x1 > 0 decides bit 1.
 HAND = Forest(
     np.array([[0, 1], [1, 0]], np.int32),
     np.array([[1.0, 0.0], [2.0, np.inf]], np.float32),
@@ -21,7 +21,7 @@ HAND = Forest(
     bias=10.0,
 )
 ROWS = np.array([[0, 0], [2, 0], [0, 1], [2, 1], [2, 3], [1, 0]], np.float32)
-SAID = [11.5, 12.5, 14.5, 18.5, 17.5, 11.5]  # a value on a border is not above it
+SAID = [11.5, 12.5, 14.5, 18.5, 17.5, 11.5]  # a value equal to a border is not above it
 
 
 def random_forest(trees: int = 7, depth: int = 3, features: int = 4) -> Forest:
@@ -34,22 +34,22 @@ def random_forest(trees: int = 7, depth: int = 3, features: int = 4) -> Forest:
     )
 
 
-def test_a_forest_sums_the_leaves_that_answers_lead_to() -> None:
+def test_a_forest_sums_the_leaves_that_are_reached() -> None:
     np.testing.assert_array_equal(HAND.scores(ROWS), np.float32(SAID))
 
 
-def test_ops_give_what_a_walk_down_each_tree_gives() -> None:
+def test_ops_equal_a_walk_down_each_tree() -> None:
     forest = random_forest()
     features = np.random.default_rng(1).normal(size=[3, 5, 4]).astype(np.float32)
 
     def walked(row: np.ndarray) -> float:
         total = forest.bias
         for tree in range(len(forest.leaves)):
-            place = 0
+            position = 0
             for level in range(forest.features.shape[1]):
                 if row[forest.features[tree, level]] > forest.borders[tree, level]:
-                    place |= 1 << level
-            total += float(forest.leaves[tree, place])
+                    position |= 1 << level
+            total += float(forest.leaves[tree, position])
         return total
 
     expected = [[walked(row) for row in rows] for rows in features]
@@ -58,7 +58,7 @@ def test_ops_give_what_a_walk_down_each_tree_gives() -> None:
     traced = tf.function(layer, input_signature=[tf.TensorSpec([None, None, 4])])
     np.testing.assert_allclose(traced(features), expected, rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(forest.scores(features.reshape(-1, 4)), np.ravel(expected), 1e-5)
-    assert not layer.weights  # so that a checkpoint from before the trees still fits
+    assert not layer.weights  # a checkpoint from before the trees still loads
 
 
 @pytest.mark.parametrize("loss", ["RMSE", "YetiRank", "QueryRMSE"])
@@ -99,8 +99,8 @@ def test_trees_of_other_shapes_are_refused(tmp_path: pathlib.Path) -> None:
         Forest(np.zeros([2, 3], np.int32), np.zeros([2, 3], np.float32), np.zeros([2, 4]))
 
 
-def test_the_size_is_that_of_questions_and_leaves() -> None:
-    # Seven trees of three questions, a feature and a border each, and eight leaves, by four bytes.
+def test_the_size_counts_splits_and_leaves() -> None:
+    # Seven trees with three questions (a feature and a border each) and eight leaves, 4 bytes each.
     assert random_forest().size == 4 * (7 * 3 + 7 * 3 + 7 * 8)
 
 
@@ -114,7 +114,7 @@ def test_a_forest_survives_json() -> None:
     np.testing.assert_allclose(layer(ROWS[None])[0], SAID)
 
 
-def test_no_trees_say_the_bias() -> None:
+def test_a_forest_without_trees_returns_the_bias() -> None:
     empty = Forest(np.zeros([0, 0], np.int32), np.zeros([0, 0], np.float32), np.zeros([0, 1]), 3.0)
     np.testing.assert_array_equal(empty.scores(ROWS), np.full(len(ROWS), 3.0))
     np.testing.assert_array_equal(ForestScores(empty)(ROWS[None])[0], np.full(len(ROWS), 3.0))

@@ -1,4 +1,4 @@
-"""Trees that are grown: chosen by validation lists, and no more of them than serve."""
+"""Trees are chosen on validation lists, and no more trees are kept than improve them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ OPTIONS = {"rounds": 40, "learning_rate": 0.1, "patience": 10}
 
 
 def part(seed: int, lists: int = 40, noise: float = 0.3) -> Part:
-    """Lists of eight whose grade is a product of two features, which no linear ranker learns."""
+    """Lists of eight, graded by a product of two features, which no linear ranker learns."""
     random = np.random.default_rng(seed)
     features = random.normal(size=[8 * lists, 4]).astype(np.float32)
     grades = np.clip(features[:, 0] * features[:, 1] + noise * random.normal(size=8 * lists), 0, 3)
@@ -24,7 +24,7 @@ def agreement(valid: Part) -> object:
     return lambda scores: float(np.corrcoef(scores, valid.grades)[0, 1])
 
 
-def test_the_loss_and_the_depth_that_serve_the_validation_lists_best_are_taken() -> None:
+def test_the_loss_and_depth_best_on_the_validation_lists_are_chosen() -> None:
     train, valid = part(0), part(1)
     figure = agreement(valid)
     both = grow(train, valid, figure, losses=["QueryRMSE", "YetiRank"], depths=[1, 4], **OPTIONS)
@@ -35,13 +35,13 @@ def test_the_loss_and_the_depth_that_serve_the_validation_lists_best_are_taken()
     }
     assert (both.loss, both.depth) == max(alone, key=lambda k: alone[k])
     assert both.figure == pytest.approx(max(alone.values()))
-    # What is kept is what was looked at, and it has learned the product.
+    # The forest that is kept is the one that was measured, and it has learned the product.
     assert figure(both.forest.scores(valid.features)) == pytest.approx(both.figure, abs=1e-4)
     assert both.figure > 0.6
     assert both.depth == 4
 
 
-def test_no_more_trees_are_kept_than_serve() -> None:
+def test_trees_that_do_not_help_on_the_validation_lists_are_cut() -> None:
     looks: list[int] = []
 
     def best_at_the_third_look(scores: np.ndarray) -> float:
@@ -63,6 +63,6 @@ def test_the_same_seed_grows_the_same_trees() -> None:
     np.testing.assert_array_equal(once.forest.leaves, again.forest.leaves)
 
 
-def test_an_unknown_loss_is_told() -> None:
+def test_an_unknown_loss_is_refused() -> None:
     with pytest.raises(UserError, match=r"model\.trees: loss NoSuchLoss"):
         grow(part(0), part(1), agreement(part(1)), losses=["NoSuchLoss"], depths=[2], **OPTIONS)

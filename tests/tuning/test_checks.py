@@ -1,4 +1,4 @@
-"""The values of a space on a config, and the space that is shipped."""
+"""The values of a space are checked with the config; the space that the project ships."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
     [
         (
             Choices("training.loss.name", ("softmax_loss", "softmax")),
-            "s: training.loss.name: softmax: unknown loss 'softmax'",
+            "s: training.loss.name: softmax: training.loss: unknown loss 'softmax'",
         ),
         (
             Choices("training.loss", ({"name": "softmax_loss"}, {"naem": "softmax_loss"})),
@@ -31,22 +31,22 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
         ),
         (
             Choices("model.fusion.name", ("concat", "concta")),
-            "s: model.fusion.name: concta: unknown fusion 'concta'",
+            "s: model.fusion.name: concta: model.fusion: unknown fusion 'concta'",
         ),
         (Range("model.width", 8.5, 16.5), "s: model.width: 8.5: model: width: expected int"),
-        (Choices("model.drop", ([], ["foto"])), "['foto']: model.drop: no feature 'foto'"),
+        (Choices("model.drop", ([], ["foto"])), "['foto']: model.drop: unknown feature 'foto'"),
         (Choices("model.encoders.text.layer", (1, 2)), "s: model.encoders.text.layer: 1: "),
-        (Choices("model.width.narrow", (1, 2)), "s: model.width.narrow: 'width' holds a value"),
+        (Choices("model.width.narrow", (1, 2)), "s: model.width.narrow: 'width' is a value"),
     ],
 )
-def test_a_value_that_the_config_refuses_is_named(setting: Any, message: str) -> None:
+def test_the_error_names_a_value_that_the_config_refuses(setting: Any, message: str) -> None:
     base = {"model": {"width": 16}, "training": {"epochs": 1}}
     message = message.replace("['foto']", "[foto]")
     with pytest.raises(ConfigError, match=re.escape(message)):
         check_space(Space("s", (setting,), base), shop_schema())
 
 
-def test_a_base_that_cannot_be_trained_is_told_without_a_setting() -> None:
+def test_the_error_of_a_wrong_base_names_no_setting() -> None:
     base = {"training": {"select_metric": "ndgc"}}
     settings = (Choices("training.epochs", (1, 2)),)
     with pytest.raises(ConfigError, match=r"training.select_metric: .*ndcg"):

@@ -1,4 +1,4 @@
-"""A space's file: what is read, and what is refused before anything slow."""
+"""The file of a space: what is read, and what is refused before anything slow starts."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BASE: dict[str, Any] = {
 
 
 class Draws:
-    """Draws the last of everything, and keeps what it was asked."""
+    """Suggests the last or highest value of everything, and records the calls."""
 
     def __init__(self) -> None:
         self.asked: dict[str, tuple[Any, ...]] = {}
@@ -43,9 +43,9 @@ class Draws:
         return high
 
 
-def space(tmp_path: pathlib.Path, told: Any) -> Space:
+def space(tmp_path: pathlib.Path, actual: Any) -> Space:
     file = tmp_path / "space.yaml"
-    file.write_text(told if isinstance(told, str) else yaml.safe_dump(told), encoding="utf-8")
+    file.write_text(actual if isinstance(actual, str) else yaml.safe_dump(actual), encoding="utf-8")
     return read_space(file, BASE)
 
 
@@ -63,8 +63,8 @@ training.loss: [{name: softmax_loss}, {name: approx_ndcg_loss, options: {tempera
     found = space(tmp_path, text)
     values = found.suggest(draws)
     assert draws.asked == {
-        "training.learning_rate": ("float", 1e-4, 1e-2, None, True),  # YAML 1.1 has it as a text
-        "training.weight_decay": ("float", 0.0, 1.0, None, False),  # that of a float, so not 0 or 1
+        "training.learning_rate": ("float", 1e-4, 1e-2, None, True),  # YAML 1.1 reads it as a text
+        "training.weight_decay": ("float", 0.0, 1.0, None, False),  # a float's range, so not 0 or 1
         "training.epochs": ("int", 2, 8, 3, False),
         "model.encoders.text.layers": ("int", 1, 4, 1, True),
         "model.head.hidden": ("[8]", "[16, 8]", "[]"),
@@ -90,12 +90,12 @@ training.loss: [{name: softmax_loss}, {name: approx_ndcg_loss, options: {tempera
     assert BASE["training"] == {"epochs": 2, "learning_rate": 1e-3}
 
 
-def test_the_base_is_drawn_as_far_as_it_lies_in_the_space(tmp_path: pathlib.Path) -> None:
+def test_values_of_the_base_are_drawn_if_the_space_contains_them(tmp_path: pathlib.Path) -> None:
     found = space(
         tmp_path,
         {
             "training.learning_rate": {"low": 1e-4, "high": 1e-2},
-            "training.epochs": {"low": 3, "high": 9},  # the base has 2
+            "training.epochs": {"low": 3, "high": 9},  # the base config has 2
             "training.warmup": {"low": 0.0, "high": 0.2, "step": 0.05},  # 0.05 by default
             "training.patience": {"low": 1, "high": 9, "step": 4},  # 3 by default
             "model.head.hidden": [[16], [8]],
@@ -107,12 +107,12 @@ def test_the_base_is_drawn_as_far_as_it_lies_in_the_space(tmp_path: pathlib.Path
         "training.learning_rate": 1e-3,
         "training.warmup": 0.05,
         "model.head.hidden": "[8]",
-        "model.fusion": "{name: concat}",  # what it has by default
+        "model.fusion": "{name: concat}",  # the default
     }
 
 
 @pytest.mark.parametrize(
-    ("told", "message"),
+    ("actual", "message"),
     [
         ("a: [", "space.yaml: not YAML"),
         ("- a", "expected keys of a config"),
@@ -120,7 +120,7 @@ def test_the_base_is_drawn_as_far_as_it_lies_in_the_space(tmp_path: pathlib.Path
         ({"training.learning_rte": [1, 2]}, "did you mean 'training.learning_rate'?"),
         ({"learning_rate": [1, 2]}, "'learning_rate'; did you mean 'training.learning_rate'?"),
         ({"training.loss.nam": [1, 2]}, "did you mean 'training.loss.name'?"),
-        ({"training.epochs.few": [1, 2]}, "training.epochs holds a value, no section"),
+        ({"training.epochs.few": [1, 2]}, "training.epochs is a value, not a section"),
         ({"training.tasks.click.wieght": [1, 2]}, "'training.tasks.click.wieght'"),
         (
             {"training": {"learning_rate": [1, 2]}},
@@ -128,7 +128,7 @@ def test_the_base_is_drawn_as_far_as_it_lies_in_the_space(tmp_path: pathlib.Path
         ),
         ({"model.width": 16}, "model.width: expected {low: …, high: …} or a list of choices"),
         ({"model.width": [16]}, "model.width: give two choices or more"),
-        ({"model.head.hidden": [[8], [8]]}, "model.head.hidden: [8] stands there twice"),
+        ({"model.head.hidden": [[8], [8]]}, "model.head.hidden: [8] is listed twice"),
         ({"model.width": {"low": 8}}, "model.width: has no high"),
         ({"model.width": {"low": 8, "hihg": 9}}, "unknown key 'hihg'; did you mean 'high'?"),
         ({"model.width": {"low": 8, "high": 8}}, "low 8 is not below high 8"),
@@ -149,12 +149,12 @@ def test_the_base_is_drawn_as_far_as_it_lies_in_the_space(tmp_path: pathlib.Path
         ({"data.path": ["a", "b"]}, "name the dataset with --data"),
     ],
 )
-def test_what_cannot_be_is_one_line(tmp_path: pathlib.Path, told: Any, message: str) -> None:
+def test_wrong_spaces_are_one_line(tmp_path: pathlib.Path, actual: Any, message: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(message)) as caught:
-        space(tmp_path, told)
+        space(tmp_path, actual)
     assert "\n" not in str(caught.value)
 
 
-def test_a_missing_file_is_told(tmp_path: pathlib.Path) -> None:
+def test_a_missing_file_is_reported(tmp_path: pathlib.Path) -> None:
     with pytest.raises(ConfigError, match="no such file"):
         read_space(tmp_path / "no.yaml", BASE)

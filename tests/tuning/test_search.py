@@ -1,4 +1,4 @@
-"""A search over trials that only say what real ones would: no process, no TensorFlow."""
+"""A search over fake trials that only send messages, without processes or TensorFlow."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def search(
     seconds: float | None = None,
     **began_with: str,
 ) -> list[dict[str, str]]:
-    """The rows of trials.csv after a search of which `says` gives the messages of each trial."""
+    """The rows of trials.csv after a search in which `says` gives the messages of each trial."""
 
     def begin(plain: Any, data: pathlib.Path, folder: pathlib.Path) -> Any:
         receiver, sender = multiprocessing.Pipe(duplex=False)
@@ -72,18 +72,18 @@ def search(
         if messages:
             sender.close()
         else:
-            silent.append(sender)  # a trial at work, of which nothing is heard yet
+            silent.append(sender)  # a running trial that has not sent a message yet
         return Process(), receiver
 
     silent: list[Any] = []
     with open_study(out, began_with or {"--space": "a"}, trials, seed=0) as study:
 
-        def told() -> None:
+        def write() -> None:
             write_results(study, out, "ndcg@10", "tune")
 
         end = None if seconds is None else time.monotonic() + seconds
-        Search(study, space, out, out, trials, 1, check, told, end, begin).run()
-        told()
+        Search(study, space, out, out, trials, 1, check, write, end, begin).run()
+        write()
     with (out / "trials.csv").open(encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
@@ -92,7 +92,7 @@ def test_the_best_trial_becomes_a_config_and_keeps_its_weights(tmp_path: pathlib
     rows = search(tmp_path, 6)
     assert [row["trial"] for row in rows] == list("012345")
     assert {row["end"] for row in rows} <= {"whole", "pruned"}
-    assert float(rows[0]["training.learning_rate"]) == 0.5  # the base itself comes first
+    assert float(rows[0]["training.learning_rate"]) == 0.5  # the base config comes first
     done = [row for row in rows if row["end"] == "whole"]
     for row in done:
         expected = 1.0 - abs(float(row["training.learning_rate"]) - 0.3)
@@ -107,10 +107,10 @@ def test_the_best_trial_becomes_a_config_and_keeps_its_weights(tmp_path: pathlib
     assert weights == [best["trial"]]
 
 
-def test_a_hopeless_trial_is_pruned_and_told(
+def test_a_hopeless_trial_is_pruned_and_reported(
     tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Four whole trials give a median; one that stays at 0 is below it."""
+    """Four whole trials give a median, and a trial that stays at 0 is below it."""
     begun: list[float] = []
 
     def says(plain: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
@@ -122,7 +122,7 @@ def test_a_hopeless_trial_is_pruned_and_told(
     with caplog.at_level("INFO", "mmrank"):
         rows = search(tmp_path, 5, says)
     assert [row["end"] for row in rows] == [*["whole"] * 4, "pruned"]
-    assert (rows[4]["figure"], rows[4]["epochs"]) == ("", "2")  # the first epoch tells too little
+    assert (rows[4]["figure"], rows[4]["epochs"]) == ("", "2")  # one epoch is not sufficient
     assert "5/5  trial 4 pruned (after epoch 2)" in caplog.text
     assert "best 1.0000, trial 0" in caplog.text
 
@@ -157,11 +157,11 @@ def test_a_process_that_dies_is_a_failure_with_its_signal(tmp_path: pathlib.Path
     rows = search(tmp_path, 2, lambda p: whole(p)[: 4 if rate_of(p) == 0.5 else 1])
     assert rows[1]["end"] == "failed"
     assert rows[1]["why"] == (
-        f"ended by signal 9, as where memory is short; see {tmp_path / 'trials' / '1' / 'log.txt'}"
+        f"ended by signal 9, as when memory runs out; see {tmp_path / 'trials' / '1' / 'log.txt'}"
     )
 
 
-def test_what_the_config_refuses_is_drawn_again_and_no_trial(
+def test_values_that_the_config_refuses_are_drawn_again(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def check(plain: Mapping[str, Any]) -> None:
@@ -197,7 +197,7 @@ def test_settings_that_were_tried_are_not_trained_again(tmp_path: pathlib.Path) 
         assert float(row["figure"]) == pytest.approx(expected)
 
 
-def test_the_time_is_kept_and_what_was_cut_off_is_made_up_for(tmp_path: pathlib.Path) -> None:
+def test_the_time_limit_ends_a_search_and_a_later_one_continues(tmp_path: pathlib.Path) -> None:
     began = time.monotonic()
     rows = search(tmp_path, 3, lambda p: [], seconds=1.0)
     assert time.monotonic() - began < 20
@@ -205,12 +205,12 @@ def test_the_time_is_kept_and_what_was_cut_off_is_made_up_for(tmp_path: pathlib.
     assert not (tmp_path / "best.yaml").exists()
     rows = search(tmp_path, 3)
     assert len(rows) == 3
-    assert float(rows[0]["training.learning_rate"]) == 0.5  # the base, once more
+    assert float(rows[0]["training.learning_rate"]) == 0.5  # the base config again
     rows = search(tmp_path, 4)
     assert len({row["training.learning_rate"] for row in rows}) == len(rows) == 4
 
 
-def test_ctrl_c_leaves_what_has_ended(tmp_path: pathlib.Path) -> None:
+def test_ctrl_c_keeps_finished_trials(tmp_path: pathlib.Path) -> None:
     def says(plain: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
         if rate_of(plain) != 0.5:
             raise KeyboardInterrupt
@@ -232,21 +232,21 @@ def test_another_search_in_the_folder_is_refused(tmp_path: pathlib.Path, option:
     with open_study(tmp_path, began_with, 1, 0) as study:
         assert len(counted(study)) == 1
         with (
-            pytest.raises(OutputError, match="another search works there"),
+            pytest.raises(OutputError, match="another search is running there"),
             open_study(tmp_path, began_with, 1, 0),
         ):
             pass
 
 
-def test_a_folder_of_the_users_own_is_refused(tmp_path: pathlib.Path) -> None:
+def test_a_folder_with_other_files_is_refused(tmp_path: pathlib.Path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(OutputError, match="exists and is not empty"):
         search(tmp_path, 1)
     assert [p.name for p in tmp_path.iterdir()] == ["mine.txt"]
 
 
-def test_the_summary_tells_what_matters(tmp_path: pathlib.Path) -> None:
-    """The figure is made of the rate alone, so that the dropout's share is small."""
+def test_the_summary_reports_importances(tmp_path: pathlib.Path) -> None:
+    """The figure depends only on the rate, so the dropout has a small share."""
     settings = (*RATES.settings, Range("model.head.dropout", 0.0, 0.5))
     search(tmp_path, 10, lambda p: [whole(p)[-1]], Space("s", settings, BASE))
     with open_study(tmp_path, {"--space": "a"}, 10, 0) as study:
@@ -254,14 +254,14 @@ def test_the_summary_tells_what_matters(tmp_path: pathlib.Path) -> None:
         write_importances(study, tmp_path, "ndcg@10")
     assert "as given  ndcg@10 0.8000, trial 0" in text
     assert "trials    10 trials (10 whole) in 0 s" in text
-    share = re.search(r"weigh     training.learning_rate (\S+), model.head.dropout", text)
+    share = re.search(r"shares    training.learning_rate (\S+), model.head.dropout", text)
     assert share is not None
     assert float(share[1]) > 0.6
     assert (tmp_path / "importance.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_after_kill_9_the_number_of_trials_is_still_reached(tmp_path: pathlib.Path) -> None:
-    """The second trial of a process of its own is under way when that is killed."""
+    """A search in another process is killed during its second trial."""
     script = textwrap.dedent(
         f"""
         import pathlib, sys

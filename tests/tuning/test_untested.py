@@ -1,4 +1,4 @@
-"""The dataset of a search: without test lists, and otherwise as it was."""
+"""The dataset of a search: without test lists, and otherwise unchanged."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from mmrank.data.tables import Dataset
 from mmrank.tuning.untested import without_test
 
 
-def test_only_training_and_validation_rows_can_be_had(dataset: Dataset) -> None:
+def test_only_training_and_validation_rows_are_available(dataset: Dataset) -> None:
     held = without_test(dataset)
     for split in ("train", "valid"):
         pd.testing.assert_frame_equal(held.rows(split), dataset.rows(split), check_dtype=False)
@@ -18,7 +18,7 @@ def test_only_training_and_validation_rows_can_be_had(dataset: Dataset) -> None:
             held.rows(split)
 
 
-def test_test_rows_keep_their_place_and_lose_their_labels(dataset: Dataset) -> None:
+def test_test_rows_keep_their_index_and_lose_their_labels(dataset: Dataset) -> None:
     held = without_test(dataset)
     test = dataset.lists["_split"] == "test"
     labels = [f.column for f in dataset.schema.side("label")]

@@ -1,4 +1,4 @@
-"""The simulated shop: a whole prepared dataset, drawn from a seed, whose truth is known."""
+"""The simulated shop: a complete prepared dataset, drawn from a seed, with known true relevance."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from mmrank.data.simulator.logs import LONGEST, LoggingRanker, make_log
 from mmrank.data.simulator.photos import photo_states
 from mmrank.data.simulator.products import make_products
 from mmrank.data.simulator.queries import make_queries
-from mmrank.data.simulator.shoppers import make_shoppers, past_events
 from mmrank.data.simulator.sounds import write_sounds
 from mmrank.data.simulator.summary import Summary, summarize
+from mmrank.data.simulator.users import make_population, past_events
 from mmrank.data.simulator.write import HiddenMedia, write_dataset, write_simulation
 from mmrank.outputs import OutputError, UserError, new_folder
 from mmrank.schema import Feature
@@ -46,37 +46,44 @@ def simulate(
     match: bool = False,
     kind: str = "overlapping",
 ) -> Summary:
-    """A summary of the simulated shop that is written into `out`.
+    """Writes a simulated shop into `out` and returns its summary.
 
     The same arguments give the same bytes in every table and photo. The folder appears only when
     it is complete.
 
     Args:
       out: Folder to make; absent or empty.
-      items: Products, at least 60.
-      queries: Logged result pages, one list each, at least 10. A page asks one of about a third as
-        many distinct queries; popular ones come back (Zipf).
-      users: Shoppers, at least 1.
-      seed: Not negative.
+      items: Number of products, at least 60.
+      queries: Number of logged result pages, one list each, at least 10. The number of distinct
+        queries is about a third of this; popular queries are repeated (Zipf).
+      users: Number of users, at least 1.
+      seed: Seed, not negative.
       progress: Called with 1 after each logged page, and for each item after its photo and, if
-        there are any, its clip and its sound.
-      clips: Share of the items that have a clip, 0 to 1. Above 0, products swing, bounce, spin or
-        blink, which nothing but their clips tells and many queries ask for.
-      sounds: Share of the items that have a recording, 0 to 1. Above 0, products hum, beep, ring or
-        rustle, likewise.
-      eta: Severity of the position bias: position k is looked at with a chance of k^−eta.
-      sales_weight, randomised, match: Of the ranker that ordered the logged pages, see
+        the shop has them, after its clip and its sound.
+      clips: Share of the items that have a clip, 0 to 1. Above 0, every product swings, bounces,
+        spins or blinks. Only the clips show this, and many queries ask for it.
+      sounds: Share of the items that have a recording, 0 to 1. Above 0, every product hums, beeps,
+        rings or rustles. Only the recordings reveal this, and many queries ask for it.
+      eta: Severity of the position bias: the probability that position k is examined is k^−eta.
+      sales_weight, randomised, match: Properties of the ranker that ordered the logged pages; see
         `LoggingRanker`.
-      kind: What texts tell, what is asked for and what shoppers like, by name: `overlapping`, or
-        `complementary`, where text, photo, numbers and history each tell what the others do not.
-        See `mmrank/data/simulator/kinds.py`.
+      kind: Name of the kind of shop, which sets what texts name, what queries ask for and what
+        users like: `overlapping`, or `complementary`, where text, photo, numbers and history each
+        hold information that the others lack. See `mmrank/data/simulator/kinds.py`.
 
     Returns:
       The figures of the shop.
 
     Raises:
       UserError: An argument is out of range.
-      OutputError: `out` holds something.
+      OutputError: `out` is not empty.
+
+    Example:
+      >>> summary = simulate("shop", items=60, queries=20, users=5, seed=1)
+      >>> summary.items, summary.lists
+      (60, 20)
+      >>> summary.ndcg_random < summary.ndcg_logged
+      True
     """
     arguments: dict[str, float] = {"items": items, "queries": queries, "users": users, "seed": seed}
     least = {"items": MIN_ITEMS, "queries": MIN_QUERIES, "users": MIN_USERS, "seed": 0}
@@ -95,17 +102,17 @@ def simulate(
         arguments["sales_weight"] = sales_weight
     if kind not in KINDS:
         raise UserError(f"kind is {kind!r}, but must be one of {', '.join(KINDS)}")
-    told: dict[str, float | str] = dict(arguments)
+    recorded: dict[str, float | str] = dict(arguments)
     if kind != "overlapping":
-        told["kind"] = kind
+        recorded["kind"] = kind
     model = ClickModel(eta=eta)
     ranker = LoggingRanker(sales_weight, randomised, match)
     with new_folder(pathlib.Path(out)) as folder:
-        # A stream of chance of its own for each part: more shoppers leave the products as they are.
+        # Each part has its own random stream: more users do not change the products.
         streams = [np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(9)]
         products = make_products(items, streams[0], KINDS[kind])
         states = photo_states(items, streams[1])
-        shoppers = make_shoppers(users, streams[2])
+        population = make_population(users, streams[2])
         asked = make_queries(max(8, queries // 3), products, streams[3], KINDS[kind])
         hidden: list[HiddenMedia] = []
         if clips:
@@ -120,11 +127,11 @@ def simulate(
                 write_sounds, products=products, share=sounds, rng=streams[8], progress=progress
             )
             hidden.append((Feature("sound", "audio", "item", "sound"), write))
-        past = past_events(shoppers, products, streams[4], KINDS[kind])
+        past = past_events(population, products, streams[4], KINDS[kind])
         lists, caused = make_log(
-            queries, products, shoppers, asked, model, streams[5], progress, ranker, KINDS[kind]
+            queries, products, population, asked, model, streams[5], progress, ranker, KINDS[kind]
         )
         events = pd.concat([past, caused], ignore_index=True)
         write_dataset(folder, products, states, asked, lists, events, streams[6], progress, hidden)
-        write_simulation(folder, told, model)
+        write_simulation(folder, recorded, model)
     return summarize(lists, len(events), states)

@@ -1,4 +1,4 @@
-"""What a shopper does on a result page: examine, click, stay, buy."""
+"""What a user does on a result page: examine, click, stay, buy."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class ClickModel:
       eta: Severity of the position bias; 0 means that every position is examined.
       noise: Probability that an examined item of grade 0 is clicked.
       dwell_median: Median seconds on a clicked item per grade; the dwell time is lognormal. A
-        satisfied visit lasts 30 seconds and more.
+        visit of 30 seconds or more counts as satisfied.
       dwell_sigma: Standard deviation of the logarithm of the dwell time.
       purchase: Probability of a purchase after a click, per grade.
 
@@ -40,11 +40,11 @@ class ClickModel:
     purchase: tuple[float, ...] = (0.01, 0.04, 0.14, 0.35)
 
     def examination(self, position: np.ndarray) -> np.ndarray:
-        """P(examined) at each 1-based position, of the same shape."""
+        """P(examined) at each 1-based position, in the shape of `position`."""
         return np.asarray(position, dtype=np.float64) ** -self.eta
 
     def attraction(self, grade: np.ndarray) -> np.ndarray:
-        """P(attractive) of each grade, of the same shape."""
+        """P(attractive) of each grade, in the shape of `grade`."""
         gain = (2.0 ** np.asarray(grade) - 1) / (2**MAX_GRADE - 1)
         return self.noise + (1 - self.noise) * gain
 
@@ -55,8 +55,8 @@ class ClickModel:
 
         Args:
           position: 1-based positions, [items] int.
-          grade: True grades of the items there, [items] int.
-          rng: Source of chance.
+          grade: True grades of the items at these positions, [items] int.
+          rng: Random generator.
         """
         items = len(position)
         examined = rng.random(items) < self.examination(position)

@@ -1,4 +1,4 @@
-"""The drawn clips: a product that swings, bounces, spins or blinks, as animated GIFs."""
+"""Draws clips as animated GIFs: a product that swings, bounces, spins or blinks."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from mmrank.data.simulator.world import column
 
 SIZE, FRAMES = 32, 12  # pixels of a side, frames of a clip
 SIDE = 18  # pixels of the product's side
-REACH = 7  # pixels that it moves to either side
-MILLISECONDS = 100  # a frame
+REACH = 7  # pixels that the product moves to either side
+MILLISECONDS = 100  # per frame
 
 
 def draw_clip(kind: int, colour: int, motion: str, rng: np.random.Generator) -> list[Image.Image]:
@@ -29,11 +29,11 @@ def draw_clip(kind: int, colour: int, motion: str, rng: np.random.Generator) -> 
     phase = int(rng.integers(FRAMES))
     frames = []
     for i in range(FRAMES):
-        turn = (i + phase) / FRAMES  # one round a clip, so that it can be repeated
+        turn = (i + phase) / FRAMES  # one full turn per clip, so that it loops
         shape = body.rotate(360 * turn) if motion == "spinning" else body
-        away = round(REACH * np.sin(2 * np.pi * turn))
-        across = away if motion == "swinging" else 0
-        down = away if motion == "bouncing" else 0
+        offset = round(REACH * np.sin(2 * np.pi * turn))
+        across = offset if motion == "swinging" else 0
+        down = offset if motion == "bouncing" else 0
         frame = Image.new("RGB", (SIZE, SIZE), tuple(ground))
         if motion != "blinking" or (i + phase) % 4 < 2:
             margin = (SIZE - SIDE) // 2
@@ -59,20 +59,20 @@ def write_clips(
     rng: np.random.Generator,
     progress: Callable[[int], object] = lambda clips: None,
 ) -> list[str | None]:
-    """The clip column: a member's path in the archive, or None where there is no clip.
+    """Writes the clips and returns their column: paths in the archive, None for items without clip.
 
     Args:
-      archive: Open for writing.
+      archive: Zip archive, open for writing.
       products: The catalogue, with the hidden attribute `MOTION`.
-      share: Of the items that have a clip, 0 to 1; a few of these files are broken.
-      rng: Source of chance.
+      share: Share of the items that have a clip, 0 to 1; a few of these files are broken.
+      rng: Random generator.
       progress: Called with 1 after each item.
     """
     motions = [MOTION.values[v].key for v in products.values_of(MOTION)]
     colours = products.attributes[:, column("colour")]
-    chances = rng.random([len(products), 2])
+    draws = rng.random([len(products), 2])
     members: list[str | None] = []
-    for i, (motion, (have, damaged)) in enumerate(zip(motions, chances, strict=True)):
+    for i, (motion, (have, damaged)) in enumerate(zip(motions, draws, strict=True)):
         progress(1)
         if have >= share:
             members.append(None)

@@ -1,7 +1,7 @@
 """The time line of the simulated shop, in seconds since 1970 (UTC).
 
-Shoppers browse for 120 days; then result pages are logged for 60 days. Sales and ratings are
-counted at the start of the log, so that no figure knows what happens on a logged page.
+Users browse for 120 days; then result pages are logged for 60 days. Sales and ratings are counted
+at the start of the log, so no figure depends on what happens on a logged page.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The true grade: how well an item serves a query of a shopper."""
+"""The true grade: how well an item serves a query of a user."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ MAX_GRADE = 3
 
 
 def held_share(wanted: np.ndarray, attributes: np.ndarray) -> np.ndarray:
-    """The share of the named attributes that each item holds; 1 where the query names none.
+    """The share of the named attributes that each item has; 1 if the query names no attribute.
 
     Args:
-      wanted: The value asked for per attribute, −1 where none is named, [attributes] int.
+      wanted: The value that the query asks for per attribute, −1 if not named, [attributes] int.
       attributes: The items' values, [items, attributes] int.
 
     Returns:
@@ -26,17 +26,18 @@ def held_share(wanted: np.ndarray, attributes: np.ndarray) -> np.ndarray:
 def true_grades(
     same_type: np.ndarray, held: np.ndarray, named: int, appeal: np.ndarray
 ) -> np.ndarray:
-    """The grades 0 to 3 of items for one query of one shopper.
+    """The grades 0 to 3 of items for one query of one user.
 
-    An item of another type is graded 0. Otherwise its use is u = w h + (1 − w) a, where h is the
-    share of the named attributes it holds, a its appeal to this shopper and w = n / (n + 1) for n
-    named attributes: the less a query says, the more taste decides. The grade is min(3, ⌊4u⌋).
+    An item of another type has grade 0. Otherwise its use is u = w h + (1 − w) a. Here h is the
+    share of the named attributes that the item has, a is its appeal to this user, and
+    w = n / (n + 1) for n named attributes: taste counts more if the query names fewer attributes.
+    The grade is min(3, ⌊4u⌋).
 
     Args:
-      same_type: Whether the item is of the type asked for, [items] bool.
-      held: Share of the named attributes that the item holds, [items] float.
-      named: How many attributes the query names.
-      appeal: Appeal of the item to the shopper, 0 to 1, [items] float.
+      same_type: Whether the item is of the type that the query asks for, [items] bool.
+      held: Share of the named attributes that the item has, [items] float.
+      named: Number of attributes that the query names.
+      appeal: Appeal of the item to the user, 0 to 1, [items] float.
 
     Returns:
       Grades, [items] int.

@@ -1,4 +1,4 @@
-"""Attributes that no text, tag or photo tells: a clip or a sound does, where an item has one."""
+"""Attributes that no text, tag or photo reveals, but only the clip or the sound of an item."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mmrank.data.simulator.products import Products
 from mmrank.data.simulator.queries import Queries
 from mmrank.data.simulator.world import LANGUAGES, Hidden, Value
 
-ASKED_SHARE = 0.4  # of the queries, for each hidden attribute
+ASKED_SHARE = 0.4  # share of the queries that ask for each hidden attribute
 
 MOTION = Hidden(
     "motion",
@@ -35,10 +35,11 @@ SOUND = Hidden(
 def with_hidden(
     products: Products, queries: Queries, hidden: Hidden, rng: np.random.Generator
 ) -> tuple[Products, Queries]:
-    """The products with one more attribute, and the queries, of which some now ask for it.
+    """The products with one more attribute, and the queries, some of which now ask for it.
 
-    Every product has a value, each as likely as the others. A query that asks for it names the
-    value of a product that has all the rest it asks for, so that something can be found.
+    Every product has a value of the attribute; all values are equally likely. A query that asks for
+    the attribute names the value of a product that matches the rest of the query, so that at least
+    one product matches all of it.
     """
     values = rng.integers(len(hidden.values), size=len(products))
     wanted = np.full(len(queries), -1)
@@ -61,7 +62,7 @@ def with_hidden(
 
 
 def _asking(text: str, value: Value, rng: np.random.Generator) -> str:
-    """The query with the value's word in front, in the language that the query is in."""
+    """The query with the value's word in front, in the query's language."""
     if text.isascii():
         return f"{value.word('en', rng)} {text}"
     if " " not in text:

@@ -1,4 +1,4 @@
-"""The kinds of simulated shop: what texts tell, what is asked for, and what shoppers like."""
+"""The kinds of simulated shop: what texts name, what queries ask for, and what users like."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from collections.abc import Mapping
 
 @dataclasses.dataclass(frozen=True)
 class Kind:
-    """What tells what in a shop. All shares and weights are by attribute; those not there are 0.
+    """Where the information is in a shop. Mappings are by attribute; a missing attribute means 0.
 
     Attributes:
-      in_title, in_description: How often a title, and a description, names an attribute.
-      asked: How likely queries name an attribute, relative to the others.
+      in_title, in_description: Share of titles, and of descriptions, that name an attribute.
+      asked: Probability that a query names an attribute, relative to the others.
       named: Shares of the queries that name no, one and two attributes.
-      tastes: What weighs how much in a shopper's taste; `price` is the nearness of the price level.
+      tastes: Weights of the attributes in a user's taste; `price` is the nearness of the price
+        level.
       taste: Weight of the taste in the appeal; quality has the rest.
-      usual_appeal: Taste and quality at which the appeal is one half.
+      usual_appeal: Weighted mean of taste and quality at which the appeal is one half.
     """
 
     in_title: Mapping[str, float]
@@ -31,8 +32,8 @@ class Kind:
 _TITLE = {"material": 0.4, "style": 0.4, "season": 0.3, "brand": 0.6}
 _DESCRIPTION = {"material": 0.9, "style": 0.8, "season": 0.7, "brand": 0.2}
 
-# Titles name colour and pattern about half the time, and tastes are for colours too, so that one
-# kind of feature often tells what another one tells already.
+# About half of the titles name colour and pattern, and users have a taste for colours. So different
+# kinds of features often hold the same information.
 OVERLAPPING = Kind(
     in_title=_TITLE | {"colour": 0.45, "pattern": 0.45},
     in_description=_DESCRIPTION | {"colour": 0.05, "pattern": 0.05},
@@ -51,9 +52,10 @@ OVERLAPPING = Kind(
     usual_appeal=0.42,
 )
 
-# Each kind of feature tells what the others do not: texts the type, material and season that are
-# asked for; photos the colour and pattern, which texts hardly name; prices and ratings what is
-# cheap or good; the history which styles and price level the shopper likes, which nobody types.
+# Each kind of feature holds information that the others lack. Texts have the type, material and
+# season that queries ask for. Photos have colour and pattern, which texts hardly name. Prices and
+# ratings show what is cheap or good. Histories show the styles and the price level that a user
+# likes, which no query names.
 COMPLEMENTARY = Kind(
     in_title=_TITLE | {"colour": 0.05, "pattern": 0.05},
     in_description=_DESCRIPTION,

@@ -1,4 +1,4 @@
-"""The drawn product photos: shape, colour and pattern of a product on a light background."""
+"""Draws product photos: shape, colour and pattern of a product on a light background."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ BACKGROUNDS = np.array(
     [(255, 255, 255), (240, 236, 226), (226, 234, 242), (228, 228, 228), (236, 226, 232)],
     dtype=np.float32,
 )
-EPOCH = (2025, 1, 1, 0, 0, 0)  # one date for every member keeps the archive's bytes the same
+EPOCH = (2025, 1, 1, 0, 0, 0)  # date of every member, so that the archive's bytes are reproducible
 
 
 def photo_states(items: int, rng: np.random.Generator) -> np.ndarray:
-    """What becomes of each product's photo: `good`, `missing` or `broken`, [items] of text."""
+    """The state of each product's photo: `good`, `missing` or `broken`, [items] of text."""
     u = rng.random(items)
     return np.select(
         [u < MISSING_SHARE, u < MISSING_SHARE + BROKEN_SHARE], ["missing", "broken"], "good"
@@ -49,8 +49,8 @@ def photo_states(items: int, rng: np.random.Generator) -> np.ndarray:
 def draw_photo(kind: int, colour: int, pattern: int, rng: np.random.Generator) -> np.ndarray:
     """A photo of one product, [SIZE, SIZE, 3] uint8.
 
-    Scale, place, mirror image, background, shade of the colour and phase of the pattern vary; type,
-    colour and pattern can be seen.
+    Scale, location, mirroring, background, shade of the colour and phase of the pattern vary; type,
+    colour and pattern remain visible.
     """
     side = int(rng.integers(46, SIZE - 2))
     left, top = rng.integers(0, SIZE - side + 1, 2)
@@ -88,7 +88,7 @@ def encoded(picture: np.ndarray) -> bytes:
 
 
 def broken(data: bytes, rng: np.random.Generator) -> bytes:
-    """Bytes that no decoder reads to the end: cut short, noise, or none at all."""
+    """Bytes that no decoder reads completely: truncated, noise, or empty."""
     way = int(rng.integers(3))
     if way == 0:
         return data[: len(data) // 2]
@@ -102,11 +102,11 @@ def write_photos(
     rng: np.random.Generator,
     progress: Callable[[int], object] = lambda photos: None,
 ) -> list[str | None]:
-    """The photo column: a member's path in the archive, or None where the photo is missing.
+    """Writes the photos and returns their column: paths in the archive, None for missing photos.
 
     Args:
       file: Open binary file; receives a zip archive whose members are stored uncompressed (JPEG
-        does not shrink, and stored members are read at once).
+        does not shrink, and stored members are read directly).
       products: The catalogue.
       states: `good`, `missing` or `broken` per item.
       rng: Source of the variation between photos.

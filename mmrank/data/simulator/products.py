@@ -1,4 +1,4 @@
-"""The simulated catalogue: attributes, prices, ratings and sales, then titles and descriptions."""
+"""The simulated catalogue: attributes, prices, ratings, sales, titles and descriptions."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ from mmrank.data.simulator.world import (
 )
 
 LATE_SHARE = 0.12
-LATE_FROM, LATE_TO = 0.75, 0.97  # of the log period: valid begins at 0.8, test at 0.9
+LATE_FROM, LATE_TO = 0.75, 0.97  # shares of the log period; valid begins at 0.8, test at 0.9
 
 
 @dataclasses.dataclass(frozen=True)
 class Products:
-    """The catalogue as arrays; row i is item number i.
+    """The catalogue as arrays; row i is the item with index i.
 
     Attributes:
       types: Product type, [items] int.
-      attributes: Value number per attribute in the order of `ATTRIBUTE_NAMES`, then of `hidden`,
-        [items, 7 + hidden] int.
-      level: Price level within the type from 0 (cheap) to 1 (dear), [items] float.
-      quality: Latent quality from 0 to 1, which only ratings and sales hint at, [items] float.
+      attributes: Index of the value per attribute, in the order of `ATTRIBUTE_NAMES`, then of
+        `hidden`, [items, 7 + hidden] int.
+      level: Price level within the type from 0 (cheap) to 1 (expensive), [items] float.
+      quality: Latent quality from 0 to 1; only ratings and sales depend on it, [items] float.
       price: In yuan, [items] float.
       rating: Mean rating from 1 to 5, NaN without ratings, [items] float.
       rating_count, sales: Figures from before the log period, [items] int.
       arrived: Seconds since 1970, [items] int.
       title, description: Texts; a description is None where missing.
-      tags: Tags joined by "|", empty without any.
+      tags: Tags joined by "|"; the empty text without tags.
       named: Whether the texts name the attribute, [items, 7 + hidden] bool.
       type_named: Whether the texts name the product type, [items] bool.
-      hidden: The attributes that no text and no photo tells.
+      hidden: The attributes that neither texts nor photos reveal.
     """
 
     types: np.ndarray
@@ -63,16 +63,17 @@ class Products:
         return len(self.types)
 
     def values_of(self, hidden: Hidden) -> np.ndarray:
-        """The value numbers [items] of a hidden attribute."""
+        """The indices of the values of a hidden attribute, [items]."""
         return self.attributes[:, len(ATTRIBUTE_NAMES) + self.hidden.index(hidden)]
 
 
 def make_products(items: int, rng: np.random.Generator, kind: Kind = OVERLAPPING) -> Products:
-    """A catalogue of that many products.
+    """A catalogue of `items` products.
 
-    Price is base price of the type × exp(1.6 (level − 0.5)); the level leans on the brand. Sales
-    are lognormal with a mean that grows with quality; a rating is 1 + 4 quality + noise that
-    shrinks with the number of ratings, itself Poisson in the sales. Late items have none of them.
+    Price is base price of the type × exp(1.6 (level − 0.5)); the level depends on the brand. Sales
+    are lognormal with a mean that grows with quality. A rating is 1 + 4 quality + noise; the noise
+    shrinks with the number of ratings. The number of ratings is Poisson with a mean in proportion
+    to the sales. Late items have no sales and no ratings.
     """
     shares = 1 / np.arange(1, len(TYPES) + 1) ** 0.3
     types = rng.choice(len(TYPES), size=items, p=shares / shares.sum())

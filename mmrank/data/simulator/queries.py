@@ -1,4 +1,4 @@
-"""The queries: what is asked for, in Chinese, English or both, and how often."""
+"""The queries in Chinese, English or both: what they ask for, and how often."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ PLAIN, MIDDLE = [p.key for p in PATTERNS].index("plain"), 1
 
 @dataclasses.dataclass(frozen=True)
 class Queries:
-    """The distinct queries; row q is query number q.
+    """The distinct queries; row q is the query with index q.
 
     Attributes:
-      types: The product type asked for, [queries] int.
-      wanted: The value asked for per attribute of the products, −1 where none is named,
+      types: The product type that the query asks for, [queries] int.
+      wanted: The value that the query asks for per attribute of the products, −1 if not named,
         [queries, 7 + hidden] int.
-      text: What the shopper types.
+      text: What the user types.
       popularity: Share of the impressions, [queries], summing to 1 (Zipf).
     """
 
@@ -45,10 +45,10 @@ class Queries:
 def make_queries(
     count: int, products: Products, rng: np.random.Generator, kind: Kind = OVERLAPPING
 ) -> Queries:
-    """Up to `count` distinct queries, the k-th asked with a frequency of 1 / k^0.8.
+    """Up to `count` distinct queries; the frequency of the k-th is proportional to 1 / k^0.8.
 
-    A query describes an existing product by its type and no, one or two of its attributes, so that
-    something can be found; attributes named in it follow `kind.asked`.
+    A query describes an existing product by its type and by no, one or two of its attributes, so at
+    least one product matches. The attributes are drawn by the weights in `kind.asked`.
     """
     weights = np.array([kind.asked.get(name, 0.0) for name in ATTRIBUTE_NAMES])
     types: list[int] = []
@@ -56,9 +56,11 @@ def make_queries(
     texts: dict[str, None] = {}
     for _ in range(count):
         item = int(rng.integers(len(products)))
-        askable = weights * _askable(products.attributes[item])
+        query_weights = weights * _query_weights(products.attributes[item])
         named = rng.choice(3, p=kind.named)
-        chosen = rng.choice(len(weights), size=named, replace=False, p=askable / askable.sum())
+        chosen = rng.choice(
+            len(weights), size=named, replace=False, p=query_weights / query_weights.sum()
+        )
         want = np.full(len(weights), -1)
         want[chosen] = products.attributes[item, chosen]
         text = _phrase(int(products.types[item]), want, rng)
@@ -70,8 +72,8 @@ def make_queries(
     return Queries(np.array(types), np.stack(wanted), list(texts), popularity / popularity.sum())
 
 
-def _askable(values: np.ndarray) -> np.ndarray:
-    """Which attributes somebody would name: few ask for plain things, nobody for a middle price."""
+def _query_weights(values: np.ndarray) -> np.ndarray:
+    """Weights of the attributes: few users ask for a plain pattern, and none for a middle price."""
     able = np.ones(len(values))
     if values[column("pattern")] == PLAIN:
         able[column("pattern")] = 0.3

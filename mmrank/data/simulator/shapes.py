@@ -1,4 +1,4 @@
-"""The outlines of the product types and the pattern tiles, drawn once, used for every photo."""
+"""The outlines of the product types and the pattern tiles, drawn once and used for all photos."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from mmrank.data.simulator.world import PATTERNS, TYPES
 
-CANVAS = 256  # pixels of a drawn outline; photos scale it down, which smooths the edges
-TILE = 128  # pixels of a pattern tile; a photo shows a part of it
+CANVAS = 256  # pixels of an outline's side; photos scale it down, which smooths the edges
+TILE = 128  # pixels of a pattern tile's side; a photo shows a part of it
 
 # Per type: (layer, primitive, coordinates in hundredths of the canvas, width of lines). The layer
-# `body` bears colour and pattern, `trim` is a darker part of the same colour, `cut` is a hole.
+# `body` has colour and pattern, `trim` is a darker part of the same colour, `cut` is a hole.
 _OUTLINES: dict[str, list[tuple[str, str, list[int], int]]] = {
     "dress": [
         (
@@ -132,11 +132,11 @@ _OUTLINES: dict[str, list[tuple[str, str, list[int], int]]] = {
 
 @functools.cache
 def outline(kind: int) -> tuple[Image.Image, Image.Image, Image.Image]:
-    """The body, the trim and the outer edge of that product type.
+    """The body, the trim and the outer edge of a product type.
 
     Returns:
       Three `L` images of `CANVAS` × `CANVAS` pixels, 255 where the part covers the pixel. The edge
-      makes a white product stand out from a white background.
+      makes a white product visible on a white background.
     """
     layers = {name: Image.new("L", (CANVAS, CANVAS)) for name in ("body", "trim")}
     for layer, primitive, coordinates, width in _OUTLINES[TYPES[kind].value.key]:
@@ -145,7 +145,7 @@ def outline(kind: int) -> tuple[Image.Image, Image.Image, Image.Image]:
                 _draw(image, primitive, coordinates, width, 0)
         else:
             _draw(layers[layer], primitive, coordinates, width, 255)
-            if layer == "body":  # the body hides what was drawn before it, as a mug its handle
+            if layer == "body":  # the body hides trim drawn before it, as a mug hides its handle
                 _draw(layers["trim"], primitive, coordinates, width, 0)
     whole = np.maximum(np.asarray(layers["body"]), np.asarray(layers["trim"]))
     grown = np.asarray(Image.fromarray(whole).filter(ImageFilter.MaxFilter(7)))
@@ -175,10 +175,10 @@ def _draw(
 
 @functools.cache
 def tile(pattern: int, period: int) -> np.ndarray:
-    """How much of the second colour covers each pixel of a pattern.
+    """The share of each pixel of a pattern that the second colour covers.
 
     Args:
-      pattern: The pattern's number.
+      pattern: The pattern's index.
       period: Pixels after which the pattern repeats.
 
     Returns:
@@ -203,7 +203,7 @@ def tile(pattern: int, period: int) -> np.ndarray:
 
 
 def _flowers(period: int) -> np.ndarray:
-    """Five petals round an open centre, twice as far apart as other patterns repeat."""
+    """Flowers of five petals around an open centre, with 1.6 times the period of other patterns."""
     period = round(1.6 * period)
     y, x = np.mgrid[0:TILE, 0:TILE]
     x = (x + (y // period % 2) * (period // 2)) % period - period / 2

@@ -1,4 +1,4 @@
-"""The made recordings: a product that hums, beeps, rings or rustles, as short WAV files."""
+"""Synthesizes recordings as short WAV files: a product that hums, beeps, rings or rustles."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from mmrank.data.simulator.photos import BROKEN_SHARE, EPOCH, broken
 from mmrank.data.simulator.products import Products
 
 RATE, SECONDS = 8_000, 0.5
-PARTIALS = (1.0, 2.76, 5.4)  # of a struck bar, against its lowest
+PARTIALS = (1.0, 2.76, 5.4)  # of a struck bar, relative to the lowest
 
 
 def make_sound(sound: str, rng: np.random.Generator) -> np.ndarray:
-    """A recording [n] float from −1 to 1. Pitch, loudness, beginning and background vary.
+    """A recording [n] float from −1 to 1. Pitch, loudness, start time and background noise vary.
 
     Args:
       sound: The key of one of the values of `SOUND`.
-      rng: Source of chance.
+      rng: Random generator.
 
-    Source: the partials of a free bar are as 1, 2.76, 5.40, Fletcher and Rossing 1998, "The physics
-      of musical instruments", section 2.15.
+    Source: Fletcher and Rossing 1998, "The physics of musical instruments", section 2.15, for the
+      partials of a free bar, whose frequencies are in the ratio 1 : 2.76 : 5.40.
     """
     time = np.arange(round(SECONDS * RATE)) / RATE
     pitch = rng.uniform(0.8, 1.25)
@@ -47,7 +47,7 @@ def make_sound(sound: str, rng: np.random.Generator) -> np.ndarray:
 
 
 def encoded(samples: np.ndarray) -> bytes:
-    """The bytes of a mono 16-bit PCM WAV of samples [n] from −1 to 1."""
+    """The bytes of a mono 16-bit PCM WAV with samples [n] from −1 to 1."""
     file = io.BytesIO()
     wavfile.write(file, RATE, np.round(samples * 32767).astype(np.int16))
     return file.getvalue()
@@ -60,19 +60,19 @@ def write_sounds(
     rng: np.random.Generator,
     progress: Callable[[int], object] = lambda sounds: None,
 ) -> list[str | None]:
-    """The sound column: a member's path in the archive, or None where there is no recording.
+    """Writes the recordings and returns their column: paths in the archive, None for items without.
 
     Args:
-      archive: Open for writing.
+      archive: Zip archive, open for writing.
       products: The catalogue, with the hidden attribute `SOUND`.
-      share: Of the items that have a recording, 0 to 1; a few of these files are broken.
-      rng: Source of chance.
+      share: Share of the items that have a recording, 0 to 1; a few of these files are broken.
+      rng: Random generator.
       progress: Called with 1 after each item.
     """
-    chances = rng.random([len(products), 2])
+    draws = rng.random([len(products), 2])
     members: list[str | None] = []
     for i, (value, (have, damaged)) in enumerate(
-        zip(products.values_of(SOUND), chances, strict=True)
+        zip(products.values_of(SOUND), draws, strict=True)
     ):
         progress(1)
         if have >= share:

@@ -1,4 +1,4 @@
-"""What was simulated, in figures: sizes, photos, grades, clicks, and how good the order was."""
+"""Figures of a simulated shop: sizes, photos, grades, clicks, and the quality of the ranking."""
 
 from __future__ import annotations
 
@@ -21,8 +21,15 @@ class Summary:
       photos_missing, photos_broken: Shares of the items.
       grades: Share of the rows per grade, 0 to 3.
       click_through: Clicks per row shown at each position, from position 1.
-      ndcg_random, ndcg_logged: Mean NDCG@10 of a random and of the logged order; gain
-        2^grade − 1, lists without a relevant item left out.
+      ndcg_random, ndcg_logged: Mean NDCG@10 of a random and of the logged order, with gain
+        2^grade − 1, over the lists that have a relevant item.
+
+    Example:
+      >>> from mmrank.data.simulator import simulate
+      >>> print(simulate("shop", items=60, queries=20, users=5))
+      items                    60
+      lists                    20 of ... distinct queries
+      ...
     """
 
     items: int
@@ -49,14 +56,14 @@ class Summary:
                 f"events                   {self.events:,}",
                 f"photos missing, broken   {self.photos_missing:.1%}, {self.photos_broken:.1%}",
                 f"rows by grade            {grades}",
-                f"click-through by place   {clicks}",
+                f"clicks by position       {clicks}",
                 f"NDCG@10 random, logged   {self.ndcg_random:.3f}, {self.ndcg_logged:.3f}",
             ]
         )
 
 
 def summarize(lists: pd.DataFrame, events: int, states: np.ndarray) -> Summary:
-    """The figures of the candidate rows, the number of events and the state of each photo."""
+    """The figures of a shop, from its candidate rows, number of events and states of its photos."""
     random, logged = mean_ndcg(lists["list"].to_numpy(), lists["grade"].to_numpy())
     return Summary(
         items=len(states),
@@ -79,12 +86,12 @@ def mean_ndcg(list_of: np.ndarray, grade: np.ndarray, cutoff: int = 10) -> tuple
     """The mean NDCG of a random order, in expectation, and of the order of the rows.
 
     Args:
-      list_of: The list of each row; the rows of a list stand together, [rows].
+      list_of: The list of each row; the rows of a list are consecutive, [rows].
       grade: Grades, [rows].
-      cutoff: Positions that count.
+      cutoff: Number of positions that count.
 
     Returns:
-      Both means over the lists with a relevant item; NaN if there is none.
+      Both means over the lists with a relevant item; NaN if no list has one.
 
     Source: Järvelin and Kekäläinen, "Cumulated gain-based evaluation of IR techniques" (TOIS 2002),
       with the gain 2^grade − 1.

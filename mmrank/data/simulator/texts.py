@@ -25,9 +25,9 @@ def make_texts(
 
     Args:
       types: Product type, [items] int.
-      attributes: Value number per attribute, [items, 7] int.
-      rng: Source of chance.
-      kind: How often texts name what.
+      attributes: Index of the value per attribute, [items, 7] int.
+      rng: Random generator.
+      kind: How often texts name each attribute.
 
     Returns:
       titles: A text per item, Chinese, English or both.
@@ -132,7 +132,7 @@ def _description(
 
 
 def make_tags(attributes: np.ndarray, rng: np.random.Generator) -> list[str]:
-    """The tags of each item joined by "|": style, season and material, each left out at times."""
+    """The tags of each item joined by "|": style, season, material, each with probability 0.6."""
     sources = ("style", "season", "material")
     kept = rng.random((len(attributes), len(sources))) < 0.6
     return [

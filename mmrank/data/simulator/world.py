@@ -1,7 +1,7 @@
-"""The attribute world of the simulated shop: what a product can be, and the words for it.
+"""The product types and attributes of the simulated shop, and the words for them.
 
-Every product is one value per attribute. Every value has words in Chinese and in English, so that
-titles, descriptions and queries in both languages speak about the same thing.
+Every product has one value per attribute. Every value has words in Chinese and in English, so that
+titles, descriptions and queries in both languages can name the same value.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Value:
 
 @dataclasses.dataclass(frozen=True)
 class Hidden:
-    """An attribute of which only one kind of media tells, see `hidden.py`: name and values."""
+    """The name and values of an attribute that only one kind of media reveals; see `hidden.py`."""
 
     name: str
     values: tuple[Value, ...]
@@ -37,7 +37,7 @@ class Hidden:
 
 @dataclasses.dataclass(frozen=True)
 class ProductType:
-    """A type of product: what it is called, what it usually costs, what it can be made of."""
+    """A type of product: its words, its base price in yuan, and its possible materials."""
 
     value: Value
     price: float
@@ -137,14 +137,14 @@ BRANDS = tuple(
     for pair in _BRAND_NAMES.split()
 )
 
-# The middle price tier exists but nobody asks for it, so it needs words only for completeness.
+# No query asks for the middle price tier, so it has words only for completeness.
 PRICE_TIERS = (
     _value("low", "便宜/平价", "cheap/budget"),
     _value("middle", "中档", "mid-range"),
     _value("high", "高档/高端", "premium/luxury"),
 )
 
-# The attributes beside the type, in the column order of every [items, attributes] array.
+# The attributes other than the type, in the column order of every [items, attributes] array.
 ATTRIBUTES: dict[str, tuple[Value, ...]] = {
     "colour": COLOURS,
     "pattern": PATTERNS,
@@ -158,10 +158,10 @@ ATTRIBUTE_NAMES = tuple(ATTRIBUTES)
 
 
 def column(attribute: str) -> int:
-    """The column of that attribute in every [items, attributes] array."""
+    """The column of an attribute in every [items, attributes] array."""
     return ATTRIBUTE_NAMES.index(attribute)
 
 
 def value_of(attribute: str, index: int) -> Value:
-    """The value with that number, of that attribute."""
+    """The value of an attribute with this index."""
     return ATTRIBUTES[attribute][index]

@@ -1,4 +1,4 @@
-"""The simulated shop as a prepared dataset in a folder."""
+"""Writes the simulated shop as a prepared dataset into a folder."""
 
 from __future__ import annotations
 
@@ -13,23 +13,24 @@ import yaml
 
 from mmrank.data.simulator import world
 from mmrank.data.simulator.clicks import ClickModel
-from mmrank.data.simulator.logs import LONGEST, MATCH, RANDOMISED
+from mmrank.data.simulator.logs import LONGEST, RANDOMISED, SHARED
 from mmrank.data.simulator.photos import write_photos
 from mmrank.data.simulator.products import Products
 from mmrank.data.simulator.queries import Queries
 from mmrank.schema import Catalog, Events, Feature, Lists, Schema, save_schema
 
 SIMULATION_FILE = "simulation.yaml"
-# A feature whose files tell a hidden attribute, and what writes them and gives their names.
+# A feature whose media files reveal a hidden attribute, and the function that writes these files
+# and returns their names.
 HiddenMedia = tuple[Feature, Callable[[zipfile.ZipFile], list[str | None]]]
 
 
 def shop_schema(hidden: Sequence[Feature] = (), match: bool = False) -> Schema:
-    """The schema of a simulated shop. No truth is among its features but the labels.
+    """The schema of a simulated shop. Only its labels depend on the simulation's true relevance.
 
     Args:
-      hidden: Features that the shop has beside the usual ones.
-      match: Whether what the logging ranker counted of the words is a feature of the pair.
+      hidden: Features that the shop has in addition to the usual ones.
+      match: Whether the logging ranker's score for the query's words is a feature of the pair.
     """
     features = [
         Feature("query", "text", "query", "query"),
@@ -45,7 +46,7 @@ def shop_schema(hidden: Sequence[Feature] = (), match: bool = False) -> Schema:
         Feature("tags", "tags", "item", "tags", {"separator": "|"}),
         Feature("user", "category", "user", "user_id"),
         Feature("history", "history", "user", "history"),
-        *([Feature(MATCH, "number", "pair", MATCH)] if match else []),
+        *([Feature(SHARED, "number", "pair", SHARED)] if match else []),
     ]
     labels = ("grade", "position", "click", "dwell", "purchase")
     return Schema(
@@ -73,13 +74,13 @@ def write_dataset(
 
     Args:
       folder: Existing folder.
-      products, queries: The world, whose numbers become ids and texts.
+      products, queries: The products and queries, whose indices become ids and texts.
       states: `good`, `missing` or `broken` per item's photo.
       lists: Candidate rows as `make_log` returns them.
-      events: All events with columns user, item (numbers), event_type and time.
+      events: All events with columns user, item (indices), event_type and time.
       rng: Source of the variation between photos.
       progress: Called with 1 after each photo.
-      hidden: The features of hidden attributes with what writes their files.
+      hidden: The features of hidden attributes, each with the function that writes its files.
     """
     item_ids = np.array([f"P{i:06d}" for i in range(len(products))], dtype=object)
     with (folder / "images.zip").open("wb") as file:
@@ -118,7 +119,7 @@ def write_dataset(
             name: lists[name].to_numpy()
             for name in ("grade", "position", "click", "dwell", "purchase", "time", "split")
         }
-        | {name: lists[name].to_numpy() for name in (MATCH, RANDOMISED) if name in lists}
+        | {name: lists[name].to_numpy() for name in (SHARED, RANDOMISED) if name in lists}
     ).to_parquet(folder / "lists.parquet", index=False)
     pd.DataFrame(
         {
@@ -128,13 +129,13 @@ def write_dataset(
             "time": events["time"].to_numpy(),
         }
     ).to_parquet(folder / "events.parquet", index=False)
-    save_schema(shop_schema([feature for feature, _ in hidden], MATCH in lists), folder)
+    save_schema(shop_schema([feature for feature, _ in hidden], SHARED in lists), folder)
 
 
 def write_simulation(
     folder: pathlib.Path, arguments: Mapping[str, float | str], model: ClickModel
 ) -> None:
-    """Writes `simulation.yaml`: arguments and click model, to compare estimates with."""
+    """Writes `simulation.yaml`: arguments and click model, for comparison with estimates."""
     positions = np.arange(1, LONGEST + 1)
     plain = {
         "arguments": dict(arguments),
@@ -155,7 +156,7 @@ def _named(letter: str, numbers: pd.Series, digits: int) -> list[str]:
 
 
 def _truth(item_ids: np.ndarray, products: Products, states: np.ndarray) -> pd.DataFrame:
-    """What only the simulation knows of each item: for tests and slices, never a feature."""
+    """The true attributes of each item, for tests and slices; they are never features."""
     columns: dict[str, object] = {
         "item_id": item_ids,
         "type": [world.TYPES[t].value.key for t in products.types],

@@ -1,7 +1,7 @@
-"""CLIP's byte pairs in the graph: ids of texts, by TensorFlow's own ops alone.
+"""CLIP's byte pairs in the graph: token ids of texts, by TensorFlow's own ops alone.
 
-keras_nlp's `BytePairTokenizer` knows no piece that ends a word, and remembers every word that it
-has met, which a server must not.
+keras_nlp's `BytePairTokenizer` does not support pieces that end a word. It also remembers every
+word that it has processed, which a server must not do.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ import tensorflow as tf
 
 from mmrank.encoders.portable.unicode import SPACES, normalize_utf8
 
-_MOST_BYTES = 4  # of a word for each token of a text; so few become one in no word that long
-# Python's `[^\s\p{L}\p{N}]+`, white space being a space by then.
+_MOST_BYTES = 4  # bytes read of a word per token of a text; longer words have too many tokens
+# CLIP's pattern, with a space for `\s` in `[^\s\p{L}\p{N}]+`: by then all white space is a space.
 _WORD = r"'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^ \p{L}\p{N}]+"
 _NEVER = np.iinfo(np.int64).max
 
 
 @dataclasses.dataclass(frozen=True)
 class BytePairs:
-    """How CLIP cuts texts.
+    """How CLIP tokenizes texts.
 
     Attributes:
-      size: Pieces of the vocabulary.
-      first: The pieces of the 256 bytes, and then of those that end a word, [512].
-      pairs: Two pieces that become one, in the order in which they do, [merges, 2].
-      merged: What they become, [merges].
+      size: How many pieces the vocabulary has.
+      first: The pieces of the 256 bytes, then their pieces at the end of a word, [512].
+      pairs: Two pieces that merge into one, in the order of the merges, [merges, 2].
+      merged: The pieces that the pairs merge into, [merges].
       start, end: The pieces before and after every text.
-      lowercase: Whether texts are lowered first.
+      lowercase: Whether texts are converted to lower case first.
     """
 
     size: int
@@ -45,15 +45,16 @@ class BytePairs:
 class BytePairTokens(tf.keras.layers.Layer):
     """Token ids [N, T] int32 and their mask [N, T] int32 of texts [N]; T is the longest's length.
 
-    Texts come in NFC and lowered, and white space is one space. A word is an English ending after
-    an apostrophe, a run of letters, one digit, or a run of other marks, and is read to its first
-    4 · `max_tokens` bytes. What looks like a start or an end in a text is text.
+    Texts are brought to NFC and lower case, and runs of white space become one space. A word is an
+    English ending after an apostrophe, a run of letters, one digit, or a run of other marks. Only
+    its first 4 · `max_tokens` bytes are read. Text that looks like a start or end piece remains
+    text.
 
     Masking: padding has the id of the end and mask 0.
 
     Args:
       words: Pieces and pairs.
-      max_tokens: Most tokens of a text, start and end among them.
+      max_tokens: Maximum number of tokens of a text, including start and end.
 
     Source: Sennrich et al. 2016, "Neural machine translation of rare words with subword units",
       algorithm 1, over bytes; Radford et al. 2021, section 2.4.
@@ -72,7 +73,7 @@ class BytePairTokens(tf.keras.layers.Layer):
         if self.words.lowercase:
             texts = tf.strings.lower(texts, encoding="utf-8")
         spaced = tf.strings.regex_replace(texts, _WORD, r" \0 ")
-        # A word has a piece at least.
+        # A word has at least one piece.
         words = tf.strings.split(spaced)[:, : self.max_tokens - 2]
         distinct, which = tf.unique(words.flat_values)
         pieces = tf.gather(self._pieces(distinct), which)
@@ -83,7 +84,7 @@ class BytePairTokens(tf.keras.layers.Layer):
         return marked.to_tensor(self.words.end), mask
 
     def _pieces(self, words: tf.Tensor) -> tf.RaggedTensor:
-        """The pieces [W, n] int32 of words [W] that are not empty."""
+        """Returns the pieces [W, n] int32 of words [W] that are not empty."""
         letters = tf.strings.bytes_split(tf.strings.substr(words, 0, _MOST_BYTES * self.max_tokens))
         numbers = tf.reshape(tf.io.decode_raw(letters.flat_values, tf.uint8), [-1])
         of_word = letters.value_rowids()
@@ -103,7 +104,7 @@ class BytePairTokens(tf.keras.layers.Layer):
     def _step(
         self, symbols: tf.Tensor, of_word: tf.Tensor, more: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """In each word the pair that comes first in the order of pairs, made one."""
+        """Merges, in each word, the pair that comes first in the order of merges."""
         count = tf.size(symbols, tf.int64)
         following = tf.concat([symbols[1:], [-1]], 0)
         inside = tf.concat([of_word[1:] == of_word[:-1], [False]], 0)
@@ -112,7 +113,7 @@ class BytePairTokens(tf.keras.layers.Layer):
         at = tf.minimum(tf.searchsorted(keys, wanted), len(self.keys) - 1)
         known = inside & (tf.gather(keys, at) == wanted)
         rank = tf.gather(tf.constant(self.order, tf.int64), at)
-        # Of one pair twice in a word, the first.
+        # If a word has a pair twice, merge the first one.
         order = tf.where(known, rank * count + tf.range(count), _NEVER)
         chosen = known & (order == tf.gather(tf.math.segment_min(order, of_word), of_word))
         merged = tf.gather(tf.constant(self.words.merged, tf.int64), rank)

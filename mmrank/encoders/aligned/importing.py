@@ -1,4 +1,4 @@
-"""Importers of CLIP and SigLIP folders: two towers, whose vectors can be compared."""
+"""Importers of CLIP and SigLIP folders: two towers whose vectors can be compared."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ ENTRY = (
 
 @dataclasses.dataclass(frozen=True)
 class ImportedPair(Imported):
-    """A text tower to be written as a SavedModel, with an image tower beside it.
+    """A text tower to be written as a SavedModel, together with an image tower.
 
     Attributes:
       photos: The image tower, with its weights.
-      network: What its folder says of it.
-      space: The id of the space that both give vectors of.
+      network: The description in the image tower's folder.
+      space: The id of the vector space that both towers share.
     """
 
     photos: tf.keras.Model
@@ -59,22 +59,39 @@ class ImportedPair(Imported):
 
 
 def import_clip(path: pathlib.Path, choices: Choices) -> Imported:
-    """Both towers of a folder with a CLIP. An `Importer`; see there."""
+    """Returns both towers of a folder with a CLIP. An `Importer`; see there.
+
+    Example:
+      >>> import pathlib
+      >>> import_clip(pathlib.Path("."), Choices())
+      Traceback (most recent call last):
+      mmrank.outputs.InputError: config.json: no such file, so not the folder of a CLIP or SigLIP
+      >>> import_clip(pathlib.Path("."), Choices(pooling="mean"))
+      Traceback (most recent call last):
+      mmrank.outputs.InputError: --pooling: not for a model of type 'clip'; leave it out
+    """
     choices.check(CLIP, frozenset({"max_tokens", "prefix"}))
     return _imported(path, CLIP, choices)
 
 
 def import_siglip(path: pathlib.Path, choices: Choices) -> Imported:
-    """Both towers of a folder with a SigLIP. An `Importer`; see there."""
+    """Returns both towers of a folder with a SigLIP. An `Importer`; see there.
+
+    Example:
+      >>> import pathlib
+      >>> import_siglip(pathlib.Path("."), Choices(max_tokens=16))  # SigLIP's texts have one length
+      Traceback (most recent call last):
+      mmrank.outputs.InputError: --max-tokens: not for a model of type 'siglip'; leave it out
+    """
     choices.check(SIGLIP, frozenset({"prefix"}))
     return _imported(path, SIGLIP, choices)
 
 
 def weights_file(path: pathlib.Path) -> pathlib.Path:
-    """The file with the weights of a folder.
+    """Returns the file with the weights of a folder.
 
     Raises:
-      InputError: There is none, or there are several.
+      InputError: The folder has no such file, or its weights are in several files.
     """
     for name in WEIGHTS:
         if (path / name).is_file():
@@ -85,7 +102,7 @@ def weights_file(path: pathlib.Path) -> pathlib.Path:
 
 
 def _imported(path: pathlib.Path, kind: str, choices: Choices) -> ImportedPair:
-    # ---- all that can be wrong, before anything is built
+    # ---- Check all inputs before anything is built.
     photo, text = read_shapes(path, kind)
     pixels = read_pixels(path, photo.size)
     longest = text.positions if choices.max_tokens is None else choices.max_tokens
@@ -106,7 +123,7 @@ def _imported(path: pathlib.Path, kind: str, choices: Choices) -> ImportedPair:
     except InputError as error:
         raise InputError(f"{file}: {error}") from error
 
-    # ---- the towers
+    # ---- Build the towers.
     network = ImportedTransformer(TRANSFORMER, photo, **dataclasses.asdict(pixels))
     photos = network.model(photo.size, photo.size)
     copy_weights(photos, state, of_photo)
@@ -114,9 +131,9 @@ def _imported(path: pathlib.Path, kind: str, choices: Choices) -> ImportedPair:
     copy_weights(tower, state, of_text)
     model = _text_model(tokens, tower, choices.prefix or "")
     facts = {
-        "texts": f"{_told(text)}, {text.vocabulary_size:,} tokens, up to {longest} a text, "
+        "texts": f"{_stack_text(text)}, {text.vocabulary_size:,} tokens, up to {longest} per text, "
         f"{model.count_params():,} weights"
-        + (f", each after {choices.prefix!r}" if choices.prefix else ""),
+        + (f", each with the prefix {choices.prefix!r}" if choices.prefix else ""),
         "photos": f"{photo.stack.layers} layers, width {photo.stack.hidden}, "
         f"{photo.size} x {photo.size} pixels in patches of {photo.patch}, "
         f"{photos.count_params():,} weights; other proportions: {pixels.fit}",
@@ -129,12 +146,12 @@ def _imported(path: pathlib.Path, kind: str, choices: Choices) -> ImportedPair:
 def _text_model(
     tokens: tf.keras.layers.Layer, tower: tf.keras.Model, prefix: str
 ) -> tf.keras.Model:
-    """A model from texts [N] to vectors [N, D]."""
+    """Returns a model from texts [N] to vectors [N, D]."""
     texts = tf.keras.Input((), dtype=tf.string, name="texts")
     begun = Prefixed(prefix, name="prefix")(texts) if prefix else texts
     ids, mask = tokens(begun)
     return tf.keras.Model(texts, tower([ids, mask]), name="text_model")
 
 
-def _told(text: TextShape) -> str:
+def _stack_text(text: TextShape) -> str:
     return f"{text.stack.layers} layers, width {text.stack.hidden}"

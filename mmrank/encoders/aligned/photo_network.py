@@ -1,4 +1,4 @@
-"""The image tower of a CLIP or SigLIP as the folder of an imported network keeps it."""
+"""The image tower of a CLIP or SigLIP, as the folder of an imported network describes it."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ TRANSFORMER = "VisionTransformer"
 
 @dataclasses.dataclass(frozen=True)
 class ImportedTransformer:
-    """What the folder says of its network.
+    """The description of the network in the folder.
 
     Attributes:
       network: `TRANSFORMER`.
-      shape: Its architecture.
-      mean, std, fit, interpolation: As of `Pixels`.
+      shape: The architecture.
+      mean, std, fit, interpolation: As in `Pixels`.
     """
 
     network: str
@@ -32,21 +32,21 @@ class ImportedTransformer:
     interpolation: str
 
     def model(self, height: int, width: int) -> tf.keras.Model:
-        """The network [N, height, width, 3] → [N, D'], its weights not set.
+        """Returns the network [N, height, width, 3] → [N, D'], its weights not set.
 
         Raises:
-          ConfigError: It sees photos of another size.
+          ConfigError: The network takes photos of another size.
         """
         size = self.shape.size
         if (height, width) != (size, size):
             raise ConfigError(
-                f"this tower sees photos of {size} x {size} pixels, not {height} x {width}; leave "
-                "height and width out"
+                f"this tower reads photos of {size} x {size} pixels, not {height} x {width}; "
+                "leave height and width out"
             )
         return photo_tower(self.shape, Conventions(mean=self.mean, std=self.std))
 
     def options(self) -> dict[str, object]:
-        """The options of a photo that this network wants."""
+        """Returns the options of a photo feature that this network requires."""
         return {
             "height": self.shape.size,
             "width": self.shape.size,

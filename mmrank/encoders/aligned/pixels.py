@@ -1,4 +1,4 @@
-"""How the image tower of a CLIP or SigLIP folder sees photos, from its preprocessor_config.json."""
+"""Reads how a CLIP or SigLIP image tower takes photos, from its preprocessor_config.json."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mmrank.encoders.fitting import CROP, STRETCH
 from mmrank.outputs import InputError, shown
 
 PREPROCESSOR_FILE = "preprocessor_config.json"
-# Filters of Pillow by their numbers, under the names of TensorFlow.
+# Filters by their numbers in Pillow, under TensorFlow's names.
 _FILTERS = {1: "lanczos3", 2: "bilinear", 3: "bicubic"}
 _MOST = 1e6
 
@@ -21,9 +21,9 @@ class Pixels:
     """How photos are brought to a tower's size and scale.
 
     Attributes:
-      mean, std: By colour, of pixels from 0 to 255: the network sees (x − mean) / std.
+      mean, std: By colour, of pixels from 0 to 255: the network receives (x − mean) / std.
       fit: How a photo of other proportions is fitted, one of `FITS`.
-      interpolation: How it is scaled, one of `INTERPOLATIONS`.
+      interpolation: How photos are scaled, one of `INTERPOLATIONS`.
     """
 
     mean: tuple[float, ...]
@@ -33,20 +33,21 @@ class Pixels:
 
 
 def read_pixels(path: pathlib.Path, size: int) -> Pixels:
-    """What a folder says of photos.
+    """Returns a folder's settings for photos.
 
     Args:
       path: The folder.
-      size: Pixels that the tower sees, each way.
+      size: Pixels that the tower takes, each way.
 
     Raises:
-      InputError: The file is missing, or says what no tower of this size is given.
+      InputError: The file is missing, or its settings do not fit a tower of this size.
     """
     file = path / PREPROCESSOR_FILE
     given = read_json(file)
     if given.get("do_resize", True) is not True:
         raise InputError(
-            f"{file}: do_resize is {shown(given['do_resize'])}; photos have many sizes"
+            f"{file}: do_resize is {shown(given['do_resize'])}, but photos of different sizes "
+            "must be resized"
         )
     scaled = given.get("size")
     shortest = scaled.get("shortest_edge") if isinstance(scaled, dict) else scaled
@@ -57,13 +58,13 @@ def read_pixels(path: pathlib.Path, size: int) -> Pixels:
         fit, sizes = CROP, [shortest, given.get("crop_size", shortest)]
     else:
         raise InputError(
-            f"{file}: size {shown(scaled)} with do_center_crop {shown(crops)} is neither a photo "
-            "stretched nor one scaled by its shorter side and cropped"
+            f"{file}: size {shown(scaled)} with do_center_crop {shown(crops)} means neither a "
+            "stretched photo nor one scaled by its shorter side and cropped"
         )
     for value in sizes:
         edges = (value.get("height"), value.get("width")) if isinstance(value, dict) else (value,)
         if any(edge != size for edge in edges):
-            raise InputError(f"{file}: size {shown(value)}, but the tower sees {size} x {size}")
+            raise InputError(f"{file}: size {shown(value)}, but the tower reads {size} x {size}")
     resample = given.get("resample", 3)
     if not isinstance(resample, int) or resample not in _FILTERS:
         raise InputError(f"{file}: resample is {shown(resample)}; known: {list(_FILTERS)}")
@@ -76,7 +77,7 @@ def read_pixels(path: pathlib.Path, size: int) -> Pixels:
         mean = _numbers(file, "image_mean", given.get("image_mean"), 3)
         std = _numbers(file, "image_std", given.get("image_std"), 3)
     if not factor > 0 or not min(std) > 0:
-        raise InputError(f"{file}: rescale_factor and image_std have to be above 0")
+        raise InputError(f"{file}: rescale_factor and image_std must be above 0")
     return Pixels(
         tuple(m / factor for m in mean),
         tuple(s / factor for s in std),

@@ -1,4 +1,4 @@
-"""What the config.json of a CLIP or SigLIP folder says of its two towers."""
+"""Reads the architectures of a CLIP or SigLIP folder's two towers from its config.json."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CONFIG_FILE, TOKENIZER_CONFIG = "config.json", "tokenizer_config.json"
 
 
 def quick_gelu(inputs: tf.Tensor) -> tf.Tensor:
-    """The product x · sigmoid(1.702 x), the approximation of GELU that CLIP was trained with.
+    """Returns x · sigmoid(1.702 x), the approximation of GELU that CLIP was trained with.
 
     Source: Hendrycks and Gimpel 2016, "Gaussian error linear units", section 2.
     """
@@ -26,12 +26,12 @@ def quick_gelu(inputs: tf.Tensor) -> tf.Tensor:
 
 
 def gelu(inputs: tf.Tensor) -> tf.Tensor:
-    """The product x · Φ(x)."""
+    """Returns x · Φ(x)."""
     return tf.nn.gelu(inputs, approximate=False)
 
 
 def tanh_gelu(inputs: tf.Tensor) -> tf.Tensor:
-    """The approximation of GELU by tanh."""
+    """Returns the approximation of GELU by tanh."""
     return tf.nn.gelu(inputs, approximate=True)
 
 
@@ -58,7 +58,7 @@ def _sizes(hidden: int, heads: int, activation: str, epsilon: float, **more: int
 
 
 _PHOTO = {"num_channels": 3, "image_size": 224}
-# What the library leaves out of config.json, since it is its default.
+# Defaults of the library, which leaves these values out of config.json.
 _DEFAULTS: dict[str, dict[str, dict[str, Any]]] = {
     CLIP: {
         "text": _sizes(512, 8, "quick_gelu", 1e-5, vocab_size=49408, max_position_embeddings=77),
@@ -71,7 +71,7 @@ _DEFAULTS: dict[str, dict[str, dict[str, Any]]] = {
         "vision": _sizes(768, 12, "gelu_pytorch_tanh", 1e-6, patch_size=16, **_PHOTO),
     },
 }
-_PROJECTION = 512  # of CLIP
+_PROJECTION = 512  # CLIP's default
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,9 +79,9 @@ class Stack:
     """The blocks of a transformer that normalises before attention and before the dense layers.
 
     Attributes:
-      hidden, layers, heads, intermediate: Its sizes.
+      hidden, layers, heads, intermediate: Sizes.
       activation: One of `ACTIVATIONS`.
-      epsilon: Of layer normalisation.
+      epsilon: Epsilon of layer normalisation.
     """
 
     hidden: int
@@ -98,10 +98,10 @@ class PhotoShape:
 
     Attributes:
       kind: `clip`: a class token and a projection; `siglip`: pooling by attention.
-      stack: Its blocks.
+      stack: The blocks.
       size: Pixels of a photo, each way.
       patch: Pixels of a patch, each way.
-      width: Of its vectors.
+      width: Width of the vectors.
     """
 
     kind: str
@@ -112,7 +112,7 @@ class PhotoShape:
 
     @property
     def patches(self) -> int:
-        """How many there are in a photo."""
+        """How many patches a photo has."""
         return (self.size // self.patch) ** 2
 
 
@@ -121,10 +121,10 @@ class TextShape:
     """The architecture of a text tower.
 
     Attributes:
-      kind: `clip`: a token sees those before it; `siglip`: all see all.
-      stack: Its blocks.
-      vocabulary_size, positions: Rows of its tables.
-      width: Of its vectors.
+      kind: `clip`: a token attends to earlier tokens only; `siglip`: to all tokens.
+      stack: The blocks.
+      vocabulary_size, positions: Rows of the tables.
+      width: Width of the vectors.
     """
 
     kind: str
@@ -135,20 +135,20 @@ class TextShape:
 
 
 def read_shapes(path: pathlib.Path, kind: str) -> tuple[PhotoShape, TextShape]:
-    """The architectures of a folder's towers.
+    """Returns the architectures of a folder's towers.
 
     Args:
       path: The folder.
       kind: `clip` or `siglip`.
 
     Raises:
-      InputError: config.json is missing or says something that cannot be.
+      InputError: config.json is missing or has impossible values.
     """
     file = path / CONFIG_FILE
     config = read_json(file)
-    said = config.get("model_type", kind)
-    if said != kind:
-        raise InputError(f"{file}: model_type is {shown(said)}, not {kind!r}")
+    found = config.get("model_type", kind)
+    if found != kind:
+        raise InputError(f"{file}: model_type is {shown(found)}, not {kind!r}")
     photo, text = _Part(file, config, kind, "vision"), _Part(file, config, kind, "text")
     stacks = photo.stack(), text.stack()
     size, patch = photo.count("image_size"), photo.count("patch_size")
@@ -168,7 +168,7 @@ def read_shapes(path: pathlib.Path, kind: str) -> tuple[PhotoShape, TextShape]:
         if widths[0] != widths[1]:
             raise InputError(
                 f"{file}: vectors of photos are {widths[0]} wide and those of texts {widths[1]}, "
-                "so that they cannot be compared"
+                "so they cannot be compared"
             )
     return (
         PhotoShape(kind, stacks[0], size, patch, widths[0]),
@@ -183,10 +183,10 @@ def read_shapes(path: pathlib.Path, kind: str) -> tuple[PhotoShape, TextShape]:
 
 
 def read_json(file: pathlib.Path, needed: bool = True) -> dict[str, Any]:
-    """The names and values of a JSON file; none of one that is not needed and not there.
+    """Returns the names and values of a JSON file; empty if it is missing and not needed.
 
     Raises:
-      InputError: It is missing or no JSON mapping.
+      InputError: The file is needed but missing, or is not a JSON mapping.
     """
     if not file.is_file():
         if needed:
@@ -197,26 +197,26 @@ def read_json(file: pathlib.Path, needed: bool = True) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise InputError(f"{file}: not JSON: {error}") from error
     if not isinstance(plain, dict):
-        raise InputError(f"{file}: holds {shown(plain)}, not names and values")
+        raise InputError(f"{file}: holds {shown(plain)}, not a JSON object")
     return plain
 
 
 class _Part:
-    """One part of a config.json, with the library's defaults behind it."""
+    """One part of a config.json; the library's defaults fill in missing values."""
 
     def __init__(self, file: pathlib.Path, config: Mapping[str, Any], kind: str, part: str):
         self.file, self.name = file, f"{part}_config"
         defaults = _DEFAULTS[kind][part] if kind else {}
-        # Older files repeat a part under another name, which then goes before.
+        # Older files repeat a part under another name, which then takes precedence.
         given = [config.get(self.name), config.get(f"{self.name}_dict")]
         for values in given:
             if values is not None and not isinstance(values, dict):
-                raise InputError(f"{file}: {self.name} is {shown(values)}, not names and values")
+                raise InputError(f"{file}: {self.name} is {shown(values)}, not a JSON object")
         own, old = (values or {} for values in given)
         self.values: dict[str, Any] = defaults | own | ((defaults | old) if old else {})
 
     def count(self, key: str) -> int:
-        """A whole number of 1 or more."""
+        """Returns the value of a key, checked to be an integer of at least 1."""
         value = self.values[key]
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise InputError(
@@ -225,7 +225,7 @@ class _Part:
         return value
 
     def stack(self) -> Stack:
-        """The blocks."""
+        """Returns the blocks."""
         hidden, heads = self.count("hidden_size"), self.count("num_attention_heads")
         if hidden % heads:
             raise InputError(

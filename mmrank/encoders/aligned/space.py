@@ -1,7 +1,7 @@
-"""Which towers give vectors that can be compared: an id that an importer writes beside each.
+"""Marks towers whose vectors can be compared, by an id that an importer writes to each folder.
 
-Towers that were trained together have one id, made of the files that both came from. Nothing is
-ever concluded from vectors that happen to be equally wide.
+Towers that were trained together have one id, made from the files of both. Equal width of vectors
+alone never means that they can be compared.
 """
 
 from __future__ import annotations
@@ -16,26 +16,27 @@ _KEY = "space"
 
 
 def write_space(folder: pathlib.Path, space: str) -> None:
-    """Marks the folder of a tower with the id of its space."""
+    """Writes the id of a tower's vector space to its folder."""
     (folder / SPACE_FILE).write_text(json.dumps({_KEY: space}), encoding="utf-8")
 
 
 def space_of(folder: pathlib.Path) -> str:
-    """The id of the space of a tower's vectors; empty for a tower that stands alone.
+    """Returns the id of a tower's vector space; empty if no other tower shares it.
 
     Raises:
-      ConfigError: The file that should say it says something else.
+      ConfigError: The file that should hold the id does not.
     """
     file = folder / SPACE_FILE
     if not file.is_file():
         return ""
     try:
-        said = json.loads(file.read_text(encoding="utf-8"))
+        stored = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ConfigError(f"{file}: not JSON that can be read: {error}") from error
-    space = said.get(_KEY) if isinstance(said, dict) else None
+        raise ConfigError(f"{file}: not readable JSON: {error}") from error
+    space = stored.get(_KEY) if isinstance(stored, dict) else None
     if not isinstance(space, str) or not space:
         raise ConfigError(
-            f"{file}: names no space; import the towers anew with `python -m mmrank.import_encoder`"
+            f"{file}: has no entry space; import the towers again with `python -m "
+            "mmrank.import_encoder`"
         )
     return space

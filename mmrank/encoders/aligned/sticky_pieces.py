@@ -1,4 +1,4 @@
-"""SigLIP's SentencePiece in the graph: every text has all tokens, the last of them its end."""
+"""SigLIP's SentencePiece in the graph: every text is padded to all tokens, after its end piece."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _PUNCTUATION = r"[!-/:-@\[-`{-~]"  # of ASCII
 
 
 class StickyPieces(NamedTuple):
-    """How SigLIP cuts texts.
+    """How SigLIP tokenizes texts.
 
     Attributes:
       model: The serialized SentencePiece model.
       end: The piece after every text.
-      padding: The piece behind that; mostly the same.
-      lowercase: Whether texts are lowered first.
+      padding: The piece that fills up the rest; mostly the same as `end`.
+      lowercase: Whether texts are converted to lower case first.
     """
 
     model: bytes
@@ -29,11 +29,12 @@ class StickyPieces(NamedTuple):
 
 
 class StickyPieceTokens(tf.keras.layers.Layer):
-    """Token ids [N, T] int32 and a mask [N, T] int32 of ones of texts [N].
+    """Token ids [N, T] int32 of texts [N], and a mask [N, T] int32 of ones.
 
-    Texts are lowered, lose their punctuation, and white space is one space.
+    Texts are converted to lower case, punctuation is removed, and runs of white space become one
+    space.
 
-    Masking: there is none: the tower was trained with padding as a part of its texts.
+    Masking: none, because the tower was trained with padding as a part of its texts.
 
     Args:
       words: Model and special ids.

@@ -12,15 +12,15 @@ from mmrank.encoders.imported.conventions import Conventions
 
 
 def block_name(number: int) -> str:
-    """The name of a block, by which fine-tuning knows how deep it lies."""
+    """Returns the name of a block, from which fine-tuning reads the depth of the block."""
     return f"transformer_layer_{number}"
 
 
 class PatchTokens(tf.keras.layers.Layer):
-    """Tokens [N, P, D] of patches [N, P, D]: their positions added, and perhaps a class token.
+    """Tokens [N, P, D] of patches [N, P, D]: positions are added, and a class token if wanted.
 
     Args:
-      class_token: Whether a learned token stands before them, so that there are P + 1.
+      class_token: Whether a learned token precedes the patches, which gives P + 1 tokens.
 
     Source: Dosovitskiy et al. 2021, "An image is worth 16x16 words", equation 1.
     """
@@ -53,7 +53,7 @@ class Block(tf.keras.layers.Layer):
 
     Args:
       stack: Sizes, activation and epsilon.
-      causal: Whether a token sees those before it alone.
+      causal: Whether a token attends to earlier tokens only.
 
     Source: Vaswani et al. 2017, "Attention is all you need", with the norms of Dosovitskiy et al.
       2021, equations 2 and 3.
@@ -78,10 +78,10 @@ class Block(tf.keras.layers.Layer):
 
 
 class AttentionPooling(tf.keras.layers.Layer):
-    """Vectors [N, D] of tokens [N, T, D]: what a learned query attends to, and a dense block.
+    """Vectors [N, D] of tokens [N, T, D]: attention of a learned query, then a dense block.
 
     Args:
-      stack: Sizes, activation and epsilon, as of a block.
+      stack: Sizes, activation and epsilon, as for a block.
 
     Source: Lee et al. 2019, "Set transformer", section 3.2, with one seed; Zhai et al. 2022,
       "Scaling vision transformers", section 3.2.
@@ -123,7 +123,7 @@ class FirstToken(tf.keras.layers.Layer):
 
 
 def photo_tower(shape: PhotoShape, conventions: Conventions) -> tf.keras.Model:
-    """A model from pixels [N, size, size, 3], 0 to 255, to vectors [N, width].
+    """Returns a model from pixels [N, size, size, 3], 0 to 255, to vectors [N, width].
 
     Args:
       shape: The architecture.
@@ -131,6 +131,17 @@ def photo_tower(shape: PhotoShape, conventions: Conventions) -> tf.keras.Model:
 
     Source: Radford et al. 2021, "Learning transferable visual models from natural language
       supervision", section 2.4; Zhai et al. 2023, "Sigmoid loss for language image pre-training".
+
+    Example:
+      >>> import tensorflow as tf
+      >>> from mmrank.encoders.aligned.shapes import PhotoShape, Stack
+      >>> from mmrank.encoders.imported.conventions import Conventions
+      >>> stack = Stack(
+      ...     hidden=8, layers=1, heads=2, intermediate=16, activation="gelu", epsilon=1e-6
+      ... )
+      >>> shape = PhotoShape("siglip", stack, size=8, patch=4, width=8)
+      >>> photo_tower(shape, Conventions())(tf.zeros([2, 8, 8, 3])).shape
+      TensorShape([2, 8])
     """
     stack, clip = shape.stack, shape.kind == CLIP
     pixels = tf.keras.Input((shape.size, shape.size, 3))
@@ -152,16 +163,27 @@ def photo_tower(shape: PhotoShape, conventions: Conventions) -> tf.keras.Model:
 
 
 def text_tower(shape: TextShape) -> tf.keras.Model:
-    """A model from token ids [N, T] and their mask [N, T] to vectors [N, width].
+    """Returns a model from token ids [N, T] and their mask [N, T] to vectors [N, width].
 
-    A text is read up to its last token, which every tower of these was trained to end it with. To
-    CLIP, whose tokens see those before them alone, padding behind it is nothing; SigLIP's texts
-    all have every token, so that their padding is a part of them.
+    The vector is that of a text's last token under the mask, as in the training of these towers.
+    CLIP's tokens attend to earlier tokens only, so padding after the last one has no effect.
+    SigLIP's texts always have all T tokens, so padding is a part of them.
 
     Args:
       shape: The architecture.
 
     Source: Radford et al. 2021, section 2.4; Zhai et al. 2023.
+
+    Example:
+      >>> import tensorflow as tf
+      >>> from mmrank.encoders.aligned.shapes import Stack, TextShape
+      >>> stack = Stack(
+      ...     hidden=8, layers=1, heads=2, intermediate=16, activation="gelu", epsilon=1e-5
+      ... )
+      >>> shape = TextShape("clip", stack, vocabulary_size=10, positions=6, width=4)
+      >>> ids, mask = tf.constant([[3, 5, 0]]), tf.constant([[1, 1, 0]])
+      >>> text_tower(shape)([ids, mask]).shape
+      TensorShape([1, 4])
     """
     stack, clip = shape.stack, shape.kind == CLIP
     ids = tf.keras.Input((None,), dtype=tf.int32, name="ids")

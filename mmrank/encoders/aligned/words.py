@@ -1,4 +1,4 @@
-"""The vocabularies of CLIP and SigLIP folders: byte pairs, and a SentencePiece model."""
+"""Reads the vocabularies of CLIP and SigLIP folders: byte pairs, and a SentencePiece model."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from mmrank.outputs import InputError, shown
 
 VOCABULARY, MERGES, FAST, PIECES = "vocab.json", "merges.txt", "tokenizer.json", "spiece.model"
 START, END, ENDING = "<|startoftext|>", "<|endoftext|>", "</w>"
-_STEPS = {"NFC", "Lowercase", "Replace"}  # of a tokenizer.json, which the graph does
+_STEPS = {"NFC", "Lowercase", "Replace"}  # steps of a tokenizer.json that the graph performs
 
 
 def read_byte_pairs(path: pathlib.Path, rows: int) -> BytePairs:
-    """The byte pairs of a CLIP folder.
+    """Returns the byte pairs of a CLIP folder.
 
     Args:
       path: The folder, with vocab.json and merges.txt, or else tokenizer.json.
-      rows: Of the tower's table of tokens.
+      rows: Rows of the tower's token table.
 
     Raises:
-      InputError: There are no such files, or they do not fit each other or the tower.
+      InputError: The files are missing, or do not fit each other or the tower.
     """
     lowercase = True
     if (path / VOCABULARY).is_file() and (path / MERGES).is_file():
@@ -65,14 +65,14 @@ def read_byte_pairs(path: pathlib.Path, rows: int) -> BytePairs:
 
 
 def read_sticky_pieces(path: pathlib.Path, rows: int) -> StickyPieces:
-    """The SentencePiece model of a SigLIP folder.
+    """Returns the SentencePiece model of a SigLIP folder.
 
     Args:
       path: The folder, with spiece.model.
-      rows: Of the tower's table of tokens.
+      rows: Rows of the tower's token table.
 
     Raises:
-      InputError: There is no such file, or it does not fit the tower.
+      InputError: The file is missing, or does not fit the tower.
     """
     file = path / PIECES
     if not file.is_file():
@@ -85,7 +85,7 @@ def read_sticky_pieces(path: pathlib.Path, rows: int) -> StickyPieces:
             "different models"
         )
     if not begins_with_space(model):
-        raise InputError(f"{file}: puts no space before a text, as SigLIP's does")
+        raise InputError(f"{file}: adds no space before a text, but SigLIP's tokenizer does")
     control = {piece.text: number for number, piece in enumerate(pieces) if piece.kind == CONTROL}
     given = read_json(path / TOKENIZER_CONFIG, needed=False)
     marks: list[int] = []
@@ -101,9 +101,9 @@ def read_sticky_pieces(path: pathlib.Path, rows: int) -> StickyPieces:
 
 
 def byte_letters() -> list[str]:
-    """The letter that stands for each of the 256 bytes in a vocabulary.
+    """Returns the letter that a vocabulary writes for each of the 256 bytes.
 
-    Bytes that print are themselves; the others are the letters from 256 on.
+    Printable bytes are themselves; the others are the letters from 256 on.
 
     Source: Radford et al. 2019, "Language models are unsupervised multitask learners", section 2.2.
     """
@@ -113,7 +113,7 @@ def byte_letters() -> list[str]:
 
 
 def _lines(file: pathlib.Path) -> list[str]:
-    # Not splitlines(): a piece may hold Unicode's own line separators.
+    # Not splitlines(): a piece may contain Unicode line separators.
     try:
         lines = file.read_text(encoding="utf-8").split("\n")
     except UnicodeDecodeError as error:
@@ -122,17 +122,17 @@ def _lines(file: pathlib.Path) -> list[str]:
 
 
 def _pairs(merges: Sequence[Any], file: pathlib.Path) -> list[tuple[str, str]]:
-    """The two pieces of every merge, of which newer files make a list."""
+    """Returns the two pieces of every merge, which newer files write as a list."""
     pairs = []
     for merge in merges:
         parts = merge.split(" ") if isinstance(merge, str) else merge
         if not isinstance(parts, list) or len(parts) != 2 or not all(map(_is_piece, parts)):
-            raise InputError(f"{file}: {shown(merge)} is not two pieces that become one")
+            raise InputError(f"{file}: {shown(merge)} is not a pair of pieces to merge")
         pairs.append((parts[0], parts[1]))
     if not pairs:
-        raise InputError(f"{file}: no pieces that become one")
+        raise InputError(f"{file}: no pieces to merge")
     if len(set(pairs)) < len(pairs):
-        raise InputError(f"{file}: two pieces become one twice")
+        raise InputError(f"{file}: a pair of pieces is listed twice")
     return pairs
 
 
@@ -141,7 +141,7 @@ def _is_piece(part: Any) -> bool:
 
 
 def _of_fast(file: pathlib.Path) -> tuple[Mapping[str, int], Sequence[Any], bool]:
-    """The vocabulary and merges of a tokenizer.json, and whether it lowers texts."""
+    """Returns a tokenizer.json's vocabulary and merges, and whether it converts to lower case."""
     given = read_json(file)
     model, normalizer = given.get("model"), given.get("normalizer") or {}
     if not isinstance(model, dict) or not isinstance(normalizer, dict):
@@ -149,7 +149,7 @@ def _of_fast(file: pathlib.Path) -> tuple[Mapping[str, int], Sequence[Any], bool
     kind, ending = model.get("type", "BPE"), model.get("end_of_word_suffix")
     if kind != "BPE" or ending != ENDING:
         raise InputError(
-            f"{file}: its model is {shown(kind)} with the end of words {shown(ending)}; CLIP's is "
+            f"{file}: its model is {shown(kind)} with the word ending {shown(ending)}; CLIP's is "
             f"BPE with {ENDING!r}"
         )
     vocabulary: Any = model.get("vocab")

@@ -1,6 +1,7 @@
 """EfficientNet B0 to B4 and EfficientNet-Lite 0 to 4 as other libraries train them.
 
-Keras' own B0 to B4 pad and normalise in another way than files of PyTorch want, and it has no Lite.
+Keras's own B0 to B4 pad and normalise differently than PyTorch files require, and Keras has no
+Lite.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import tensorflow as tf
 
 from mmrank.encoders.imported.conventions import Conventions
 
-# Rows, expansion, kernel, stride and outputs of the seven stages of B0.
+# Blocks, expansion, kernel, stride and outputs of the seven stages of B0.
 _STAGES = (
     (1, 1, 3, 1, 16),
     (2, 6, 3, 2, 24),
@@ -23,7 +24,7 @@ _STAGES = (
     (4, 6, 5, 2, 192),
     (1, 6, 3, 1, 320),
 )
-# Width and depth against B0, of B and Lite alike.
+# Width and depth relative to B0, the same for B and Lite.
 _SCALES = ((1.0, 1.0), (1.0, 1.1), (1.1, 1.2), (1.2, 1.4), (1.4, 1.8))
 _STEM, _HEAD, _SQUEEZE = 32, 1280, 0.25
 
@@ -33,10 +34,10 @@ class Block:
     """One inverted residual block.
 
     Attributes:
-      stage, row: Its stage from 1, and its place there from 0.
+      stage, row: Number of its stage from 1, and index in the stage from 0.
       inputs, outputs: Channels.
       expansion: Factor from inputs to the channels between.
-      kernel, stride: Of the depthwise convolution.
+      kernel, stride: Sizes of the depthwise convolution.
       squeeze: Channels of squeeze-and-excitation; 0 for none.
     """
 
@@ -63,9 +64,9 @@ class Shape:
     """The architecture of one network.
 
     Attributes:
-      blocks: From the lowest to the highest.
-      stem, head: Channels before and after them.
-      lite: Whether it has ReLU6 in place of swish, and no squeeze-and-excitation.
+      blocks: The blocks from the lowest to the highest.
+      stem, head: Channels before and after the blocks.
+      lite: Whether it has ReLU6 instead of swish, and no squeeze-and-excitation.
     """
 
     blocks: tuple[Block, ...]
@@ -75,10 +76,10 @@ class Shape:
 
 
 def efficientnet_shape(size: int, lite: bool) -> Shape:
-    """The architecture of B`size` or Lite`size`.
+    """Returns the architecture of B`size` or Lite`size`.
 
     Source: Tan and Le 2019, "EfficientNet", section 4, and the description of EfficientNet-Lite,
-    whose stem, head and numbers of rows in the first and the last stage do not grow.
+    in which the stem, the head and the numbers of blocks in the first and last stage do not grow.
     """
     width, depth = _SCALES[size]
     stem = _STEM if lite else _channels(_STEM, width)
@@ -103,21 +104,21 @@ def efficientnet_shape(size: int, lite: bool) -> Shape:
 
 
 def _channels(count: int, width: float) -> int:
-    """Scaled channels, a multiple of 8 that is at most a tenth too small."""
+    """Returns scaled channels, a multiple of 8 that is at most a tenth too small."""
     scaled = count * width
     rounded = max(8, int(scaled + 4) // 8 * 8)
     return rounded + 8 if rounded < 0.9 * scaled else rounded
 
 
 def efficientnet(shape: Shape, height: int, width: int, conventions: Conventions) -> tf.keras.Model:
-    """A model from pixels [N, height, width, 3], 0 to 255, to pooled features [N, head].
+    """Returns a model from pixels [N, height, width, 3], 0 to 255, to pooled features [N, head].
 
-    Its layers are named as those of Keras' EfficientNet.
+    Its layers are named like those of Keras's EfficientNet.
 
     Args:
       shape: The architecture.
-      height, width: Of photos.
-      conventions: Its padding, epsilon and scale of pixels.
+      height, width: Size of the photos.
+      conventions: Padding, epsilon and scale of pixels.
     """
     active = functools.partial(_activation, "relu6" if shape.lite else "swish")
     pixels = tf.keras.Input((height, width, 3))

@@ -1,4 +1,4 @@
-"""The folder of an imported image tower: which network it is, how it sees pixels, its weights."""
+"""The folder of an imported image tower: its network, its pixel scale and padding, its weights."""
 
 from __future__ import annotations
 
@@ -39,19 +39,26 @@ from mmrank.encoders.imported.state_file import SUFFIXES, find_state_file, read_
 from mmrank.outputs import InputError, new_folder, shown
 
 NETWORK_FILE, WEIGHTS_FILE = "network.json", "weights.h5"
-CONFIG_FILE, ARCHITECTURE = "config.json", "architecture"  # of timm
+CONFIG_FILE, ARCHITECTURE = "config.json", "architecture"  # in timm's folders
 NETWORKS = (*LITE, *PLAIN, RESNET)
-_ANEW = "import the file anew with `python -m mmrank.import_encoder`"
-SIZE = 64  # pixels of the network that the weights are written of; they fit any size
+_FIX = "import the file again with `python -m mmrank.import_encoder`"
+SIZE = 64  # pixels of the network whose weights are written; the weights fit any size
 
 
 @dataclasses.dataclass(frozen=True)
 class ImportedNetwork:
-    """What the folder says of its network.
+    """The description of the network in the folder.
 
     Attributes:
       network: One of `NETWORKS`.
-      padding, epsilon, mean, std: As of `Conventions`.
+      padding, epsilon, mean, std: As in `Conventions`.
+
+    Example:
+      >>> network = ImportedNetwork(
+      ...     "ResNet50", padding="symmetric", epsilon=1e-5, mean=IMAGENET_MEAN, std=IMAGENET_STD
+      ... )
+      >>> network.network in NETWORKS, network.padding in PADDINGS
+      (True, True)
     """
 
     network: str
@@ -61,44 +68,58 @@ class ImportedNetwork:
     std: tuple[float, ...]
 
     def model(self, height: int, width: int) -> tf.keras.Model:
-        """The network [N, height, width, 3] → [N, D'], its weights not set."""
+        """Returns the network [N, height, width, 3] → [N, D'], its weights not set."""
         conventions = Conventions(self.padding, self.epsilon, self.mean, self.std)
         return build(self.network, height, width, conventions)
 
 
 def build(network: str, height: int, width: int, conventions: Conventions) -> tf.keras.Model:
-    """One of `NETWORKS`, from pixels [N, height, width, 3], 0 to 255, to features [N, D']."""
+    """Returns one of `NETWORKS`, pixels [N, height, width, 3], 0 to 255 → features [N, D']."""
     if network == RESNET:
         return resnet50(height, width, conventions)
     return efficientnet(shape_of(network), height, width, conventions)
 
 
 def is_imported(weights: str) -> bool:
-    """Whether an option `weights` names the folder of an imported network."""
+    """Returns whether the option `weights` names the folder of an imported network.
+
+    Example:
+      >>> is_imported("imagenet")
+      False
+    """
     return (pathlib.Path(weights) / NETWORK_FILE).is_file()
 
 
 def read_network(folder: pathlib.Path) -> ImportedNetwork | ImportedTransformer:
-    """What the folder of an imported network says of it.
+    """Returns the description of the network in an imported folder.
 
     Raises:
-      ConfigError: It says something impossible.
+      ConfigError: The description is damaged or has unknown values.
+
+    Example:
+      >>> import dataclasses
+      >>> import json
+      >>> import pathlib
+      >>> network = ImportedNetwork("ResNet50", "symmetric", 1e-5, (127.0,) * 3, (128.0,) * 3)
+      >>> _ = pathlib.Path("network.json").write_text(json.dumps(dataclasses.asdict(network)))
+      >>> read_network(pathlib.Path(".")) == network
+      True
     """
     file = folder / NETWORK_FILE
     try:
         plain = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ConfigError(f"{file}: not JSON that can be read: {error}") from error
+        raise ConfigError(f"{file}: not readable JSON: {error}") from error
     if isinstance(plain, dict) and plain.get("network") == TRANSFORMER:
         transformer = from_mapping(ImportedTransformer, plain, str(file))
         right = transformer.fit in FITS and transformer.interpolation in INTERPOLATIONS
         if not right or transformer.shape.stack.activation not in ACTIVATIONS:
-            raise ConfigError(f"{file}: its fit, interpolation or activation is not known; {_ANEW}")
+            raise ConfigError(f"{file}: its fit, interpolation or activation is not known; {_FIX}")
         return transformer
     network = from_mapping(ImportedNetwork, plain, str(file))
     if network.network not in NETWORKS or network.padding not in PADDINGS:
         raise ConfigError(
-            f"{file}: {network.network!r} with padding {network.padding!r} is not known; {_ANEW}"
+            f"{file}: {network.network!r} with padding {network.padding!r} is not known; {_FIX}"
         )
     return network
 
@@ -112,13 +133,13 @@ def conventions_of(
     mean: tuple[float, ...] | None = None,
     std: tuple[float, ...] | None = None,
 ) -> Conventions:
-    """How a network sees pixels and borders: as told, or as its library trains such a one.
+    """Returns how a network scales pixels and pads borders: as given, or as its library does.
 
     Args:
-      network, scheme: As `recognised` gives them.
-      architecture: Its name at the library (a file's name or that in config.json), for timm alone,
-        whose two ports of one network differ in nothing that a tensor could tell.
-      padding, mean, std: What is told.
+      network, scheme: As `recognised` returns them.
+      architecture: The library's name of the network (a file's name or that in config.json). Used
+        only for timm, whose two ports of one network have the same tensors.
+      padding, mean, std: Values that override the library's.
 
     Raises:
       InputError: The padding is not known.
@@ -127,9 +148,9 @@ def conventions_of(
     if padding is None:
         if scheme is TIMM and not architecture.startswith(("tf_efficientnet", "efficientnet")):
             raise InputError(
-                "timm has two networks with these tensors; say --padding same for a "
+                "timm has two networks with these tensors; give --padding same for a "
                 "tf_efficientnet, trained in TensorFlow, or --padding symmetric for an "
-                "efficientnet of its own"
+                "efficientnet of timm"
             )
         padding = SAME if ported else SYMMETRIC
     if network in LITE and scheme is PYTORCH:
@@ -144,10 +165,10 @@ def conventions_of(
 
 
 def is_tower(source: pathlib.Path) -> bool:
-    """Whether what is to be imported is an image tower, and no encoder of texts or sounds.
+    """Returns whether the source is an image tower, not an encoder of texts or sounds.
 
-    That is a file (one of TensorFlow Lite aside), or a folder that timm wrote or that has a state
-    file but no config.json.
+    An image tower is a file (unless of TensorFlow Lite), or a folder that timm wrote or that has a
+    state file but no config.json.
     """
     if source.is_file():
         return source.suffix != ".tflite"
@@ -166,7 +187,7 @@ def import_tower(
     mean: tuple[float, ...] | None = None,
     std: tuple[float, ...] | None = None,
 ) -> tuple[ImportedNetwork, int]:
-    """Makes the folder of an image tower; gives what it says and the number of its weights.
+    """Makes the folder of an image tower; returns its description and its number of weights.
 
     Args:
       source: A state file, or a folder with one.
@@ -174,8 +195,19 @@ def import_tower(
       padding, mean, std: As `conventions_of` takes them.
 
     Raises:
-      InputError: The file cannot be read, or holds no network that is known.
+      InputError: The file cannot be read, or its network is unknown.
       OutputError: The folder exists.
+
+    Example:
+      A file of another network is refused before anything is written:
+
+      >>> import pathlib
+      >>> import numpy as np
+      >>> from safetensors.numpy import save_file
+      >>> save_file({"fc.bias": np.zeros(2)}, "other.safetensors")
+      >>> import_tower(pathlib.Path("other.safetensors"), pathlib.Path("tower"))
+      Traceback (most recent call last):
+      mmrank.outputs.InputError: other.safetensors: its tensors (fc.bias …) are not those of ...
     """
     file = find_state_file(source)
     state = read_state(file)
@@ -204,15 +236,15 @@ def import_tower(
 
 
 def _colours(shares: Sequence[float] | None) -> tuple[float, ...] | None:
-    """Numbers by colour, given for pixels from 0 to 1, for those from 0 to 255."""
+    """Returns numbers by colour, given for pixels from 0 to 1, for pixels from 0 to 255."""
     return None if shares is None else tuple(255.0 * float(share) for share in shares)
 
 
 def _config(folder: pathlib.Path) -> dict[str, Any]:
-    """What the config.json of a folder says, if there is one.
+    """Returns the content of a folder's config.json; empty if the file does not exist.
 
     Raises:
-      InputError: It is no JSON mapping.
+      InputError: The file is not a JSON mapping.
     """
     file = folder / CONFIG_FILE
     if not file.is_file():
@@ -222,5 +254,5 @@ def _config(folder: pathlib.Path) -> dict[str, Any]:
     except ValueError as error:
         raise InputError(f"{file}: not JSON: {error}") from error
     if not isinstance(plain, dict):
-        raise InputError(f"{file}: holds {shown(plain)}, not names and values")
+        raise InputError(f"{file}: holds {shown(plain)}, not a JSON object")
     return plain

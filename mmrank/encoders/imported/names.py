@@ -1,4 +1,4 @@
-"""Which network a state file holds, told by the names and shapes of its tensors."""
+"""Recognises the network in a state file by the names and shapes of its tensors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mmrank.encoders.imported.efficientnet import Block, Shape, efficientnet_sha
 from mmrank.encoders.imported.resnet import STEM, resnet50_blocks
 from mmrank.outputs import InputError
 
-NORM = ("weight", "bias", "running_mean", "running_var")  # in the order of Keras
+NORM = ("weight", "bias", "running_mean", "running_var")  # in Keras's order
 SIZES = range(5)
 LITE = tuple(f"EfficientNetLite{n}" for n in SIZES)
 PLAIN = tuple(f"EfficientNetB{n}" for n in SIZES)
@@ -21,13 +21,13 @@ _COUNTED = ".num_batches_tracked"
 
 
 @dataclasses.dataclass(frozen=True)
-class Place:
-    """One layer with weights and where a file has them.
+class LayerMapping:
+    """One layer with weights, and where a file has them.
 
     Attributes:
-      layer: Its name in Keras.
-      prefix: What its tensors' names begin with.
-      shape: That of a convolution's kernel in the file, or the channels of a norm alone.
+      layer: The layer's name in Keras.
+      prefix: Prefix of its tensors' names.
+      shape: Shape of a convolution's kernel in the file, or only the channels of a norm.
       bias: Whether a convolution has a bias.
     """
 
@@ -37,7 +37,7 @@ class Place:
     bias: bool = False
 
     def tensors(self) -> dict[str, tuple[int, ...]]:
-        """Shapes by name of the file's tensors, in the order of the layer's weights."""
+        """Returns shapes of the file's tensors by name, in the order of the layer's weights."""
         if len(self.shape) == 1:
             return {f"{self.prefix}.{part}": self.shape for part in NORM}
         kernel = {f"{self.prefix}.weight": self.shape}
@@ -49,40 +49,40 @@ class Scheme:
     """How a library names the tensors of a family of networks.
 
     Attributes:
-      library: Its name.
-      stem: A tensor by which files of it are known.
-      classifier: What the tensors of the classifier begin with, which a tower does without.
-      networks: Those that may be meant.
-      places: Every layer with weights of such a network.
+      library: The library's name.
+      stem: A tensor by which its files are recognised.
+      classifier: Prefix of the classifier's tensors, which a tower does not use.
+      networks: The networks that a file may hold.
+      mappings: Returns every layer with weights of such a network.
     """
 
     library: str
     stem: str
     classifier: str
     networks: tuple[str, ...]
-    places: Callable[[str], list[Place]]
+    mappings: Callable[[str], list[LayerMapping]]
 
 
 def shape_of(network: str) -> Shape:
-    """The architecture of an EfficientNet by name."""
+    """Returns the architecture of an EfficientNet by name."""
     return efficientnet_shape(int(network[-1]), network in LITE)
 
 
 def recognised(state: Mapping[str, np.ndarray]) -> tuple[str, Scheme]:
-    """The network that a state holds, and how its tensors are named.
+    """Returns the network that a state holds, and how its tensors are named.
 
     Raises:
-      InputError: It is none of those known, or tensors are missing, left over or of other shapes.
+      InputError: The network is unknown, or tensors are missing, left over or of other shapes.
     """
     scheme = next((s for s in SCHEMES if s.stem in state), None)
     if scheme is None:
         raise InputError(
-            f"its tensors ({', '.join(list(state)[:3])} …) are none of {', '.join(LITE)}, "
+            f"its tensors ({', '.join(list(state)[:3])} …) are not those of {', '.join(LITE)}, "
             f"{', '.join(PLAIN)} or {RESNET} as {', '.join(s.library for s in SCHEMES)} name them"
         )
     held = {n: v.shape for n, v in state.items() if not n.endswith(_COUNTED)}
     held = {n: s for n, s in held.items() if not n.startswith(scheme.classifier)}
-    wrong = {network: _differences(held, scheme.places(network)) for network in scheme.networks}
+    wrong = {network: _differences(held, scheme.mappings(network)) for network in scheme.networks}
     network = min(wrong, key=lambda n: len(wrong[n]))
     if wrong[network]:
         more = f" and {len(wrong[network]) - 5} more" if len(wrong[network]) > 5 else ""
@@ -93,10 +93,10 @@ def recognised(state: Mapping[str, np.ndarray]) -> tuple[str, Scheme]:
     return network, scheme
 
 
-def _differences(held: Mapping[str, tuple[int, ...]], places: list[Place]) -> list[str]:
-    wanted = {n: s for place in places for n, s in place.tensors().items()}
+def _differences(held: Mapping[str, tuple[int, ...]], mappings: list[LayerMapping]) -> list[str]:
+    wanted = {n: s for mapping in mappings for n, s in mapping.tensors().items()}
     missing = [f"{n} is missing" for n in wanted if n not in held]
-    left = [f"{n} has no place in it" for n in held if n not in wanted]
+    left = [f"{n} is not part of the network" for n in held if n not in wanted]
     other = [
         f"{n} has the shape {list(held[n])}, not {list(s)}"
         for n, s in wanted.items()
@@ -109,17 +109,17 @@ def copy_weights(
     model: tf.keras.Model, state: Mapping[str, np.ndarray], scheme: Scheme, network: str
 ) -> None:
     """Gives a built network the weights of a recognised state."""
-    for place in scheme.places(network):
-        layer = model.get_layer(place.layer)
-        arrays = [state[name] for name in place.tensors()]
-        if len(place.shape) == 4:
+    for mapping in scheme.mappings(network):
+        layer = model.get_layer(mapping.layer)
+        arrays = [state[name] for name in mapping.tensors()]
+        if len(mapping.shape) == 4:
             depthwise = isinstance(layer, tf.keras.layers.DepthwiseConv2D)
-            # [out, in, H, W], for Keras [H, W, in, out]; depthwise [C, 1, H, W], [H, W, C, 1].
+            # [out, in, H, W] to Keras's [H, W, in, out]; depthwise [C, 1, H, W] to [H, W, C, 1].
             arrays[0] = arrays[0].transpose((2, 3, 0, 1) if depthwise else (2, 3, 1, 0))
         layer.set_weights(arrays)
 
 
-def _efficientnet_pytorch(network: str) -> list[Place]:
+def _efficientnet_pytorch(network: str) -> list[LayerMapping]:
     def names(block: Block, number: int) -> dict[str, str]:
         at = f"_blocks.{number}"
         return {
@@ -136,10 +136,10 @@ def _efficientnet_pytorch(network: str) -> list[Place]:
     return _efficientnet(network, ("_conv_stem", "_bn0", "_conv_head", "_bn1"), names)
 
 
-def _timm(network: str) -> list[Place]:
+def _timm(network: str) -> list[LayerMapping]:
     def names(block: Block, number: int) -> dict[str, str]:
         at = f"blocks.{block.stage - 1}.{block.row}"
-        # Without an expansion the depthwise convolution is the first.
+        # Without an expansion, the depthwise convolution comes first.
         first = block.expansion == 1
         return {
             "expand_conv": f"{at}.conv_pw",
@@ -155,7 +155,7 @@ def _timm(network: str) -> list[Place]:
     return _efficientnet(network, ("conv_stem", "bn1", "conv_head", "bn2"), names)
 
 
-def _torchvision(network: str) -> list[Place]:
+def _torchvision(network: str) -> list[LayerMapping]:
     def names(block: Block, number: int) -> dict[str, str]:
         at = f"features.{block.stage}.{block.row}.block"
         depth = 0 if block.expansion == 1 else 1
@@ -176,12 +176,12 @@ def _torchvision(network: str) -> list[Place]:
 
 def _efficientnet(
     network: str, ends: tuple[str, str, str, str], names: Callable[[Block, int], dict[str, str]]
-) -> list[Place]:
-    """The places of an EfficientNet, given the prefixes of its ends and of the parts of a block."""
+) -> list[LayerMapping]:
+    """Returns the layers of an EfficientNet, given prefixes of its ends and its blocks' parts."""
     shape = shape_of(network)
-    places = [
-        Place("stem_conv", ends[0], (shape.stem, 3, 3, 3)),
-        Place("stem_bn", ends[1], (shape.stem,)),
+    mappings = [
+        LayerMapping("stem_conv", ends[0], (shape.stem, 3, 3, 3)),
+        LayerMapping("stem_bn", ends[1], (shape.stem,)),
     ]
     for number, block in enumerate(shape.blocks):
         kernel, prefixes = block.kernel, names(block, number)
@@ -196,20 +196,23 @@ def _efficientnet(
             parts["se_expand"] = (block.between, block.squeeze, 1, 1)
         parts["project_conv"] = (block.outputs, block.between, 1, 1)
         parts["project_bn"] = (block.outputs,)
-        places += [
-            Place(f"{block.name}_{part}", prefixes[part], size, part.startswith("se_"))
+        mappings += [
+            LayerMapping(f"{block.name}_{part}", prefixes[part], size, part.startswith("se_"))
             for part, size in parts.items()
         ]
     top = shape.blocks[-1].outputs
     return [
-        *places,
-        Place("top_conv", ends[2], (shape.head, top, 1, 1)),
-        Place("top_bn", ends[3], (shape.head,)),
+        *mappings,
+        LayerMapping("top_conv", ends[2], (shape.head, top, 1, 1)),
+        LayerMapping("top_bn", ends[3], (shape.head,)),
     ]
 
 
-def _resnet(network: str) -> list[Place]:
-    places = [Place("stem_conv", "conv1", (STEM, 3, 7, 7)), Place("stem_bn", "bn1", (STEM,))]
+def _resnet(network: str) -> list[LayerMapping]:
+    mappings = [
+        LayerMapping("stem_conv", "conv1", (STEM, 3, 7, 7)),
+        LayerMapping("stem_bn", "bn1", (STEM,)),
+    ]
     for block in resnet50_blocks():
         at, between, outputs = f"layer{block.stage}.{block.row}", block.between, block.outputs
         kernels = (
@@ -218,13 +221,13 @@ def _resnet(network: str) -> list[Place]:
             (outputs, between, 1, 1),
         )
         for i, kernel in enumerate(kernels, 1):
-            places.append(Place(f"{block.name}_{i}_conv", f"{at}.conv{i}", kernel))
-            places.append(Place(f"{block.name}_{i}_bn", f"{at}.bn{i}", kernel[:1]))
+            mappings.append(LayerMapping(f"{block.name}_{i}_conv", f"{at}.conv{i}", kernel))
+            mappings.append(LayerMapping(f"{block.name}_{i}_bn", f"{at}.bn{i}", kernel[:1]))
         if block.row == 0:
             shortcut = (outputs, block.inputs, 1, 1)
-            places.append(Place(f"{block.name}_0_conv", f"{at}.downsample.0", shortcut))
-            places.append(Place(f"{block.name}_0_bn", f"{at}.downsample.1", (outputs,)))
-    return places
+            mappings.append(LayerMapping(f"{block.name}_0_conv", f"{at}.downsample.0", shortcut))
+            mappings.append(LayerMapping(f"{block.name}_0_bn", f"{at}.downsample.1", (outputs,)))
+    return mappings
 
 
 PYTORCH = Scheme(

@@ -1,6 +1,6 @@
-"""ResNet-50 as PyTorch's libraries train it: strides in the 3 x 3 convolutions, none with a bias.
+"""ResNet-50 as PyTorch's libraries train it: strides in the 3 x 3 convolutions, and no biases.
 
-Keras' own ResNet50 strides in the 1 x 1 convolutions before, and its convolutions have biases.
+Keras's own ResNet50 strides in the preceding 1 x 1 convolutions, and its convolutions have biases.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ class Bottleneck:
     """One block of three convolutions.
 
     Attributes:
-      stage, row: Its stage from 1, and its place there from 0.
-      inputs, between: Channels; its outputs are four times those between.
-      stride: Of its second convolution.
+      stage, row: Number of its stage from 1, and index in the stage from 0.
+      inputs, between: Channels; the outputs have four times as many as those between.
+      stride: Stride of the second convolution.
     """
 
     stage: int
@@ -41,7 +41,7 @@ class Bottleneck:
 
 
 def resnet50_blocks() -> tuple[Bottleneck, ...]:
-    """The blocks of ResNet-50, from the lowest to the highest."""
+    """Returns the blocks of ResNet-50, from the lowest to the highest."""
     blocks: list[Bottleneck] = []
     inputs = STEM
     for stage, rows in enumerate(_ROWS, 1):
@@ -53,11 +53,11 @@ def resnet50_blocks() -> tuple[Bottleneck, ...]:
 
 
 def resnet50(height: int, width: int, conventions: Conventions) -> tf.keras.Model:
-    """A model from pixels [N, height, width, 3], 0 to 255, to pooled features [N, 2048].
+    """Returns a model from pixels [N, height, width, 3], 0 to 255, to pooled features [N, 2048].
 
     Args:
-      height, width: Of photos.
-      conventions: Its padding, epsilon and scale of pixels.
+      height, width: Size of the photos.
+      conventions: Padding, epsilon and scale of pixels.
 
     Source: He et al. 2016, "Deep residual learning for image recognition", table 1, with the
     strides of Goyal et al. 2017, "Accurate, large minibatch SGD", section 5.1.
@@ -66,7 +66,7 @@ def resnet50(height: int, width: int, conventions: Conventions) -> tf.keras.Mode
     x = conventions.scaled(pixels)
     x = conventions.convolved(x, STEM, 7, 2, "stem_conv")
     x = tf.keras.layers.ReLU(name="stem_activation")(conventions.norm(x, "stem_bn"))
-    # After a ReLU zeros at the border are as good as none.
+    # After a ReLU, zeros at the border do not change a maximum.
     x, border = conventions.bordered(x, 3, 2, "stem_pool")
     x = tf.keras.layers.MaxPooling2D(3, 2, padding=border, name="stem_pool")(x)
     for block in resnet50_blocks():

@@ -1,4 +1,4 @@
-"""Tensors by name from a state file: safetensors, or PyTorch's own forms, read without running."""
+"""Reads tensors by name from a state file, safetensors or PyTorch's, without running its code."""
 
 from __future__ import annotations
 
@@ -18,34 +18,43 @@ _PICKLE = b"\x80"
 
 
 def find_state_file(path: pathlib.Path) -> pathlib.Path:
-    """The state file that a path means: itself, or the only one in a folder.
+    """Returns the state file of a path: the path itself, or the only one in a folder.
 
     Raises:
-      InputError: There is none, or several of the first form that is there.
+      InputError: The folder has no state file, or several of the first suffix that it has.
     """
     if path.is_file():
         return path
     for suffix in SUFFIXES:
         found = sorted(path.glob(f"*{suffix}"))
         if len(found) > 1:
-            raise InputError(f"{path}: several files {suffix}; name the one that is meant")
+            raise InputError(f"{path}: several {suffix} files; name one of them")
         if found:
             return found[0]
     raise InputError(f"{path}: neither a state file nor a folder with one ({', '.join(SUFFIXES)})")
 
 
 def read_state(file: pathlib.Path) -> dict[str, np.ndarray]:
-    """All tensors of a state file by name; floats as float32.
+    """Returns all tensors of a state file by name; floats as float32.
 
-    A checkpoint that holds its weights under `state_dict` or `model` is entered, and the prefix
-    `module.` of parallel training removed.
+    If a checkpoint holds its weights under `state_dict` or `model`, these are read. The prefix
+    `module.` of parallel training is removed.
 
     Raises:
       InputError: The file is damaged or of another form, or holds anything but tensors.
+
+    Example:
+      >>> import pathlib
+      >>> import numpy as np
+      >>> from safetensors.numpy import save_file
+      >>> save_file({"stem.weight": np.ones([2, 3], np.float16)}, "model.safetensors")
+      >>> state = read_state(pathlib.Path("model.safetensors"))
+      >>> state["stem.weight"].shape, state["stem.weight"].dtype
+      ((2, 3), dtype('float32'))
     """
     with file.open("rb") as opened:
         start = opened.read(9)
-    # safetensors begins with the length of its JSON, of which any byte may be a pickle's first.
+    # safetensors begins with the length of its JSON, whose first byte may look like a pickle's.
     torch = start[8:] != b"{" and start.startswith((ZIP_START, _PICKLE))
     tree = read_torch(file) if torch else _safetensors(file)
     for _ in range(2):
@@ -57,7 +66,7 @@ def read_state(file: pathlib.Path) -> dict[str, np.ndarray]:
     state: dict[str, np.ndarray] = {}
     for name, value in tree.items():
         if not isinstance(name, str) or not isinstance(value, np.ndarray):
-            raise InputError(f"{file}: {shown(name)} is {shown(value)}, and not a tensor by a name")
+            raise InputError(f"{file}: {shown(name)} is {shown(value)}, not a named tensor")
         state[name.removeprefix("module.")] = value.astype(np.float32) if _float(value) else value
     return state
 

@@ -1,8 +1,8 @@
-"""Tensors of a PyTorch state file, read without running it.
+"""Reads the tensors of a PyTorch state file without running its code.
 
-Such a file is a pickle beside raw numbers, and a pickle may name any function for its reader to
-call. The reader here knows an ordered dict, tensor storages and the functions that shape a tensor,
-none of which does more than make one; whatever else a file names is refused.
+Such a file is a pickle with raw numbers, and a pickle may name any function for its reader to call.
+This reader accepts only an ordered dict, tensor storages and the functions that build a tensor,
+which can do nothing else. It refuses a file that names anything else.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _DTYPES = {
     "ByteStorage": "u1",
     "BoolStorage": "?",
 }
-# What a damaged pickle may end in.
+# Errors that reading a damaged pickle may raise.
 _DAMAGE = (
     pickle.UnpicklingError,
     EOFError,
@@ -56,13 +56,13 @@ _DAMAGE = (
 
 
 def read_torch(file: pathlib.Path) -> Any:
-    """What a PyTorch file holds: dicts, lists, numbers and texts, with NumPy arrays for tensors.
+    """Returns the content of a PyTorch file: dicts, lists, numbers, texts, and tensors as arrays.
 
     Both forms are read: the zip archive of PyTorch 1.6 and later, and the older run of pickles.
     bfloat16 becomes float32.
 
     Raises:
-      InputError: The file is damaged, or names something else than tensors.
+      InputError: The file is damaged, or names anything other than tensors.
     """
     try:
         with file.open("rb") as opened:
@@ -74,11 +74,13 @@ def read_torch(file: pathlib.Path) -> Any:
     except InputError:
         raise
     except _DAMAGE as error:
-        raise InputError(f"{file}: no whole PyTorch state file: {shown(str(error))}") from error
+        raise InputError(
+            f"{file}: not a complete PyTorch state file: {shown(str(error))}"
+        ) from error
 
 
 class _Sealed:
-    """Something whose attributes a pickle cannot set, as its op BUILD would."""
+    """An object whose attributes a pickle cannot set by its op BUILD."""
 
     def __setstate__(self, state: Any) -> NoReturn:
         raise pickle.UnpicklingError(f"gives a state to {type(self).__name__}")
@@ -86,7 +88,7 @@ class _Sealed:
 
 @dataclasses.dataclass(frozen=True)
 class _Storage(_Sealed):
-    """A run of numbers that tensors look into."""
+    """A block of numbers that tensors view."""
 
     key: str
     dtype: str
@@ -95,7 +97,7 @@ class _Storage(_Sealed):
 
 @dataclasses.dataclass(frozen=True)
 class _Tensor(_Sealed):
-    """A tensor whose numbers are not there yet."""
+    """A tensor whose numbers are not read yet."""
 
     storage: _Storage
     offset: int
@@ -105,7 +107,7 @@ class _Tensor(_Sealed):
 
 @dataclasses.dataclass(frozen=True)
 class _Named(_Sealed):
-    """Stands for a function or type that a pickle names."""
+    """A placeholder of a function or type that a pickle names."""
 
     name: str
     call: Callable[..., Any]
@@ -115,7 +117,7 @@ class _Named(_Sealed):
 
 
 def _tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> _Tensor:
-    """A tensor of `torch._utils._rebuild_tensor_v2`, checked against its storage."""
+    """Returns a tensor of `torch._utils._rebuild_tensor_v2`, checked against its storage."""
     numbers = (offset, *shape, *strides)
     if not isinstance(storage, _Storage) or len(shape) != len(strides):
         raise pickle.UnpicklingError("a tensor without storage, or with strides of another rank")
@@ -123,7 +125,7 @@ def _tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> _Te
         raise pickle.UnpicklingError(f"a tensor with the numbers {shown(numbers)}")
     count = math.prod(shape)
     last = offset + sum((n - 1) * s for n, s in zip(shape, strides, strict=True))
-    # A few bytes with strides of 0 could else claim all memory.
+    # Otherwise a few bytes with strides of 0 could claim all memory.
     if count > storage.length or (count and last >= storage.length):
         raise pickle.UnpicklingError(
             f"a tensor of shape {list(shape)} does not fit its {storage.length} numbers"
@@ -148,7 +150,7 @@ _KNOWN: dict[str, Callable[..., Any]] = {
 
 
 class _Closed(pickle.Unpickler):
-    """An unpickler that knows `_KNOWN` and nothing else."""
+    """An unpickler that resolves the names in `_KNOWN` and no others."""
 
     def __init__(self, file: pathlib.Path, opened: Any):
         super().__init__(opened)
@@ -158,8 +160,9 @@ class _Closed(pickle.Unpickler):
         full = f"{module}.{name}"
         if full not in _KNOWN:
             raise InputError(
-                f"{self._file}: names {full!r}, and a pickle may run what it names; only tensors "
-                "are read. Save the state dict alone, best as safetensors, where you trust the file"
+                f"{self._file}: refers to {full!r}, and a pickle can run what it refers to; only "
+                "tensors are read. If you trust the file, save its state dict alone, best as "
+                "safetensors"
             )
         return _Named(full, _KNOWN[full])
 
@@ -177,11 +180,13 @@ def _read_zip(file: pathlib.Path, opened: BinaryIO) -> Any:
     with zipfile.ZipFile(opened) as archive:
         names = [n for n in archive.namelist() if n.endswith("/data.pkl")]
         if len(names) != 1:
-            raise InputError(f"{file}: a zip archive without one data.pkl, so no PyTorch file")
+            raise InputError(
+                f"{file}: a zip archive without exactly one data.pkl, so not a PyTorch file"
+            )
         root = names[0].removesuffix("data.pkl")
         order = f"{root}byteorder"
         if order in archive.namelist() and _stored(archive, archive.getinfo(order)) != b"little":
-            raise InputError(f"{file}: written on a big-endian machine; save it anew on another")
+            raise InputError(f"{file}: written on a big-endian machine; save it again on another")
         pickled = _stored(archive, archive.getinfo(names[0]))
         tree = _Closed(file, io.BytesIO(pickled)).load()
         return _filled(tree, lambda storage: _numbers(storage, _entry(archive, root, storage)))
@@ -190,12 +195,12 @@ def _read_zip(file: pathlib.Path, opened: BinaryIO) -> Any:
 def _entry(archive: zipfile.ZipFile, root: str, storage: _Storage) -> bytes:
     info = archive.getinfo(f"{root}data/{storage.key}")
     if info.file_size != storage.length * _item_size(storage):
-        raise pickle.UnpicklingError(f"storage {storage.key} has another size than it says")
+        raise pickle.UnpicklingError(f"storage {storage.key} does not have the size that it states")
     return _stored(archive, info)
 
 
 def _stored(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
-    """An entry's bytes, if it is not compressed: a small file could else fill all memory."""
+    """Returns an entry's bytes unless it is compressed: a small file could fill all memory."""
     if info.compress_type != zipfile.ZIP_STORED:
         raise pickle.UnpicklingError(f"{info.filename} is compressed, which PyTorch never does")
     return archive.read(info)
@@ -204,9 +209,9 @@ def _stored(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
 def _read_legacy(file: pathlib.Path, opened: BinaryIO) -> Any:
     heads = [_Closed(file, opened).load() for _ in range(3)]
     if heads[:2] != [_LEGACY_MAGIC, _LEGACY_PROTOCOL]:
-        raise InputError(f"{file}: no PyTorch state file")
+        raise InputError(f"{file}: not a PyTorch state file")
     if not heads[2].get("little_endian"):
-        raise InputError(f"{file}: written on a big-endian machine; save it anew on another")
+        raise InputError(f"{file}: written on a big-endian machine; save it again on another")
     tree = _Closed(file, opened).load()
     keys = _Closed(file, opened).load()
     wanted: dict[str, _Storage] = {}
@@ -216,7 +221,9 @@ def _read_legacy(file: pathlib.Path, opened: BinaryIO) -> Any:
         (length,) = struct.unpack("<q", opened.read(8))
         storage = wanted.get(key)
         if storage is None or storage.length != length:
-            raise pickle.UnpicklingError(f"storage {shown(key)} has another size than it says")
+            raise pickle.UnpicklingError(
+                f"storage {shown(key)} does not have the size that it states"
+            )
         numbers[key] = _numbers(storage, opened.read(length * _item_size(storage)))
     return _filled(tree, lambda storage: numbers[storage.key])
 
@@ -227,14 +234,14 @@ def _item_size(storage: _Storage) -> int:
 
 def _numbers(storage: _Storage, data: bytes) -> np.ndarray:
     if len(data) != storage.length * _item_size(storage):
-        raise pickle.UnpicklingError(f"storage {storage.key} is cut short")
+        raise pickle.UnpicklingError(f"storage {storage.key} is truncated")
     if storage.dtype == _BFLOAT16:  # the upper half of a float32
         return (np.frombuffer(data, "<u2").astype("<u4") << 16).view("<f4")
     return np.frombuffer(data, storage.dtype)
 
 
 def _filled(tree: Any, numbers_of: Callable[[_Storage], np.ndarray]) -> Any:
-    """The tree with arrays in place of tensors, each of its own memory."""
+    """Returns the tree with tensors replaced by arrays, each a copy."""
     known: dict[_Storage, np.ndarray] = {}
 
     def array(tensor: _Tensor) -> np.ndarray:
@@ -251,13 +258,13 @@ def _filled(tree: Any, numbers_of: Callable[[_Storage], np.ndarray]) -> Any:
 
 
 def _mapped(tree: Any, of: Callable[[_Tensor], Any]) -> Any:
-    """A tree of dicts and lists with something else in place of its tensors."""
+    """Returns a tree of dicts and lists with its tensors replaced by the results of `of`."""
     left = _MOST_NODES
 
     def mapped(node: Any, depth: int) -> Any:
         nonlocal left
         left -= 1
-        if depth > _DEEPEST or left < 0:  # lists of one list over and over grow without end
+        if depth > _DEEPEST or left < 0:  # lists that repeat one list could grow without end
             raise pickle.UnpicklingError("nested too deeply")
         if isinstance(node, _Tensor):
             return of(node)

@@ -1,4 +1,4 @@
-"""What Unicode says of characters, as sorted tensors that graphs can search."""
+"""Unicode 12.1's data on characters, as sorted tensors that graphs can search."""
 
 from __future__ import annotations
 
@@ -12,25 +12,28 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_text
 
-# Planes 0 to 3 and 14; no other holds a character that is written in another way.
-_CODES = np.r_[0:0xD800, 0xE000:0x40000, 0xE0000:0xE1000]
+from mmrank.encoders.portable import later
+
+# Planes 0 to 3 and 14; no other plane has a character that normalisation changes.
+_PLANES = np.r_[0:0xD800, 0xE000:0x40000, 0xE0000:0xE1000]
+_CODES = _PLANES[~np.isin(_PLANES, list(later.CODES))]
 SHIFT = 21  # bits of a code point
 FORMS = {
     "NFC": "NFD",
     "NFD": "NFD",
     "NFKC": "NFKD",
     "NFKD": "NFKD",
-}  # by form, how it takes characters apart
+}  # the decomposed form of each form
 
 
 @dataclasses.dataclass(frozen=True)
 class Spelling:
-    """How single characters are written, taken apart as far as they go.
+    """The replacements of single characters, fully decomposed.
 
     Attributes:
-      codes: Code points that are written in another way, ascending [C].
-      starts: Where the new ones of each begin, [C + 1].
-      parts: The new code points.
+      codes: Code points that are replaced, ascending [C].
+      starts: Where the replacement of each begins in `parts`, [C + 1].
+      parts: The code points of all replacements.
     """
 
     codes: tf.Tensor
@@ -40,14 +43,14 @@ class Spelling:
 
 @dataclasses.dataclass(frozen=True)
 class Composition:
-    """How marks are ordered and joined with what they stand on.
+    """How marks are ordered and joined with their base characters.
 
     Attributes:
       marks: Code points of a combining class above 0, ascending [M].
       classes: Their classes [M].
-      pairs: Two code points that are written as one, `first << 21 | second`, ascending [P].
-      whole: What they are written as [P].
-      seconds: Every second one, ascending.
+      pairs: Two code points that are joined to one, `first << 21 | second`, ascending [P].
+      whole: The joined code points [P].
+      seconds: All second code points of pairs, ascending.
     """
 
     marks: tf.Tensor
@@ -58,7 +61,7 @@ class Composition:
 
 
 def _kept(values: Sequence[int], dtype: tf.DType = tf.int32) -> tf.Tensor:
-    """Numbers outside any graph: graphs refer to them, so that each is held and saved once."""
+    """Returns a constant outside any graph: graphs refer to it, so it is held and saved once."""
     with tf.init_scope(), tf.device("/cpu:0"):
         return tf.constant(values, dtype)
 
@@ -83,13 +86,13 @@ def _spelling(step: Callable[[tf.Tensor], tf.Tensor]) -> Spelling:
 
 @functools.cache
 def spelling(form: str) -> Spelling:
-    """The characters in a Unicode form, as TF-Text knows it."""
+    """Returns the replacements of characters in a Unicode form, as TF-Text applies it."""
     return _spelling(lambda texts: tensorflow_text.normalize_utf8(texts, FORMS[form]))
 
 
 @functools.cache
 def folding() -> Spelling:
-    """The characters with their case folded, as TF-Text folds it."""
+    """Returns the replacements of characters by case folding, as TF-Text folds them."""
     return _spelling(
         lambda texts: tensorflow_text.normalize_utf8(tensorflow_text.case_fold_utf8(texts), "NFD")
     )
@@ -97,13 +100,13 @@ def folding() -> Spelling:
 
 @functools.cache
 def composition() -> Composition:
-    """What orders and joins characters: what Python's Unicode data says and TF-Text does as well.
+    """Returns how characters are ordered and joined, where Python's data and TF-Text agree.
 
     Source: Unicode Standard Annex 15; the Hangul syllables by section 3.12 of the standard.
     """
     codes = [int(c) for c in _CODES]
     marks = [c for c in codes if unicodedata.combining(chr(c))]
-    # A mark of class 1 goes before every other; one of class 232 behind all of class 1.
+    # A mark of class 1 is sorted before all others; one of class 232 after all of class 1.
     moved = _changed("NFD", [chr(c) + "\u0334" for c in marks])
     moved |= _changed("NFD", ["\u0315" + chr(c) for c in marks])
     marks = [c for c, known in zip(marks, moved, strict=True) if known]
@@ -138,6 +141,6 @@ def composition() -> Composition:
 
 
 def _changed(form: str, texts: Sequence[str]) -> np.ndarray:
-    """Whether a Unicode form changes texts [N]."""
+    """Returns whether a Unicode form changes texts [N]."""
     written = _by_tf_text(lambda t: tensorflow_text.normalize_utf8(t, form), texts)
     return np.array([text != one for text, one in zip(texts, written, strict=True)])

@@ -1,4 +1,4 @@
-"""WordPiece tokens as keras_nlp's tokenizer gives them, by TensorFlow's own ops."""
+"""WordPiece tokens with the results of keras_nlp's tokenizer, by TensorFlow's own ops."""
 
 from __future__ import annotations
 
@@ -15,25 +15,31 @@ from keras_nlp.src.tokenizers.word_piece_tokenizer import (
 from mmrank.encoders.portable.unicode import case_fold_utf8, normalize_utf8
 
 SUFFIX = "##"
-MOST_BYTES = 100  # of a word; a longer one is unknown, as to TF-Text
+MOST_BYTES = 100  # of a word; a longer word is unknown, as in TF-Text
 
 
 class PortableWordPieces:
     """Token ids [N, T] int32 of normalised texts [N], padded with 0.
 
-    The same numbers as those of `keras_nlp.tokenizers.WordPieceTokenizer` that lowercases, strips
+    The results equal those of a `keras_nlp.tokenizers.WordPieceTokenizer` that lowercases, strips
     accents and splits Chinese characters: the longest piece of the vocabulary first, from left to
-    right, and one unknown token for a word that comes apart into nothing.
+    right, and one unknown token for a word that cannot be split into pieces.
 
     Args:
-      vocabulary: The pieces by id, those inside a word with ## in front.
+      vocabulary: The pieces by id; pieces inside a word begin with ##.
       max_tokens: T.
-      unknown: The piece that stands for an unknown word.
-      fold_case, strip_accents, split_cjk: Whether case is folded, accents go, and each Chinese
-        character is a word.
+      unknown: The piece of unknown words.
+      fold_case, strip_accents, split_cjk: Whether case is folded, accents are removed, and each
+        Chinese character is a word.
 
     Source: Devlin et al. 2019, "BERT", section 3; Song et al. 2021, "Fast WordPiece Tokenization",
       algorithm 1's specification.
+
+    Example:
+      >>> import tensorflow as tf
+      >>> pieces = PortableWordPieces(["[PAD]", "[UNK]", "red", "dress", "##es"], 4, "[UNK]")
+      >>> pieces(tf.constant(["Red dresses", "mug"])).numpy().tolist()
+      [[2, 3, 4, 0], [1, 0, 0, 0]]
     """
 
     def __init__(
@@ -57,15 +63,15 @@ class PortableWordPieces:
         return self.ragged(texts).to_tensor(0, shape=[None, self._max_tokens])
 
     def ragged(self, texts: tf.Tensor) -> tf.RaggedTensor:
-        """Token ids [N, tokens] int32, of words as far as the first T; so perhaps more than T."""
+        """Returns token ids [N, tokens] int32 of the first T words, perhaps more than T ids."""
         words = self._words(texts)
-        # Words are few and repeated, so each is looked at once.
-        distinct, place = tf.unique(words.flat_values)
+        # Words repeat, so each distinct word is processed once.
+        distinct, index = tf.unique(words.flat_values)
         folded = case_fold_utf8(distinct) if self._fold_case else distinct
-        words = words.with_flat_values(tf.gather(folded, place))
+        words = words.with_flat_values(tf.gather(folded, index))
         words = tf.ragged.boolean_mask(words, words != "")[:, : self._max_tokens]
-        distinct, place = tf.unique(words.flat_values)
-        pieces = tf.gather(self._pieces(distinct), place)
+        distinct, index = tf.unique(words.flat_values)
+        pieces = tf.gather(self._pieces(distinct), index)
         there = pieces >= 0
         rows = tf.repeat(words.value_rowids(), tf.reduce_sum(tf.cast(there, tf.int32), 1))
         return tf.RaggedTensor.from_value_rowids(
@@ -73,7 +79,7 @@ class PortableWordPieces:
         )
 
     def _pieces(self, words: tf.Tensor) -> tf.Tensor:
-        """The pieces of words [W, S] int32, filled up with −1."""
+        """Returns the pieces of words [W, S] int32, padded with −1."""
         whole = self.lookup_table.lookup(words)
         fits = tf.strings.length(words) <= MOST_BYTES
         rows = tf.where(fits & (whole < 0))
@@ -87,7 +93,7 @@ class PortableWordPieces:
         return tf.tensor_scatter_nd_update(pieces, rows, split)
 
     def _split(self, words: tf.Tensor) -> tf.Tensor:
-        """The pieces of words that are not in the vocabulary, [W, S]."""
+        """Returns the pieces of words that are not in the vocabulary, [W, S]."""
         count = tf.size(words)
         lengths = tf.range(1, self._longest + 1)
 
@@ -127,7 +133,7 @@ class PortableWordPieces:
         return tf.where(known[:, None], pieces, unknown)
 
     def _words(self, texts: tf.Tensor) -> tf.RaggedTensor:
-        """The words of texts [N, words], marks of punctuation and Chinese characters among them."""
+        """Returns words of texts [N, words]; punctuation and Chinese characters are words too."""
         marks = PUNCTUATION_REGEX
         if self._split_cjk:
             texts = tf.strings.regex_replace(texts, CJK_REGEX, r" \0 ")

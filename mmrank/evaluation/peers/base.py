@@ -1,4 +1,4 @@
-"""What all peers share: what they learn from, what they become, the search over settings."""
+"""Types that all peers share, and the search over their settings."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Predict = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 @dataclasses.dataclass(frozen=True)
 class Grown:
-    """What one trial came to.
+    """The result of one trial.
 
     Attributes:
       predict: Features [rows, F] and offsets [lists + 1] → scores [rows] float64.
@@ -46,12 +46,27 @@ class Peer:
     Attributes:
       predict: Features [rows, F] and offsets [lists + 1] → scores [rows] float64.
       size: Bytes of the trained model as its library stores it.
-      choice: Its settings, and what training chose itself.
-      validation: NDCG@10 on the validation lists, those without a relevant item left out.
+      choice: The chosen settings, and what training chose itself.
+      validation: NDCG@10 on the validation lists. Lists without a relevant item are left out.
       trials: How many settings were tried.
-      space: What they were drawn from.
-      seconds: Time of all trials together.
-      trial_seconds: Time of the chosen one.
+      space: The values that the settings were drawn from.
+      seconds: Time of all trials together, including their validation.
+      trial_seconds: Training time of the chosen trial.
+
+    Example:
+      >>> import numpy as np
+      >>> peer = Peer(
+      ...     predict=lambda features, offsets: -features[:, 0],
+      ...     size=100,
+      ...     choice={"leaves": 8},
+      ...     validation=0.7,
+      ...     trials=2,
+      ...     space={"leaves": (8, 16)},
+      ...     seconds=3.0,
+      ...     trial_seconds=1.0,
+      ... )
+      >>> peer.predict(np.array([[5.0], [2.0]]), np.array([0, 2])).tolist()
+      [-5.0, -2.0]
     """
 
     predict: Predict
@@ -65,29 +80,42 @@ class Peer:
 
 
 class Fit(Protocol):
-    """Trains and tunes one peer."""
+    """Trains and tunes one peer.
+
+    Example:
+      >>> import numpy as np
+      >>> def by_one_feature(train: Part, valid: Part, trials: int, seed: int) -> Peer:
+      ...     def grow(settings, seed):
+      ...         return Grown(lambda features, offsets: settings["sign"] * features[:, 0], 0, {})
+      ...
+      ...     return tuned("one feature", {"sign": (1, -1)}, valid, trials, seed, grow)
+      >>> lists = Part(np.array([[5.0], [2.0]]), grades=np.array([0, 1]), offsets=np.array([0, 2]))
+      >>> peer = by_one_feature(lists, lists, trials=2, seed=0)
+      >>> peer.choice, peer.validation  # the cheaper candidate is the relevant one
+      ({'sign': -1}, 1.0)
+    """
 
     def __call__(self, train: Part, valid: Part, trials: int, seed: int) -> Peer: ...
 
 
 class Ndcg:
-    """NDCG@10 of scores of the same lists, many times over: what does not change is kept.
+    """Computes NDCG@10 for many scorings of the same lists, reusing what depends only on the lists.
 
-    The same value as `metrics.per_list` gives but for the order of ties, which is random too.
-    Lists without a positive grade are left out of the mean.
+    The value is that of `metrics.per_list`, except that ties have another random order. Lists
+    without a positive grade are left out of the mean.
 
     Args:
       grades: [rows].
       offsets: [lists + 1].
 
     Attributes:
-      any: Whether a list has a positive grade.
+      any: Whether at least one list has a positive grade.
     """
 
     def __init__(self, grades: np.ndarray, offsets: np.ndarray):
         lengths = np.diff(offsets)
         width = int(lengths.max(initial=1))
-        # The rows of a list in a random order, so that a stable sort leaves ties in one.
+        # The rows of each list are put in a random order, in which a stable sort leaves ties.
         ranked = rank(np.zeros(len(grades)), grades, offsets)
         self._row = np.zeros([len(lengths), width], np.int64)
         self._mask = np.arange(width) < lengths[:, None]
@@ -102,7 +130,7 @@ class Ndcg:
         self.any = len(self._lists) > 0
 
     def __call__(self, scores: np.ndarray) -> float:
-        """The mean over lists; arguments: scores [rows]."""
+        """Returns the mean NDCG@10 over lists for scores [rows]."""
         padded = np.where(self._mask, -np.asarray(scores, np.float64)[self._row], np.inf)
         best = np.argsort(padded, axis=1, kind="stable")[:, : len(self._discount)]
         gained = np.take_along_axis(self._gains, best, axis=1) @ self._discount
@@ -117,17 +145,18 @@ def tuned(
     seed: int,
     grow: Callable[[Settings, int], Grown],
 ) -> Peer:
-    """The best of some settings by NDCG@10 on the validation lists.
+    """Trains a peer with several settings and returns the best by NDCG@10 on the validation lists.
 
-    The first trial takes the first value of everything, the others are drawn at random, none twice.
+    The first trial uses the first value of every setting. The other trials are drawn at random,
+    without repetition.
 
     Args:
-      name: The peer's, for the log.
+      name: The peer's name, for the log.
       space: The values of every setting.
       valid: The validation lists.
-      trials: How many settings to try, at least 1; fewer if the space has fewer.
-      seed: Of the draws, and of the training of each.
-      grow: Trains with these settings and this seed.
+      trials: How many settings to try, at least 1; fewer if the space has fewer combinations.
+      seed: Seed of the draws and of each training.
+      grow: Trains a model, given settings and a seed.
     """
     ndcg = Ndcg(valid.grades, valid.offsets)
     began = time.monotonic()
@@ -159,34 +188,34 @@ def tuned(
 
 
 def threads() -> int:
-    """How many threads trees are trained by: `OMP_NUM_THREADS`, or all cores."""
+    """Returns the number of threads for training trees: `OMP_NUM_THREADS`, or all cores."""
     given = os.environ.get("OMP_NUM_THREADS", "")
     return int(given) if given.isdigit() and int(given) else os.cpu_count() or 1
 
 
 def draws(space: Space, trials: int, seed: int) -> list[Settings]:
-    """Different settings of a space: the first of everything, then random ones.
+    """Returns distinct settings of a space: the first value of every setting, then random ones.
 
     Args:
       space: The values of every setting.
-      trials: How many, at least 1; all of the space where it has fewer.
-      seed: Of the draws.
+      trials: How many settings, at least 1. If the space has fewer combinations, all are returned.
+      seed: Seed of the draws.
 
     Raises:
       ValueError: `trials` is below 1.
     """
     if trials < 1:
-        raise ValueError(f"trials: {trials}; a peer is tuned by 1 or more")
+        raise ValueError(f"trials: expected 1 or more, got {trials}")
     sizes = [len(values) for values in space.values()]
     whole = int(np.prod(sizes))
     random = np.random.default_rng(seed)
     chosen = [0]
     while len(chosen) < min(trials, whole):
-        place = int(random.integers(whole))
-        if place not in chosen:
-            chosen.append(place)
-    places = np.unravel_index(chosen, sizes)
+        index = int(random.integers(whole))
+        if index not in chosen:
+            chosen.append(index)
+    indices = np.unravel_index(chosen, sizes)
     return [
-        {name: values[at[i]] for (name, values), at in zip(space.items(), places, strict=True)}
+        {name: values[at[i]] for (name, values), at in zip(space.items(), indices, strict=True)}
         for i in range(len(chosen))
     ]

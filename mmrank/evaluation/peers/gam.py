@@ -16,14 +16,14 @@ SPACE: Space = {
 
 
 def fit(train: Part, valid: Part, trials: int, seed: int) -> Peer:
-    """The tuned model; features that are equal within every list weigh the others.
+    """Returns the tuned model. Features that are equal within every list weigh the others.
 
     Args:
-      train, valid: What is learned from, and what is chosen by.
+      train, valid: The training lists and the validation lists.
       trials: How many settings of `SPACE` are tried.
-      seed: Of all that is random.
+      seed: Seed of everything random.
     """
-    # TensorFlow takes seconds to load: not before a network is trained.
+    # TensorFlow takes seconds to load, so it is imported only when a network is trained.
     from mmrank.evaluation.peers.networks import fit_network
 
     return fit_network("gam", "gam", SPACE, train, valid, trials, seed)

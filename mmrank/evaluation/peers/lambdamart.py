@@ -18,12 +18,12 @@ SPACE: Space = {
 
 
 def fit(train: Part, valid: Part, trials: int, seed: int) -> Peer:
-    """LambdaMART, or XE-NDCG where that serves the validation lists better.
+    """Returns tuned LambdaMART, or XE-NDCG if that is better on the validation lists.
 
     Args:
-      train, valid: What is learned from, and what is chosen by.
+      train, valid: The training lists and the validation lists.
       trials: How many settings of `SPACE` are tried.
-      seed: Of all that is random.
+      seed: Seed of everything random.
 
     Source: Burges 2010; Bruch 2021, "An alternative cross entropy loss for learning-to-rank".
     """

@@ -1,4 +1,4 @@
-"""Trees of LightGBM with any of its objectives, stopped by NDCG@10 of the validation lists."""
+"""Trains LightGBM trees with any objective, with early stopping by NDCG@10 on validation lists."""
 
 from __future__ import annotations
 
@@ -17,24 +17,36 @@ from mmrank.evaluation.peers.base import (
     threads,
     tuned,
 )
+from mmrank.trees.progress import RoundProgress
 
 ROUNDS, PATIENCE = 800, 60
-MOST_CANDIDATES = 10_000  # of a list, to LightGBM; longer ones are parted in training
+MOST_CANDIDATES = 10_000  # LightGBM's limit for a list; longer lists are split for training
 REGRESSION = "regression"
 
 
-def fit_trees(name: str, space: Space, train: Part, valid: Part, trials: int, seed: int) -> Peer:
-    """The tuned trees.
+def fit_trees(
+    name: str,
+    space: Space,
+    train: Part,
+    valid: Part,
+    trials: int,
+    seed: int,
+    *,
+    positions: bool = False,
+) -> Peer:
+    """Returns the tuned trees.
 
-    A ranking objective takes whole numbers for grades: theirs are the numbers of the grades in
-    ascending order, whose gains are 2^grade − 1 all the same.
+    LightGBM's ranking objectives accept only whole numbers as labels. Each grade is replaced by its
+    index among the distinct grades in ascending order. The gain of a label remains 2^grade − 1.
 
     Args:
-      name: The peer's, for the log.
-      space: LightGBM's parameters, `objective` among them.
-      train, valid: What is learned from, and what rounds and settings are chosen by.
+      name: The peer's name, for the log.
+      space: LightGBM's parameters, including `objective`.
+      train, valid: The training lists, and the lists by which rounds and settings are chosen.
       trials: How many settings are tried.
-      seed: Of all that is random.
+      seed: Seed of everything random.
+      positions: Whether LightGBM receives the positions of the training rows, to model their
+        effect on the labels.
 
     Source: Ke et al. 2017 (LightGBM); Burges 2010 (LambdaMART).
     """
@@ -44,15 +56,21 @@ def fit_trees(name: str, space: Space, train: Part, valid: Part, trials: int, se
     ndcg = Ndcg(valid.grades, valid.offsets)
 
     def data(part: Part, ranks: bool, reference: Any = None) -> Any:
+        shown_at = part.positions if positions and reference is None else None
         label = np.searchsorted(levels, part.grades) if ranks else part.grades
         return lightgbm.Dataset(
-            part.features, label, group=_groups(part), reference=reference, free_raw_data=False
+            part.features,
+            label,
+            group=_groups(part),
+            reference=reference,
+            position=shown_at,
+            free_raw_data=False,
         )
 
     kept: dict[bool, tuple[Any, Any]] = {}
 
     def sets(ranks: bool) -> tuple[Any, Any]:
-        """Binned once for all trials."""
+        """Returns the training and validation sets; features are binned once for all trials."""
         if ranks not in kept:
             learned = data(train, ranks)
             kept[ranks] = learned, data(valid, ranks, learned)
@@ -74,13 +92,17 @@ def fit_trees(name: str, space: Space, train: Part, valid: Part, trials: int, se
         if ranks:
             given["label_gain"] = (np.exp2(levels) - 1.0).tolist()
         learned, held = sets(ranks)
+        progress = RoundProgress(name, ROUNDS)
         model = lightgbm.train(
             given,
             learned,
             ROUNDS,
             valid_sets=[held],
             feval=lambda scores, _: (METRIC, ndcg(scores), True),
-            callbacks=[lightgbm.early_stopping(PATIENCE, verbose=False)],
+            callbacks=[
+                lightgbm.early_stopping(PATIENCE, verbose=False),
+                lambda state: progress.done(state.iteration + 1),
+            ],
         )
         return Grown(
             predict=lambda features, offsets: np.asarray(model.predict(features), np.float64),
@@ -92,5 +114,5 @@ def fit_trees(name: str, space: Space, train: Part, valid: Part, trials: int, se
 
 
 def _groups(part: Part) -> np.ndarray:
-    """The sizes of the lists, those too long for LightGBM in parts."""
+    """Returns the sizes of the lists; a list that is too long for LightGBM is split into parts."""
     return np.unique(part.groups(MOST_CANDIDATES), return_counts=True)[1]

@@ -1,4 +1,4 @@
-"""Trains a canned network of TF-Ranking, stopped by NDCG@10 of the validation lists."""
+"""Trains a canned network of TF-Ranking, with early stopping by NDCG@10 on validation lists."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from mmrank.evaluation.peers.scaling import Scaler
 from mmrank.ranking.canned import EXAMPLES, GAM, MASK, canned_model
 from mmrank.ranking.labels import masked_labels
 from mmrank.ranking.losses import make_loss
+from mmrank.trees.progress import RoundProgress
 
 EPOCHS, PATIENCE = 60, 8
 SCORED_LISTS = 256
@@ -21,15 +22,16 @@ SCORED_LISTS = 256
 def fit_network(
     name: str, network: str, space: Space, train: Part, valid: Part, trials: int, seed: int
 ) -> Peer:
-    """The tuned network, with the weights of its best epoch.
+    """Returns the tuned network, with the weights of its best epoch.
 
     Args:
-      name: The peer's, for the log.
-      network: As `canned_model` takes it.
-      space: Its settings: hidden, dropout, batch_norm, transform, loss, learning_rate, batch_lists.
-      train, valid: What is learned from, and what epochs and settings are chosen by.
+      name: The peer's name, for the log.
+      network: `dnn` or `gam`, as for `canned_model`.
+      space: Values of the settings hidden, dropout, batch_norm, transform, loss, learning_rate and
+        batch_lists.
+      train, valid: The training lists, and the lists by which epochs and settings are chosen.
       trials: How many settings are tried.
-      seed: Of all that is random.
+      seed: Seed of everything random.
     """
     ndcg = Ndcg(valid.grades, valid.offsets)
 
@@ -50,10 +52,12 @@ def fit_network(
         held = scale(valid.features)
         best, weights, at = -1.0, model.get_weights(), 0
         random = np.random.default_rng(seed)
+        progress = RoundProgress(name, EPOCHS, "epoch")
         for epoch in range(1, EPOCHS + 1):
             for batch in _batches(scaled, train, settings["batch_lists"], random):
                 step(*map(tf.constant, batch))
             figure = ndcg(predict.scaled(held, valid.offsets))
+            progress.done(epoch)
             if figure > best:
                 best, weights, at = figure, model.get_weights(), epoch
             elif epoch - at >= PATIENCE:
@@ -65,7 +69,7 @@ def fit_network(
 
 
 def list_features(features: np.ndarray, offsets: np.ndarray) -> list[int]:
-    """The places of the features that are equal for all candidates of each list.
+    """Returns the columns of the features that are equal for all candidates of each list.
 
     Args:
       features: [rows, F].
@@ -76,7 +80,7 @@ def list_features(features: np.ndarray, offsets: np.ndarray) -> list[int]:
 
 
 class _Scores:
-    """Features [rows, F] and offsets [lists + 1] → scores [rows] float64."""
+    """Scores of a network: features [rows, F] and offsets [lists + 1] → scores [rows] float64."""
 
     def __init__(self, model: tf.keras.Model, scale: Scaler):
         self._scale = scale
@@ -89,7 +93,7 @@ class _Scores:
         return self.scaled(self._scale(features), offsets)
 
     def scaled(self, features: np.ndarray, offsets: np.ndarray) -> np.ndarray:
-        """The same of features that are scaled already."""
+        """Returns the scores for features that are scaled already."""
         scores = np.zeros(len(features))
         lists = np.argsort(np.diff(offsets), kind="stable")
         for members in np.split(lists, range(SCORED_LISTS, len(lists), SCORED_LISTS)):
@@ -108,9 +112,10 @@ def _inputs(model: tf.keras.Model) -> list[tf.TensorSpec]:
 
 
 def _step(model: tf.keras.Model, settings: Settings) -> Any:
-    """One step of training: examples [B, L, F], mask [B, L], grades [B, L]."""
+    """Returns a function that takes a training step on examples [B, L, F], mask, grades [B, L]."""
     loss = make_loss(settings["loss"])
-    # One op a variable: a gam has hundreds, and the newer optimizer takes a minute to trace them.
+    # The legacy optimizer needs one op per variable. A gam has hundreds of variables, and the newer
+    # optimizer takes a minute to trace them.
     optimizer = tf.keras.optimizers.legacy.Adam(settings["learning_rate"])
     grades = tf.TensorSpec([None, None], tf.float32)
 
@@ -128,7 +133,10 @@ def _step(model: tf.keras.Model, settings: Settings) -> Any:
 def _batches(
     features: np.ndarray, part: Part, lists: int, random: np.random.Generator
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """The lists once, in a random order; those of a batch are padded to its longest."""
+    """Yields every list once, in a random order; a batch is padded to its longest list.
+
+    A batch is features [B, L, F], mask [B, L] and grades [B, L].
+    """
     order = random.permutation(len(part.offsets) - 1)
     for members in np.split(order, range(lists, len(order), lists)):
         rows, mask = _padded(members, part.offsets)
@@ -136,8 +144,8 @@ def _batches(
 
 
 def _padded(lists: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The rows [B, L] of some lists, and where there are any; 0 where not."""
+    """Returns the rows [B, L] of some lists and their mask [B, L]; padding has row 0."""
     starts, lengths = offsets[lists], offsets[lists + 1] - offsets[lists]
-    places = np.arange(lengths.max(initial=1))
-    mask = places < lengths[:, None]
-    return np.where(mask, starts[:, None] + places, 0), mask
+    slots = np.arange(lengths.max(initial=1))
+    mask = slots < lengths[:, None]
+    return np.where(mask, starts[:, None] + slots, 0), mask

@@ -1,4 +1,4 @@
-"""Trees of LightGBM that learn the grades themselves, by squared error."""
+"""LightGBM trees that predict the grades themselves, trained by squared error."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ SPACE: Space = {
 
 
 def fit(train: Part, valid: Part, trials: int, seed: int) -> Peer:
-    """Trees for the grade of each candidate, which know nothing of lists but when to stop.
+    """Returns tuned trees for the grade of each candidate; lists matter only for early stopping.
 
     Args:
-      train, valid: What is learned from, and what is chosen by.
+      train, valid: The training lists and the validation lists.
       trials: How many settings of `SPACE` are tried.
-      seed: Of all that is random.
+      seed: Seed of everything random.
     """
     return fit_trees("regression_trees", SPACE, train, valid, trials, seed)

@@ -1,25 +1,27 @@
-"""Plain numbers as networks take them: about as large as one another, and none absent."""
+"""Scales plain numbers for networks: to similar magnitudes and without missing values."""
 
 from __future__ import annotations
 
 import numpy as np
 from scipy.special import ndtri
 
-LIMIT = 5.0  # deviations beyond which a number says no more
+LIMIT = 5.0  # in standard deviations, at which numbers are clipped
 STANDARD, SIGNED_LOG, QUANTILE = "standard", "signed_log", "quantile"
 MOST_KNOTS = 1_000
 
 
 class Scaler:
-    """Turns features [rows, F] into [rows, G] float32, G ≥ F, by what training rows look like.
+    """Scales features [rows, F] to [rows, G] float32, G ≥ F, by the statistics of training rows.
 
-    A number is standardised, clipped at five deviations, and 0 where it is absent; a feature that
-    training lacks somewhere also gets a column that says where it is there.
+    A number is standardised and clipped at five standard deviations; it is 0 where it is absent. A
+    feature that is absent from some training rows also gets a column that marks where it is
+    present.
 
     Args:
-      features: Of the training rows, NaN where absent.
-      transform: What comes first: `standard` nothing, `signed_log` sign(x) log(1 + |x|), `quantile`
-        the normal deviate of the number's place among the training rows.
+      features: Features of the training rows, NaN where absent, [rows, F].
+      transform: The transform before standardisation: `standard` none, `signed_log`
+        sign(x) log(1 + |x|), `quantile` the normal deviate of the number's quantile among the
+        training rows.
 
     Raises:
       ValueError: An unknown transform.
@@ -41,7 +43,7 @@ class Scaler:
         self._gaps = np.flatnonzero(~there.all(0))
 
     def __call__(self, features: np.ndarray) -> np.ndarray:
-        """The scaled features [rows, G] of any rows."""
+        """Returns the scaled features [rows, G] of any rows."""
         moved = self._moved(features)
         scaled = np.clip((moved - self._mean) / self._deviation, -LIMIT, LIMIT)
         there = ~np.isnan(moved[:, self._gaps])
@@ -64,7 +66,7 @@ def _knots(column: np.ndarray) -> np.ndarray:
 
 
 def _deviate(column: np.ndarray, knots: np.ndarray) -> np.ndarray:
-    """The normal deviate of the middle place of each number among the knots."""
+    """Returns the normal deviate of each number's mean rank among the knots; NaN stays NaN."""
     low = np.searchsorted(knots, column, side="left")
     high = np.searchsorted(knots, column, side="right")
     share = (low + high + 1) / 2 / (len(knots) + 1)

@@ -1,6 +1,8 @@
-"""Trees of XGBoost with its objective rank:ndcg."""
+"""XGBoost trees with the objective rank:ndcg."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +17,7 @@ from mmrank.evaluation.peers.base import (
     threads,
     tuned,
 )
+from mmrank.trees.progress import RoundProgress
 
 ROUNDS, PATIENCE = 800, 60
 SPACE: Space = {
@@ -30,15 +33,15 @@ SPACE: Space = {
 
 
 def fit(train: Part, valid: Part, trials: int, seed: int) -> Peer:
-    """The tuned trees.
+    """Returns the tuned trees.
 
-    They are given 2^grade − 1 and told to take that for the gain, since XGBoost's own gain takes
-    whole grades alone.
+    The labels are the gains 2^grade − 1, and `ndcg_exp_gain` is False, so that XGBoost uses them as
+    they are. XGBoost's own exponential gain accepts only whole grades.
 
     Args:
-      train, valid: What is learned from, and what is chosen by.
+      train, valid: The training lists and the validation lists.
       trials: How many settings of `SPACE` are tried.
-      seed: Of all that is random.
+      seed: Seed of everything random.
 
     Source: Chen and Guestrin 2016; Burges 2010.
     """
@@ -67,6 +70,13 @@ def fit(train: Part, valid: Part, trials: int, seed: int) -> Peer:
             "nthread": threads(),
             "verbosity": 0,
         }
+        progress = RoundProgress("xgboost", ROUNDS)
+
+        class Shown(xgboost.callback.TrainingCallback):  # XGBoost takes no other type
+            def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
+                progress.done(epoch + 1)
+                return False  # go on
+
         model = xgboost.train(
             given,
             learned,
@@ -76,6 +86,7 @@ def fit(train: Part, valid: Part, trials: int, seed: int) -> Peer:
             maximize=True,
             early_stopping_rounds=PATIENCE,
             verbose_eval=False,
+            callbacks=[Shown()],
         )
         best = model[: model.best_iteration + 1]
         return Grown(

@@ -1,4 +1,4 @@
-"""Trees of CatBoost with its ranking losses."""
+"""CatBoost trees with CatBoost's ranking losses."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import tempfile
 import numpy as np
 
 from mmrank.evaluation.peers.base import CUTOFF, Grown, Part, Peer, Settings, Space, threads, tuned
+from mmrank.trees.progress import RoundProgress
 
 ROUNDS, PATIENCE = 800, 60
 SPACE: Space = {
@@ -21,15 +22,15 @@ SPACE: Space = {
 
 
 def fit(train: Part, valid: Part, trials: int, seed: int) -> Peer:
-    """The tuned trees.
+    """Returns the tuned trees.
 
-    Rounds are chosen by CatBoost's own NDCG@10 with gains 2^grade − 1, which counts 1 for a list
-    without a relevant item: higher by a constant, and the same choice.
+    The number of rounds is chosen by CatBoost's own NDCG@10 with gains 2^grade − 1. It counts a
+    list without a relevant item as 1, which does not affect the choice.
 
     Args:
-      train, valid: What is learned from, and what is chosen by.
+      train, valid: The training lists and the validation lists.
       trials: How many settings of `SPACE` are tried.
-      seed: Of all that is random.
+      seed: Seed of everything random.
 
     Source: Gulin, Kuralenok and Pavlov 2011 (YetiRank); Prokhorenkova et al. 2018 (CatBoost).
     """
@@ -55,7 +56,7 @@ def fit(train: Part, valid: Part, trials: int, seed: int) -> Peer:
                 "logging_level": "Silent",
             }
         )
-        model.fit(learned, eval_set=held)
+        model.fit(learned, eval_set=held, callbacks=[RoundProgress("yetirank", ROUNDS)])
         return Grown(
             predict=lambda features, offsets: np.asarray(model.predict(features), np.float64),
             size=_size(model),

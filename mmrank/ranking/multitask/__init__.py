@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mmrank.ranking.multitask.base import TaskTowers
-from mmrank.ranking.multitask.mmoe import MixtureOfExperts
+from mmrank.ranking.multitask.base import TaskOptions, TaskTowers
+from mmrank.ranking.multitask.mmoe import ExpertOptions, MixtureOfExperts
 from mmrank.ranking.multitask.shared_bottom import SharedBottom
-from mmrank.schema import did_you_mean
+from mmrank.registry import Entry, Registry
 
-MULTITASK: dict[str, type[TaskTowers]] = {
-    "shared_bottom": SharedBottom,
-    "mmoe": MixtureOfExperts,
-}
-_FIXED = {"tasks", "hidden", "dropout"}
+__all__ = [
+    "MULTITASK",
+    "MixtureOfExperts",
+    "SharedBottom",
+    "TaskTowers",
+    "make_towers",
+]
+MULTITASK = Registry(
+    "multitask",
+    {
+        "shared_bottom": Entry(SharedBottom, TaskOptions),
+        "mmoe": Entry(MixtureOfExperts, ExpertOptions),
+    },
+)
 
 
 def make_towers(
@@ -25,20 +33,20 @@ def make_towers(
     hidden: Sequence[int],
     dropout: float,
 ) -> TaskTowers:
-    """The layer vectors [B, L, F] → scores [B, L] by task of that name.
+    """The layer of a name, from vectors [B, L, F] to scores [B, L] by task.
+
+    Args:
+      name: A name in `MULTITASK`.
+      options: Options of this way of sharing.
+      tasks, hidden, dropout: As for `TaskTowers`.
 
     Raises:
-      ValueError: An unknown name or option, or an option out of range.
+      ConfigError: The name or an option is unknown, or a value is out of its range.
+
+    Example:
+      >>> import tensorflow as tf
+      >>> towers = make_towers("mmoe", {"experts": 2}, ["click", "buy"], hidden=[8], dropout=0.0)
+      >>> {task: tuple(scores.shape) for task, scores in towers(tf.zeros([2, 3, 5])).items()}
+      {'click': (2, 3), 'buy': (2, 3)}
     """
-    if name not in MULTITASK:
-        raise ValueError(f"unknown multitask {name!r}{did_you_mean(name, MULTITASK)}")
-    taken = {
-        parameter
-        for base in (MULTITASK[name], TaskTowers)
-        for parameter in inspect.signature(base).parameters
-    }
-    known = taken - _FIXED - {"kwargs"}
-    for key in options:
-        if key not in known:
-            raise ValueError(f"multitask {name}: no option {key!r}{did_you_mean(key, known)}")
-    return MULTITASK[name](tasks, hidden, dropout, **options, name="task_towers")
+    return MULTITASK.make(name, options, tasks, hidden, dropout, name="task_towers")

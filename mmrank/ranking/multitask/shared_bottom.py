@@ -1,4 +1,4 @@
-"""Shared bottom: all tasks read one and the same hidden layer."""
+"""Shared bottom: all tasks read the same hidden layer."""
 
 from __future__ import annotations
 
@@ -15,6 +15,12 @@ class SharedBottom(TaskTowers):
 
     Source: Caruana 1997, "Multitask learning"; Ma et al. 2018 (KDD), "Modeling task relationships
     in multi-task learning with multi-gate mixture-of-experts", equation 1.
+
+    Example:
+      >>> import tensorflow as tf
+      >>> towers = SharedBottom(["click", "buy"], hidden=[8], dropout=0.0)
+      >>> towers(tf.zeros([2, 3, 5]))["buy"].shape
+      TensorShape([2, 3])
     """
 
     def __init__(self, tasks: Sequence[str], hidden: Sequence[int], dropout: float, **kwargs: Any):

@@ -1,6 +1,7 @@
 """Messages between the server and a decoding process: a JSON object and bytes, each with a length.
 
-Nothing of them is code: a decoder that a file has taken over can answer wrongly, and no more.
+Messages contain no code (unlike pickle). If a malicious file takes over a decoder, the decoder can
+send wrong answers, but cannot make the server run code.
 """
 
 from __future__ import annotations
@@ -18,16 +19,16 @@ Message = tuple[dict[str, Any], bytes]
 
 
 class Ended(Exception):
-    """The other side is gone, or talks nonsense."""
+    """The other process has ended, or sent an invalid message."""
 
 
 class Late(Exception):
-    """The time is over."""
+    """The time limit passed."""
 
 
-def send(stream: int, told: dict[str, Any], data: bytes = b"", end: float | None = None) -> None:
-    """Writes a message to a file descriptor; end and errors as of `receive`."""
-    text = json.dumps(told).encode()
+def send(stream: int, header: dict[str, Any], data: bytes = b"", end: float | None = None) -> None:
+    """Writes a message to a file descriptor; `end` and errors as in `receive`."""
+    text = json.dumps(header).encode()
     for part in (_LENGTHS.pack(len(text), len(data)) + text, data):
         left = memoryview(part)
         while left:
@@ -39,25 +40,25 @@ def send(stream: int, told: dict[str, Any], data: bytes = b"", end: float | None
 
 
 def receive(stream: int, most: int, end: float | None = None) -> Message:
-    """A message read from a file descriptor.
+    """Returns a message read from a file descriptor.
 
     Args:
       stream: The descriptor.
-      most: Bytes that it may hold beside the JSON.
-      end: When to give up, by `time.monotonic()`; None for never.
+      most: Most bytes that the message may hold in addition to the JSON.
+      end: When to give up, on the clock of `time.monotonic()`, in seconds; None for never.
 
     Raises:
-      Ended: There is none any more, or it is longer than it may be.
-      Late: It did not come in time.
+      Ended: The stream ended, or the message is too long or invalid.
+      Late: The message did not arrive in time.
     """
     json_length, length = _LENGTHS.unpack(_read(stream, _LENGTHS.size, end))
     if json_length > MOST_JSON or length > most:
         raise Ended
     try:
-        told = json.loads(_read(stream, json_length, end))
+        header = json.loads(_read(stream, json_length, end))
     except ValueError as error:
         raise Ended from error
-    return told, _read(stream, length, end)
+    return header, _read(stream, length, end)
 
 
 def _read(stream: int, count: int, end: float | None) -> bytes:
@@ -73,7 +74,7 @@ def _read(stream: int, count: int, end: float | None) -> bytes:
 
 
 def _wait(reading: list[int], writing: list[int], end: float | None) -> None:
-    poll = select.poll()  # unlike select, of any number of files
+    poll = select.poll()  # unlike select, works with any file descriptor number
     for stream in reading:
         poll.register(stream, select.POLLIN)
     for stream in writing:

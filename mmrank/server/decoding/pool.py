@@ -1,4 +1,4 @@
-"""Files of requests decoded in a few processes, the cheapest request first, each in its time."""
+"""Decodes the files of requests in a few processes: the cheapest first, each with a time limit."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import threading
 import time
 from collections.abc import Sequence
 
+from mmrank.data.kinds.media import MediaLimits
 from mmrank.server.decoding.frames import Ended, Late
-from mmrank.server.decoding.headers import MediaLimits
 from mmrank.server.decoding.process import DecodingProcess
 from mmrank.server.errors import (
     DEADLINE_EXCEEDED,
@@ -28,7 +28,7 @@ from mmrank.server.guard.payload import take_image
 from mmrank.server.rank_options import RankOptions
 from mmrank.serving.files import FileForm, FileProblem, TakenFile
 
-# What a byte of a clip or a recording is reckoned at in pixels, before anything of it is read.
+# Pixels per byte by which the cost of a clip or a recording is estimated, before it is read.
 PIXELS_A_BYTE = 100
 logger = logging.getLogger(__name__)
 
@@ -38,9 +38,9 @@ class SentFile:
     """A file of a request.
 
     Attributes:
-      where: What it is, to begin a message with.
+      where: Names the file at the beginning of error messages, such as "candidate 3: photo".
       data: Its bytes.
-      form: What the graph takes in its place.
+      form: The form in which the graph takes the file.
     """
 
     where: str
@@ -49,12 +49,12 @@ class SentFile:
 
 
 class DecodingPool:
-    """Decodes what requests hold; to be used from one event loop.
+    """Decodes the files in requests; to be used from one event loop.
 
     Args:
-      options: How many processes, how many requests may wait for one, and how long and how large
-        decoding may get.
-      limits: What files may be.
+      options: The number of processes, how many requests may wait for one, and the time and memory
+        that decoding may take.
+      limits: The largest files that are accepted.
     """
 
     def __init__(self, options: RankOptions, limits: Limits):
@@ -73,7 +73,10 @@ class DecodingPool:
         self._threads = concurrent.futures.ThreadPoolExecutor(options.decoders, "decoding")
 
     def prepare(self) -> None:
-        """Starts the processes, once, so that no request waits for that; on any thread."""
+        """Starts the processes unless this was done before, so that no request waits for it.
+
+        May be called on any thread.
+        """
         with self._starting:
             if not self._prepared:
                 self._prepared = True
@@ -84,37 +87,37 @@ class DecodingPool:
                         logger.error("a decoding process cannot be started: %r", error)
 
     async def taken(self, files: Sequence[SentFile], deadline: float) -> list[TakenFile]:
-        """The files of one request as the graph takes them.
+        """Returns the files of one request in the form that the graph takes.
 
         Args:
-          files: Some files.
-          deadline: Of the request, by `time.monotonic()`.
+          files: The files.
+          deadline: The request's deadline, on the clock of `time.monotonic()`, in seconds.
 
         Raises:
-          ServingError: One cannot be used, is over the limits by its header, or takes too long;
-            or too many requests wait.
+          ServingError: A file cannot be used, exceeds the limits by its header, or takes too long
+            to decode; or too many requests wait.
         """
         cost = await asyncio.to_thread(self._cost, files)
         process = await self._acquire(cost, deadline)
         work = asyncio.get_running_loop().run_in_executor(
             self._threads, self._work, process, files, deadline
         )
-        # Whoever asked may leave; the process is free when its work ends, and not before.
+        # If the client cancels, the work goes on: the process is not free until its work ends.
         work.add_done_callback(lambda _: self._done(process))
         return await asyncio.shield(work)
 
     def close(self) -> None:
-        """Ends the processes, after the last request."""
+        """Ends the processes; to be called after the last request."""
         self._threads.shutdown(wait=True)
         for process in self._processes:
             process.stop()
 
     def _cost(self, files: Sequence[SentFile]) -> int:
-        """About the pixels that the files hold, if these are within the limits."""
+        """Returns the files' estimated number of pixels, and checks them against the limits."""
         budget, cost = Budget(self._limits), 0
         for file in files:
             budget.take("files", 1)
-            if file.form.kind == "image":
+            if file.form.media.picture:
                 cost += take_image(file.data, self._limits, budget)
             else:
                 cost += len(file.data) * PIXELS_A_BYTE
@@ -128,7 +131,7 @@ class DecodingPool:
         if len(self._waiting) >= self._options.decoding_waiting:
             raise ServingError(
                 RESOURCE_EXHAUSTED,
-                f"{len(self._waiting)} requests with files wait already; try again later",
+                f"{len(self._waiting)} requests with files are already waiting; try again later",
             )
         future: asyncio.Future[DecodingProcess] = asyncio.get_running_loop().create_future()
         heapq.heappush(self._waiting, (cost, next(self._numbers), future))
@@ -160,7 +163,7 @@ class DecodingPool:
     def _work(
         self, process: DecodingProcess, files: Sequence[SentFile], deadline: float
     ) -> list[TakenFile]:
-        """The files; runs on a thread."""
+        """Returns the decoded files; runs on a thread."""
         own = time.monotonic() + self._options.decoding_seconds
         made = []
         for file in files:
@@ -172,7 +175,7 @@ class DecodingPool:
                     f"{file.where}: {error}; give another file, or leave it out",
                 ) from None
             except Late:
-                logger.warning("a decoding process was ended, since it took too long")
+                logger.warning("a decoding process took too long and was ended")
                 if deadline < own:
                     raise ServingError(DEADLINE_EXCEEDED, TOO_LATE) from None
                 raise ServingError(
@@ -183,10 +186,10 @@ class DecodingPool:
         return made
 
     async def _renew(self, process: DecodingProcess) -> None:
-        """Starts a process anew that was ended, before it is free again."""
+        """Restarts a process that was ended, then marks it as free."""
         loop = asyncio.get_running_loop()
         try:
             await loop.run_in_executor(self._threads, process.start)
-        except (Ended, Late, OSError, RuntimeError) as error:  # or the server ends
+        except (Ended, Late, OSError, RuntimeError) as error:  # RuntimeError: the server ends
             logger.error("a decoding process cannot be started: %r", error)
         self._release(process)

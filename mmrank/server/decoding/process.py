@@ -1,4 +1,4 @@
-"""One decoding process as the server sees it: asked, ended when it takes too long, begun anew."""
+"""The server's side of a decoding process: sends files, ends it if it is too slow, restarts it."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ import threading
 import time
 
 import mmrank
+from mmrank.data.kinds.media import MediaLimits
 from mmrank.server.decoding.frames import Ended, Late, receive, send
-from mmrank.server.decoding.headers import MediaLimits
 from mmrank.serving.files import FileForm, FileProblem, TakenFile
 
-START_SECONDS = 120.0  # on a machine that is busy
-# A strip of pixels may be larger than its clip.
+START_SECONDS = 120.0  # enough for a busy machine
+# Most bytes of a decoded file: the strip of frames from a clip can be larger than the clip.
 MOST_RESULT = 1 << 28
 
 
 class DecodingProcess:
-    """A process that decodes, started when it is first needed. For one thread at a time.
+    """A process that decodes files, started when it is first needed. For one thread at a time.
 
     Args:
       limits: Bounds of each file.
@@ -38,14 +38,14 @@ class DecodingProcess:
 
     @property
     def running(self) -> bool:
-        """Whether it is there."""
+        """Whether the process is running."""
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
-        """Starts it, unless it runs; it is ready when this returns.
+        """Starts the process unless it runs, and waits until it is ready.
 
         Raises:
-          Ended, Late: It cannot be started.
+          Ended, Late: The process cannot be started.
         """
         with self._lock:
             if not self.running:
@@ -71,21 +71,21 @@ class DecodingProcess:
             raise
 
     def taken(self, data: bytes, form: FileForm, end: float) -> TakenFile:
-        """The file as the graph takes it.
+        """Returns the file in the form that the graph takes.
 
         Args:
           data: Its bytes.
-          form: What is wanted of it.
-          end: When the work is ended, by `time.monotonic()`.
+          form: The wanted form.
+          end: When to give up, on the clock of `time.monotonic()`, in seconds.
 
         Raises:
-          FileProblem: It cannot be used, or ended the process.
-          Late: The time was over. The process is gone.
+          FileProblem: The file cannot be used, or made the process fail.
+          Late: The time limit passed. The process was ended.
         """
         try:
             self.start()
-            told = {"form": dataclasses.asdict(form), "limits": self._limits}
-            send(self._stream(0), told, data, end)
+            header = {"form": dataclasses.asdict(form), "limits": self._limits}
+            send(self._stream(0), header, data, end)
             answer, result = receive(self._stream(1), MOST_RESULT, end)
         except Late:
             self.stop()
@@ -98,7 +98,7 @@ class DecodingProcess:
         return TakenFile(result)
 
     def stop(self) -> None:
-        """Ends it at once."""
+        """Ends the process at once."""
         if self._process is None:
             return
         self._process.kill()
@@ -116,5 +116,5 @@ class DecodingProcess:
         return pipe.fileno()
 
 
-# A process decodes one file at a time; threads would take cores from those who rank.
+# A process decodes one file at a time. More threads would take cores from ranking.
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}

@@ -1,4 +1,4 @@
-"""A process that decodes files, one after another, until its input ends: `python -m` this."""
+"""A process that decodes one file after another until its input ends. Run it with `python -m`."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import os
 import resource
 import sys
 
-from mmrank.data.tables import DataError
+from mmrank.data.findings import DataError
+from mmrank.data.kinds.media import MediaLimits
 from mmrank.server.decoding.frames import Ended, receive, send
-from mmrank.server.decoding.headers import MediaLimits, check_media
 from mmrank.serving.files import FileForm, FileProblem, taken
 
 
 def main() -> None:
-    """Answers messages on the standard input by messages on the standard output."""
+    """Reads messages from the standard input and answers them on the standard output."""
     most, megabytes = int(sys.argv[1]), float(sys.argv[2])
-    # Libraries that print must not answer.
+    # What libraries print goes to the error stream, so that it does not mix with the answers.
     answers = os.dup(1)
     os.dup2(2, 1)
     _import_decoders()
@@ -24,11 +24,11 @@ def main() -> None:
     send(answers, {"ready": True})
     with contextlib.suppress(Ended):
         while True:
-            told, data = receive(0, most)
+            header, data = receive(0, most)
             problem, result = None, b""
             try:
-                form = FileForm(**told["form"])
-                check_media(data, form, MediaLimits(**told["limits"]))
+                form = FileForm(**header["form"])
+                form.media.check_cost(data, MediaLimits(**header["limits"]))
                 result = taken(data, form)
             except FileProblem as error:
                 problem = str(error)
@@ -42,14 +42,17 @@ def main() -> None:
 
 
 def _import_decoders() -> None:
-    """Imports what the first file would, as far as it is installed."""
+    """Imports the decoders that are installed, so that the first file does not wait for it."""
     for name in ("av", "soundfile"):
         with contextlib.suppress(ImportError):
             __import__(name)
 
 
 def _bound_memory(megabytes: float) -> None:
-    """Lets the process take so much beside what it has now; only Linux tells that."""
+    """Limits the memory (MiB) that the process may take in addition to what it has now.
+
+    Does nothing on systems other than Linux, which do not report the current memory.
+    """
     try:
         with open("/proc/self/statm", encoding="ascii") as file:
             now = int(file.read().split()[0]) * resource.getpagesize()

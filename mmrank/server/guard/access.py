@@ -1,4 +1,4 @@
-"""What a request wants to do, by its path or method, and the roles that may."""
+"""What a request does, by its path or method, and which roles may do it."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ class Action:
     """What a request does.
 
     Attributes:
-      name: In the audit log.
-      roles: A key needs one of them; None for what anybody may.
+      name: The action's name in the audit log.
+      roles: The client needs one of these roles; None if anybody may do it.
     """
 
     name: str
@@ -27,7 +27,7 @@ STATUS = Action("status", READERS)
 METADATA = Action("metadata", READERS)
 METRICS = Action("metrics", frozenset({"metrics", "admin"}))
 RELOAD = Action("reload", frozenset({"admin"}))
-OTHER = Action("other", frozenset({"admin"}))  # what nobody thought of is closed
+OTHER = Action("other", frozenset({"admin"}))  # unknown actions need the role admin
 
 _SERVICE = "/tensorflow.serving."
 GRPC = {
@@ -44,7 +44,7 @@ GRPC = {
 
 
 def rest_action(method: str, path: str) -> Action:
-    """What an HTTP request does. TensorFlow Serving's paths are of any case."""
+    """Returns what an HTTP request does. TensorFlow Serving accepts its paths in any case."""
     if path in ("/health", "/healthz", "/livez", "/readyz"):
         return HEALTH
     if path.startswith("/monitoring/"):
@@ -59,5 +59,5 @@ def rest_action(method: str, path: str) -> Action:
 
 
 def grpc_action(method: str) -> Action:
-    """What a gRPC call does, by its full method name."""
+    """Returns what a gRPC call does, by its full method name."""
     return GRPC.get(method, OTHER)

@@ -1,4 +1,4 @@
-"""The guard before the REST application: keys, rates, and bodies of bounded size and duration."""
+"""Applies the guard to the REST application: keys, rates, and bodies of bounded size and time."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import time
 import zlib
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from typing import Any
 
 import orjson
@@ -14,28 +14,30 @@ import orjson
 from mmrank.server.errors import INVALID_ARGUMENT, UNAUTHENTICATED, ServingError
 from mmrank.server.guard import audit
 from mmrank.server.guard.access import Action, rest_action
-from mmrank.server.guard.budget import Budget, json_costs
+from mmrank.server.guard.budget import Budget, Held, json_costs
+from mmrank.server.guard.connections import LEAST_READ
 from mmrank.server.guard.guard import Caller, Guard, Rejected
+from mmrank.server.off_loop import INLINE_BYTES, on_thread
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
-BAD, TOO_SLOW, TOO_LARGE, UNKNOWN, GONE = 400, 408, 413, 415, 499
-INLINE_BYTES = 1 << 15  # what is larger is looked through on a thread
-MOST_MEMBERS = 100  # of a gzip'd body, one behind the other
+BAD, TOO_SLOW, TOO_LARGE, UNKNOWN, DISCONNECTED = 400, 408, 413, 415, 499
+MOST_MEMBERS = 100  # of a gzip'd body, one after another
+PART_BYTES = LEAST_READ  # of a reply that are handed over at once; the next follow when they left
 
 
 class GuardMiddleware:
     """An ASGI application behind a guard.
 
-    A body is read whole before the application is called, so that it never waits for a slow client
-    and nothing but this has to bound it.
+    The whole body is read before the application is called. The application thus never waits for a
+    slow client, and the body is bounded only here.
 
     Args:
       app: The application.
-      guard: See there.
+      guard: See `Guard`.
     """
 
     def __init__(self, app: App, guard: Guard):
@@ -66,28 +68,30 @@ class GuardMiddleware:
         async def watched(message: Message) -> None:
             if message["type"] == "http.response.start":
                 try:
-                    record(message["status"])  # before it is answered, or not at all
+                    record(message["status"])  # first: an unrecorded reply is not sent
                 except Rejected as error:
                     raise _Unrecorded(error) from None
-            await send(message)
+            hold.add(len(message.get("body", b"")))
+            for part in _parts(message):
+                await send(part)
 
-        status = 500  # unless told: an error that nobody foresaw is answered further out
-        try:
+        status = 500  # of unexpected errors, which outer middleware answers
+        with self._guard.memory.request() as hold:
             try:
-                _check_host(scope)
-                caller = self._guard.admit(_key(scope), action, peer)
-                with self._guard.memory.request() as hold:
+                try:
+                    _check_host(scope)
+                    caller = self._guard.admit(_key(scope), action, peer)
                     body = await self._body(scope, receive, hold)
                     await self._app(scope, _replayed(body, receive), watched)
-            except ServingError as error:
-                await _refuse(watched, getattr(error, "status", error.http_status), error)
-            except _Gone:
-                status = GONE
-        except _Unrecorded as error:
-            await _refuse(send, error.reason.http_status, error.reason)
-        finally:
-            with contextlib.suppress(Rejected):  # nothing is answered
-                record(status)
+                except ServingError as error:
+                    await _refuse(watched, getattr(error, "status", error.http_status), error)
+                except _Disconnected:
+                    status = DISCONNECTED
+            except _Unrecorded as error:
+                await _refuse(send, error.reason.http_status, error.reason)
+            finally:
+                with contextlib.suppress(Rejected):  # nothing is answered
+                    record(status)
 
     def _record(
         self,
@@ -102,8 +106,8 @@ class GuardMiddleware:
         seconds = time.monotonic() - started
         self._guard.record(action, caller, peer, scope["path"], status, seconds, facts)
 
-    async def _body(self, scope: Scope, receive: Receive, hold: Callable[[int], None]) -> bytes:
-        """The body, unpacked, if it is within the limits."""
+    async def _body(self, scope: Scope, receive: Receive, hold: Held) -> bytes:
+        """Returns the body, unpacked, if it is within the limits."""
         limits = self._guard.limits
         most = limits.request_bytes
         words = f"the body is larger than {most / 2**20:g} MiB; send fewer candidates at a time"
@@ -112,7 +116,9 @@ class GuardMiddleware:
             raise _BadBody(TOO_LARGE, words)
         packing = (_header(scope, b"content-encoding") or "identity").strip().lower()
         if packing not in ("identity", "gzip", "x-gzip"):
-            raise _BadBody(UNKNOWN, f"Content-Encoding {packing[:60]!r}; send gzip, or none")
+            raise _BadBody(
+                UNKNOWN, f"unsupported Content-Encoding {packing[:60]!r}; send gzip, or none"
+            )
         try:
             whole = _whole(receive, most, words, hold)
             body = await asyncio.wait_for(whole, limits.request_seconds)
@@ -123,7 +129,7 @@ class GuardMiddleware:
         if packing != "identity" and body:
             body = await asyncio.to_thread(_unpacked, body, most, words)
         if len(body) > INLINE_BYTES:
-            values, size = await asyncio.to_thread(json_costs, body)
+            values, size = await on_thread(len(body), json_costs, body)
             budget = Budget(limits)
             budget.take("memory", size)
             budget.take("values", values)
@@ -131,13 +137,13 @@ class GuardMiddleware:
         return body
 
 
-async def _whole(receive: Receive, most: int, words: str, hold: Callable[[int], None]) -> bytes:
+async def _whole(receive: Receive, most: int, words: str, hold: Held) -> bytes:
     parts: list[bytes] = []
     size = 0
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise _Gone
+            raise _Disconnected
         parts.append(message.get("body", b""))
         size += len(parts[-1])
         if size > most:
@@ -148,7 +154,7 @@ async def _whole(receive: Receive, most: int, words: str, hold: Callable[[int], 
 
 
 def _unpacked(body: bytes, most: int, words: str) -> bytes:
-    """What a gzip'd body holds, unpacked no further than it may be long."""
+    """Returns the content of a gzip'd body; stops unpacking when it exceeds `most` bytes."""
     parts: list[bytes] = []
     left = most
     try:
@@ -164,15 +170,15 @@ def _unpacked(body: bytes, most: int, words: str) -> bytes:
             if len(parts) > MOST_MEMBERS:
                 raise _BadBody(BAD, f"the gzip'd body has more than {MOST_MEMBERS} members")
     except zlib.error as error:
-        raise _BadBody(BAD, f"the body is no gzip: {error}") from None
+        raise _BadBody(BAD, f"the body is not gzip: {error}") from None
     return b"".join(parts)
 
 
 def _check_host(scope: Scope) -> None:
-    """Nothing, if a request of HTTP/1.1 says once whom it is for, as it has to (RFC 9112, 3.2)."""
+    """Checks that a request of HTTP/1.1 has exactly one Host header (RFC 9112, section 3.2)."""
     hosts = sum(name == b"host" for name, _ in scope["headers"])
     if hosts > 1 or (hosts == 0 and scope.get("http_version") == "1.1"):
-        raise _BadBody(BAD, f"a request of HTTP/1.1 needs one Host header; there are {hosts}")
+        raise _BadBody(BAD, f"an HTTP/1.1 request needs one Host header; this one has {hosts}")
 
 
 class _BadBody(ServingError):
@@ -182,19 +188,19 @@ class _BadBody(ServingError):
 
 
 class _Unrecorded(Exception):
-    """A reply that the audit log could not take down, and that is not sent."""
+    """The audit log could not record a reply, which is therefore not sent."""
 
     def __init__(self, reason: Rejected):
         super().__init__(reason.message)
         self.reason = reason
 
 
-class _Gone(Exception):
-    """The client left before its request was there."""
+class _Disconnected(Exception):
+    """The client disconnected before its whole request had arrived."""
 
 
 def _key(scope: Scope) -> str | None:
-    """The API key of a request, from `Authorization: Bearer` or `X-API-Key`."""
+    """Returns the API key of a request, from `Authorization: Bearer` or `X-API-Key`."""
     sent = _header(scope, b"authorization")
     if sent is not None:
         scheme, _, key = sent.partition(" ")
@@ -210,17 +216,26 @@ def _header(scope: Scope, name: bytes) -> str | None:
 
 
 def _replayed(body: bytes, receive: Receive) -> Receive:
-    """A `receive` that gives the body once, and after it what the server says."""
-    told = False
+    """Returns a `receive` that gives the body once, and after it the server's own messages."""
+    delivered = False
 
-    async def again() -> Message:
-        nonlocal told
-        if told:
+    async def receive_again() -> Message:
+        nonlocal delivered
+        if delivered:
             return await receive()
-        told = True
+        delivered = True
         return {"type": "http.request", "body": body, "more_body": False}
 
-    return again
+    return receive_again
+
+
+def _parts(message: Message) -> Iterator[Message]:
+    """Yields a message in parts, each of which takes the event loop little time to hand over."""
+    body = message.get("body", b"")
+    last = max(0, len(body) - 1) // PART_BYTES * PART_BYTES
+    for at in range(0, last, PART_BYTES):
+        yield {**message, "body": body[at : at + PART_BYTES], "more_body": True}
+    yield {**message, "body": body[last:]} if last else message
 
 
 async def _refuse(send: Send, status: int, error: ServingError) -> None:
@@ -234,6 +249,6 @@ async def _refuse(send: Send, status: int, error: ServingError) -> None:
     if isinstance(error, Rejected) and error.retry_seconds is not None:
         headers.append((b"retry-after", str(error.retry_seconds).encode()))
     if status in (TOO_LARGE, TOO_SLOW, UNKNOWN):
-        headers.append((b"connection", b"close"))  # what is still on its way is not read
+        headers.append((b"connection", b"close"))  # the rest of the body is not read
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -1,4 +1,4 @@
-"""An append-only record of who asked what, each line bound to the one before by a hash."""
+"""An append-only log of requests, in which a hash links each line to the line before it."""
 
 from __future__ import annotations
 
@@ -20,29 +20,37 @@ from mmrank.outputs import UserError
 
 START = "0" * 64
 BEGINS = b'{"time": "'  # every line
-TAIL = 1 << 20  # bytes in which the last whole line is looked for
+TAIL = 1 << 20  # bytes at the end of a file that are searched for the last whole line
 logger = logging.getLogger(__name__)
-# What the request at hand adds to its line, wherever in the server that is known.
+# What code anywhere in the server adds to the line of the current request.
 _facts: contextvars.ContextVar[dict[str, Any] | None] = contextvars.ContextVar(
     "audit_facts", default=None
 )
 
 
 class AuditError(UserError):
-    """An audit log that cannot be used, or was changed."""
+    """An audit log cannot be used, or was changed.
+
+    Example:
+      >>> import pathlib
+      >>> _ = pathlib.Path("notes.txt").write_text("not a log")
+      >>> AuditLog(pathlib.Path("notes.txt"))
+      Traceback (most recent call last):
+      mmrank.server.guard.audit.AuditError: notes.txt: its last line is not a line of an audit ...
+    """
 
 
 def begin() -> dict[str, Any]:
-    """The facts of a new request, which `note` adds to in this task and its children."""
+    """Starts a request; returns its facts, to which `note` adds in this task and its children."""
     facts: dict[str, Any] = {}
     _facts.set(facts)
     return facts
 
 
 def note(**facts: Any) -> None:
-    """Adds to the line of the request at hand; does nothing outside of one.
+    """Adds facts to the line of the current request; does nothing outside of a request.
 
-    What was said first stays: a request knows of itself more than its steps do.
+    Facts that were added earlier are kept: those of a whole request precede those of its steps.
     """
     there = _facts.get()
     if there is not None:
@@ -50,19 +58,32 @@ def note(**facts: Any) -> None:
 
 
 class AuditLog:
-    """Lines of JSON added to a file, which is neither shortened nor rewritten.
+    """Adds lines of JSON to a file, and never rewrites whole lines.
 
-    A line holds the hash of itself and the one before it (`chain`), so that `verify_audit` finds a
-    line that was changed, moved or taken out. Who can write to the file can also reckon all hashes
-    anew from there on: keep the last `chain` elsewhere, or let the system forbid all but adding
-    (`chattr +a`). If the file is moved away, a new one goes on with the same chain; while that one
-    cannot be opened, the moved one is added to. May be used by several threads.
+    Each line holds a hash (`chain`) of itself and of the line before it, so that `verify_audit`
+    finds a line that was changed, moved or removed. Whoever can write to the file can also compute
+    all later hashes again. To detect this, keep the last `chain` elsewhere; to prevent it, let the
+    system allow only appending (`chattr +a`).
 
-    Half a line, left by a full disk or a process that was killed, is ended by the next line, which
-    holds its hash (`torn`); lines that could not be written are counted in the next (`lost`).
+    If the file is moved away, a new file continues the same chain. While the new file cannot be
+    opened, lines are added to the moved one. May be used by several threads.
+
+    An incomplete line, left by a full disk or a killed process, is terminated before the next line,
+    which holds the hash of the incomplete one (`torn`). The next line also holds the number of
+    lines that could not be written (`lost`).
 
     Raises:
-      AuditError: Another process writes to the file, or it does not end as such a file does.
+      AuditError: Another process writes to the file, it cannot be written, or it does not end like
+        an audit log.
+
+    Example:
+      >>> import pathlib
+      >>> log = AuditLog(pathlib.Path("audit.jsonl"))
+      >>> log.add({"action": "rank", "who": "shop"})
+      >>> log.close()
+      >>> lines, chain = verify_audit(pathlib.Path("audit.jsonl"))
+      >>> lines, len(chain)  # the first line says that the log was opened
+      (2, 64)
     """
 
     def __init__(self, file: pathlib.Path):
@@ -92,7 +113,7 @@ class AuditLog:
         """Adds a line with the time and an entry's plain values.
 
         Raises:
-          OSError: It could not be written, as on a full disk. Nothing of it counts.
+          OSError: The line could not be written, as on a full disk. It counts as lost.
         """
         when = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="milliseconds")
         with self._lock:
@@ -107,7 +128,7 @@ class AuditLog:
             text = json.dumps(line, ensure_ascii=False, default=str)
             chain = _link(self._chain, text)
             whole = f'{text[:-1]}, "chain": "{chain}"}}\n'.encode("utf-8", "replace")
-            # What stands there unended is ended first.
+            # An incomplete line in the file is terminated first.
             data = (b"" if self._torn is None else b"\n") + whole
             written, error = self._write(data)
             if error is not None and written != data[:-1]:
@@ -118,10 +139,13 @@ class AuditLog:
                     self._torn = (self._torn or b"") + written
                 raise error
             self._chain, self._lost = chain, 0
-            self._torn = None if error is None else b""  # all of the line but its end
+            self._torn = None if error is None else b""  # all but the end of the line
 
     def _write(self, data: bytes) -> tuple[bytes, OSError | None]:
-        """What stands of some bytes now, and why not all of them; half of them are taken back."""
+        """Writes bytes; returns those that are in the file now, and the error if not all are.
+
+        Bytes that were partly written are removed again, unless the file allows only appending.
+        """
         size, done = os.fstat(self._stream).st_size, 0
         while done < len(data):
             try:
@@ -137,7 +161,7 @@ class AuditLog:
         return data, None
 
     def close(self) -> None:
-        """Ends the writing."""
+        """Closes the file."""
         with self._lock:
             os.close(self._stream)
 
@@ -158,16 +182,21 @@ class AuditLog:
     def _moved(self) -> bool:
         try:
             return self.file.stat().st_ino != self._inode
-        except OSError:  # gone, or its folder is out of reach
+        except OSError:  # the file or its folder is missing or inaccessible
             return True
 
     def _renewed(self) -> bool:
-        """Whether a new file stands in place of the one moved away, which otherwise is kept."""
+        """Opens a new file in place of the one moved away; returns whether that succeeded.
+
+        If it did not, the moved file stays open.
+        """
         try:
             stream, inode = self._open()
         except AuditError as error:
             if not self._stuck:
-                logger.error("%s; meanwhile the file that was moved away is added to", error)
+                logger.error(
+                    "%s; until this works, lines go to the file that was moved away", error
+                )
             self._stuck = True
             return False
         os.close(self._stream)
@@ -176,10 +205,23 @@ class AuditLog:
 
 
 def verify_audit(file: pathlib.Path) -> tuple[int, str]:
-    """The number of lines, and the last one's chain, of a log that nobody changed.
+    """Checks that a log was not changed; returns its number of lines and the last line's chain.
 
     Raises:
-      AuditError: A line does not follow from the one before it; the message says which.
+      AuditError: A line does not follow from the line before it. The message names the line.
+
+    Example:
+      >>> import pathlib
+      >>> file = pathlib.Path("audit.jsonl")
+      >>> log = AuditLog(file)
+      >>> log.add({"action": "rank", "who": "shop"})
+      >>> log.close()
+      >>> verify_audit(file)[0]
+      2
+      >>> _ = file.write_text(file.read_text().replace("shop", "another"))
+      >>> verify_audit(file)
+      Traceback (most recent call last):
+      mmrank.server.guard.audit.AuditError: audit.jsonl: line 2 does not follow from the ...
     """
     chain, count, torn, begun = START, 0, b"", 0
     with file.open("rb") as stream:
@@ -202,10 +244,10 @@ def verify_audit(file: pathlib.Path) -> tuple[int, str]:
             if chain != tail[:64]:
                 raise AuditError(
                     f"{file}: line {number} does not follow from the one before it: one of them "
-                    "was changed, or lines between them were taken out"
+                    "was changed, or lines between them were removed"
                 )
     if torn:
-        raise AuditError(f"{file}: line {begun} is not a whole line of an audit log")
+        raise AuditError(f"{file}: line {begun} is not a complete line of an audit log")
     return count, chain
 
 
@@ -214,10 +256,10 @@ def _link(chain: str, text: str) -> str:
 
 
 def _ending(file: pathlib.Path) -> tuple[str, bytes | None]:
-    """The chain of a log's last whole line, and what stands behind it; None if nothing does.
+    """Returns the chain of a log's last whole line, and the incomplete line after it, or None.
 
     Raises:
-      AuditError: It is no audit log.
+      AuditError: The file is not an audit log.
     """
     with file.open("rb") as stream:
         stream.seek(0, os.SEEK_END)
@@ -238,8 +280,8 @@ def _ending(file: pathlib.Path) -> tuple[str, bytes | None]:
         break
     else:
         chain = START if whole else ""
-    # A whole line without its end has nothing behind it.
+    # If only the end of the last whole line is missing, the incomplete line is empty.
     begun = b"\n".join(torn)
     if chain and (begun.startswith(BEGINS) or BEGINS.startswith(begun)):
         return chain, begun
-    raise AuditError(f"{file}: its last line is not one of an audit log; move the file away")
+    raise AuditError(f"{file}: its last line is not a line of an audit log; move the file away")

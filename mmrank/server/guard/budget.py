@@ -1,11 +1,11 @@
-"""The budget of a request: what it may cost of each kind, taken from before the work is done."""
+"""The budget of a request for each kind of cost; costs are counted before the work is done."""
 
 from __future__ import annotations
 
 import collections
 import dataclasses
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from mmrank.server.errors import INVALID_ARGUMENT, RESOURCE_EXHAUSTED, ServingError
@@ -14,8 +14,8 @@ from mmrank.server.guard.options import Limits
 MEGA = 1_000_000
 MEGABYTE = 1 << 20
 STEP = 1 << 20
-# What the reader of JSON makes of a byte that begins a list, an object or a next value: measured
-# with the shortest ones, the worst, and rounded up.
+# Bytes of memory that parsed JSON takes for each `[`, `{` and `,`. Measured with the shortest
+# lists, objects and values, which are the worst case, and rounded up.
 _LIST, _OBJECT, _VALUE = 64, 140, 52
 
 
@@ -25,8 +25,8 @@ class Kind:
 
     Attributes:
       limit: The field of `Limits` that bounds it.
-      unit: What one of the limit's units is of the kind's.
-      words: What is said when it is spent, with the placeholders spent and most.
+      unit: The number of cost units in one unit of the limit, such as pixels in a megapixel.
+      words: The error message when the limit is exceeded, with placeholders `spent` and `most`.
     """
 
     limit: str
@@ -60,10 +60,10 @@ KINDS = {
 
 
 class Budget:
-    """What is left to one request. A kind that is spent ends it as the client's fault.
+    """The costs of one request so far. A request that exceeds a limit fails as the client's error.
 
     Args:
-      limits: See there.
+      limits: See `Limits`.
     """
 
     def __init__(self, limits: Limits):
@@ -71,14 +71,14 @@ class Budget:
         self._spent: collections.Counter[str] = collections.Counter()
 
     def take(self, kind: str, amount: int) -> None:
-        """Counts a cost, before it arises.
+        """Counts a cost before it arises.
 
         Args:
           kind: One of `KINDS`.
-          amount: In pixels, bytes or pieces.
+          amount: The cost in pixels, bytes or pieces.
 
         Raises:
-          ServingError: That is more than the request may cost.
+          ServingError: The request's total cost of this kind exceeds the limit.
         """
         given = KINDS[kind]
         self._spent[kind] += amount
@@ -89,10 +89,10 @@ class Budget:
 
 
 class Memory:
-    """What all requests at work hold together, bounded. May be used by several threads.
+    """Bounds the memory that all requests in progress hold. May be used by several threads.
 
     Args:
-      most: Bytes.
+      most: Most bytes that all requests together may hold.
     """
 
     def __init__(self, most: int):
@@ -101,43 +101,65 @@ class Memory:
 
     @property
     def held(self) -> int:
-        """Bytes that are held."""
+        """Bytes that all requests hold now."""
         return self._held
 
     @contextmanager
-    def request(self) -> Iterator[Callable[[int], None]]:
-        """A function to be told the bytes that one request holds by now, given back in the end.
-
-        Told so, it raises ServingError (RESOURCE_EXHAUSTED) if all together hold too much.
-        """
-        mine = 0
-
-        def hold(count: int) -> None:
-            nonlocal mine
-            with self._lock:
-                if count > mine and self._held + count - mine > self._most:
-                    raise ServingError(
-                        RESOURCE_EXHAUSTED,
-                        f"the requests at work fill the {self._most / MEGABYTE:,.0f} MiB that they "
-                        "may together; try again later",
-                    )
-                self._held += count - mine
-                mine = count
-
+    def request(self) -> Iterator[Held]:
+        """Yields what counts the bytes of one request; they are released after the block."""
+        held = Held(self)
         try:
-            yield hold
+            yield held
         finally:
-            with self._lock:
-                self._held -= mine
+            self._change(held, 0, refused=False)
+
+    def _change(self, held: Held, count: int, refused: bool) -> None:
+        with self._lock:
+            more = count - held.count
+            if refused and more > 0 and self._held + more > self._most:
+                raise ServingError(
+                    RESOURCE_EXHAUSTED,
+                    f"the requests in progress use all of the {self._most / MEGABYTE:,.0f} "
+                    "MiB that they may use together; try again later",
+                )
+            self._held += more
+            held.count = count
+
+
+class Held:
+    """The bytes that one request holds. Made by `Memory.request`.
+
+    Attributes:
+      count: The bytes.
+    """
+
+    def __init__(self, memory: Memory):
+        self._memory, self.count = memory, 0
+
+    def __call__(self, count: int) -> None:
+        """Sets the bytes that the request holds by now.
+
+        Raises:
+          ServingError: All requests together would hold too much (RESOURCE_EXHAUSTED).
+        """
+        self._memory._change(self, count, refused=True)
+
+    def add(self, count: int) -> None:
+        """Adds a reply's bytes. It was made already, so that only later requests are refused."""
+        self._memory._change(self, self.count + count, refused=False)
 
 
 def json_costs(body: bytes) -> tuple[int, int]:
-    """About the most values of a JSON body, and bytes that they take, told without reading it."""
-    lists = objects = commas = 0
-    for at in range(0, len(body), STEP):  # in steps, between which other threads have their turn
+    """Returns estimates, without parsing, of a JSON body's values and keys, and of its memory.
+
+    Both are about the most that such a body can have; the memory is in bytes.
+    """
+    lists = objects = commas = keys = 0
+    for at in range(0, len(body), STEP):  # in steps, so that other threads can run in between
         part = body[at : at + STEP]
         lists += part.count(b"[")
         objects += part.count(b"{")
         commas += part.count(b",")
+        keys += part.count(b":")
     size = 2 * len(body) + _LIST * lists + _OBJECT * objects + _VALUE * commas
-    return lists + objects + commas, size
+    return lists + objects + commas + keys, size

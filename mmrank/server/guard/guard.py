@@ -1,4 +1,4 @@
-"""The one place that REST and gRPC ask: who is it, may they, how often, and what is recorded."""
+"""Access control shared by REST and gRPC: identity, permission, rate and record of a request."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ from mmrank.server.guard.options import REFUSE, Limits, Security
 from mmrank.server.guard.payload import PayloadCheck
 from mmrank.server.guard.rates import Rates, parse_rate
 
-RETRY_SECONDS = 5  # until a full disk may be looked at again
+RETRY_SECONDS = 5  # after which clients may retry if the audit log cannot be written
 SHOWN = 200  # characters of what a client sent, in the audit log
 logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
 class Caller:
-    """Who asks.
+    """The client that sent a request.
 
     Attributes:
-      id, name: Of the API key; None without one.
-      roles: What it may.
-      peer: The address.
-      rate: Its rate, or None for any.
+      id, name: Those of the API key; None without a key.
+      roles: The client's roles.
+      peer: The client's address.
+      rate: The client's rate limit; None for no limit.
     """
 
     id: str | None
@@ -54,10 +54,15 @@ class Caller:
 
 
 class Rejected(ServingError):
-    """A request refused before anybody looked at it.
+    """A request that the guard refuses, or whose reply it withholds.
 
     Attributes:
-      retry_seconds: When it may be tried again, or None.
+      retry_seconds: Seconds after which the client may retry, or None.
+
+    Example:
+      >>> error = Rejected("RESOURCE_EXHAUSTED", "too many requests", retry_seconds=5)
+      >>> error.http_status, error.retry_seconds
+      (429, 5)
     """
 
     def __init__(self, code: str, message: str, retry_seconds: int | None = None):
@@ -69,17 +74,27 @@ class Guard:
     """Keys, rates, limits and the audit log of one server.
 
     Args:
-      limits, security: See there.
+      limits, security: See `Limits` and `Security`.
 
     Attributes:
       limits, security: As given.
-      memory: What all requests at work hold.
+      memory: The memory that all requests in progress hold.
       check: The check of a request's tensors.
-      pseudonyms: Of user ids, or None without keys for them.
+      pseudonyms: Converts user ids to pseudonyms; None without keys for pseudonyms.
 
     Raises:
       ConfigError: A rate or a role is unknown.
       UserError: A file or a secret cannot be used.
+
+    Example:
+      >>> from mmrank.server.guard.access import RANK
+      >>> from mmrank.server.guard.options import Limits, Security
+      >>> guard = Guard(Limits(rate="1/hour"), Security())
+      >>> "rank" in guard.admit(None, RANK, peer="192.0.2.1").roles
+      True
+      >>> guard.admit(None, RANK, peer="192.0.2.1")
+      Traceback (most recent call last):
+      mmrank.server.guard.guard.Rejected: more than 1/hour from this client; try again in ... s
     """
 
     def __init__(self, limits: Limits, security: Security):
@@ -95,7 +110,7 @@ class Guard:
         self.check = PayloadCheck(limits)
         self.memory = Memory(int(limits.memory_megabytes * MEGABYTE))
         self._keys = None if security.keys is None else KeyRing(pathlib.Path(security.keys))
-        # Without keys, other machines may rank and read metrics, but not change what is served.
+        # Without API keys, other machines may rank and read metrics, but not change what is served.
         open_to = [r for r in ROLES if r != "admin"] if security.exposed else ROLES
         without = () if self._keys is not None else open_to
         self._anonymous = frozenset(without if security.anonymous is None else security.anonymous)
@@ -108,13 +123,13 @@ class Guard:
             logger.info("the audit log leaves user ids out, since %s is not set", VARIABLE)
 
     def user(self, user: str) -> str:
-        """A user id as the model knows it."""
+        """Returns a user id in the form that the model knows: as it is, or as a pseudonym."""
         if not self.security.pseudonymise_users or self.pseudonyms is None:
             return user
         return self.pseudonyms.of(user)
 
     def admit(self, key: str | None, action: Action, peer: str) -> Caller:
-        """Who asks, if they may.
+        """Returns the client that sent a request, if the client may do the action.
 
         Args:
           key: The API key that was sent, or None.
@@ -122,8 +137,8 @@ class Guard:
           peer: The client's address.
 
         Raises:
-          Rejected: The key is wrong, lacks the role, or asks too often; or nobody is let in since
-            the audit log cannot be written.
+          Rejected: The key is wrong, lacks the role, or exceeds its rate; or all requests are
+            refused because the audit log cannot be written.
         """
         if action.roles is None:
             return Caller(None, None, frozenset(), peer, None)
@@ -140,11 +155,11 @@ class Guard:
             wanted = " or ".join(sorted(action.roles))
             raise Rejected(
                 PERMISSION_DENIED,
-                f"the API key {caller.id} may not do this: it needs the role {wanted}",
+                f"the API key {caller.id} may not do this, which needs the role {wanted}",
             )
         if caller.rate is not None:
             client = f"key {caller.id}" if caller.id is not None else f"address {peer}"
-            self._count(caller.rate, client, f"more than {caller.rate} of this client")
+            self._count(caller.rate, client, f"more than {caller.rate} from this client")
         return caller
 
     def record(
@@ -157,31 +172,31 @@ class Guard:
         seconds: float,
         facts: Mapping[str, Any],
     ) -> None:
-        """Adds a request to the audit log; the health probes' are left out.
+        """Adds a request to the audit log. Health probes are left out.
 
         Args:
-          action: What it did.
-          caller: Who, None if refused.
+          action: What the request did.
+          caller: The client; None if it was refused.
           peer: The client's address.
           target: The path or method.
           status: The HTTP status or gRPC code.
-          seconds: How long it took.
-          facts: What `audit.note` was told: a `user` is written as a pseudonym or not at all, and
-            of a `query` its length, unless the configuration wants its text.
+          seconds: How long the request took.
+          facts: The facts added by `audit.note`. A `user` is written as a pseudonym or not at all.
+            Of a `query`, the length is written, and the text only if the configuration says so.
 
         Raises:
-          Rejected: It cannot be written, and must not be answered then.
+          Rejected: The line cannot be written, and the request must therefore not be answered.
         """
         if self._audit is None or action.roles is None:
             return
-        told = {n: v for n, v in facts.items() if n not in ("user", "query")}
+        recorded = {n: v for n, v in facts.items() if n not in ("user", "query")}
         if facts.get("user") is not None and self.pseudonyms is not None:
-            told["user"] = self.pseudonyms.of(str(facts["user"]))
+            recorded["user"] = self.pseudonyms.of(str(facts["user"]))
         if facts.get("query") is not None:
             text = str(facts["query"])
-            told["query_characters"] = len(text)
+            recorded["query_characters"] = len(text)
             if self.security.audit_queries:
-                told["query"] = text[:SHOWN]
+                recorded["query"] = text[:SHOWN]
         self._write(
             {
                 "action": action.name,
@@ -192,17 +207,17 @@ class Guard:
                 "target": target[:SHOWN],
                 "status": status,
                 "milliseconds": round(1000 * seconds, 1),
-                **told,
+                **recorded,
             }
         )
 
     def close(self) -> None:
-        """Ends the audit log."""
+        """Closes the audit log."""
         if self._audit is not None:
             self._audit.close()
 
     def _write(self, entry: Mapping[str, Any]) -> None:
-        """Adds a line to the audit log; errors as of `record`."""
+        """Adds a line to the audit log; errors as in `record`."""
         assert self._audit is not None
         before = self._audit.failing
         try:
@@ -223,7 +238,8 @@ class Guard:
             return Caller(None, None, self._anonymous, peer, self.limits.rate)
         found = self._keys.find(key)
         if found is None:
-            # A right key is let in whatever others send from the same address, as of a gateway.
+            # Only wrong keys count here: a client with a valid key is admitted even if others send
+            # wrong keys from the same address, such as that of a gateway.
             self._count(self.limits.failures, f"failures of {peer}", "too many wrong API keys")
             raise Rejected(UNAUTHENTICATED, "the API key is wrong, expired or revoked")
         rate = found.rate or self.limits.rate
@@ -236,11 +252,11 @@ class Guard:
 
 
 def check_exposure(host: str, security: Security) -> None:
-    """Nothing, if a server may listen on an address.
+    """Checks that a server may listen on an address with these settings.
 
     Raises:
-      ConfigError: Other machines could reach it, and it asks for no key or does not encrypt, or
-        lets them govern it without a key.
+      ConfigError: Other machines can reach the address, and the server requires no API key, does
+        not use TLS, or gives clients without a key the role admin.
     """
     try:
         local = ipaddress.ip_address(host).is_loopback
@@ -250,7 +266,7 @@ def check_exposure(host: str, security: Security) -> None:
         return
     if "admin" in (security.anonymous or ()):
         raise ConfigError(
-            f"{host} can be reached by other machines: take admin out of security.anonymous, and "
+            f"{host} can be reached by other machines: remove admin from security.anonymous, and "
             "make a key for it with mmrank.keys"
         )
     if security.exposed:
@@ -266,5 +282,5 @@ def check_exposure(host: str, security: Security) -> None:
     if lacking:
         raise ConfigError(
             f"{host} can be reached by other machines: set {' and '.join(lacking)}, or "
-            "security.exposed=true behind a gateway that sees to it"
+            "security.exposed=true behind a gateway that does this"
         )

@@ -1,4 +1,4 @@
-"""API keys: random, shown once, kept as hashes in a file that a running server follows."""
+"""API keys: random, shown once, stored as hashes in a file that a running server reads again."""
 
 from __future__ import annotations
 
@@ -30,22 +30,38 @@ logger = logging.getLogger(__name__)
 
 
 class KeyFileError(UserError):
-    """A file of API keys that cannot be used."""
+    """A file of API keys cannot be used.
+
+    Example:
+      >>> import pathlib
+      >>> read_keys(pathlib.Path("keys.json"))
+      Traceback (most recent call last):
+      mmrank.server.guard.keys.KeyFileError: keys.json: no such file; make the first key with ...
+    """
 
 
 @dataclasses.dataclass(frozen=True)
 class ApiKey:
-    """What is kept of one API key.
+    """What is stored of one API key.
 
     Attributes:
-      id: Its public part, which logs may hold.
-      name: What its owner calls it.
+      id: The key's public part, which logs may hold.
+      name: The name that its owner gave it.
       roles: Some of `ROLES`.
-      hash: SHA-256 of its secret part. A secret of 256 random bits cannot be guessed, so that no
-        slow hash is needed, which every request would have to wait for.
+      hash: SHA-256 of the key's secret part. A slow hash, for which every request would wait, is
+        not needed, since a secret of 256 random bits cannot be guessed.
       created: Date and time, ISO 8601 in UTC.
-      expires, revoked: The same, or None.
-      rate: Its own rate, such as `100/second`, or None for the server's.
+      expires, revoked: Date and time in the same format, or None.
+      rate: The key's own rate, such as `100/second`, or None for the server's rate.
+
+    Example:
+      >>> created = "2020-01-01T00:00:00+00:00"
+      >>> key = ApiKey("1a2b3c4d", "shop", ("rank",), hash="", created=created)
+      >>> key.usable
+      True
+      >>> expired = ApiKey("1a2b3c4d", "shop", ("rank",), hash="", created=created, expires=created)
+      >>> expired.usable
+      False
     """
 
     id: str
@@ -64,10 +80,18 @@ class ApiKey:
 
 
 class KeyRing:
-    """The API keys in a file, read anew when it changes. May be used by several threads.
+    """The API keys in a file, read again when it changes. May be used by several threads.
 
     Raises:
-      KeyFileError: The file is missing, no file of keys, or others may write to it.
+      KeyFileError: The file is missing, does not hold keys, or other users may write to it.
+
+    Example:
+      >>> import pathlib
+      >>> file = pathlib.Path("keys.json")
+      >>> key = make_key(file, "shop", ["rank"])
+      >>> ring = KeyRing(file)
+      >>> ring.find(key).name, ring.find(key + "x") is None
+      ('shop', True)
     """
 
     def __init__(self, file: pathlib.Path):
@@ -78,7 +102,10 @@ class KeyRing:
         self._lock = threading.Lock()
 
     def find(self, text: str) -> ApiKey | None:
-        """The key that a client sent, whatever its roles; None if it is wrong, old or revoked."""
+        """Returns the key that a client sent, whatever its roles.
+
+        Returns None if the key is wrong, expired or revoked.
+        """
         self._follow()
         parts = text.split("_", 2)
         if len(parts) != 3 or parts[0] != PREFIX:
@@ -89,7 +116,7 @@ class KeyRing:
         return key if key.usable else None
 
     def _follow(self) -> None:
-        """Reads the file if it changed. One that cannot be read leaves the keys as they were."""
+        """Reads the file if it changed. If it cannot be read, the keys stay as they were."""
         with self._lock:
             if time.monotonic() < self._next:
                 return
@@ -99,7 +126,7 @@ class KeyRing:
                 if mark != self._seen:
                     self._keys = {key.id: key for key in read_keys(self.file)}
                     self._seen = mark
-                    logger.info("%s: %d API keys read anew", self.file, len(self._keys))
+                    logger.info("%s: %d API keys reloaded", self.file, len(self._keys))
             except (KeyFileError, OSError) as error:
                 logger.error("the API keys stay as they were: %s", error)
 
@@ -111,10 +138,20 @@ def make_key(
     days: float | None = None,
     rate: str | None = None,
 ) -> str:
-    """A new key as the client sends it, which is kept nowhere; its hash is added to the file.
+    """Makes a new key, adds its hash to the file, and returns the key in the form clients send.
+
+    The key itself is not stored anywhere.
 
     Raises:
-      KeyFileError: The file is not one of keys, or a role is unknown.
+      KeyFileError: The file does not hold keys, or a role is unknown.
+
+    Example:
+      >>> import pathlib
+      >>> file = pathlib.Path("keys.json")
+      >>> key = make_key(file, "shop", ["rank"], days=90)
+      >>> [stored] = read_keys(file)
+      >>> stored.name, stored.roles, stored.usable, key in file.read_text()
+      ('shop', ('rank',), True, False)
     """
     for role in roles:
         if role not in ROLES:
@@ -136,28 +173,42 @@ def make_key(
 
 
 def revoke_key(file: pathlib.Path, id: str) -> ApiKey:
-    """The key, revoked from now on.
+    """Revokes a key from now on, and returns it.
 
     Raises:
-      KeyFileError: There is no such key.
+      KeyFileError: The key does not exist.
+
+    Example:
+      >>> import pathlib
+      >>> file = pathlib.Path("keys.json")
+      >>> _ = make_key(file, "shop", ["rank"])
+      >>> revoke_key(file, read_keys(file)[0].id).usable
+      False
     """
     with _changing(file) as keys:
         for at, key in enumerate(keys):
             if key.id == id:
                 keys[at] = dataclasses.replace(key, revoked=key.revoked or now())
                 return keys[at]
-        raise KeyFileError(f"{file}: no key {id!r}{did_you_mean(id, [k.id for k in keys])}")
+        raise KeyFileError(f"{file}: unknown key {id!r}{did_you_mean(id, [k.id for k in keys])}")
 
 
 def read_keys(file: pathlib.Path) -> list[ApiKey]:
-    """The keys in a file.
+    """Returns the keys in a file.
 
     Raises:
-      KeyFileError: The file is missing, no file of keys, or others may write to it.
+      KeyFileError: The file is missing, does not hold keys, or other users may write to it.
+
+    Example:
+      >>> import pathlib
+      >>> file = pathlib.Path("keys.json")
+      >>> _ = make_key(file, "shop", ["rank"], rate="100/second")
+      >>> [(key.name, key.rate) for key in read_keys(file)]
+      [('shop', '100/second')]
     """
     try:
         if file.stat().st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-            raise KeyFileError(f"{file}: others may write to it; `chmod 600` it")
+            raise KeyFileError(f"{file}: other users may write to it; run `chmod 600` on it")
         plain = json.loads(file.read_text(encoding="utf-8"))
         if not isinstance(plain, dict) or plain.get("format") != FORMAT:
             raise KeyFileError(f"{file}: not a file of API keys; `python -m mmrank.keys` makes one")
@@ -166,7 +217,7 @@ def read_keys(file: pathlib.Path) -> list[ApiKey]:
         ]
     except FileNotFoundError:
         raise KeyFileError(
-            f"{file}: no such file; make a first key with `python -m mmrank.keys make`"
+            f"{file}: no such file; make the first key with `python -m mmrank.keys make`"
         ) from None
     except (ValueError, KeyError, TypeError, ConfigError) as error:
         if isinstance(error, KeyFileError):
@@ -175,19 +226,22 @@ def read_keys(file: pathlib.Path) -> list[ApiKey]:
 
 
 def now(days: float = 0.0) -> str:
-    """The time in so many days, ISO 8601 in UTC, by whole seconds."""
+    """Returns the time `days` days from now, ISO 8601 in UTC, in whole seconds."""
     when = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(days=days)
     return when.isoformat(timespec="seconds")
 
 
 @contextlib.contextmanager
 def _changing(file: pathlib.Path) -> Iterator[list[ApiKey]]:
-    """The file's keys, to be changed in place; written back whole if there is no error."""
+    """Yields the file's keys, to be changed in place, and writes them back if there is no error.
+
+    The file is replaced as a whole.
+    """
     if not file.parent.is_dir():
-        raise KeyFileError(f"{file}: there is no folder {file.parent}; make it first")
+        raise KeyFileError(f"{file}: the folder {file.parent} does not exist; create it first")
     lock = os.open(file.with_name(f".{file.name}.lock"), os.O_CREAT | os.O_RDWR, 0o600)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # two commands at once would lose a key
+        fcntl.flock(lock, fcntl.LOCK_EX)  # otherwise two commands at once could lose a key
         keys = read_keys(file) if file.exists() else []
         yield keys
         plain = {"format": FORMAT, "keys": [dataclasses.asdict(key) for key in keys]}

@@ -1,8 +1,7 @@
-"""What a request's tensors may ask of the model: bounded lists, and images bounded by header."""
+"""Checks a request's tensors: bounded lists, images bounded by their headers, finite embeddings."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeGuard
 
@@ -16,19 +15,27 @@ from mmrank.server.errors import INVALID_ARGUMENT, ServingError
 from mmrank.server.guard.audit import note
 from mmrank.server.guard.budget import MEGA, Budget
 from mmrank.server.guard.options import Limits
-from mmrank.server.guard.wire import TooManyParts, check_parts
+from mmrank.server.guard.wire import (
+    EXAMPLE_VALUES,
+    LIST_VALUES,
+    TooManyParts,
+    check_parts,
+    check_values,
+)
+from mmrank.server.off_loop import on_thread, run_inline_or_in_thread
 
-# A BMP is never larger than its file, and words may begin like one.
+# BMP is left out: its pixels never take more than its file, and ordinary text may begin like it.
 IMAGES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8")
 SMALLEST = 24  # bytes; nothing shorter declares a size
 # The signatures of serialized messages, by TF-Ranking's names, and what a row of each is.
 LISTS, EXAMPLES = "tensorflow/serving/predict", "tensorflow/serving/regress"
 MESSAGES = {LISTS: ExampleListWithContext, EXAMPLES: tf.train.Example}
-# Inputs that only signatures over lists of items have, or over items one by one.
+# Inputs that only signatures over lists of items, or over ids of items to look up, have.
 LISTED = frozenset({"items", "list_length"})
-# What is larger is looked through on a thread.
-INLINE_VALUES, INLINE_BYTES = 1 << 12, 1 << 15
-# Features of an example, and of a list one for so many of its bytes.
+# Of more texts than this, the bytes are not counted on the event loop, but estimated.
+COUNTED, VALUE_BYTES = 1 << 12, 8
+NUMBERS = 64  # bytes of numbers that NumPy checks in the time of one byte of text
+# Most features of an example. A list may have more: one for each FEATURE_BYTES of its message.
 MANY_FEATURES, FEATURE_BYTES = 10_000, 16
 
 
@@ -36,28 +43,27 @@ class PayloadCheck:
     """Checks the inputs of a signature, and notes their number for the audit log.
 
     Args:
-      limits: See there.
+      limits: See `Limits`.
     """
 
     def __init__(self, limits: Limits):
         self._limits = limits
 
     async def __call__(self, signature: str, tensors: Mapping[str, np.ndarray]) -> None:
-        """Nothing, if the tensors are within the limits.
+        """Checks that the tensors are within the limits.
 
         Args:
-          signature: Its name.
-          tensors: Inputs by name, of any types and shapes. Serialized messages are put in the
-            form in which they were checked.
+          signature: The signature's name.
+          tensors: Inputs by name, of any types and shapes. Serialized messages are replaced, in
+            place, by the form that was checked.
 
         Raises:
           ServingError: There are too many candidates, an image is too large by its header, an
-            embedding is not finite, or a serialized message is none.
+            embedding is not finite, or a serialized message is invalid.
         """
-        if signature in MESSAGES or not _is_small(tensors):  # too long for the event loop
-            await asyncio.to_thread(self._check, signature, tensors)
-        else:
-            self._check(signature, tensors)
+        # Serialized messages take long whatever their size: a short one may hold many parts.
+        run = on_thread if signature in MESSAGES else run_inline_or_in_thread
+        await run(_effort(tensors), self._check, signature, tensors)
 
     def _check(self, signature: str, tensors: Mapping[str, np.ndarray]) -> None:
         budget = Budget(self._limits)
@@ -71,12 +77,12 @@ class PayloadCheck:
         values = (v for t in tensors.values() if t.dtype == object for v in t.flat)
         self._images((v for v in values if _is_image(v)), budget)
         for name, tensor in tensors.items():
-            # Of a single number that is not finite the graph makes an absent one.
+            # Single numbers that are not finite become missing values in the graph.
             if tensor.ndim > 2 and tensor.dtype.kind == "f" and not np.isfinite(tensor).all():
                 raise _refused(f"input {name}: holds numbers that are not finite")
 
     def _messages(self, signature: str, tensors: Mapping[str, np.ndarray], budget: Budget) -> None:
-        """Checks serialized lists, or examples that are lists of one, [B], and writes them anew."""
+        """Checks serialized lists [B], or examples [B] (lists of one); serializes them again."""
         kind, listed = MESSAGES[signature], signature == LISTS
         rows = [(n, t, r) for n, t in tensors.items() if t.dtype == object for r in range(t.size)]
         if not listed:
@@ -86,8 +92,9 @@ class PayloadCheck:
             for name, tensor, row in rows:
                 message = self._parsed(kind, tensor.flat[row])
                 if message is None:
-                    raise _refused(f"input {name}: row {row} is no serialized {kind.__name__}")
-                # As it was read here: of two values of one feature TensorFlow takes the other.
+                    raise _refused(f"input {name}: row {row} is not a serialized {kind.__name__}")
+                # Serialized as read here: if a feature is given twice, TensorFlow would use the
+                # other value than this parser.
                 tensor.flat[row] = message.SerializeToString()
                 examples = (message.context, *message.examples) if listed else (message,)
                 lengths.append(len(examples) - 1 if listed else 1)
@@ -100,7 +107,7 @@ class PayloadCheck:
             note(lists=len(lengths), candidates=sum(lengths))
 
     def _parsed(self, kind: Any, data: Any) -> Any:
-        """The message in some bytes; None if it is none."""
+        """Returns the message in some bytes; None if they are not a message."""
         try:
             raw = data.encode() if isinstance(data, str) else data
             if kind is ExampleListWithContext:
@@ -109,6 +116,7 @@ class PayloadCheck:
                 check_parts(raw, (1, 1, 1), most)
             elif len(raw) > MANY_FEATURES:
                 check_parts(raw, (1, 1), MANY_FEATURES)
+            check_values(raw, LIST_VALUES if kind is ExampleListWithContext else EXAMPLE_VALUES)
             message = kind()
             message.ParseFromString(raw)
         except (DecodeError, TypeError, UnicodeEncodeError):
@@ -130,10 +138,10 @@ class PayloadCheck:
 
 
 def take_image(data: bytes, limits: Limits, budget: Budget) -> int:
-    """What decoding an image costs in pixels, by its header, once it is taken from a budget.
+    """Returns the cost of decoding an image in pixels, by its header; adds it to a budget.
 
     Raises:
-      ServingError: It is too large by itself, or with those before it.
+      ServingError: The image is too large alone, or together with those before it.
     """
     pixels, problem = image_cost(data, int(limits.image_megapixels * MEGA))
     if problem is not None:
@@ -145,15 +153,17 @@ def take_image(data: bytes, limits: Limits, budget: Budget) -> int:
     return pixels
 
 
-def _is_small(tensors: Mapping[str, np.ndarray]) -> bool:
-    """Whether looking through some tensors takes less than a millisecond or two."""
-    if sum(t.size for t in tensors.values()) > INLINE_VALUES:
-        return False
-    return sum(map(_bytes_of, tensors.values())) <= INLINE_BYTES
+def _effort(tensors: Mapping[str, np.ndarray]) -> int:
+    """Returns the bytes of text whose check takes as long as that of some tensors."""
+    texts = [t for t in tensors.values() if t.dtype == object]
+    numbers = sum(t.nbytes for t in tensors.values() if t.dtype != object)
+    values = sum(t.size for t in texts)
+    size = VALUE_BYTES * values if values > COUNTED else sum(map(_bytes_of, texts))
+    return size + numbers // NUMBERS
 
 
 def _bytes_of(tensor: np.ndarray) -> int:
-    """What a tensor takes, each text counted where it stands, as TensorFlow will hold it."""
+    """Returns the bytes that a tensor takes in TensorFlow, which stores equal texts separately."""
     if tensor.dtype != object:
         return int(tensor.nbytes)
     return sum(len(v) for v in tensor.flat if isinstance(v, (bytes, str))) + 24 * tensor.size
@@ -164,13 +174,16 @@ def _is_image(value: object) -> TypeGuard[bytes]:
 
 
 def _extent(tensors: Mapping[str, np.ndarray]) -> tuple[int, int, int]:
-    """Lists, the longest one's candidates or events, and all of them, padding included."""
+    """Returns the numbers of lists, of entries in the longest list, and of entries in all lists.
+
+    Entries are candidates or events, including padding.
+    """
     shapes = [t.shape for t in tensors.values() if t.ndim]
     rows = max((s[0] for s in shapes), default=0)
-    if not LISTED & tensors.keys():  # items one by one, or a model that is no ranker
+    if not LISTED & tensors.keys():  # single items, or a model that is not a ranker
         return rows, 0, rows
     columns = max((s[1] for s in shapes if len(s) > 1), default=0)
-    return rows, columns, rows * max(columns, 1)  # items to look up are one each
+    return rows, columns, rows * max(columns, 1)  # each item to look up counts as one
 
 
 def _refused(message: str) -> ServingError:

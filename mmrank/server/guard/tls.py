@@ -15,11 +15,12 @@ from mmrank.server.guard.options import Security
 
 @dataclasses.dataclass(frozen=True)
 class Tls:
-    """A server's certificate and what its clients have to show.
+    """The server's certificate, and the authority of its clients' certificates.
 
     Attributes:
       certificate, private_key: PEM files; the first may hold a chain.
-      authority: PEM file of who signs clients' certificates; None to ask for none.
+      authority: PEM file of the authority that signs clients' certificates; None if clients need no
+        certificate.
     """
 
     certificate: pathlib.Path
@@ -28,10 +29,11 @@ class Tls:
 
     @classmethod
     def of(cls, security: Security) -> Tls | None:
-        """What the configuration names; None without TLS.
+        """Returns the TLS settings in the configuration; None without TLS.
 
         Raises:
-          ConfigError: Only half of it is named, or the files cannot be used together.
+          ConfigError: A file that the others need is not named, or the files cannot be used
+            together.
         """
         named = (security.certificate, security.private_key)
         if named == (None, None):
@@ -50,7 +52,7 @@ class Tls:
         return tls
 
     def uvicorn_options(self) -> dict[str, Any]:
-        """Arguments of `uvicorn.Config`."""
+        """Returns arguments of `uvicorn.Config`."""
         options: dict[str, Any] = {
             "ssl_certfile": str(self.certificate),
             "ssl_keyfile": str(self.private_key),
@@ -60,7 +62,7 @@ class Tls:
         return options
 
     def grpc_credentials(self) -> grpc.ServerCredentials:
-        """The credentials of a gRPC port."""
+        """Returns the credentials of a gRPC port."""
         authority = None if self.authority is None else self.authority.read_bytes()
         pair = (self.private_key.read_bytes(), self.certificate.read_bytes())
         return grpc.ssl_server_credentials([pair], authority, authority is not None)
@@ -68,7 +70,7 @@ class Tls:
     def _check(self) -> None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         try:
-            # Without a function for the password the terminal would be asked.
+            # Without this function, OpenSSL would ask for a password on the terminal.
             context.load_cert_chain(self.certificate, self.private_key, lambda: "")
             if self.authority is not None:
                 context.load_verify_locations(self.authority)

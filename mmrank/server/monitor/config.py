@@ -14,14 +14,19 @@ LEVELS = ("debug", "info", "warning", "error")
 
 @dataclasses.dataclass(frozen=True)
 class Drift:
-    """When requests count as unlike the training data.
+    """When the distribution of requests counts as different from the training data.
 
     Attributes:
-      window_minutes: Requests of this long a time are compared.
-      per_second: Requests of a second whose features are looked at, at most.
-      min_requests: A feature is judged only if so many requests of the window held it.
+      window_minutes: Length of the time window (minutes) whose requests are compared.
+      per_second: Most requests per second whose features are counted.
+      min_requests: A feature is compared only if at least this many requests of the window held it.
       threshold: Population stability index above which the alert fires.
       features: Thresholds of single features, by name.
+
+    Example:
+      >>> drift = Drift(threshold=0.25, features={"price": 0.5})
+      >>> drift.limit("price"), drift.limit("title")
+      (0.5, 0.25)
     """
 
     window_minutes: float = 60.0
@@ -43,18 +48,25 @@ class Drift:
                 )
 
     def limit(self, feature: str) -> float:
-        """The threshold of a feature."""
+        """Returns the threshold of a feature."""
         return float(self.features.get(feature, self.threshold))
 
 
 @dataclasses.dataclass(frozen=True)
 class Monitoring:
-    """What the server tells of itself.
+    """What the server reports about itself.
 
     Attributes:
-      drift: See there.
+      drift: See `Drift`.
       log_level: debug, info, warning or error.
-      log_requests: Whether every request gets a line; without, only those that fail.
+      log_requests: Whether every request gets a log line; otherwise, only those that fail.
+
+    Example:
+      >>> Monitoring(drift=Drift(threshold=0.5)).log_level
+      'info'
+      >>> Monitoring(log_level="warn")
+      Traceback (most recent call last):
+      mmrank.config.ConfigError: monitoring: unknown log_level 'warn'; did you mean 'warning'?
     """
 
     drift: Drift = Drift()
@@ -64,5 +76,6 @@ class Monitoring:
     def __post_init__(self) -> None:
         if self.log_level not in LEVELS:
             raise ConfigError(
-                f"monitoring: log_level {self.log_level!r}{did_you_mean(self.log_level, LEVELS)}"
+                "monitoring: unknown log_level "
+                f"{self.log_level!r}{did_you_mean(self.log_level, LEVELS)}"
             )

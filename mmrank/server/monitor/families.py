@@ -1,7 +1,7 @@
-"""Counters, gauges and histograms by labels, cheap enough to be fed in the middle of a request.
+"""Counters, gauges and histograms by labels, cheap enough to be updated during a request.
 
-prometheus_client's own objects want counters to end in `_total`, which TensorFlow Serving's do
-not, and take one value at a time, where a request has a thousand scores.
+prometheus_client's own classes require names of counters to end in `_total`, which TensorFlow
+Serving's names do not. They also take one value at a time, while a request has a thousand scores.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ class Tally:
     """A number by labels: a counter that grows, or a gauge that is set.
 
     Args:
-      name: The metric's full name. A counter that does not end in `_total` is told as `untyped`.
-      text: What it is.
+      name: The metric's full name. A counter whose name does not end in `_total` is reported as
+        `untyped`.
+      text: The metric's description.
       labels: Names of its labels.
       kind: counter or gauge.
     """
@@ -39,22 +40,22 @@ class Tally:
         self._lock = threading.Lock()
 
     def add(self, labels: Labels, amount: float = 1.0) -> None:
-        """Adds to the number of these labels."""
+        """Adds to the number with these labels."""
         with self._lock:
             self._values[labels] = self._values.get(labels, 0.0) + amount
 
     def set(self, labels: Labels, value: float) -> None:
-        """Sets the number of these labels."""
+        """Sets the number with these labels."""
         with self._lock:
             self._values[labels] = value
 
     def drop(self, which: Callable[[Labels], bool]) -> None:
-        """Forgets the numbers of labels that are over, such as those of an unloaded version."""
+        """Removes the numbers whose labels match, such as those of an unloaded version."""
         with self._lock:
             self._values = {k: v for k, v in self._values.items() if not which(k)}
 
     def collect(self) -> Iterator[Metric]:
-        """The metric family as prometheus_client writes it."""
+        """Yields the metric family for prometheus_client to write."""
         total = self.name.endswith("_total")
         kind = "unknown" if self.kind == "counter" and not total else self.kind
         family = Metric(self.name.removesuffix("_total"), self.text, kind)
@@ -66,11 +67,11 @@ class Tally:
 
 
 class Histogram:
-    """How many values fell below each bound, by labels.
+    """The number of values up to each bound, by labels.
 
     Args:
       name: The metric's full name.
-      text: What it is, with its unit.
+      text: The metric's description, with its unit.
       labels: Names of its labels.
       bounds: Ascending upper bounds, each inclusive; +Inf is added.
     """
@@ -91,7 +92,7 @@ class Histogram:
             self._sums[labels] += value
 
     def observe_all(self, labels: Labels, values: np.ndarray) -> None:
-        """Counts values of any shape; those that are not finite are left out."""
+        """Counts values of any shape, except those that are not finite."""
         values = values[np.isfinite(values)]
         found = np.searchsorted(self.bounds, values, side="left")
         counts = np.bincount(found, minlength=len(self.bounds) + 1)
@@ -100,13 +101,13 @@ class Histogram:
             self._sums[labels] += float(values.sum(dtype=np.float64))
 
     def drop(self, which: Callable[[Labels], bool]) -> None:
-        """Forgets the values of labels that are over, such as those of an unloaded version."""
+        """Removes the values whose labels match, such as those of an unloaded version."""
         with self._lock:
             self._counts = {k: v for k, v in self._counts.items() if not which(k)}
             self._sums = {k: v for k, v in self._sums.items() if not which(k)}
 
     def collect(self) -> Iterator[Metric]:
-        """The metric family as prometheus_client writes it."""
+        """Yields the metric family for prometheus_client to write."""
         with self._lock:
             held = [(k, c.cumsum(), self._sums[k]) for k, c in self._counts.items()]
         family = Metric(self.name, self.text, "histogram")

@@ -1,7 +1,7 @@
-"""Structured logs: one JSON object a line, each with the id of the request that it belongs to.
+"""Structured logs: one JSON object per line, with the id of the request that it belongs to.
 
-No line holds what a client sent but the path and the id. mmrank's own loggers and those of other
-packages go the same way.
+Of what a client sent, a line holds only the path and the id. Loggers of mmrank and of other
+packages write the same format to the same stream.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ from mmrank.server.rest import error_response
 
 HEADER = "x-request-id"
 MOST_CHARACTERS = 200  # of a path
-# What a client may choose as an id; anything else could forge a line, or fill the disk.
+# The ids that a client may choose; any other id could forge a line, or fill the disk.
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-# Its own lines of each request, which ours replace.
+# Uvicorn's line for each request, which `RequestLog` replaces.
 _REPLACED = ("uvicorn.access",)
 _log = structlog.get_logger("mmrank.server")
 
 
 def write_json(level: str = "info", stream: TextIO | None = None) -> None:
-    """Has every logger of the process write JSON lines.
+    """Configures every logger of the process to write JSON lines.
 
     Args:
       level: The least serious level that is written: debug, info, warning or error.
-      stream: Where to; the error stream unless given.
+      stream: Where the lines are written; by default, the error stream.
     """
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -47,7 +47,7 @@ def write_json(level: str = "info", stream: TextIO | None = None) -> None:
         structlog.stdlib.add_logger_name,
         structlog.stdlib.PositionalArgumentsFormatter(),
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
-        # Without the variables of its frames, among which is what clients sent.
+        # Without local variables, which can hold what clients sent.
         structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False)),
     ]
     structlog.configure(
@@ -66,9 +66,9 @@ def write_json(level: str = "info", stream: TextIO | None = None) -> None:
         )
     )
     logging.captureWarnings(True)
-    sys.excepthook = _told_of
-    threading.excepthook = _told_of_thread
-    sys.unraisablehook = _told_of_unraisable
+    sys.excepthook = _log_exception
+    threading.excepthook = _log_thread_exception
+    sys.unraisablehook = _log_unraisable
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
@@ -82,7 +82,7 @@ def write_json(level: str = "info", stream: TextIO | None = None) -> None:
 
 
 def _json_line(logger: Any, method: str, event: MutableMapping[str, Any]) -> str:
-    """One line of JSON, whatever it holds: halves of characters, or what is no number, too."""
+    """Returns an event as a line of JSON, even if it holds lone surrogates or NaN."""
     return orjson.dumps(_plain(event), default=str, option=orjson.OPT_NON_STR_KEYS).decode()
 
 
@@ -94,31 +94,31 @@ def _plain(value: Any) -> Any:
     return [_plain(v) for v in value] if isinstance(value, (list, tuple)) else value
 
 
-def _told_of(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+def _log_exception(kind: type[BaseException], error: BaseException, trace: Any) -> None:
     _log.critical("ended by an error", exc_info=(kind, error, trace))
 
 
-def _told_of_thread(failed: threading.ExceptHookArgs) -> None:
+def _log_thread_exception(failed: threading.ExceptHookArgs) -> None:
     error = failed.exc_value or failed.exc_type()
     _log.error("a thread failed", exc_info=(failed.exc_type, error, failed.exc_traceback))
 
 
-def _told_of_unraisable(failed: Any) -> None:
+def _log_unraisable(failed: Any) -> None:
     error = failed.exc_value or failed.exc_type()
-    _log.error("an error went by", exc_info=(failed.exc_type, error, failed.exc_traceback))
+    _log.error("an error was ignored", exc_info=(failed.exc_type, error, failed.exc_traceback))
 
 
 def request_id(given: str | None) -> str:
-    """The id that a client gave, or a new one where it gave none that can be used."""
+    """Returns the id that a client gave, or a new id if that is missing or not allowed."""
     return given if given and _ID.fullmatch(given) else uuid.uuid4().hex
 
 
 class RequestLog:
-    """ASGI middleware: an id for every request, on its log lines and on its reply.
+    """ASGI middleware: gives every request an id, in its log lines and in its reply's header.
 
     Args:
-      app: What answers.
-      every: Whether each request gets a line; else only those that end in an error.
+      app: The application that answers.
+      every: Whether each request gets a line; otherwise, only those that end in an error.
     """
 
     def __init__(self, app: ASGIApp, every: bool = True):
@@ -143,7 +143,7 @@ class RequestLog:
         with structlog.contextvars.bound_contextvars(request_id=number):
             try:
                 await self._app(scope, receive, answer)
-            except Exception as error:  # noqa: BLE001 - told here, where the id is known
+            except Exception as error:  # noqa: BLE001 - logged here, where the id is known
                 _log.exception("failed", exc_info=error)
                 if not begun:
                     await error_response(error)(scope, receive, answer)
@@ -160,10 +160,10 @@ class RequestLog:
 
 
 class RequestLogInterceptor(grpc.aio.ServerInterceptor):
-    """gRPC interceptor: an id for every request, on its log lines and in the trailing metadata.
+    """gRPC interceptor: gives every request an id, in its log lines and in the trailing metadata.
 
     Args:
-      every: Whether each request gets a line; else only those that end in an error.
+      every: Whether each request gets a line; otherwise, only those that end in an error.
     """
 
     def __init__(self, every: bool = True):
@@ -174,7 +174,7 @@ class RequestLogInterceptor(grpc.aio.ServerInterceptor):
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> grpc.RpcMethodHandler:
-        """The handler of a method, wrapped."""
+        """Returns the handler of a method, wrapped so that its calls are logged."""
         handler = await continuation(handler_call_details)
         if handler is None or handler.unary_unary is None:
             return handler

@@ -1,7 +1,7 @@
-"""The server's metrics: TensorFlow Serving's own names, and beside them what only a ranker has.
+"""The server's metrics: those of TensorFlow Serving, and further ones for rankers.
 
-Those of TensorFlow Serving (`servables/tensorflow/util.cc`) keep their names, labels, units and
-buckets, so that a dashboard reads either server:
+The metrics of TensorFlow Serving (`servables/tensorflow/util.cc`) keep their names, labels, units
+and buckets, so that a dashboard works with either server:
 
     :tensorflow:serving:request_count{model_name,status}
     :tensorflow:serving:request_latency{model_name,API,entrypoint}      microseconds
@@ -9,8 +9,9 @@ buckets, so that a dashboard reads either server:
     :tensorflow:cc:saved_model:load_attempt_count{model_path,status}
     :tensorflow:cc:saved_model:load_latency{model_path}                 microseconds
 
-The others begin with `mmrank_`. Labels are of a bounded number of values: a model's name that no
-version was ever loaded under counts as `unknown`, and an unloaded version's numbers are dropped.
+The names of the others begin with `mmrank_`. The number of label values is bounded: the name of a
+model of which no version was ever loaded counts as `unknown`, and the numbers of an unloaded
+version are removed.
 """
 
 from __future__ import annotations
@@ -26,15 +27,16 @@ from mmrank.server.monitor.families import Histogram, Tally
 PATH = "/monitoring/prometheus/metrics"
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 MICROSECONDS = 1e6
-# 33 buckets from 10 µs by factors of 1.8, the last without an end: TensorFlow Serving's own.
+# TensorFlow Serving's 33 buckets: from 10 µs by factors of 1.8, the last without an upper bound.
 LATENCY = [10.0 * 1.8**i for i in range(32)]
 SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0]
 SCORES = [-50, -20, -10, -5, -2, -1, -0.5, -0.2, 0, 0.2, 0.5, 1, 2, 5, 10, 20, 50]
 SHARES = [0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 0.999]
-PADDING = -1e8  # signatures give −1e9 to padding, which is no candidate
+PADDING = -1e8  # signatures give padding, which is not a candidate, a score of −1e9
 UNKNOWN = "unknown"
 END = "END"
-# What runs a model. Status and metadata are asked for by every probe, and would hide its failures.
+# Methods that run a model. Status and metadata, which probes request often, are left out of the
+# counts of requests, since they would hide failures of the model.
 CALLS = ("predict", "classify", "regress", "multiinference", "rank")
 # TensorFlow Serving's states of a version.
 STATES = ("START", "LOADING", "AVAILABLE", "UNLOADING", END)
@@ -42,11 +44,19 @@ FeatureHook = Callable[[str, np.ndarray, np.ndarray], None]
 
 
 class Metrics:
-    """What the server counts. Every method may be called from any thread, and none blocks.
+    """All metrics of the server. Every method may be called from any thread, and none blocks.
 
     Attributes:
-      registry: Where further collectors can be registered.
-      on_feature: Takes what `feature` is told of; drift monitoring sets it.
+      registry: The registry, where further collectors can be registered.
+      on_feature: Called with the arguments of `feature`, flattened; set by drift monitoring.
+
+    Example:
+      >>> metrics = Metrics()
+      >>> metrics.version_state("shop", 3, "AVAILABLE")
+      >>> metrics.request("shop", 3, "predict", "OK", seconds=0.004)
+      >>> lines = metrics.page().decode().splitlines()
+      >>> [line for line in lines if line.startswith("mmrank_requests_total")]
+      ['mmrank_requests_total{...} 1.0']
     """
 
     def __init__(self) -> None:
@@ -86,7 +96,7 @@ class Metrics:
         )
         self._by_version = self._tally(
             "mmrank_requests_total",
-            "Requests by version, which a canary is judged by.",
+            "Requests by version, for judging a canary.",
             "model_name",
             "version",
             "method",
@@ -101,16 +111,16 @@ class Metrics:
             "method",
         )
         self._scores = self._histogram(
-            "mmrank_score", "Scores of candidates, padding left out.", SCORES, "version"
+            "mmrank_score", "Scores of candidates, without padding.", SCORES, "version"
         )
         self._features = self._tally(
             "mmrank_feature_present_total",
-            "Values of a feature in requests, by whether they were there.",
+            "Values of a feature in requests, by whether they were present.",
             "feature",
             "present",
         )
         self._caches = self._tally(
-            "mmrank_cache_requests_total", "Look-ups in a cache.", "cache", "outcome"
+            "mmrank_cache_requests_total", "Cache lookups.", "cache", "outcome"
         )
         self._absent = self._histogram(
             "mmrank_modality_absent_share",
@@ -119,11 +129,11 @@ class Metrics:
             "modality",
         )
         self._queue = self._tally(
-            "mmrank_queue_depth", "Requests that wait for a batch.", kind="gauge"
+            "mmrank_queue_depth", "Requests waiting for a batch.", kind="gauge"
         )
         self._states = self._tally(
             "mmrank_model_version_state",
-            "1 for the state that a version is in.",
+            "1 for the current state of a version.",
             "model_name",
             "version",
             "state",
@@ -139,15 +149,15 @@ class Metrics:
         seconds: float,
         entrypoint: str = "REST",
     ) -> None:
-        """Counts one answered request, a refused one too.
+        """Counts one answered request, including refused ones.
 
         Args:
-          model: Name of the model asked for.
-          version: The version that answered; None where none did.
-          method: What was called. TensorFlow Serving writes predict, regress and classify for
-            REST, and Predict, Regress and Classify for gRPC; ours is rank.
+          model: Name of the requested model.
+          version: The version that answered; None if no version did.
+          method: The called method. TensorFlow Serving writes predict, regress and classify for
+            REST, and Predict, Regress and Classify for gRPC. The method of /rank is rank.
           status: The canonical code's name, such as OK or INVALID_ARGUMENT.
-          seconds: From the first byte read to the reply made.
+          seconds: Time from the first byte read until the reply was made.
           entrypoint: REST or GRPC.
         """
         name, number = self._known(model), "" if version is None else str(version)
@@ -158,7 +168,7 @@ class Metrics:
         self._seconds.observe((name, number, method), seconds)
 
     def runtime(self, model: str, method: str, seconds: float) -> None:
-        """Counts one run of TensorFlow, which may be of several requests in a batch."""
+        """Counts one run of TensorFlow, which may be for several requests in a batch."""
         self._runtime.observe((self._known(model), method, "TF2"), seconds * MICROSECONDS)
 
     def load(self, path: str, ok: bool, seconds: float) -> None:
@@ -167,18 +177,18 @@ class Metrics:
         self._load_time.add((path,), seconds * MICROSECONDS)
 
     def scores(self, values: np.ndarray, version: int | None = None) -> None:
-        """Counts the scores of candidates, of any shape; padding (−1e9) is left out."""
+        """Counts the scores of candidates, of any shape, without those of padding (−1e9)."""
         values = np.asarray(values, np.float64)
         number = "" if version is None else str(version)
         self._scores.observe_all((number,), values[values > PADDING])
 
     def feature(self, name: str, values: np.ndarray, present: np.ndarray) -> None:
-        """Counts what a request held of a feature.
+        """Counts a feature's values in a request.
 
         Args:
           name: A feature of the schema; never a name that a client made up.
-          values: Raw values, of any shape; padding left out.
-          present: Their flags, of the same shape.
+          values: Raw values, of any shape, without padding.
+          present: Whether each value is present, of the same shape.
         """
         there = int(np.count_nonzero(present))
         self._features.add((name, "true"), there)
@@ -195,11 +205,11 @@ class Metrics:
         self._absent.observe((modality,), share)
 
     def queue(self, depth: int) -> None:
-        """Says how many requests wait."""
+        """Sets the number of requests that wait."""
         self._queue.set((), depth)
 
     def version_state(self, model: str, version: int, state: str) -> None:
-        """Says in which of `STATES` a version is; after END its numbers are dropped."""
+        """Sets which of `STATES` a version is in. With END, the version's numbers are removed."""
         number = str(version)
         with self._lock:
             self._models.add(model)
@@ -212,7 +222,7 @@ class Metrics:
             self._states.set((model, number, state), 1)
 
     def page(self) -> bytes:
-        """All metrics in Prometheus' text format."""
+        """Returns all metrics in Prometheus' text format."""
         return generate_latest(self.registry)
 
     def _known(self, model: str) -> str:

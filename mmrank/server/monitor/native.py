@@ -1,4 +1,4 @@
-"""What native libraries print to the error stream, as lines of the log like all others."""
+"""Logs what native libraries print to the error stream, in the same format as other log lines."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ import threading
 from collections.abc import Iterator
 from typing import TextIO
 
-MOST = 4_000  # bytes of a line
+MOST = 4_000  # bytes per line
 logger = logging.getLogger("native")
 
 
 class NativeLines:
-    """What goes to the error stream while `diverted`, TensorFlow's and gRPC's own lines among it.
+    """The lines printed to the error stream while it is `diverted`, such as those of TensorFlow.
 
     Attributes:
-      stream: The error stream itself, for logs to be written to.
+      stream: The original error stream, to which logs are written.
     """
 
     def __init__(self, stream: TextIO, reading: int):
@@ -32,12 +32,12 @@ class NativeLines:
         self._thread.start()
 
     def log(self) -> None:
-        """Has every line logged, those that came before too, now that logs know where to go."""
+        """Logs every line, including earlier ones; to be called once logging is configured."""
         self._logged = True
         self._begun.set()
 
     def end(self) -> None:
-        """Waits until all is written, as it is if nobody wanted it logged."""
+        """Waits until all lines are written: to the log, or unchanged if `log` was not called."""
         self._begun.set()
         self._thread.join(30)
 
@@ -53,7 +53,7 @@ class NativeLines:
 
 
 class _Printed(io.TextIOBase):
-    """What Python prints there meanwhile, on the same way: without an error if nobody reads."""
+    """Sends what Python prints the same way as native lines; drops it if the pipe is full."""
 
     def write(self, text: str) -> int:
         """Prints a text."""
@@ -64,14 +64,14 @@ class _Printed(io.TextIOBase):
 
 @contextlib.contextmanager
 def diverted() -> Iterator[NativeLines]:
-    """The lines that are printed to the error stream within the block.
+    """Diverts the lines that are printed to the error stream within the block.
 
-    What is printed while nothing is read, as in a crash, is lost, but for Python's own account.
+    Lines that are not read any more, as in a crash, are lost, except Python's own crash report.
     """
     sys.stderr.flush()
     kept = os.dup(2)
     reading, writing = os.pipe()
-    # Rather lose a line than have a library wait for a reader that waits for it.
+    # Writing does not block: losing a line is better than a deadlock of a library and the reader.
     os.set_blocking(writing, False)
     os.dup2(writing, 2)
     os.close(writing)
@@ -83,7 +83,7 @@ def diverted() -> Iterator[NativeLines]:
             with contextlib.redirect_stderr(_Printed()):
                 yield native
         finally:
-            os.dup2(kept, 2)  # which closes the last writing end of the pipe
+            os.dup2(kept, 2)  # also closes the last writing end of the pipe
             native.end()
             faulthandler.disable()
             if faults:

@@ -1,4 +1,4 @@
-"""What passes through the server, told to the metrics: scores, features and absent modalities."""
+"""Counts scores, features and absent modalities of the server's requests in the metrics."""
 
 from __future__ import annotations
 
@@ -24,16 +24,17 @@ LISTED = ("item", "pair")
 
 
 class Observer:
-    """Reads requests and replies as signatures take and give them.
+    """Reads the inputs and outputs of signatures.
 
-    Scores are counted of every request, features of so many a second: the shares that drift is
-    judged by need no more. Serialized messages (`tensorflow/serving/predict`) are not opened.
-    Drift is judged of the requests to the highest version alone, against its training data.
+    Scores of every request are counted, but features only of a limited number of requests per
+    second, which is enough to estimate the shares that drift is computed from. Serialized messages
+    (`tensorflow/serving/predict`) are not read. Drift is computed only from requests to the highest
+    version, against its training data.
 
     Args:
-      metrics: Told of all.
-      limits: How drift is judged, and how many requests are looked at.
-      clock: Seconds that never run backward.
+      metrics: Receives all counts.
+      limits: How drift is computed, and how many requests are counted.
+      clock: Returns monotonic time in seconds.
     """
 
     def __init__(
@@ -50,10 +51,10 @@ class Observer:
         self._highest: int | None = None
         metrics.registry.register(self._watch)
 
-    def take_up(self, servable: Servable) -> None:
-        """Reads what a version says of its features, once nothing can refuse it any more.
+    def on_load(self, servable: Servable) -> None:
+        """Reads the description of a version's features, after all steps that can refuse it.
 
-        Of a SavedModel that mmrank did not write, scores alone are counted.
+        For a SavedModel that mmrank did not write, only scores are counted.
         """
         try:
             card = read_card(servable.folder)
@@ -64,8 +65,8 @@ class Observer:
             self._held[servable.number] = (servable, card, reference)
             self._follow()
 
-    def let_go(self, servable: Servable) -> None:
-        """Forgets a version, unless its number was loaded anew meanwhile."""
+    def on_unload(self, servable: Servable) -> None:
+        """Forgets a version, unless the same number was loaded again meanwhile."""
         with self._lock:
             if servable.number in self._held and self._held[servable.number][0] is servable:
                 del self._held[servable.number]
@@ -76,7 +77,7 @@ class Observer:
         self._watch.use(None if self._highest is None else self._held[self._highest][2])
 
     def reply(self, version: int, inputs: Tensors, outputs: Tensors) -> None:
-        """Counts one request by its inputs and outputs, whichever signature they are of."""
+        """Counts one request by its inputs and outputs, for any signature."""
         if "scores" in outputs:
             self._metrics.scores(outputs["scores"], version)
         self.features(version, inputs)
@@ -85,16 +86,17 @@ class Observer:
         """Counts the features among some inputs: raw values with their flags, and the history.
 
         Args:
-          version: The one that answered.
-          inputs: By name, as a signature takes them: query and shopper [B], item and pair [B, L]
-            with `list_length` [B] or `items` [B, L], item features of `encode_items` [N].
+          version: The version that answered.
+          inputs: Inputs by name, as a signature takes them: query and user features [B]; item and
+            pair features [B, L] with `list_length` [B] or `items` [B, L]; item features of
+            `encode_items` [N].
         """
         now = self._clock()
         _, card, _ = self._held.get(version, (None, None, None))
         if card is None or now < self._next:
             return
         self._next = now + self._pause
-        # All that `feature` is told until the next call is of this version.
+        # Until this method is called again, all calls of `Metrics.feature` are for this version.
         self._metrics.on_feature = self._watch.feature if version == self._highest else None
         mask = _mask(inputs, ("present", *card.names(*LISTED)))
         for column in card.inputs.columns.values():
@@ -128,9 +130,9 @@ class Observer:
 
 
 def _mask(inputs: Tensors, listed: Iterable[str]) -> np.ndarray | None:
-    """Which candidates [B, L] are no padding; None where inputs are not of lists.
+    """Returns a mask [B, L] that is False for padding; None if the inputs are not of lists.
 
-    `listed` are names of inputs that are [B, L].
+    `listed` holds names of inputs with the shape [B, L].
     """
     if "items" in inputs and inputs["items"].ndim == 2:
         return _filled(inputs["items"])
@@ -141,5 +143,5 @@ def _mask(inputs: Tensors, listed: Iterable[str]) -> np.ndarray | None:
 
 
 def _filled(texts: np.ndarray) -> np.ndarray:
-    """Which texts, str or bytes, are not empty."""
+    """Returns which texts, str or bytes, are not empty, as an array of the same shape."""
     return np.frompyfunc(len, 1, 1)(texts).astype(bool)

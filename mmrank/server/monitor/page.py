@@ -1,4 +1,4 @@
-"""The page that Prometheus reads, where TensorFlow Serving has it."""
+"""The page that Prometheus reads, at the same path as in TensorFlow Serving."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from mmrank.server.monitor.metrics import CONTENT_TYPE, PATH, Metrics
 
 
 def metrics_route(metrics: Metrics) -> Route:
-    """GET /monitoring/prometheus/metrics in Prometheus' text format."""
+    """Returns the route GET /monitoring/prometheus/metrics, in Prometheus' text format."""
 
-    def page(request: Request) -> Response:  # not async, so that it is written on a thread
+    def page(request: Request) -> Response:  # not async, so that it runs on a thread
         return Response(metrics.page(), headers={"content-type": CONTENT_TYPE})
 
     return Route(PATH, page, methods=["GET"])

@@ -15,8 +15,8 @@ from mmrank.server.monitor.config import Drift
 from mmrank.serving.drift.reference import Reference
 from mmrank.serving.drift.stability import stability_index
 
-SLOTS = 12  # of a window; the oldest is dropped as a whole
-# Of a request with more candidates every n-th is looked at, and counts n times.
+SLOTS = 12  # per window; the oldest slot is dropped as a whole
+# Of a request with more values, only every n-th value is read, and counts n times.
 MOST_VALUES = 64
 Key = tuple[str, str]  # feature and measure
 
@@ -29,18 +29,18 @@ class _Slot:
 
 
 class DriftWatch:
-    """Counts the features of requests in the bins of the training data, and compares.
+    """Counts the features of requests in the bins of the training data, and compares the two.
 
-    As a collector of prometheus_client it tells
+    As a collector of prometheus_client it reports
 
-        mmrank_feature_values_total{feature,measure,bin}   all since the start
-        mmrank_feature_psi{feature,measure}                of the window, once there are enough
-        mmrank_feature_psi_threshold{feature,measure}      beside each
+        mmrank_feature_values_total{feature,measure,bin}   all values since the start
+        mmrank_feature_psi{feature,measure}                of the window, if enough requests held it
+        mmrank_feature_psi_threshold{feature,measure}      the threshold of each index
         mmrank_feature_window_requests{feature}            requests of the window that held it
 
     Args:
       limits: Window and thresholds.
-      clock: Seconds that never run backward.
+      clock: Returns monotonic time in seconds.
     """
 
     def __init__(self, limits: Drift, clock: Callable[[], float] = time.monotonic):
@@ -51,9 +51,10 @@ class DriftWatch:
         self._totals: dict[Key, np.ndarray] = {}
 
     def use(self, reference: Reference | None) -> None:
-        """Compares with another version's training data from now on; None watches nothing.
+        """Compares with another version's training data from now on; with None, counts nothing.
 
-        What was counted is kept if the training data is the same, and else forgotten.
+        Earlier counts are kept if the bins of the training data are the same, and otherwise
+        removed.
         """
         reference = reference or Reference(())
         with self._lock:
@@ -65,7 +66,7 @@ class DriftWatch:
     def feature(self, name: str, values: np.ndarray, present: np.ndarray) -> None:
         """Counts a feature's raw values [N] and flags [N] in one request.
 
-        Values are of the dtype that a signature takes. A feature that is not watched is passed.
+        Values have the dtype that a signature takes. Features without a reference are ignored.
         """
         reference = self._reference
         measures = reference.of(name)
@@ -76,7 +77,7 @@ class DriftWatch:
         counted = [(b, b.count(values, present) * step) for b in measures]
         with self._lock:
             if reference is not self._reference:
-                return  # another version was taken up meanwhile
+                return  # the reference was replaced meanwhile
             slot = self._slot()
             slot.requests[name] += 1
             for bins, counts in counted:
@@ -85,7 +86,7 @@ class DriftWatch:
                     held[key] = held[key] + counts if key in held else counts
 
     def indices(self) -> dict[Key, float]:
-        """The population stability index of every measure that enough requests held."""
+        """Returns the population stability index of every measure that enough requests held."""
         with self._lock:
             counts, requests = self._window()
             bins = {(b.feature, b.measure): b for b in self._reference.bins}
@@ -93,7 +94,7 @@ class DriftWatch:
         return {k: stability_index(np.array(bins[k].expected), c) for k, c in enough.items()}
 
     def collect(self) -> Iterator[Metric]:
-        """The metric families of the class's docstring."""
+        """Yields the metric families listed in the class's docstring."""
         indices = self.indices()
         with self._lock:
             totals = {k: c.copy() for k, c in self._totals.items()}
@@ -101,22 +102,24 @@ class DriftWatch:
             _, requests = self._window()
         names = ["feature", "measure"]
         values = CounterMetricFamily(
-            "mmrank_feature_values", "Values in requests by bin.", labels=[*names, "bin"]
+            "mmrank_feature_values", "Values in requests, by bin.", labels=[*names, "bin"]
         )
         for key, counts in totals.items():
             for label, count in zip(bins[key].labels, counts, strict=True):
                 values.add_metric([*key, label], float(count))
         psi = GaugeMetricFamily(
-            "mmrank_feature_psi", "Population stability index of the window.", labels=names
+            "mmrank_feature_psi", "Population stability index over the window.", labels=names
         )
         limit = GaugeMetricFamily(
-            "mmrank_feature_psi_threshold", "Index above which it counts as drift.", labels=names
+            "mmrank_feature_psi_threshold",
+            "Population stability index above which a feature has drifted.",
+            labels=names,
         )
         for key, index in indices.items():
             psi.add_metric(list(key), index)
             limit.add_metric(list(key), self._limits.limit(key[0]))
         seen = GaugeMetricFamily(
-            "mmrank_feature_window_requests", "Requests of the window.", labels=["feature"]
+            "mmrank_feature_window_requests", "Requests in the window.", labels=["feature"]
         )
         for name, count in requests.items():
             seen.add_metric([name], float(count))
@@ -130,7 +133,7 @@ class DriftWatch:
         return self._slots[-1]
 
     def _window(self) -> tuple[dict[Key, np.ndarray], collections.Counter[str]]:
-        """Counts by measure and requests by feature of the whole window."""
+        """Returns the whole window's counts by measure, and its requests by feature."""
         self._forget(int(self._clock() / self._seconds()))
         counts: dict[Key, np.ndarray] = {}
         requests: collections.Counter[str] = collections.Counter()

@@ -1,10 +1,10 @@
-"""The bins that a feature's values are counted in, by kind of feature.
+"""The bins that a feature's values are counted in, by the measures of its kind.
 
-A value is counted as it stands in a request, before any preprocessing: numbers between deciles of
-the training data, a text by its length and by its script, a category by name if it is frequent,
-several values by their number, and a file by whether it is there. Only values that at least
-`MIN_ROWS` training rows and one row of a hundred hold are named; of a shopper's features, one of
-twenty, so that the bins of an id name nobody.
+Raw values of requests are counted, before any preprocessing: numbers between deciles of the
+training data, texts by length and by script, frequent categories by name, lists of values by their
+number, and files by presence. A category is named only if it occurs in at least `MIN_ROWS`
+training rows and in 1% of them; for features of the user, in 5%, so that the bins of a user id name
+nobody.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import numpy as np
+
+from mmrank.data.kinds import kind_of
 
 DECILES = np.linspace(0, 1, 11)[1:-1]
 MIN_SHARE, MIN_PERSONAL_SHARE, MIN_ROWS = 0.01, 0.05, 20
@@ -23,7 +25,7 @@ SCRIPTS = ("latin", "cjk", "both", "neither")
 _CJK = re.compile("[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff]")
 _LATIN = re.compile("[A-Za-z\u00c0-\u024f]")
 
-# Values of one feature that are there → numbers, or names.
+# Present values of one feature → numbers, or names.
 Measure = Callable[[np.ndarray, str], np.ndarray]
 
 
@@ -66,28 +68,26 @@ MEASURES: Mapping[str, Measure] = {
     "presence": _presence,
 }
 NUMERIC = ("value", "characters", "count")
-# What is measured of a feature; of kinds that are not named here, whether it is there.
-BY_KIND: Mapping[str, Sequence[str]] = {
-    "number": ("value",),
-    "category": ("name",),
-    "text": ("characters", "script"),
-    "tags": ("count",),
-    "attributes": ("count",),
-    "reviews": ("count",),
-    "history": ("value",),
-}
 
 
 @dataclasses.dataclass(frozen=True)
 class Bins:
-    """One measure of one feature, and how the training data is spread over its bins.
+    """One measure of one feature, and the distribution of the training data over its bins.
 
     Attributes:
       feature, measure: What is counted.
-      edges: Ascending inclusive upper bounds, for a measure that gives numbers.
-      names: Named values, for a measure that gives names; all others are `other`.
-      separator: Between the values of one raw value, where they are counted.
+      edges: Ascending inclusive upper bounds, for a measure that returns numbers.
+      names: Named values, for a measure that returns names; all others are `other`.
+      separator: The separator of the values in one raw value, for a measure that counts them.
       expected: Counts of the training data, [bins].
+
+    Example:
+      >>> import numpy as np
+      >>> bins = Bins("brand", "name", names=("Acme",))
+      >>> bins.labels
+      ('absent', 'Acme', 'other')
+      >>> bins.count(np.array(["Acme", "Zeta", ""], object), np.ones(3, bool)).tolist()
+      [1, 1, 1]
     """
 
     feature: str
@@ -99,28 +99,28 @@ class Bins:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """What each bin is called; `absent` is the first."""
+        """The name of each bin; `absent` is the first."""
         if self.measure in NUMERIC:
             ends = [f"<= {e:g}" for e in self.edges]
             return (ABSENT, *ends, f"> {self.edges[-1]:g}" if self.edges else THERE)
         return (ABSENT, *self.names, OTHER)
 
     def count(self, values: np.ndarray, present: np.ndarray) -> np.ndarray:
-        """How many values fall into each bin, [bins] int64.
+        """Returns the number of values in each bin, [bins] int64.
 
         Args:
           values: Raw values [N]; texts as str or bytes.
-          present: Their flags [N]. An empty text and a number that is not finite are absent too,
-            as they are to the ranker.
+          present: Their flags [N]. An empty text and a number that is not finite count as absent,
+            as they do for the ranker.
         """
-        present = np.asarray(present, bool) & _said(values)
+        present = np.asarray(present, bool) & _is_filled(values)
         measured = MEASURES[self.measure](values[present], self.separator)
         if self.measure in NUMERIC:
             at = np.searchsorted(np.asarray(self.edges), measured, side="left") + 1
         else:
-            places = {name: i for i, name in enumerate(self.names, start=1)}
+            indices = {name: i for i, name in enumerate(self.names, start=1)}
             other = len(self.names) + 1
-            at = np.array([places.get(name, other) for name in measured], np.int64)
+            at = np.array([indices.get(name, other) for name in measured], np.int64)
         counts = np.bincount(at.astype(np.int64), minlength=len(self.labels))
         counts[0] = len(present) - np.count_nonzero(present)
         return counts
@@ -134,20 +134,29 @@ def fit_bins(
     separator: str | None = None,
     personal: bool = False,
 ) -> list[Bins]:
-    """The bins of a feature's measures, with the counts of the values they are fitted on.
+    """Returns the bins of a feature's measures, with the counts of the values they are fitted on.
 
     Args:
-      feature: Its name.
-      kind: Its kind.
+      feature: The feature's name.
+      kind: The feature's kind.
       values: Raw values [N] of the training data.
       present: Their flags [N].
       separator: As `FeatureKind.separator`.
-      personal: Whether it is of side user, so that rare values are named to nobody.
+      personal: Whether the feature is of side user, so that rare values must not be named.
+
+    Example:
+      >>> import numpy as np
+      >>> values = np.arange(1.0, 11.0)
+      >>> [bins] = fit_bins("price", "number", values, np.ones(10, bool))
+      >>> bins.labels[:3], bins.expected[:3]
+      (('absent', '<= 1', '<= 2'), (0, 1, 1))
+      >>> bins.count(np.array([0.5, 99.0]), np.array([True, False]))[:2].tolist()
+      [1, 1]
     """
     fitted = []
     between = separator or ""
-    there = np.asarray(present, bool) & _said(values)
-    for measure in BY_KIND.get(kind, ("presence",)):
+    there = np.asarray(present, bool) & _is_filled(values)
+    for measure in kind_of(kind).measures:
         measured = MEASURES[measure](values[there], between)
         edges: tuple[float, ...] = ()
         names: tuple[str, ...] = ()
@@ -167,8 +176,8 @@ def fit_bins(
     return fitted
 
 
-def _said(values: np.ndarray) -> np.ndarray:
-    """Which raw values say something, [N] bool."""
+def _is_filled(values: np.ndarray) -> np.ndarray:
+    """Returns which raw values are finite numbers or texts that are not empty, [N] bool."""
     if values.dtype.kind in "fiu":
         return np.isfinite(values)
     return np.array([len(v) > 0 for v in values], bool)

@@ -1,4 +1,4 @@
-"""How the training data is spread, as a file of the export that requests are compared with."""
+"""The distribution of the training data, a file of the export to compare requests with."""
 
 from __future__ import annotations
 
@@ -17,22 +17,35 @@ FORMAT = 1
 
 @dataclasses.dataclass(frozen=True)
 class Reference:
-    """The bins of every feature, with the training data's counts."""
+    """The bins of every feature, with the training data's counts.
+
+    Example:
+      >>> import pathlib
+      >>> import numpy as np
+      >>> from mmrank.serving.drift.bins import fit_bins
+      >>> prices = np.arange(1.0, 11.0)
+      >>> reference = Reference(fit_bins("price", "number", prices, np.ones(10, bool)))
+      >>> [bins.measure for bins in reference.of("price")], reference.of("title")
+      (['value'], [])
+      >>> reference.save(pathlib.Path("reference.json"))
+      >>> Reference.load(pathlib.Path("reference.json")) == reference
+      True
+    """
 
     bins: Sequence[Bins]
 
     def of(self, feature: str) -> list[Bins]:
-        """The measures of a feature; none for one that is not watched."""
+        """Returns the measures of a feature; empty for a feature that is not watched."""
         return [b for b in self.bins if b.feature == feature]
 
     def save(self, file: pathlib.Path) -> None:
-        """Writes it as JSON, whole or not at all."""
+        """Writes the reference as JSON, whole or not at all."""
         plain = {"format": FORMAT, "bins": [dataclasses.asdict(b) for b in self.bins]}
         write_whole(file, json.dumps(plain, ensure_ascii=False, indent=1) + "\n")
 
     @classmethod
     def load(cls, file: pathlib.Path) -> Reference | None:
-        """What `save` wrote; None where there is no such file, or one of another format."""
+        """Reads a file that `save` wrote; None if it does not exist or has another format."""
         if not file.is_file():
             return None
         plain = json.loads(file.read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""How far the values of each feature are from the training data, as a table."""
+"""A table of how far the values of each feature are from the training data."""
 
 from __future__ import annotations
 
@@ -16,15 +16,19 @@ Counts = Mapping[tuple[str, str], np.ndarray]  # by feature and measure
 
 @dataclasses.dataclass(frozen=True)
 class Shift:
-    """One measure of one feature.
+    """The shift of one measure of one feature.
 
     Attributes:
       feature, measure: What was compared.
-      values: How many values were counted.
-      index: Their population stability index; None of too few values.
-      limit: The index above which it counts as drift.
+      values: Number of values that were counted.
+      index: Their population stability index; None for too few values.
+      limit: The index above which the shift counts as drift.
       bin: The bin whose share changed most.
-      before, after: Its share in the training data and in the values.
+      before, after: That bin's share in the training data and in the values.
+
+    Example:
+      >>> Shift("price", "value", 500, 0.3, limit=0.25, bin="<= 9", before=0.1, after=0.4).drifted
+      True
     """
 
     feature: str
@@ -45,13 +49,13 @@ class Shift:
 def compare(
     reference: Reference, counts: Counts, limit: Callable[[str], float], least: int
 ) -> list[Shift]:
-    """The shift of every measure that was counted, in the reference's order.
+    """Returns the shift of every measure that was counted, in the reference's order.
 
     Args:
-      reference: The training data.
-      counts: Of what is compared, [bins] for each measure.
-      limit: The index above which a feature counts as shifted.
-      least: Values below which none is judged.
+      reference: The distribution of the training data.
+      counts: Counts of the compared values, [bins] for each measure.
+      limit: Returns the index above which a feature, given by name, counts as shifted.
+      least: Number of values that a measure needs to be judged.
     """
     shifts = []
     for bins in reference.bins:
@@ -62,7 +66,7 @@ def compare(
 
 
 def table(shifts: Sequence[Shift]) -> str:
-    """The shifts, the largest first, one a line."""
+    """Returns the shifts as a table, one a line, the largest first."""
     head = ("feature", "measure", "values", "PSI", "limit", "", "changed most")
     rows = [head]
     for shift in sorted(shifts, key=lambda s: -(s.index if s.index is not None else -1)):

@@ -1,4 +1,4 @@
-"""The values of a dataset's lists as requests would hold them, and their spread."""
+"""The values of a dataset's lists as requests would hold them, and their distribution."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from mmrank.build import Run
 from mmrank.data.runs import run_starts
 from mmrank.data.tables import Dataset, load_dataset
 from mmrank.encoders import FeatureKind
@@ -20,36 +19,52 @@ from mmrank.features import Features
 from mmrank.schema import SCHEMA_FILE
 from mmrank.serving.drift.bins import Bins, fit_bins
 from mmrank.serving.drift.reference import FILE, Reference
+from mmrank.trained_run import Run
 
-# Enough for shares of a percent; more would only take time.
+# Enough for shares of a percent; more rows would only take more time.
 MAX_ROWS = 50_000
 logger = logging.getLogger(__name__)
 
 
 def save_reference(run: Run, dataset: Dataset, folder: pathlib.Path) -> None:
-    """Writes the spread of a run's training lists; a warning instead if they are gone.
+    """Writes the distribution of a run's training lists, or warns if they are unavailable.
 
     Args:
       run: A trained ranker.
-      dataset: A dataset at hand, which may be another than the one it was trained on.
-      folder: Where the file goes.
+      dataset: A loaded dataset, which may differ from the one that the run was trained on.
+      folder: The folder for the file.
     """
     trained: Dataset | None = dataset
     if dataset.folder.resolve() != run.data.resolve():
         trained = load_dataset(run.data) if (run.data / SCHEMA_FILE).is_file() else None
     reference = None if trained is None else training_reference(run.fitted, trained)
     if reference is None:
-        logger.warning("%s: no training lists, so a server cannot tell drift from them", run.data)
+        logger.warning(
+            "%s: no training lists, so a server cannot measure drift from them", run.data
+        )
     else:
         reference.save(folder / FILE)
 
 
 def training_reference(features: Features, dataset: Dataset) -> Reference | None:
-    """The spread of a dataset's training lists; None if it has none.
+    """Returns the distribution of a dataset's training lists; None if it has no such lists.
 
     Args:
-      features: The fitted features. Those marked as collaborative scores are not watched.
-      dataset: The dataset that they were fitted on.
+      features: The fitted features. Collaborative scores are not watched.
+      dataset: The dataset that the features were fitted on.
+
+    Example:
+      >>> from mmrank.data.simulator import simulate
+      >>> from mmrank.data.tables import load_dataset
+      >>> from mmrank.features import make_features
+      >>> _ = simulate("shop", items=60, queries=20, users=5)
+      >>> dataset = load_dataset("shop")
+      >>> read = dataset.schema.side("item", "query", "user", "pair")
+      >>> others = [feature.name for feature in read if feature.kind != "number"]
+      >>> features = make_features(dataset.schema, encoders={}, drop=others)
+      >>> features.fit(dataset)
+      >>> [bins.measure for bins in training_reference(features, dataset).of("price")]
+      ['value']
     """
     bins: list[Bins] = []
     for name, values, present in samples(features, dataset, "train"):
@@ -64,10 +79,11 @@ def training_reference(features: Features, dataset: Dataset) -> Reference | None
 def samples(
     features: Features, dataset: Dataset, split: str
 ) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    """Each feature's name, raw values [N] and flags in the lists of a split, as requests hold them.
+    """Yields each feature's name, raw values [N] and flags [N] in the lists of a split.
 
-    Query and shopper count once a list, items and pairs once a candidate; of many rows every
-    n-th is taken. A history's value is its number of events.
+    The values are those that requests would hold. Features of query and user have one value a list,
+    features of items and pairs one a candidate; of many rows every n-th is taken. A history's value
+    is its number of events.
     """
     rows = dataset.rows(split)
     if not len(rows):
@@ -95,7 +111,7 @@ def samples(
 
 
 def _read(kind: FeatureKind, column: pd.Series) -> tuple[np.ndarray, np.ndarray]:
-    """Raw values and flags; of files only their names, since nothing but presence is counted."""
+    """Returns raw values and flags; for files only names, since only their presence is counted."""
     if kind.is_media:
         names = texts(column)
         return names, names != ""

@@ -1,4 +1,4 @@
-"""When to stop asking something that does not answer, and when to try again."""
+"""Decides when to stop calling a service that does not answer, and when to try again."""
 
 from __future__ import annotations
 
@@ -8,19 +8,29 @@ from collections.abc import Callable
 
 
 class Breaker:
-    """A circuit breaker: closed (asked), open (left alone), half-open (one probe).
+    """A circuit breaker: closed (calls allowed), open (no calls), half-open (one probe).
 
-    It opens after some failures in a row, for a pause; then one caller may try. If that fails too
-    the pause doubles, up to the longest; if it succeeds everybody asks again. Callers who were
-    let in before it opened and fail afterwards tell nothing new, and change nothing.
+    The breaker opens after some failures in a row, for a pause. After the pause one caller may
+    probe. If the probe fails, the pause doubles, up to the longest; if it succeeds, all callers may
+    call again. A call that was allowed before the breaker opened and fails afterwards changes
+    nothing.
 
     Args:
-      failures: Failures in a row that open it.
+      failures: Number of failures in a row that open the breaker.
       pause: Seconds of the first pause.
       longest: Seconds of the longest pause.
-      clock: Gives seconds that never go back.
+      clock: Returns monotonic seconds.
 
     Source: Nygard 2018, "Release It!", 2nd edition, section 5.2.
+
+    Example:
+      >>> now = 0.0
+      >>> breaker = Breaker(failures=2, pause=5.0, longest=60.0, clock=lambda: now)
+      >>> breaker.failure(), breaker.failure(), breaker.allow()
+      (False, True, False)
+      >>> now = 5.0
+      >>> breaker.allow(), breaker.success(), breaker.open
+      (True, True, False)
     """
 
     def __init__(
@@ -38,23 +48,26 @@ class Breaker:
 
     @property
     def open(self) -> bool:
-        """Whether it has failed, and no probe has succeeded since."""
+        """Whether the breaker has opened, and no call has succeeded since."""
         return self._until is not None
 
     def allow(self) -> bool:
-        """Whether the caller may ask now, and then has to report `success` or `failure`."""
+        """Returns whether the caller may call now.
+
+        A caller that may has to report `success` or `failure` afterwards.
+        """
         with self._lock:
             if self._until is None:
                 return True
             if self._clock() < self._until:
                 return False
-            # A probe: the others wait another pause for what it brings.
+            # This caller probes. All others wait another pause for its result.
             self._until = self._clock() + self._pause
             self._probing = True
             return True
 
     def success(self) -> bool:
-        """It answered; whether that closed it."""
+        """Records that a call succeeded; returns whether this closed the breaker."""
         with self._lock:
             closed = self._until is not None
             self._failed, self._pause, self._until = 0, self._first, None
@@ -62,7 +75,7 @@ class Breaker:
             return closed
 
     def failure(self) -> bool:
-        """It did not answer; whether that opened it."""
+        """Records that a call failed; returns whether this opened the breaker."""
         with self._lock:
             if self._until is not None:
                 if self._probing:

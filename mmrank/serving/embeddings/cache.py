@@ -1,4 +1,4 @@
-"""The vectors of the items asked for latest, in the memory of the process."""
+"""The vectors of the items requested most recently, in the memory of the process."""
 
 from __future__ import annotations
 
@@ -13,19 +13,29 @@ from mmrank.serving.embeddings.base import ItemVectors, VectorShape
 
 
 class VectorCache:
-    """A cache of items' vectors that forgets the least recently used, and what is old.
+    """A cache of items' vectors that drops old vectors and, if full, the least recently used.
 
-    All its room is reserved at once, in arrays of which only what is used takes memory. May be used
-    by several threads.
+    All arrays are allocated at once, but the parts of them that are not used take no memory. The
+    cache is safe to use from several threads.
 
     Args:
-      capacity: Items it holds.
-      shape: Of an item's vectors.
-      seconds: How long after `put` an item is held.
-      clock: Gives seconds that never go back.
+      capacity: Number of items that the cache holds.
+      shape: The shape of an item's vectors.
+      seconds: Seconds after `put` during which an item is held.
+      clock: Returns monotonic seconds.
 
     Raises:
       MissingExtra: The package cachetools is not installed.
+
+    Example:
+      >>> import numpy as np
+      >>> from mmrank.serving.embeddings.base import VectorShape
+      >>> cache = VectorCache(capacity=1, shape=VectorShape(1, 2), seconds=60.0)
+      >>> known, present = np.ones(1, bool), np.ones([1, 1], bool)
+      >>> found = ItemVectors(np.ones([1, 1, 2]), present, np.zeros([1, 0]), known)
+      >>> cache.put(["P1"], found)
+      >>> cache.get(["P1", "P2"]).known.tolist()
+      [True, False]
     """
 
     def __init__(
@@ -41,7 +51,7 @@ class VectorCache:
         self._capacity, self._lock = capacity, threading.Lock()
         self._slots: LRUCache = LRUCache(capacity)
         self._room = ItemVectors.none(capacity, shape)
-        # Not a TTLCache, which does not say whose slots it gives back.
+        # A TTLCache does not report which entries expire, so their slots could not be reused.
         self._seconds, self._clock = seconds, clock
         self._until = np.zeros(capacity)
 
@@ -49,17 +59,17 @@ class VectorCache:
         return len(self._slots)
 
     def get(self, ids: Sequence[str]) -> ItemVectors:
-        """The vectors of some items [N]; not known are those that it does not hold."""
+        """Returns the vectors of some items [N]; items that the cache lacks are not known."""
         with self._lock:
             slots = np.array([self._slots.get(item, -1) for item in ids], np.intp)
-            # The slot of an item may be another's as soon as the lock is given back.
+            # Copied under the lock: after its release an item's slot may be reused for another.
             room = self._room
             tokens, present, match = room.tokens[slots], room.present[slots], room.match[slots]
             known = (slots >= 0) & (self._clock() < self._until[slots])
         return ItemVectors(tokens, present, match, known)
 
     def put(self, ids: Sequence[str], found: ItemVectors) -> None:
-        """Keeps the items that were found."""
+        """Keeps the vectors of the items that were found."""
         with self._lock:
             until = self._clock() + self._seconds
             for i in np.flatnonzero(found.known):

@@ -1,4 +1,4 @@
-"""The stores of one server: one Redis, one breaker, and a cache for every model in use."""
+"""The stores of one server: one Redis client, one breaker, and a cache for each model in use."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class EmbeddingStores:
-    """Makes the store of each model. Models of one fingerprint share what is cached.
+    """Makes the store of each model. Models with the same fingerprint share a cache.
 
     Args:
       options: Where item vectors come from.
@@ -36,22 +36,22 @@ class EmbeddingStores:
             self._client = connect(options.redis, options.timeout_ms)
 
     def of_model(self, fingerprint: str, lookup: Lookup) -> LayeredStore:
-        """The store of a model's items.
+        """Returns the store of a model's items.
 
         Args:
-          fingerprint: Its `item_fingerprint`.
-          lookup: Runs `lookup_items` of its export.
+          fingerprint: The model's `item_fingerprint`.
+          lookup: Runs `lookup_items` of the model's export.
 
         Raises:
-          StoreError: Vectors are to come from Redis, and the model has no fingerprint.
+          StoreError: The options name a Redis, and the model has no fingerprint.
         """
         exported = ExportedItems(lookup)
         if self._client is None:
             return LayeredStore(exported)
         if not fingerprint:
             raise StoreError(
-                "embeddings: the export has no fingerprint, by which Redis tells models apart; "
-                "export the run anew"
+                "embeddings: the export has no fingerprint, which keeps the vectors of different "
+                "models apart in Redis; export the run again"
             )
         cache = self._caches.get(fingerprint)
         if cache is None:
@@ -64,6 +64,6 @@ class EmbeddingStores:
         return LayeredStore(exported, remote, cache)
 
     def close(self) -> None:
-        """Ends the connections."""
+        """Closes the connections."""
         if self._client is not None:
             self._client.close()

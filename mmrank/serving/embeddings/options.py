@@ -1,4 +1,4 @@
-"""How item vectors are kept and looked up: the section `embeddings` of a server's config."""
+"""How item vectors are cached and looked up: the section `embeddings` of a server's config."""
 
 from __future__ import annotations
 
@@ -17,16 +17,24 @@ class EmbeddingOptions:
     """Where item vectors come from.
 
     Attributes:
-      redis: Address such as redis://127.0.0.1:6379/0 (rediss for TLS), its password in the
-        environment variable MMRANK_REDIS_PASSWORD; null takes them from the export's table alone.
+      redis: Address such as redis://127.0.0.1:6379/0 (rediss for TLS), with its password in the
+        environment variable MMRANK_REDIS_PASSWORD; null to use the export's table alone.
       prefix: Start of every key in Redis.
-      timeout_ms: Longest wait for Redis, connecting and answering each.
-      failures: Failures in a row after which Redis is left alone for `pause_s`.
-      pause_s, longest_pause_s: Seconds of the first such pause, and of the longest; it doubles.
-      cached_items: Items of Redis whose vectors are kept in memory.
-      cached_seconds: How long they are kept, until Redis is asked anew: what is loaded into it
-        under the same model shows within this time.
-      cached_queries: Queries whose embeddings are kept in memory.
+      timeout_ms: Milliseconds to wait for a connection to Redis, and as many for its answer.
+      failures: Number of failures in a row after which Redis is not called for `pause_s`.
+      pause_s, longest_pause_s: Seconds of the first such pause, and of the longest. The pause
+        doubles with each failed probe.
+      cached_items: Number of items from Redis whose vectors are kept in memory.
+      cached_seconds: Seconds until a kept item is read from Redis again: vectors that are newly
+        loaded into Redis for the same model are used after this time at the latest.
+      cached_queries: Number of queries whose embeddings are kept in memory.
+
+    Example:
+      >>> EmbeddingOptions(redis="redis://127.0.0.1:6379/0").cached_items
+      50000
+      >>> EmbeddingOptions(redis="redis://:secret@127.0.0.1:6379/0")
+      Traceback (most recent call last):
+      mmrank.config.ConfigError: embeddings: redis contains a password; set it in the ...
     """
 
     redis: str | None = None
@@ -60,10 +68,10 @@ def _check_address(address: str) -> None:
             f"embeddings: redis is {(address.partition('@')[2] or address).partition('?')[0]!r}; "
             "write it as redis://HOST:PORT/NUMBER"
         )
-    # redis-py takes it from either place.
+    # redis-py reads a password from both parts of the address.
     asked = {name.lower() for name in urllib.parse.parse_qs(parts.query, keep_blank_values=True)}
     if parts.password is not None or "password" in asked:
         raise ConfigError(
-            f"embeddings: redis holds a password; put it into the environment as "
+            "embeddings: redis contains a password; set it in the environment as "
             f"{PASSWORD_VARIABLE} and leave it out of the address"
         )

@@ -1,4 +1,4 @@
-"""An item's vectors as bytes of one fixed length, and back: what Redis holds under an id."""
+"""Converts an item's vectors to bytes of one fixed length, as Redis stores them, and back."""
 
 from __future__ import annotations
 
@@ -8,18 +8,29 @@ import numpy as np
 
 from mmrank.serving.embeddings.base import ItemVectors, VectorShape
 
-# The first byte of a row names the type of its numbers, so that both may stand side by side.
+# The first byte of a row is the type of its numbers, so that a store may hold rows of both types.
 CODES = {"float32": 1, "float16": 2}
 
 
 class Packing:
-    """Rows of M modalities of width D, and of W numbers to match by.
+    """Packs M tokens of width D, and W numbers to match by, into a row of bytes.
 
-    A row is one byte of the type, M bytes of presence (0 or 1), M · D little-endian numbers of that
-    type, then W of float32: there are hashes among them, which must not be rounded.
+    A row is one byte for the type, M bytes of presence (0 or 1), M · D little-endian numbers of
+    that type, then W float32 numbers. The latter include hashes, which must not be rounded.
 
     Args:
       shape: M, D and W.
+
+    Example:
+      >>> import numpy as np
+      >>> from mmrank.serving.embeddings.base import VectorShape
+      >>> packing = Packing(VectorShape(modalities=1, width=2))
+      >>> tokens, present = np.array([[[0.5, 1.0]]]), np.array([[True]])
+      >>> [row] = packing.pack(tokens, present, np.zeros([1, 0]), "float16")
+      >>> len(row)  # the type, one flag, two numbers of two bytes
+      6
+      >>> packing.unpack([row]).tokens.tolist()
+      [[[0.5, 1.0]]]
     """
 
     def __init__(self, shape: VectorShape):
@@ -40,7 +51,7 @@ class Packing:
     def pack(
         self, tokens: np.ndarray, present: np.ndarray, match: np.ndarray, dtype: str
     ) -> list[bytes]:
-        """The rows of some items.
+        """Returns the rows of some items.
 
         Args:
           tokens: [N, M, D].
@@ -53,27 +64,27 @@ class Packing:
         """
         rows = np.zeros(len(tokens), self._rows[dtype])
         rows["code"], rows["present"] = CODES[dtype], present
-        with np.errstate(over="ignore"):  # told below
+        with np.errstate(over="ignore"):  # an overflow is reported below
             rows["tokens"], rows["match"] = tokens, match
         if not (np.isfinite(rows["tokens"]).all() and np.isfinite(rows["match"]).all()):
             raise ValueError(f"a vector has a number that {dtype} cannot hold")
         return [row.tobytes() for row in rows]
 
     def unpack(self, rows: Sequence[bytes | None]) -> ItemVectors:
-        """The vectors in some rows; what is missing or no row of this form is not known."""
+        """Returns the vectors in some rows; missing or malformed rows are not known."""
         found = ItemVectors.none(len(rows), self.shape)
         for name, layout in self._rows.items():
-            places = [
+            indices = [
                 i
                 for i, row in enumerate(rows)
                 if row is not None and len(row) == layout.itemsize and row[0] == CODES[name]
             ]
-            if not places:
+            if not indices:
                 continue
-            read = np.frombuffer(b"".join(rows[i] or b"" for i in places), layout)
+            read = np.frombuffer(b"".join(rows[i] or b"" for i in indices), layout)
             tokens = read["tokens"].astype(np.float32)
             match = read["match"].astype(np.float32)
             whole = np.isfinite(tokens).all((1, 2)) & np.isfinite(match).all(1)
             whole &= (read["present"] <= 1).all(1)
-            found.put(np.array(places), ItemVectors(tokens, read["present"] == 1, match, whole))
+            found.put(np.array(indices), ItemVectors(tokens, read["present"] == 1, match, whole))
         return found

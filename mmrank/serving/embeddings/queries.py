@@ -1,4 +1,4 @@
-"""The embeddings of queries and shoppers asked for latest, by what was asked."""
+"""The embeddings of the queries and users requested most recently, by their features."""
 
 from __future__ import annotations
 
@@ -9,19 +9,18 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from mmrank.outputs import require_extra
-
-Arrays = dict[str, np.ndarray]
+from mmrank.serving.steps import Arrays, Run, Steps, finish
 
 
 class QueryCache:
-    """Contexts of one model, encoded once while they are remembered; safe among threads.
+    """A cache of one model's contexts. It is safe to use from several threads.
 
-    The same model gives the same contexts for the same features, so they never grow old. What was
-    asked is kept as a hash alone.
+    The same model returns the same contexts for the same features, so entries do not expire. The
+    features are kept only as a hash.
 
     Args:
-      capacity: Queries it holds.
-      encode: Runs `encode_queries`: query and user features [B] with flags → contexts.
+      capacity: Number of queries that the cache holds.
+      encode: Runs `encode_queries` for `get`: query and user features [B] with flags → contexts.
 
     Raises:
       MissingExtra: The package cachetools is not installed.
@@ -38,7 +37,13 @@ class QueryCache:
         return len(self._kept)
 
     def get(self, rows: Sequence[Arrays]) -> tuple[Arrays, np.ndarray]:
-        """What `encode_queries` gives of queries, [B, ...] by name, and which were kept, [B] bool.
+        """Returns the result of `steps`, which run on this thread."""
+        return finish(self.steps(rows), lambda _, batch: self._encode(batch))
+
+    def steps(self, rows: Sequence[Arrays]) -> Steps[tuple[Arrays, np.ndarray]]:
+        """Returns the contexts of queries, [B, ...] by name, and which were cached, [B] bool.
+
+        The contexts are the outputs of `encode_queries`.
 
         Args:
           rows: For each query its features [1] with their flags.
@@ -50,7 +55,7 @@ class QueryCache:
         if missing:
             names = rows[0].keys()
             batch = {n: np.concatenate([row[n] for row in missing.values()]) for n in names}
-            encoded = self._encode(batch)
+            encoded = yield Run("encode_queries", batch)
             for i, key in enumerate(missing):
                 found[key] = {n: a[i] for n, a in encoded.items()}
             with self._lock:

@@ -1,1 +1,1 @@
-"""Requests that a server has to refuse, by the dozen."""
+"""Many kinds of requests that a server must refuse."""

@@ -1,33 +1,27 @@
-"""Small requests that would cost much: memory, pixels, names, parts, and what is packed."""
+"""Small requests that would be costly: memory, names, parts, and compressed bodies."""
 
 from __future__ import annotations
 
-import base64
 import dataclasses
 import gzip
-import io
-import json
 import random
-import struct
-import wave
 from typing import Any
 
 import tensorflow as tf
-from PIL import Image
 from tensorflow_serving.apis import predict_pb2, regression_pb2
 
 from mmrank.server.guard.options import Limits
 from pipelines.benchmarks.hostile import grpc_calls, rank, rest
 from pipelines.benchmarks.hostile.grpc_calls import SERVICE, GrpcCall
 from pipelines.benchmarks.hostile.rest import RestRequest
-from pipelines.benchmarks.hostile.target import Target, photo
+from pipelines.benchmarks.hostile.target import Target
 
-MOST = Limits().request_candidates  # the server of the benchmark has no other
+MOST = Limits().request_candidates  # the benchmark's server has the default limits
 LOOKUP = "lookup_items"
 
 
 def crowded_json(rng: random.Random, target: Target) -> RestRequest:
-    """JSON of three bytes a value, each of which takes a hundred in memory."""
+    """JSON with three bytes per value, each of which takes a hundred bytes in memory."""
     value = rng.choice([b"[]", b"{}", b"[[]]", b'{"a":{}}'])
     count = (target.bytes - 1000) // (len(value) + 1)
     body = b'{"inputs":[' + b",".join([value] * count) + b"]}"
@@ -36,7 +30,7 @@ def crowded_json(rng: random.Random, target: Target) -> RestRequest:
 
 
 def packed(rng: random.Random, target: Target) -> RestRequest:
-    """A gzip'd body that is a bomb, damaged, of too many members, or packed by another way."""
+    """A gzip body that is a bomb, damaged or of too many members, or another compression."""
     body = gzip.compress(b" " * (target.bytes + rng.randrange(1, 10**6)), 9, mtime=0)
     small = gzip.compress(b"{}", mtime=0)
     data, packing = rng.choice(
@@ -55,7 +49,7 @@ def packed(rng: random.Random, target: Target) -> RestRequest:
 
 
 def long_name(rng: random.Random, target: Target) -> RestRequest:
-    """A name of up to a megabyte where a short one stands."""
+    """A name of up to a megabyte instead of a short one."""
     name = rng.choice(["x", "title", "photo_", "\u00e9", "\n"]) * rng.randrange(1000, 90_000)
     name = name[: target.bytes // 3]
     kind = "costly: long name"
@@ -77,7 +71,7 @@ def long_name(rng: random.Random, target: Target) -> RestRequest:
 
 
 def odd_path(rng: random.Random, target: Target) -> RestRequest:
-    """Versions of thousands of digits, paths of any case, with a slash too many, or endless."""
+    """Versions of thousands of digits, paths in other case, with an extra slash, or very long."""
     base = f"/v1/models/{target.model}"
     digits = "9" * rng.randrange(20, 6000)
     path = rng.choice(
@@ -97,21 +91,9 @@ def odd_path(rng: random.Random, target: Target) -> RestRequest:
 
 
 def many_lookups(rng: random.Random, target: Target) -> RestRequest:
-    """More items to look up, or to encode, than a request may have candidates."""
+    """More items to look up or encode than a request may have candidates."""
     body = {"inputs": {"items": ["P"] * (MOST + rng.randrange(1, 999))}}
     return rest.predict("costly: many lookups", target, {"signature_name": LOOKUP} | body)
-
-
-def costly_file(rng: random.Random, target: Target) -> RestRequest:
-    """A product whose file costs more than it weighs, or is no photo, or many of them."""
-    name = next(iter(sorted(target.media)), "photo")
-    data = rng.choice(FILES)(rng)
-    body = rank.good(target)
-    body["candidates"][0] = {name: {"b64": base64.b64encode(data).decode()}}
-    if rng.random() < 0.1:
-        one = {name: {"b64": base64.b64encode(photo()).decode()}}
-        body["candidates"] = [one] * rng.randrange(60, 200)
-    return dataclasses.replace(rest.predict("costly: file", target, body), path="/rank")
 
 
 def spread_text(rng: random.Random, target: Target) -> GrpcCall:
@@ -137,11 +119,11 @@ def many_parts(rng: random.Random, target: Target) -> GrpcCall:
         case 0:  # inputs, each without a name
             call = _call(target, b"\x12\x00" * count, "Predict")
         case 1:  # examples without a feature
-            call = _call(target, _field(2, _field(1, b"\x0a\x00" * count)), "Regress")
+            call = _call(target, field(2, field(1, b"\x0a\x00" * count)), "Regress")
         case 2:  # the same, with a context
-            call = _call(target, _field(2, _field(2, b"\x0a\x00" * count)), "Classify")
+            call = _call(target, field(2, field(2, b"\x0a\x00" * count)), "Classify")
         case _:  # features without a name
-            example = _field(1, b"\x0a\x00" * count)
+            example = field(1, b"\x0a\x00" * count)
             request = predict_pb2.PredictRequest()
             request.model_spec.name = target.model
             request.model_spec.signature_name = "tensorflow/serving/regress"
@@ -151,7 +133,7 @@ def many_parts(rng: random.Random, target: Target) -> GrpcCall:
 
 
 def many_contexts(rng: random.Random, target: Target) -> GrpcCall:
-    """A large context that thousands of examples share."""
+    """A large context shared by thousands of examples."""
     request = regression_pb2.RegressionRequest()
     request.model_spec.name = target.model
     request.model_spec.signature_name = "tensorflow/serving/regress"
@@ -165,77 +147,12 @@ def many_contexts(rng: random.Random, target: Target) -> GrpcCall:
     return dataclasses.replace(call, method=f"{SERVICE}PredictionService/Regress")
 
 
-REST_MAKERS = (crowded_json, packed, long_name, odd_path, many_lookups, costly_file)
+REST_MAKERS = (crowded_json, packed, long_name, odd_path, many_lookups)
 GRPC_MAKERS = (spread_text, many_parts, many_contexts)
 
 
-def raw(rng: random.Random, target: Target) -> bytes:
-    """A request of HTTP/1.1 that names no host, or two."""
-    hosts = rng.choice([b"", b"Host: a\r\nHost: b\r\n"])
-    body = json.dumps(rank.good(target)).encode()
-    key = f"x-api-key: {target.keys['rank']}\r\n".encode()
-    length = b"Content-Length: %d\r\n\r\n" % len(body)
-    return b"POST /rank HTTP/1.1\r\n" + hosts + key + length + body
-
-
-# ---- files
-
-
-def _filling(rng: random.Random) -> bytes:
-    """A JPEG of nothing but filling, or of markers without an end."""
-    return b"\xff\xd8\xff" + rng.choice([b"\xff", b"\xff\xd0", b"\xff\x00"]) * 200_000
-
-
-def _blocks(rng: random.Random) -> bytes:
-    """A GIF of blocks of one byte."""
-    head = b"GIF89a" + struct.pack("<HHBBB", 9, 9, 0, 0, 0) + b"\x21\xfe"
-    return head + b"\x01a" * rng.randrange(100_000, 200_000)
-
-
-def _scans(rng: random.Random) -> bytes:
-    """A JPEG of a hundred scans over many megapixels."""
-    side = rng.randrange(2500, 4900)
-    frame = b"\xff\xc2" + struct.pack(">HBHHB", 11, 8, side, side, 1) + b"\x01\x11\x00"
-    scan = b"\xff\xda\x00\x08\x01\x01\x00\x00\x00\x00\x2c"
-    return b"\xff\xd8" + frame + scan * rng.randrange(41, 100) + b"\xff\xd9"
-
-
-def _clip(rng: random.Random) -> bytes:
-    """A GIF of many frames, cut short."""
-    frames = [Image.new("L", (8, 8), i % 251) for i in range(rng.randrange(50, 300))]
-    file = io.BytesIO()
-    frames[0].save(file, "GIF", save_all=True, append_images=frames[1:])
-    return file.getvalue()[:-1]
-
-
-def _sound(rng: random.Random) -> bytes:
-    """A WAV of more channels than there are ears, or of no sample."""
-    file = io.BytesIO()
-    with wave.open(file, "wb") as out:
-        out.setnchannels(rng.choice([1, 33, 200]))
-        out.setsampwidth(2)
-        out.setframerate(8000)
-    return file.getvalue()
-
-
-def _other(rng: random.Random) -> bytes:
-    """Files for decoders that must not be asked."""
-    heads = [
-        b"RIFF\x00\x00\x00\x00WEBPVP8 ",
-        b"II*\x00",
-        b"%!PS-Adobe",
-        b"8BPS",
-        b"\x00\x00\x00 ftypheic",
-    ]
-    heads += [b"P6 9999 9999 255\n", b"qoif", b"#EXTM3U\nhttp://127.0.0.1/", b"SIMPLE  =  T"]
-    return rng.choice(heads) + rng.randbytes(60)
-
-
-FILES = (_filling, _blocks, _scans, _clip, _sound, _other)
-
-
-def _field(number: int, data: bytes) -> bytes:
-    """A field of a message that holds bytes."""
+def field(number: int, data: bytes) -> bytes:
+    """A field with bytes in a message."""
     length, size = b"", len(data)
     while size > 127:
         length, size = length + bytes([size & 127 | 128]), size >> 7

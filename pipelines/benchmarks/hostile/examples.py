@@ -20,12 +20,12 @@ from pipelines.benchmarks.hostile.rest import Json, RestRequest
 from pipelines.benchmarks.hostile.target import Target
 
 SIGNATURE = "tensorflow/serving/regress"
-MOST = Limits().request_candidates  # the server of the benchmark has no other
-JUNK = b"\xff\xff garbage "  # begins no message of any kind
+MOST = Limits().request_candidates  # the benchmark's server has the default limits
+JUNK = b"\xff\xff garbage "  # not the start of any message
 
 
 def good_rest(target: Target) -> list[RestRequest]:
-    """Requests that are answered: by :regress and, in both formats, by :predict."""
+    """Requests that are answered, by :regress and in both formats by :predict."""
     given = _good(target)
     row = _base64(_bytes(given))
     together = {"context": _plain(given), "examples": [{}, _plain(given)]}
@@ -50,7 +50,7 @@ def good_grpc(target: Target) -> list[GrpcCall]:
 
 
 def malformed(rng: random.Random, target: Target) -> RestRequest:
-    """JSON to :regress that ends early, is garbled, or is no object."""
+    """JSON to :regress that ends early, is garbled, or is not an object."""
     body = {"signature_name": SIGNATURE, "examples": [_plain(_good(target))]}
     whole = json.dumps(body).encode()
     bodies = [
@@ -65,7 +65,7 @@ def malformed(rng: random.Random, target: Target) -> RestRequest:
 
 
 def wrong_json(rng: random.Random, target: Target) -> RestRequest:
-    """Examples, a context or a value that are none, and a signature that is another."""
+    """Invalid examples, context or values, and a wrong signature."""
     body: Json = {"context": {}, "examples": [_plain(_good(target)) for _ in range(3)]}
     match rng.randrange(4):
         case 0:
@@ -78,13 +78,13 @@ def wrong_json(rng: random.Random, target: Target) -> RestRequest:
         case _:
             values: list[Any] = [None, [None], [[1.0]], [1, 2.5], ["a", 1], [True, "a"], {}, [{}]]
             values += [{"b64": "%%%"}, {"b64": 5}, {"b65": "YQ=="}, [{"b64": []}], 2**63]
-            place = rng.choice([body["context"], *body["examples"]])
-            place[rng.choice(["price", "x" * 3000, "", "\n"])] = rng.choice(values)
+            features = rng.choice([body["context"], *body["examples"]])
+            features[rng.choice(["price", "x" * 3000, "", "\n"])] = rng.choice(values)
     return _regress("regress: wrong JSON", target, body)
 
 
 def wrong_features(rng: random.Random, target: Target) -> RestRequest:
-    """Examples of which one has a value of another type, or an absurd image, or too many."""
+    """Examples of which one has a value of a wrong type or an absurd image, or too many."""
     if rng.random() < 0.05:
         return _regress("regress: huge", target, {"examples": [{}] * (MOST + rng.randint(1, 99))})
     bad = _plain(_spoiled(rng, target))
@@ -96,7 +96,7 @@ def wrong_features(rng: random.Random, target: Target) -> RestRequest:
 
 
 def wrong_rows(rng: random.Random, target: Target) -> RestRequest:
-    """Base64 to :predict that holds no example, a bad one, or too many, and rows that are none."""
+    """Base64 to :predict with no example, a bad one, or too many, and invalid rows."""
     rows: list[Any] = [_base64(m) for m in _messages(rng, target)]
     match rng.randrange(4):
         case 0:
@@ -152,7 +152,7 @@ def regress_call(rng: random.Random, target: Target) -> GrpcCall:
 
 
 def predict_call(rng: random.Random, target: Target) -> GrpcCall:
-    """A Predict call with messages that are no examples, bad ones, too many, or no texts."""
+    """A Predict call with messages that are bad, too many, not examples, or not texts."""
     rows = _messages(rng, target)
     proto = tf.make_tensor_proto(rows, tf.string, [len(rows)])
     match rng.randrange(5):
@@ -170,7 +170,7 @@ GRPC_MAKERS = (regress_call, predict_call)
 
 
 def _good(target: Target) -> dict[str, Any]:
-    """A candidate with its context, of which little is known: a text, bytes or a float each."""
+    """A candidate with its context and few features: a text, bytes or a float each."""
     inputs = target.signatures["serving_default"]
     values = {n: a.flat[0] for n, a in target.arrays("serving_default").items()}
     raw = {n: v for n, v in values.items() if f"{n}_present" in inputs}
@@ -178,7 +178,7 @@ def _good(target: Target) -> dict[str, Any]:
 
 
 def _spoiled(rng: random.Random, target: Target) -> dict[str, Any]:
-    """The same with an absurd image, or a value of another type."""
+    """The same with an absurd image or a value of a wrong type."""
     given = _good(target)
     media = sorted(target.media & given.keys())
     if media and rng.random() < 0.6:
@@ -188,7 +188,7 @@ def _spoiled(rng: random.Random, target: Target) -> dict[str, Any]:
 
 
 def _messages(rng: random.Random, target: Target) -> list[bytes]:
-    """Serialized examples of which one is none or bad; none at all; or too many."""
+    """Serialized examples of which one is invalid or bad; or none; or too many."""
     whole = _bytes(_good(target))
     match rng.randrange(6):
         case 0:

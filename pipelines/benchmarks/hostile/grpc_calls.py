@@ -1,4 +1,4 @@
-"""Hostile gRPC calls: each has to be refused with a code that says the client is at fault."""
+"""Hostile gRPC calls: each must be refused with a code for a client error."""
 
 from __future__ import annotations
 
@@ -32,16 +32,24 @@ class GrpcCall:
     """One call.
 
     Attributes:
-      kind: What is wrong with it.
-      method: Its full method name.
-      message: Its message, serialized.
-      metadata: Its metadata.
+      kind: What is wrong with the call.
+      method: Full method name.
+      message: Serialized message.
+      metadata: Metadata.
+      answered: Whether it may also be answered; then it only must not cost more than others.
+      files: Number of files in it.
+      packed: Whether it is sent with gzip compression.
+      explained: Whether the refusal must give a reason; the library does not always give one.
     """
 
     kind: str
     method: str
     message: bytes
     metadata: Sequence[tuple[str, str]]
+    answered: bool = False
+    files: int = 0
+    packed: bool = False
+    explained: bool = True
 
 
 Maker = Callable[[random.Random, Target], GrpcCall]
@@ -65,12 +73,12 @@ def predict(kind: str, target: Target, request: Any, key: str = "rank") -> GrpcC
     """A predict call with a key."""
     message = request
     if not isinstance(request, bytes):
-        message = request.SerializeToString(deterministic=True)  # maps have no order of their own
+        message = request.SerializeToString(deterministic=True)  # the order of maps is not defined
     return GrpcCall(kind, PREDICT, message, (("x-api-key", target.keys[key]),))
 
 
 def garbage(rng: random.Random, target: Target) -> GrpcCall:
-    """Bytes that are no message of the method, for every method."""
+    """Bytes that are not a message of the method, for every method."""
     methods = ["Predict", "Classify", "Regress", "GetModelMetadata"]
     method = rng.choice(methods)
     whole = good(target, "rank_items").SerializeToString(deterministic=True)
@@ -81,7 +89,7 @@ def garbage(rng: random.Random, target: Target) -> GrpcCall:
 
 
 def wrong_spec(rng: random.Random, target: Target) -> GrpcCall:
-    """A model, version, label or signature that is not there."""
+    """A model, version, label or signature that does not exist."""
     request = good(target, "rank_items")
     spec = request.model_spec
     match rng.randrange(7):
@@ -103,7 +111,7 @@ def wrong_spec(rng: random.Random, target: Target) -> GrpcCall:
 
 
 def wrong_tensor(rng: random.Random, target: Target) -> GrpcCall:
-    """A tensor whose type, shape or content is not what the signature takes."""
+    """A tensor whose type, shape or content does not match the signature."""
     signature = rng.choice(sorted(target.signatures))
     request = good(target, signature)
     name = rng.choice(sorted(request.inputs))
@@ -153,7 +161,7 @@ def not_finite(rng: random.Random, target: Target) -> GrpcCall:
 
 
 def serialized(rng: random.Random, target: Target) -> GrpcCall:
-    """Lists of examples that are none, are empty, or are too many."""
+    """Lists of examples that are invalid, empty, or too many."""
     request = predict_pb2.PredictRequest()
     request.model_spec.name = target.model
     request.model_spec.signature_name = SERIALIZED
@@ -183,7 +191,7 @@ def serialized(rng: random.Random, target: Target) -> GrpcCall:
 
 
 def bad_key(rng: random.Random, target: Target) -> GrpcCall:
-    """No key, a wrong one, or one of another role."""
+    """No key, a wrong key, or a key of another role."""
     call = predict("gRPC: bad key", target, good(target, "rank_items"))
     right = target.keys["rank"]
     sent: Sequence[tuple[str, str]] = rng.choice(
@@ -201,7 +209,7 @@ def bad_key(rng: random.Random, target: Target) -> GrpcCall:
 
 
 def other_methods(rng: random.Random, target: Target) -> GrpcCall:
-    """Other methods with requests that make no sense, and methods that are not there."""
+    """Other methods with senseless requests, and methods that do not exist."""
     metadata = get_model_metadata_pb2.GetModelMetadataRequest()
     metadata.model_spec.name = target.model
     metadata.metadata_field.append("nothing")
@@ -268,5 +276,5 @@ def _tf(given: Input) -> Any:
 
 
 def _other(given: Input) -> int:
-    """The number of a type that is not the input's."""
+    """The number of a type other than the input's."""
     return int(tf.float64.as_datatype_enum if given.dtype != "DT_DOUBLE" else 1)

@@ -1,4 +1,4 @@
-"""Absurd images: a few bytes that declare gigapixels, and files that are none."""
+"""Absurd images: a few bytes that declare gigapixels, and files that are not images."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def png_bomb(rng: random.Random) -> bytes:
 
 
 def jpeg_bomb(rng: random.Random) -> bytes:
-    """A JPEG whose header declares 4 gigapixels, or one of thousands of scans."""
+    """A JPEG whose header declares 4 gigapixels, or one with thousands of scans."""
     scans = rng.choice([1, 5000])
     height, width = (65535, 65535) if scans == 1 else (64, 64)
     frame = b"\xff\xc2" + struct.pack(">HBHHB", 11, 8, height, width, 1) + b"\x01\x11\x00"
@@ -35,20 +35,20 @@ def gif_bomb(rng: random.Random) -> bytes:
 
 
 def cut(rng: random.Random) -> bytes:
-    """A photo that ends early."""
+    """A truncated photo."""
     data = photo(64)
     return data[: rng.randint(9, len(data) - 20)]
 
 
 def damaged(rng: random.Random) -> bytes:
-    """A photo with a wrong byte among its pixels, which its checksum tells."""
+    """A photo with a wrong byte among its pixels, which its checksum reveals."""
     data = bytearray(photo(64))
     data[data.index(b"IDAT") + 8 + rng.randint(0, 8)] ^= 0x55
     return bytes(data)
 
 
 def other(rng: random.Random) -> bytes:
-    """Something that is no image."""
+    """Bytes that are not an image."""
     chosen = [b"<svg/>", b"%PDF-1.7", b"PK\x03\x04", b"not an image at all", rng.randbytes(200)]
     return b"\x01" + rng.choice(chosen)
 

@@ -1,4 +1,4 @@
-"""Hostile requests to /rank, and bytes that are hardly HTTP."""
+"""Hostile requests to /rank, and bytes that are almost HTTP."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import random
 from typing import Any
 
 from pipelines.benchmarks.hostile.images import ABSURD
-from pipelines.benchmarks.hostile.rest import CONTENT, Maker, RestRequest
+from pipelines.benchmarks.hostile.rest import CONTENT, Maker, RawRequest, RestRequest
 from pipelines.benchmarks.hostile.target import Target
 
 
@@ -24,7 +24,7 @@ def _request(kind: str, target: Target, body: Any) -> RestRequest:
 
 
 def wrong_fields(rng: random.Random, target: Target) -> RestRequest:
-    """A field of the wrong type, an unknown one, or one that is missing."""
+    """A field of the wrong type, an unknown field, or a missing field."""
     change: dict[str, Any] = rng.choice(
         [
             {"candidates": None},
@@ -63,7 +63,7 @@ def wrong_fields(rng: random.Random, target: Target) -> RestRequest:
 
 
 def wrong_candidates(rng: random.Random, target: Target) -> RestRequest:
-    """Candidates that are no ids and no products, none, or too many."""
+    """Candidates that are neither ids nor products, no candidates, or too many."""
     bad: list[Any] = [None, True, 1.5, "", [], ["P000001"], {"nope": 1}, {"price": "cheap"}]
     bad += [{"title": 3.5}, {"title": ["a"]}, {"price": {}}, {"price": True}, {"brand": [1]}]
     body = good(target)
@@ -80,7 +80,7 @@ def wrong_candidates(rng: random.Random, target: Target) -> RestRequest:
 
 
 def absurd_photo(rng: random.Random, target: Target) -> RestRequest:
-    """A product whose photo is a bomb, damaged, none, or a path on the server."""
+    """A product whose photo is a bomb, damaged, not a photo, or a path on the server."""
     name = next(iter(sorted(target.media)), "photo")
     data: Any = {"b64": base64.b64encode(rng.choice(ABSURD)(rng)).decode()}
     photo = rng.choice([data, data, data, "/etc/passwd", 7, {"b64": "%%%"}, {"path": "x"}, [1]])
@@ -90,7 +90,7 @@ def absurd_photo(rng: random.Random, target: Target) -> RestRequest:
 
 
 def malformed(rng: random.Random, target: Target) -> RestRequest:
-    """JSON that ends early or is none."""
+    """JSON that ends early, or bytes that are not JSON."""
     whole = json.dumps(good(target)).encode()
     nan = whole.replace(b'"red dress"', b"NaN")
     garbage = rng.randbytes(rng.randrange(1, 2000))
@@ -101,12 +101,12 @@ def malformed(rng: random.Random, target: Target) -> RestRequest:
 MAKERS: tuple[Maker, ...] = (wrong_fields, wrong_candidates, absurd_photo, malformed)
 
 
-def raw(rng: random.Random, target: Target) -> bytes:
-    """Bytes to be sent over a bare connection, which the server has to answer with 400."""
+def raw(rng: random.Random, target: Target) -> RawRequest:
+    """Bytes to send over a raw connection, which the server must answer with 400."""
     head = f"POST /v1/models/{target.model}:predict HTTP/1.1\r\nHost: x\r\n".encode()
     key = f"x-api-key: {target.keys['rank']}\r\n".encode()
     lengths = [str(target.bytes + 1).encode(), b"9" * 18, b"9" * 40]
-    return rng.choice(
+    data = rng.choice(
         [
             head + key + b"Content-Length: " + rng.choice(lengths) + b"\r\n\r\n{}",
             b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + rng.randbytes(60) + b"\r\n\r\n",
@@ -124,3 +124,4 @@ def raw(rng: random.Random, target: Target) -> bytes:
             rng.randbytes(rng.randrange(20, 400)) + b"\r\n\r\n",
         ]
     )
+    return RawRequest("hardly HTTP", data)

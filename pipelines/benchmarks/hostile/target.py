@@ -1,4 +1,4 @@
-"""What hostile requests are made against: the server's signatures, features and keys."""
+"""The target of hostile requests: the server's signatures, features and keys."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import httpx
 import numpy as np
 from PIL import Image
 
-BATCH, LIST = 2, 3  # lists, and candidates of each, of a good request
-MESSAGES = "inputs"  # what signatures call serialized messages
+BATCH, LIST = 2, 3  # lists of a good request, and candidates per list
+MESSAGES = "inputs"  # the input of signatures for serialized messages
 NUMPY = {
     "DT_FLOAT": np.float32,
     "DT_INT32": np.int32,
@@ -26,7 +26,7 @@ NUMPY = {
 
 @dataclasses.dataclass(frozen=True)
 class Input:
-    """One input of a signature: its type's name and its dimensions, −1 where any size fits."""
+    """One input of a signature: its type's name and its dimensions, −1 for any size."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -40,13 +40,13 @@ class Target:
       rest: Base URL.
       grpc: Address.
       model: The model's name.
-      signatures: Inputs by signature, those of one input left out.
+      signatures: Inputs by signature, without signatures of a single input.
       serialized: Names of the signatures of serialized messages.
       media: Names of the inputs that take a file's bytes.
       items: Some ids of its catalogue.
-      keys: API keys: `rank`, `metrics`, `admin`, and `revoked`.
-      most: The candidates that one list may have.
-      bytes: The bytes that one request may have.
+      keys: API keys `rank`, `metrics`, `admin` and `revoked`.
+      most: Maximum number of candidates per list.
+      bytes: Maximum number of bytes per request.
     """
 
     rest: str
@@ -61,7 +61,7 @@ class Target:
     bytes: int
 
     def arrays(self, signature: str) -> dict[str, np.ndarray]:
-        """The inputs of a good request: two lists of three candidates of which little is known."""
+        """The inputs of a good request: two lists of three candidates with few features."""
         return {n: self._array(n, i) for n, i in self.signatures[signature].items()}
 
     def _array(self, name: str, given: Input) -> np.ndarray:
@@ -90,7 +90,7 @@ def photo(size: int = 16) -> bytes:
 def look_at(
     rest: str, grpc: str, folder: pathlib.Path, keys: Mapping[str, str], most: int, bytes: int
 ) -> Target:
-    """The target that a server and the folder of its version describe.
+    """The target for a server and the folder of its version.
 
     Raises:
       httpx.HTTPError: The server does not answer.

@@ -1,1 +1,1 @@
-"""Exports, copies, servers and jobs killed by SIGKILL, and what is served meanwhile."""
+"""Kills exports, copies, servers and jobs by SIGKILL, and observes what is served meanwhile."""

@@ -1,4 +1,4 @@
-"""A client that asks a server the same thing over and over, and keeps every answer."""
+"""A client that repeats the same request to a server and keeps every answer."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ States = dict[int, tuple[str, str]]
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
-    """What came of one request.
+    """The result of one request.
 
     Attributes:
       start, end: When it was sent and answered, by `time.monotonic()`.
-      version: That answered; 0 if none did.
-      scores: Of the candidates in the order of the request.
-      error: Why there are none.
-      cut: Whether the connection failed, as it does when nobody listens.
+      version: The version that answered; 0 if none did.
+      scores: Scores of the candidates in the order of the request.
+      error: Why there are no scores.
+      cut: Whether the connection failed, as it does when no server listens.
     """
 
     start: float
@@ -38,15 +38,15 @@ class Answer:
 
 
 class Asker:
-    """Asks for the status, then for a ranking, in a thread of its own.
+    """Requests the status, then a ranking, repeatedly in a separate thread.
 
     Args:
-      body: Of POST /rank.
+      body: Body of POST /rank.
 
     Attributes:
-      answers: To /rank and, of the status, those that failed, in their order.
-      available: Versions that any status called AVAILABLE.
-      version: That answered last.
+      answers: Answers to /rank and failed answers to status requests, in their order.
+      available: Versions that any status reported as AVAILABLE.
+      version: The version that answered last.
     """
 
     def __init__(self, body: bytes):
@@ -57,7 +57,7 @@ class Asker:
 
     @contextlib.contextmanager
     def asking(self, address: str) -> Iterator[None]:
-        """Asks the server at an address until the block ends."""
+        """Sends requests to the server at an address until the block ends."""
         stop = threading.Event()
         self.version = 0
         thread = threading.Thread(target=self._ask, args=(address, stop), daemon=True)
@@ -79,34 +79,34 @@ class Asker:
                 self.version = version
                 answer = Answer(started, time.monotonic(), version, scores)
             except (OSError, http.client.HTTPException) as error:
-                told = f"{type(error).__name__}: {error}"
-                answer = Answer(started, time.monotonic(), error=told, cut=True)
+                problem = f"{type(error).__name__}: {error}"
+                answer = Answer(started, time.monotonic(), error=problem, cut=True)
             except (ValueError, KeyError, TypeError) as error:
-                told = f"{type(error).__name__}: {error}"
-                answer = Answer(started, time.monotonic(), error=told)
+                problem = f"{type(error).__name__}: {error}"
+                answer = Answer(started, time.monotonic(), error=problem)
             self.answers.append(answer)
             stop.wait(PAUSE)
 
 
 def status(address: str) -> States:
-    """State and message of every version that a server tells of.
+    """State and message of every version that a server reports.
 
     Raises:
-      OSError, http.client.HTTPException: Nobody answers.
+      OSError, http.client.HTTPException: The server does not answer.
       ValueError: The answer is an error.
     """
-    told = call(address, "GET", f"/v1/models/{MODEL}")["model_version_status"]
-    return {int(v["version"]): (v["state"], v["status"]["error_message"]) for v in told}
+    versions = call(address, "GET", f"/v1/models/{MODEL}")["model_version_status"]
+    return {int(v["version"]): (v["state"], v["status"]["error_message"]) for v in versions}
 
 
 def read_ranked(reply: Mapping[str, Any]) -> tuple[int, tuple[float, ...]]:
     """The version of a reply to /rank, and the scores in the order of the request."""
-    places = sorted(reply["ranked"], key=lambda place: place["index"])
-    return int(reply["version"]), tuple(float(place["score"]) for place in places)
+    ranked = sorted(reply["ranked"], key=lambda item: item["index"])
+    return int(reply["version"]), tuple(float(item["score"]) for item in ranked)
 
 
 def call(address: str, verb: str, path: str, body: bytes | None = None) -> Any:
-    """The JSON of a reply over a connection of its own; errors as of `status`."""
+    """The JSON of a reply over a separate connection; errors as in `status`."""
     connection = http.client.HTTPConnection(address, timeout=TIMEOUT)
     try:
         connection.request(verb, path, body, {"content-type": "application/json"})

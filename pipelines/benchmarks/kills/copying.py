@@ -1,4 +1,4 @@
-"""A folder copied file by file in the open, as `cp -r` does, but slowly."""
+"""Copies a folder file by file in place, like `cp -r`, but slowly."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ AS_LISTED, LIST_FIRST, LIST_LAST, SHUFFLED = ORDERS = (
     "list-last",
     "shuffled",
 )
-PIECES = 4  # writes of a file, with a pause after each
+PIECES = 4  # writes per file, with a pause after each
 EXAMPLE = """example:
   python -m pipelines.benchmarks.kills.copying --source export/1 --target models/2
 """
 
 
 def files_in_order(source: pathlib.Path, order: str, seed: int = 0) -> list[pathlib.PurePath]:
-    """The files of an export by their paths in it, in the order in which they are copied."""
+    """The files of an export by their relative paths, in the order in which they are copied."""
     names = [
         pathlib.Path(parent, name).relative_to(source)
         for parent, _, files in os.walk(source)
@@ -43,7 +43,7 @@ def files_in_order(source: pathlib.Path, order: str, seed: int = 0) -> list[path
 def copy(
     source: pathlib.Path, target: pathlib.Path, order: str, seconds: float, seed: int = 0
 ) -> None:
-    """Copies a folder in about so many seconds, every file taking as long as another."""
+    """Copies a folder in about the given seconds, with equal time for every file."""
     names = files_in_order(source, order, seed)
     pause = seconds / (len(names) * PIECES)
     target.mkdir()
@@ -67,10 +67,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     path = pathlib.Path
-    parser.add_argument("--source", type=path, required=True, help="the folder")
-    parser.add_argument("--target", type=path, required=True, help="a folder that is not there yet")
+    parser.add_argument("--source", type=path, required=True, help="folder to copy")
+    parser.add_argument("--target", type=path, required=True, help="new folder")
     parser.add_argument("--order", choices=ORDERS, default=AS_LISTED, help="(%(default)s)")
-    parser.add_argument("--seconds", type=float, default=3.0, help="in all (%(default)s)")
+    parser.add_argument("--seconds", type=float, default=3.0, help="total time (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the shuffled order (%(default)s)")
     args = parser.parse_args(argv)
     return exit_code(lambda: copy(args.source, args.target, args.order, args.seconds, args.seed))

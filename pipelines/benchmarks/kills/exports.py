@@ -1,4 +1,4 @@
-"""Kills in the middle of an export, and of a copy of one into the folder that is served."""
+"""Kills during an export, and during a copy of an export into the served folder."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from pipelines.benchmarks.kills.copying import AS_LISTED, LIST_FIRST, LIST_LAST,
 from pipelines.benchmarks.kills.killing import Part, finished, killed, moment, python
 from pipelines.benchmarks.kills.stage import Stage
 
-# The list last: a copy killed late then holds all that TensorFlow reads, and not yet its list.
+# The list of checksums last: a copy killed late then has all that TensorFlow reads, but no list.
 COPIES = (LIST_LAST, AS_LISTED, LIST_FIRST, SHUFFLED)
 COPY_SECONDS = 3.0
-LATE = 0.6  # of the time of a copy, from which on one with the list last is killed
-LOOKED, SETTLED = 10.0, 1.0  # seconds in which the server looks at what is left, and then again
+LATE = 0.6  # part of a copy's time after which a copy with the list last is killed
+LOOKED, SETTLED = 10.0, 1.0  # seconds for the server to check the rest, and then again
 HIDDEN = ".partial-*"
 END = "END"
 
 
 def first_export(stage: Stage, run: pathlib.Path, data: pathlib.Path) -> float:
-    """Seconds from the hidden folder of an undisturbed export to its number, which is 1."""
+    """Seconds from the hidden folder of an undisturbed export to its final folder, number 1."""
 
     def done() -> bool:
         return bool(versions(stage.models))
@@ -41,13 +41,13 @@ def kill_exports(
     rounds: int,
     draw: random.Random,
 ) -> Part:
-    """What came of exports killed while their hidden folder was there, and of one let finish.
+    """Kills exports while their hidden folder exists, then lets one finish.
 
     Args:
-      stage: A server runs on it.
+      stage: The stage, on which a server runs.
       run, data: The run to export, and its dataset.
-      seconds: That the hidden folder of an undisturbed export is there.
-      rounds: Kills.
+      seconds: Seconds for which the hidden folder of an undisturbed export exists.
+      rounds: Number of kills.
       draw: Chooses the moments.
     """
     part = Part("export", rounds)
@@ -66,24 +66,24 @@ def kill_exports(
         if was and not new:
             part.kills += 1
             part.left += len(_hidden(stage))
-            time.sleep(SETTLED)  # for the server to look at it
+            time.sleep(SETTLED)  # for the server to check it
     new = _finish(stage, run, data)
     _take(stage, part, new)
     if len(new) != 1 or not stage.switches(max(new)):
-        part.problems.append(f"the export let finish made {sorted(new)}, which does not answer")
+        part.problems.append(f"the export that finished made {sorted(new)}, which does not answer")
     if _hidden(stage):
-        part.problems.append(f"the export let finish did not remove {len(_hidden(stage))} folders")
+        part.problems.append(f"the finished export did not remove {len(_hidden(stage))} folders")
     part.loaded = [n for n, _ in stage.loads()[loaded:]]
     return part
 
 
 def kill_copies(stage: Stage, export: pathlib.Path, rounds: int, draw: random.Random) -> Part:
-    """What came of copies killed in the open, each into a number of its own, and of one whole.
+    """Kills copies, each into a separate numbered folder, then lets one finish.
 
     Args:
-      stage: A server runs on it.
-      export: What is copied.
-      rounds: Kills.
+      stage: The stage, on which a server runs.
+      export: The export to copy.
+      rounds: Number of kills.
       draw: Chooses the moments.
     """
     part = Part("copy of a version", rounds)
@@ -101,9 +101,9 @@ def kill_copies(stage: Stage, export: pathlib.Path, rounds: int, draw: random.Ra
     stage.whole[number] = export
     finished(_copy(stage, export, number, AS_LISTED, 0), stage.log, lambda: True, lambda: False)
     if not stage.is_whole(number):
-        part.problems.append(f"version {number} was copied to the end, and is not whole")
+        part.problems.append(f"version {number} was copied to the end, but is not complete")
     if not stage.switches(number):
-        part.problems.append(f"version {number} was copied to the end, and does not answer")
+        part.problems.append(f"version {number} was copied to the end, but does not answer")
     part.loaded = [n for n, _ in stage.loads()[loaded:]]
     return part
 
@@ -111,13 +111,13 @@ def kill_copies(stage: Stage, export: pathlib.Path, rounds: int, draw: random.Ra
 def cut_copy(
     stage: Stage, export: pathlib.Path, kill: int, rounds: int, draw: random.Random
 ) -> int | None:
-    """The number of a copy that was killed in the middle; None if it came to its end.
+    """The number of a copy that was killed; None if it finished first.
 
     Args:
-      stage: Where to.
-      export: What is copied.
-      kill: The number of the kill; it chooses the order of the files.
-      rounds: Kills in all.
+      stage: The stage to copy to.
+      export: The export to copy.
+      kill: The index of the kill, which selects the order of the files.
+      rounds: Number of kills in all.
       draw: Chooses the moment.
     """
     number, order = stage.number(), COPIES[kill % len(COPIES)]
@@ -138,8 +138,8 @@ def _export(stage: Stage, run: pathlib.Path, data: pathlib.Path) -> list[str]:
 
 def _copy(stage: Stage, export: pathlib.Path, number: int, order: str, seed: int) -> list[str]:
     target = stage.models / str(number)
-    told = ["--source", export, "--target", target, "--order", order, "--seed", seed]
-    return python("pipelines.benchmarks.kills.copying", *told, "--seconds", COPY_SECONDS)
+    flags = ["--source", export, "--target", target, "--order", order, "--seed", seed]
+    return python("pipelines.benchmarks.kills.copying", *flags, "--seconds", COPY_SECONDS)
 
 
 def _hidden(stage: Stage) -> set[pathlib.Path]:
@@ -147,16 +147,16 @@ def _hidden(stage: Stage) -> set[pathlib.Path]:
 
 
 def _take(stage: Stage, part: Part, new: set[int]) -> None:
-    """Notes versions that an export made, which have to be whole."""
+    """Records versions that an export made, which must be complete."""
     for number in new:
         if stage.is_whole(number):
             stage.whole[number] = stage.models / str(number)
         else:
-            part.problems.append(f"version {number} is there, and is not whole")
+            part.problems.append(f"version {number} exists, but is not complete")
 
 
 def _finish(stage: Stage, run: pathlib.Path, data: pathlib.Path) -> set[int]:
-    """The versions that an export makes which is let finish."""
+    """Lets an export finish and returns the versions that it made."""
     before = set(versions(stage.models))
     finished(_export(stage, run, data), stage.log, lambda: True, lambda: False)
     return set(versions(stage.models)) - before

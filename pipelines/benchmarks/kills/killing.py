@@ -1,4 +1,4 @@
-"""Processes that are killed at a moment of their work, or let finish."""
+"""Processes that are killed during their work, or finish."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from collections.abc import Callable, Iterator, Sequence
 
 from mmrank.outputs import UserError
 
-PATIENCE = 600.0  # seconds that any one step may take
-TRIES = 4  # for each kill, since a process may end before its moment
+PATIENCE = 600.0  # maximum seconds of a step
+TRIES = 4  # per kill, because a process may end before its moment
 _STEP = 0.005
 
 
 @dataclasses.dataclass
 class Part:
-    """What came of one sort of kills.
+    """The results of one kind of kills.
 
     Attributes:
       name: What was killed.
-      wanted, kills: How many kills there had to be, and were.
-      left: Partial folders or files that they left behind.
+      wanted, kills: The required and the actual number of kills.
+      left: Number of partial folders or files that were left behind.
       loaded: Versions that the server loaded meanwhile.
-      problems: What should not have been.
+      problems: Descriptions of violations.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Part:
     problems: list[str] = dataclasses.field(default_factory=list)
 
     def rounds(self) -> Iterator[int]:
-        """The number of the kill to be tried, until there were enough or too many tries."""
+        """Yields the index of the next kill until there are enough kills or too many tries."""
         for _ in range(TRIES * self.wanted):
             if self.kills == self.wanted:
                 return
@@ -47,7 +47,7 @@ class Part:
 
 
 def moment(draw: random.Random, number: int, count: int, most: float) -> float:
-    """Seconds of a kill: random within its own one of `count` equal parts of `most`."""
+    """Seconds until a kill: random within the kill's part of `count` equal parts of `most`."""
     return most * (number + draw.random()) / count
 
 
@@ -59,7 +59,7 @@ def python(module: str, *arguments: object) -> list[str]:
 @contextlib.contextmanager
 def started(command: Sequence[str], log: pathlib.Path) -> Iterator[subprocess.Popen[bytes]]:
     """A process, its output in `log`; killed if it still runs when the block ends."""
-    # What libraries leave for the time being goes with the log's folder.
+    # Temporary files of libraries are deleted with the log's folder.
     scratch = log.parent / "scratch"
     scratch.mkdir(exist_ok=True)
     with log.open("wb") as stream:
@@ -76,10 +76,10 @@ def started(command: Sequence[str], log: pathlib.Path) -> Iterator[subprocess.Po
 def killed(
     command: Sequence[str], log: pathlib.Path, began: Callable[[], bool], seconds: float
 ) -> bool:
-    """Whether SIGKILL met a process so long after its work began; not if it ended before.
+    """Whether SIGKILL reached a process the given time after its work began, before it ended.
 
     Raises:
-      UserError: It failed by itself.
+      UserError: The process failed.
     """
     with started(command, log) as process:
         _until(began, process)
@@ -96,10 +96,10 @@ def killed(
 def finished(
     command: Sequence[str], log: pathlib.Path, began: Callable[[], bool], done: Callable[[], bool]
 ) -> float:
-    """Seconds from when a process began its work to when it was done; it ended by itself.
+    """Seconds from the start to the end of a process's work; the process is not killed.
 
     Raises:
-      UserError: It failed.
+      UserError: The process failed.
     """
     with started(command, log) as process:
         _until(began, process)
@@ -112,7 +112,7 @@ def finished(
 
 
 def within(true: Callable[[], bool], seconds: float = PATIENCE) -> bool:
-    """Whether something comes true in time."""
+    """Whether a condition becomes true in time."""
     end = time.monotonic() + seconds
     while not true():
         if time.monotonic() > end:
@@ -129,5 +129,5 @@ def _refuse_failed(
     process: subprocess.Popen[bytes], command: Sequence[str], log: pathlib.Path
 ) -> None:
     if process.returncode:
-        told = log.read_text(encoding="utf-8", errors="replace").strip()[-1000:]
-        raise UserError(f"{' '.join(command)}: exit code {process.returncode}: {told}")
+        tail = log.read_text(encoding="utf-8", errors="replace").strip()[-1000:]
+        raise UserError(f"{' '.join(command)}: exit code {process.returncode}: {tail}")

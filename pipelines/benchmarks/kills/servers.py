@@ -15,14 +15,14 @@ LOADING = frozenset({"START", "LOADING"})
 
 
 def kill_servers(stage: Stage, export: pathlib.Path, rounds: int, draw: random.Random) -> Part:
-    """What came of servers killed while they loaded, and of those that were started after them.
+    """Kills servers while they load, and checks the servers that are started afterwards.
 
-    Beside the version that was being loaded, each finds a copy of a further one cut short.
+    In addition to the version that was being loaded, each finds an incomplete copy of another.
 
     Args:
-      stage: No server runs on it.
-      export: What appears as a new version.
-      rounds: Kills.
+      stage: The stage, on which no server runs.
+      export: The export that is added as a new version.
+      rounds: Number of kills.
       draw: Chooses the moments.
     """
     part = Part("server that loads", rounds)
@@ -30,7 +30,7 @@ def kill_servers(stage: Stage, export: pathlib.Path, rounds: int, draw: random.R
     for kill in part.rounds():
         with stage.serving() as server:
             _check_restart(stage, part, newest, cut)
-            newest = stage.place(export)
+            newest = stage.publish(export)
             stage.comes_to(newest, {*LOADING, AVAILABLE})
             time.sleep(moment(draw, kill, rounds, 0.9 * stage.loads()[-1][1]))
             state = stage.state(newest)
@@ -49,10 +49,10 @@ def kill_servers(stage: Stage, export: pathlib.Path, rounds: int, draw: random.R
 
 
 def _check_restart(stage: Stage, part: Part, newest: int, cut: int | None) -> None:
-    """Notes what a server serves just after its start that it should not; removes what was cut."""
+    """Records what a server wrongly serves after its start; removes the incomplete copy."""
     available = {n for n, (state, _) in stage.states().items() if state == AVAILABLE}
     if available != {newest}:
-        part.problems.append(f"after a restart {sorted(available)} serve, not {newest} alone")
+        part.problems.append(f"after a restart {sorted(available)} serve, not only {newest}")
     elif not stage.switches(newest):
         part.problems.append(f"after a restart version {newest} does not answer")
     if cut is not None:

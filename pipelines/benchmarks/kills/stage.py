@@ -1,4 +1,4 @@
-"""What every kill is watched on: a folder of versions, a server over it, and who asks it."""
+"""The stage for all kills: a folder of versions, a server for it, and a client."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ _SERVES = re.compile(r"version (\d+) serves after ([\d.]+) s")
 
 
 class ServerDied(Exception):
-    """The server ended by itself, which it never should."""
+    """The server ended unexpectedly."""
 
 
 class Stage:
-    """The folder of versions and everything that was seen of its servers.
+    """The folder of versions and all observations of its servers.
 
     Args:
       folder: An empty folder for versions and logs.
-      body: Of the request that is asked all the time.
-      settings: Of the server's config, besides `SETTINGS`.
+      body: Body of the request that is sent continuously.
+      settings: Settings of the server's config in addition to `SETTINGS`.
 
     Attributes:
       models: The numbered versions.
-      whole: Those that were written to their end, and an export with the same scores.
-      deaths: From when to when the server was dead, by `time.monotonic()`.
-      asker: See there.
+      whole: Versions that were written completely, with an export that has the same scores.
+      deaths: Start and end of each time without a server, by `time.monotonic()`.
+      asker: The client.
     """
 
     def __init__(self, folder: pathlib.Path, body: bytes, settings: Mapping[str, Any]):
@@ -55,12 +55,12 @@ class Stage:
 
     @property
     def log(self) -> pathlib.Path:
-        """The log of whatever is killed."""
+        """The log of killed processes."""
         return self.folder / "killed.log"
 
     @contextlib.contextmanager
     def serving(self) -> Iterator[ServerProcess]:
-        """A server that is asked all the time, until the block ends."""
+        """A server that gets requests continuously until the block ends."""
         self._lives += 1
         with server_process(self.models, self._settings, self._log(self._lives)) as server:
             self._address = server.rest
@@ -70,19 +70,19 @@ class Stage:
             self._killed.clear()
 
     def kill(self, server: ServerProcess) -> None:
-        """Ends the server by SIGKILL, and has it asked in vain for a moment."""
+        """Ends the server by SIGKILL, and lets requests fail for a moment."""
         self._killed.append(time.monotonic())
         server.process.kill()
         server.process.wait()
         time.sleep(DEAD)
 
     def number(self) -> int:
-        """A version number above every one that there ever was."""
+        """A version number above all earlier ones."""
         self._newest = max([self._newest, *versions(self.models)]) + 1
         return self._newest
 
-    def place(self, export: pathlib.Path) -> int:
-        """The number of a copy of an export, which appears in one step."""
+    def publish(self, export: pathlib.Path) -> int:
+        """Adds a copy of an export in one step and returns its number."""
         number = self.number()
         hidden = self.models / f".copy-{number}"
         shutil.copytree(export, hidden)
@@ -97,7 +97,7 @@ class Stage:
         shutil.rmtree(hidden)
 
     def is_whole(self, number: int) -> bool:
-        """Whether a version has the bytes that its list tells of."""
+        """Whether a version matches its list of checksums."""
         try:
             verify_checksums(self.models / str(number))
         except ChecksumError:
@@ -105,38 +105,38 @@ class Stage:
         return True
 
     def states(self) -> States:
-        """What the server says of its versions.
+        """The states of the versions, as reported by the server.
 
         Raises:
-          ServerDied: It is not there.
+          ServerDied: The server does not answer.
         """
         try:
             return status(self._address)
         except (OSError, http.client.HTTPException) as error:
-            told = self._log(self._lives).read_text(encoding="utf-8", errors="replace")[-1000:]
-            raise ServerDied(f"server {self._lives} does not answer: {error}: {told}") from None
+            tail = self._log(self._lives).read_text(encoding="utf-8", errors="replace")[-1000:]
+            raise ServerDied(f"server {self._lives} does not answer: {error}: {tail}") from None
 
     def state(self, number: int) -> str:
-        """What the server says of a version; empty if nothing."""
+        """The server's state of a version; empty if it reports none."""
         return self.states().get(number, ("", ""))[0]
 
     def comes_to(self, number: int, states: Collection[str], seconds: float = PATIENCE) -> bool:
-        """Whether the server says one of some states of a version in time."""
+        """Whether the server reports one of the given states of a version in time."""
         return within(lambda: self.state(number) in states, seconds)
 
     def switches(self, number: int) -> bool:
-        """Whether a version comes to answer in time."""
+        """Whether a version answers in time."""
         return within(lambda: self.asker.version == number)
 
     def loads(self) -> list[tuple[int, float]]:
-        """Version and seconds of every load that any of its servers logged, in their order."""
+        """Version and seconds of every load that any server logged, in order."""
         found = []
         for life in range(1, self._lives + 1):
-            told = self._log(life).read_text(encoding="utf-8", errors="replace")
-            for line in told.splitlines():
-                said = _SERVES.search(line)
-                if said is not None:
-                    found.append((int(said[1]), float(said[2])))
+            text = self._log(life).read_text(encoding="utf-8", errors="replace")
+            for line in text.splitlines():
+                match = _SERVES.search(line)
+                if match is not None:
+                    found.append((int(match[1]), float(match[2])))
         return found
 
     def _log(self, life: int) -> pathlib.Path:

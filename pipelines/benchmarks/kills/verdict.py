@@ -1,4 +1,4 @@
-"""Whether anything half-written was loaded, from everything that was seen."""
+"""Decides from all observations whether anything incomplete was loaded."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import numpy as np
 from pipelines.benchmarks.kills.asking import Answer
 from pipelines.benchmarks.kills.killing import Part
 
-TOLERANCE = 1e-5  # of a score
+TOLERANCE = 1e-5  # largest difference of a score
 
 
 @dataclasses.dataclass(frozen=True)
 class Seen:
-    """What was seen from beginning to end.
+    """All observations.
 
     Attributes:
-      answers: To every request.
-      expected: The scores of every whole version, undisturbed, in the order of the request.
-      served: Versions that a server loaded by its log or called AVAILABLE in its status.
-      deaths: From when to when there was no server.
-      parts: What came of the kills.
+      answers: Answers to all requests.
+      expected: The undisturbed scores of every complete version, in the order of the request.
+      served: Versions that a server loaded by its log or reported as AVAILABLE.
+      deaths: Start and end of each time without a server.
+      parts: The results of the kills.
     """
 
     answers: Sequence[Answer]
@@ -33,37 +33,37 @@ class Seen:
 
 
 def judge(seen: Seen) -> list[tuple[bool, str]]:
-    """Each thing that has to hold: whether it does, and what it is."""
+    """Each requirement: whether it holds, and its description."""
     good = [a for a in seen.answers if not a.error]
-    failed = [a for a in seen.answers if a.error and not _excused(a, seen.deaths)]
+    failed = [a for a in seen.answers if a.error and not _is_excusable(a, seen.deaths)]
     partial = sorted(seen.served - set(seen.expected))
-    strays = sorted({a.version for a in good} - set(seen.expected))
+    unexpected = sorted({a.version for a in good} - set(seen.expected))
     off = max((_off(a, seen.expected) for a in good), default=float("inf"))
     first = f", the first: {failed[0].error}" if failed else ""
     checks = [
-        (not partial, f"no version was loaded that is not whole{_listed(partial)}"),
+        (not partial, f"every loaded version is complete{_listed(partial)}"),
         (
-            bool(good) and not strays,
-            f"{len(good)} answers, each of a whole version{_listed(strays)}",
+            bool(good) and not unexpected,
+            f"{len(good)} answers, each from a complete version{_listed(unexpected)}",
         ),
         (
             off <= TOLERANCE,
-            f"scores within {TOLERANCE:g} of their version's; at most {off:.1e} off",
+            f"scores within {TOLERANCE:g} of their version's; largest difference {off:.1e}",
         ),
-        (not failed, f"no request failed while there was a server: {len(failed)} did{first}"),
+        (not failed, f"no request failed while a server ran: {len(failed)} did{first}"),
     ]
     for part in seen.parts:
-        cut = [f"loaded {n}, which is not whole" for n in part.loaded if n not in seen.expected]
+        cut = [f"loaded {n}, which is not complete" for n in part.loaded if n not in seen.expected]
         problems = [*part.problems, *cut]
-        told = "; ".join(problems) or "nothing half-written was taken for whole"
+        text = "; ".join(problems) or "no incomplete version was accepted"
         kills = f"{part.kills} of {part.wanted} kills"
         held = part.kills == part.wanted and not problems
-        checks.append((held, f"{part.name}: {kills}; {told}"))
+        checks.append((held, f"{part.name}: {kills}; {text}"))
     return checks
 
 
 def table(parts: Sequence[Part]) -> str:
-    """What was killed, how often, what it left, and what was loaded meanwhile."""
+    """The kills of each kind, what they left behind, and what was loaded meanwhile."""
     lines = [f"{'killed':20}{'kills':>6}{'left partial':>14}  loaded versions"]
     for part in parts:
         loaded = " ".join(map(str, part.loaded)) or "-"
@@ -71,13 +71,13 @@ def table(parts: Sequence[Part]) -> str:
     return "\n".join(lines)
 
 
-def _excused(answer: Answer, deaths: Sequence[tuple[float, float]]) -> bool:
-    """Whether a request was cut off because the server was dead."""
+def _is_excusable(answer: Answer, deaths: Sequence[tuple[float, float]]) -> bool:
+    """Whether a request failed because the server was dead."""
     return answer.cut and any(answer.end >= start and answer.start <= end for start, end in deaths)
 
 
 def _off(answer: Answer, expected: Mapping[int, np.ndarray]) -> float:
-    """The largest distance of an answer's scores from those of its version."""
+    """The largest difference between an answer's scores and those of its version."""
     scores = expected.get(answer.version)
     if scores is None or len(scores) != len(answer.scores):
         return float("inf")
@@ -86,4 +86,4 @@ def _off(answer: Answer, expected: Mapping[int, np.ndarray]) -> float:
 
 
 def _listed(numbers: Sequence[int]) -> str:
-    return f"; not whole: {', '.join(map(str, numbers))}" if numbers else ""
+    return f"; not complete: {', '.join(map(str, numbers))}" if numbers else ""

@@ -1,1 +1,1 @@
-"""A server under sustained load: its processes, its requests, and what is measured."""
+"""A server under sustained load: its processes, its requests, and the measurements."""

@@ -1,4 +1,4 @@
-"""Load at a given rate, measured from when each request was due, not from when it was sent."""
+"""Load at a given rate, measured from the time each request was due, not sent."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True)
 class Reply:
-    """How a request went.
+    """The result of a request.
 
     Attributes:
-      version: The version that answered, as far as the reply says; 0 otherwise.
-      store_away: Whether Redis was missed.
-      error: What went wrong, empty for nothing.
+      version: The version that answered, if the reply gives it; 0 otherwise.
+      store_away: Whether Redis was unavailable.
+      error: What went wrong; empty if nothing did.
     """
 
     version: int = 0
@@ -36,9 +36,9 @@ class Outcome:
     """One answered or failed request.
 
     Attributes:
-      due: Seconds since the load began.
-      seconds: From then to the answer, so that waiting behind others counts.
-      reply: How it went.
+      due: Seconds from the start of the load to the time when it was due.
+      seconds: Seconds from then to the answer, including waiting for other requests.
+      reply: The result.
     """
 
     due: float
@@ -48,27 +48,27 @@ class Outcome:
 
 @dataclasses.dataclass(frozen=True)
 class Measured:
-    """The outcomes of some time."""
+    """The outcomes of a period."""
 
     outcomes: Sequence[Outcome]
 
     @property
     def failures(self) -> Counter[str]:
-        """How often each error came."""
+        """The number of each error."""
         return Counter(o.reply.error for o in self.outcomes if o.reply.error)
 
     def milliseconds(self, *percents: float) -> list[float]:
-        """Percentiles of the time to the answer; NaN of nothing."""
+        """Percentiles of the time to the answer; NaN without answers."""
         times = [o.seconds * 1e3 for o in self.outcomes if not o.reply.error]
         return np.percentile(times, percents).tolist() if times else [float("nan")] * len(percents)
 
     def between(self, start: float, end: float) -> Measured:
-        """Those that were due in an interval."""
+        """The outcomes that were due in an interval."""
         return Measured([o for o in self.outcomes if start <= o.due < end])
 
 
 def closed_loop(send: Send, clients: int, seconds: float) -> float:
-    """Requests a second of so many clients that each send one after the other."""
+    """Requests per second of clients that each send one request after the other."""
     ended = time.monotonic() + seconds
     numbers = itertools.count()
     done = Counter[bool]()
@@ -87,17 +87,17 @@ def closed_loop(send: Send, clients: int, seconds: float) -> float:
 def open_loop(
     send: Send, rate: float, seconds: float, workers: int, stop: threading.Event | None = None
 ) -> Measured:
-    """The outcomes of requests that fall due evenly at a rate.
+    """The outcomes of requests that are due evenly at a given rate.
 
     Args:
       send: Sends the request of a number.
-      rate: Requests a second.
-      seconds: For so long.
-      workers: Requests in flight at most; more wait, which counts as theirs.
-      stop: Ends it early once set.
+      rate: Requests per second.
+      seconds: Duration.
+      workers: Maximum number of requests in flight; the waiting of others counts as their time.
+      stop: Ends the load early when set.
     """
     began = time.monotonic()
-    numbers = itertools.count()  # its next() is one step of the interpreter
+    numbers = itertools.count()  # its next() is atomic in the interpreter
     parts: list[list[Outcome]] = [[] for _ in range(workers)]
 
     def worker(part: list[Outcome]) -> None:
@@ -122,10 +122,10 @@ def highest_rate(
     """The highest rate that was held, and every rate tried with its p99 and failures.
 
     A rate is held if nothing fails and the 99th percentile stays within a bound. Rates rise by a
-    tenth as long as they are held; where not even `start` is held, they fall until one is.
+    tenth as long as they are held; if not even `start` is held, they fall until one is.
 
     Raises:
-      RuntimeError: None was.
+      RuntimeError: No rate was held, or no highest rate was found.
     """
     tried: list[tuple[float, float, int]] = []
 
@@ -141,7 +141,7 @@ def highest_rate(
         rate = start * factor**step
         if held(rate) is (factor < 1):
             return (rate if factor < 1 else start * factor ** (step - 1)), tried
-    raise RuntimeError(f"no rate is the highest of those tried: {tried}")
+    raise RuntimeError(f"no highest rate among those tried: {tried}")
 
 
 def _together(jobs: Sequence[Callable[[], None]]) -> None:

@@ -18,11 +18,11 @@ import redis
 from mmrank.outputs import UserError
 from pipelines.benchmarks.kills.asking import status
 
-PATIENCE = 180.0  # seconds for a start or a change
+PATIENCE = 600.0  # seconds for a start or a change
 
 
 class Redis:
-    """A redis-server on a free port of loopback, with a folder of its own.
+    """A redis-server on a free port of loopback, with a separate folder.
 
     Args:
       folder: An empty folder for its dump.
@@ -38,7 +38,7 @@ class Redis:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Starts it, with what it last saved."""
+        """Starts Redis with its last saved data."""
         arguments = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
         self._process = subprocess.Popen(
             [self._program, *arguments, "--dir", str(self._folder)],
@@ -56,12 +56,12 @@ class Redis:
         raise UserError(f"redis-server does not answer on port {self.port}")
 
     def save(self) -> None:
-        """Writes what it holds to disk, so that it is there again after `kill` and `start`."""
+        """Saves its data to disk, so that it is available again after `kill` and `start`."""
         with redis.Redis(port=self.port) as client:
             client.save()
 
     def kill(self) -> None:
-        """Ends it at once, as a crash would."""
+        """Kills it, like a crash."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
@@ -72,13 +72,16 @@ class Server:
     """`python -m mmrank.serve` over a folder of versions that starts with one.
 
     Args:
-      export: The export that every version is a copy of.
+      export: The export that all versions are copies of.
       folder: An empty folder for the versions and the log.
       settings: Overrides of its config, such as embeddings.redis=….
+      preload: A library to load first, such as an allocator; none if empty.
     """
 
-    def __init__(self, export: pathlib.Path, folder: pathlib.Path, settings: Sequence[str]):
-        self._export, self._folder = export, folder
+    def __init__(
+        self, export: pathlib.Path, folder: pathlib.Path, settings: Sequence[str], preload: str = ""
+    ):
+        self._export, self._folder, self._preload = export, folder, preload
         self.base = folder / "models"
         self.base.mkdir()
         self.log = folder / "server.log"
@@ -89,7 +92,7 @@ class Server:
         self.newest = 0
 
     def add_version(self) -> int:
-        """The number of a further version, which appears in the folder in one step."""
+        """Adds a version to the folder in one step and returns its number."""
         number = self.newest + 1
         hidden = self.base / f".copy-{number}"
         shutil.copytree(self._export, hidden, copy_function=_link)
@@ -105,6 +108,7 @@ class Server:
                 [sys.executable, "-m", "mmrank.serve", "--model", str(self.base), *arguments],
                 stdout=log,
                 stderr=log,
+                env={**os.environ, "LD_PRELOAD": self._preload},
             )
         ended = time.monotonic() + PATIENCE
         while time.monotonic() < ended and self.running:
@@ -116,8 +120,14 @@ class Server:
         raise UserError(f"the server did not become ready: {tail}")
 
     @property
+    def pid(self) -> int:
+        """The process id."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
     def running(self) -> bool:
-        """Whether its process lives."""
+        """Whether the process runs."""
         return self._process is not None and self._process.poll() is None
 
     def get(self, path: str) -> tuple[int, str]:
@@ -131,18 +141,18 @@ class Server:
             connection.close()
 
     def memory(self) -> float:
-        """Resident memory in bytes, as its own metrics tell."""
+        """Resident memory in bytes, from the server's own metrics."""
         _, page = self.get("/monitoring/prometheus/metrics")
         name = "process_resident_memory_bytes "
         return float(next(line for line in page.splitlines() if line.startswith(name)).split()[1])
 
     def states(self) -> dict[int, str]:
-        """The state of every version by number, as TensorFlow Serving names it."""
-        told = status(f"127.0.0.1:{self.rest_port}")
-        return {number: state for number, (state, _) in told.items()}
+        """The state of every version by number, in the terms of TensorFlow Serving."""
+        statuses = status(f"127.0.0.1:{self.rest_port}")
+        return {number: state for number, (state, _) in statuses.items()}
 
     def stop(self) -> int:
-        """Ends it by SIGTERM; its exit status."""
+        """Ends it by SIGTERM and returns its exit status."""
         if self._process is None:
             return 0
         self._process.terminate()
@@ -154,13 +164,13 @@ class Server:
 
 
 def free_port() -> int:
-    """A port of loopback that nobody listens on."""
+    """A free port of the loopback address."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         return int(taken.getsockname()[1])
 
 
 def _link(source: str, target: str) -> None:
-    """A hard link where the disk has them, since versions are alike and are never changed."""
+    """A hard link if the disk supports them, because versions are equal and never change."""
     try:
         os.link(source, target)
     except OSError:

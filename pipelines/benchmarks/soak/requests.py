@@ -1,4 +1,4 @@
-"""Requests as shoppers make them, drawn from a dataset's lists, over REST and gRPC."""
+"""Requests like those of users, drawn from a dataset's lists, over REST and gRPC."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ class Prepared:
 
 
 class Requests:
-    """Requests ready to be sent.
+    """Requests that are ready to send.
 
     Args:
-      export: Whose features they have.
+      export: The export whose features they have.
       data: The dataset that they are drawn from.
-      candidates: Items of each list.
-      count: How many different ones there are.
-      seed: Of the draws.
+      candidates: Items per list.
+      count: Number of different requests.
+      seed: Random seed.
     """
 
     def __init__(
@@ -67,20 +67,20 @@ class Requests:
         self._kinds = draw.choice(list(KINDS), 4096, p=list(KINDS.values()))
 
     def kind(self, number: int) -> str:
-        """The kind of the request of a number."""
+        """The kind of the request with a given number."""
         return str(self._kinds[number % len(self._kinds)])
 
     def of(self, number: int) -> Prepared:
-        """The list of the request of a number."""
+        """The list of the request with a given number."""
         return self.prepared[number % len(self.prepared)]
 
 
 class Client:
-    """Sends requests, each thread over its own connection.
+    """Sends requests, with a separate connection per thread.
 
     Args:
-      requests: What is sent.
-      rest_port, grpc_port: Of the server, on loopback.
+      requests: The requests to send.
+      rest_port, grpc_port: Ports of the server, on loopback.
     """
 
     def __init__(self, requests: Requests, rest_port: int, grpc_port: int):
@@ -95,7 +95,7 @@ class Client:
         }
 
     def send(self, number: int) -> Reply:
-        """The reply to the request of a number; never raises."""
+        """The reply to the request with a given number; never raises."""
         kind = self._requests.kind(number)
         try:
             return self._send[kind](self._requests.of(number))
@@ -106,13 +106,13 @@ class Client:
             return Reply(error=f"{kind}: {error.code().name}: {error.details()}")
 
     def close(self) -> None:
-        """Ends the channel."""
+        """Closes the channel."""
         self._channel.close()
 
     def _rank(self, prepared: Prepared) -> Reply:
         reply = self._post("/rank", prepared.rank)
-        if {place["item"] for place in reply["ranked"]} != prepared.ids:
-            return Reply(error="rank: the reply has other items than the request")
+        if {item["item"] for item in reply["ranked"]} != prepared.ids:
+            return Reply(error="rank: the items of the reply differ from those of the request")
         return Reply(int(reply["version"]), bool(reply["store_away"]))
 
     def _rest(self, prepared: Prepared) -> Reply:
@@ -120,13 +120,13 @@ class Client:
         outputs = reply["outputs"]
         scores = outputs["scores"] if isinstance(outputs, dict) else outputs
         if len(scores[0]) != len(prepared.ids):
-            return Reply(error="rest: the reply has not a score for each candidate")
+            return Reply(error="rest: the reply does not have a score for each candidate")
         return Reply()
 
     def _grpc(self, prepared: Prepared) -> Reply:
         reply = self._stub.Predict(prepared.message, timeout=TIMEOUT)
         if reply.outputs["scores"].tensor_shape.dim[1].size != len(prepared.ids):
-            return Reply(error="grpc: the reply has not a score for each candidate")
+            return Reply(error="grpc: the reply does not have a score for each candidate")
         return Reply(int(reply.model_spec.version.value))
 
     def _post(self, path: str, body: bytes) -> Any:
@@ -175,7 +175,7 @@ def _prepare(card: Card, dataset: Dataset, row: Any, ids: np.ndarray) -> Prepare
 
 
 def _history(dataset: Dataset, row: Any) -> list[dict[str, Any]]:
-    """The latest events of a list's shopper before it."""
+    """The latest events of a list's user before the list."""
     schema, events = dataset.schema, dataset.events
     if events is None or schema.events is None or schema.lists.user is None or "_time" not in row:
         return []
@@ -193,7 +193,7 @@ def _history(dataset: Dataset, row: Any) -> list[dict[str, Any]]:
 
 
 def _plain(value: Any) -> Any:
-    """A cell as JSON has it."""
+    """A cell as a JSON value."""
     if isinstance(value, float) and value != value:
         return None
     return value.item() if isinstance(value, np.generic) else value

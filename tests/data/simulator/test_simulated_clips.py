@@ -1,4 +1,4 @@
-"""Clips of the simulated shop: what they show, who asks for it, and what it is worth."""
+"""Clips of the simulated shop: their motion, queries for it, and its effect on grades."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SHARE = 0.6
 
 @pytest.fixture(scope="module")
 def shops(tmp_path_factory: pytest.TempPathFactory) -> dict[str, pathlib.Path]:
-    """One shop without and the same with clips."""
+    """One shop without clips and the same shop with clips."""
     folder = tmp_path_factory.mktemp("shops")
     simulate(folder / "without", **SIZES)
     simulate(folder / "with", **SIZES, clips=SHARE)
@@ -67,7 +67,7 @@ def test_a_clip_shows_its_motion(motion: str) -> None:
     assert (len(outlines) == FRAMES) == (motion == "spinning")
 
 
-def test_without_clips_nothing_tells_of_them(shops: dict[str, pathlib.Path]) -> None:
+def test_without_clips_no_file_mentions_them(shops: dict[str, pathlib.Path]) -> None:
     for name in ("schema.yaml", "simulation.yaml"):
         assert "clip" not in (shops["without"] / name).read_text()
         assert "clip" in (shops["with"] / name).read_text()
@@ -75,7 +75,7 @@ def test_without_clips_nothing_tells_of_them(shops: dict[str, pathlib.Path]) -> 
     assert not any(asked(q) for q in load_dataset(shops["without"]).lists["query"])
 
 
-def test_clips_leave_products_and_photos_as_they_are(shops: dict[str, pathlib.Path]) -> None:
+def test_clips_do_not_change_products_and_photos(shops: dict[str, pathlib.Path]) -> None:
     tables = {n: pd.read_parquet(f / "catalog.parquet") for n, f in shops.items()}
     pd.testing.assert_frame_equal(tables["with"].drop(columns="clip"), tables["without"])
     with (
@@ -113,10 +113,10 @@ def test_a_share_of_the_items_has_a_clip_and_few_are_broken(
     }
 
 
-def test_clips_tell_the_truth(
+def test_clips_show_the_true_motion(
     shops: dict[str, pathlib.Path], shop: Dataset, truth: pd.DataFrame
 ) -> None:
-    """A blinking product is away in some frames; no other motion leaves a frame empty."""
+    """A blinking product is missing in some frames; no other motion leaves a frame empty."""
     store = MediaStore(shops["with"] / "images.zip")
     motions = set()
     for motion, name in zip(truth["motion"], shop.catalog["clip"], strict=True):
@@ -124,7 +124,7 @@ def test_clips_tell_the_truth(
         if data is None or probe_video(data) is not None:
             continue
         clip = decode_clip(data, 12, SIZE, SIZE).astype(int)
-        empty = np.ptp(clip, axis=(1, 2)).max(1) == 0  # of one colour
+        empty = np.ptp(clip, axis=(1, 2)).max(1) == 0  # a single colour
         assert empty.any() == (motion == "blinking")
         motions.add(motion)
     assert motions == {v.key for v in MOTION.values}
@@ -152,7 +152,7 @@ def test_queries_ask_for_motions_in_both_languages() -> None:
 
 
 def test_grades_follow_the_motion(shop: Dataset, truth: pd.DataFrame) -> None:
-    """Where a query names a motion alone, use is (holds it + appeal) / 2: grades part at 2."""
+    """A query for a motion alone has use (holds it + appeal) / 2: holders get a grade above 1."""
     words = {w for v in MOTION.values for w in (*v.zh, *v.en)}
     kinds = {w: t.value.key for t in TYPES for w in (*t.value.zh, *t.value.en)}
     seen = {True: set(), False: set()}

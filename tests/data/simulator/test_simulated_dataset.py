@@ -40,7 +40,7 @@ def test_the_same_seed_writes_the_same_bytes(tmp_path: pathlib.Path) -> None:
     assert [p.name for p in sorted(tmp_path.iterdir())] == ["one", "other", "same"]
 
 
-def test_more_shoppers_leave_the_products_as_they_are(tmp_path: pathlib.Path) -> None:
+def test_more_users_do_not_change_the_products(tmp_path: pathlib.Path) -> None:
     for name, users in (("few", 5), ("many", 9)):
         simulate(tmp_path / name, items=60, queries=10, users=users, seed=5)
     few, many = _digests(tmp_path / "few"), _digests(tmp_path / "many")
@@ -97,14 +97,14 @@ def test_every_click_is_a_later_event(shop: Dataset) -> None:
 
 
 def test_grades_agree_with_the_truth(made: tuple[pathlib.Path, Summary], shop: Dataset) -> None:
-    """Items of a grade above 0 in one list are all of one type: the one that was asked for."""
+    """Within a list, all items with a grade above 0 are of one type: that of the query."""
     kinds = pd.read_parquet(made[0] / "truth.parquet")["type"].to_numpy()
     good = shop.lists[shop.lists["grade"] > 0]
     assert pd.Series(kinds[good["_item"]]).groupby(good["list_id"].to_numpy()).nunique().max() == 1
     assert set(shop.lists["grade"]) == {0, 1, 2, 3}
 
 
-def test_photos_are_stored_as_the_truth_says(
+def test_photos_have_the_state_of_the_truth_table(
     made: tuple[pathlib.Path, Summary], shop: Dataset
 ) -> None:
     states = pd.read_parquet(made[0] / "truth.parquet")["photo_state"].to_numpy()
@@ -139,7 +139,7 @@ def test_summary_counts_what_was_written(made: tuple[pathlib.Path, Summary], sho
     assert sum(summary.grades) == pytest.approx(1)
     first = shop.lists[shop.lists["position"] == 1]
     assert summary.click_through[0] == pytest.approx(first["click"].mean())
-    assert summary.ndcg_random + 0.1 < summary.ndcg_logged < 0.8  # mediocre, yet no coin
+    assert summary.ndcg_random + 0.1 < summary.ndcg_logged < 0.8  # mediocre, but better than random
 
 
 def test_mean_ndcg_against_scikit_learn(shop: Dataset) -> None:
@@ -149,7 +149,7 @@ def test_mean_ndcg_against_scikit_learn(shop: Dataset) -> None:
         if gain.any():
             order = -page["position"].to_numpy(dtype=float)[None]
             logged.append(ndcg_score(gain, order, k=10))
-            random.append(ndcg_score(gain, np.zeros_like(gain), k=10))  # ties are averaged
+            random.append(ndcg_score(gain, np.zeros_like(gain), k=10))  # averaged over ties
     found = mean_ndcg(shop.lists["list_id"].to_numpy(), shop.lists["grade"].to_numpy())
     np.testing.assert_allclose(found, [np.mean(random), np.mean(logged)], rtol=1e-9)
 
@@ -161,26 +161,26 @@ def test_mean_ndcg_without_a_relevant_item() -> None:
 @pytest.mark.parametrize(
     ("name", "value"), [("items", 59), ("queries", 9), ("users", 0), ("seed", -1)]
 )
-def test_nonsense_is_refused(tmp_path: pathlib.Path, name: str, value: int) -> None:
+def test_invalid_sizes_are_refused(tmp_path: pathlib.Path, name: str, value: int) -> None:
     arguments = {"items": 60, "queries": 10, "users": 1, "seed": 0} | {name: value}
     with pytest.raises(ValueError, match=f"{name} is {value}"):
         simulate(tmp_path / "shop", **arguments)
     assert not list(tmp_path.iterdir())
 
 
-def test_the_smallest_shop_is_whole(tmp_path: pathlib.Path) -> None:
+def test_the_smallest_shop_is_complete(tmp_path: pathlib.Path) -> None:
     simulate(tmp_path / "shop", items=60, queries=10, users=1, seed=0)
     assert set(load_dataset(tmp_path / "shop").lists["_split"]) == {"train", "valid", "test"}
 
 
-def test_what_stands_in_the_folder_stays(tmp_path: pathlib.Path) -> None:
+def test_existing_files_are_kept(tmp_path: pathlib.Path) -> None:
     (tmp_path / "mine.txt").write_text("keep")
     with pytest.raises(OutputError, match="not empty"):
         simulate(tmp_path, items=60, queries=10, users=2, seed=0)
     assert [p.name for p in tmp_path.iterdir()] == ["mine.txt"]
 
 
-def test_what_a_killed_run_left_is_replaced(tmp_path: pathlib.Path) -> None:
+def test_the_rest_of_a_killed_run_is_replaced(tmp_path: pathlib.Path) -> None:
     partial = tmp_path / ".shop.partial"
     partial.mkdir()
     (partial / "images.zip").write_bytes(b"half")
@@ -189,7 +189,7 @@ def test_what_a_killed_run_left_is_replaced(tmp_path: pathlib.Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["shop"]
 
 
-def test_a_folder_of_somebody_else_is_not_removed(tmp_path: pathlib.Path) -> None:
+def test_a_folder_with_other_files_is_not_removed(tmp_path: pathlib.Path) -> None:
     partial = tmp_path / ".shop.partial"
     partial.mkdir()
     (partial / "mine.txt").write_text("keep")

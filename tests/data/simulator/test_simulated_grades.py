@@ -10,14 +10,14 @@ def test_held_share_by_hand() -> None:
     np.testing.assert_allclose(held_share(wanted, attributes), [1, 0.5, 0])
 
 
-def test_a_query_that_names_nothing_is_held_by_all() -> None:
+def test_a_query_without_attributes_fits_every_product() -> None:
     np.testing.assert_array_equal(held_share(np.full(4, -1), np.zeros((3, 4), int)), 1)
 
 
 @pytest.mark.parametrize(
     ("same", "held", "named", "appeal", "grade"),
     [
-        (False, 1.0, 2, 1.0, 0),  # another type, however well the rest fits
+        (False, 1.0, 2, 1.0, 0),  # another type, however well the other attributes match
         (True, 1.0, 0, 0.10, 0),  # u = 0.10
         (True, 1.0, 0, 0.60, 2),  # u = 0.60
         (True, 1.0, 0, 1.00, 3),  # u = 1, capped

@@ -31,20 +31,20 @@ def test_the_same_seed_draws_the_same_photo() -> None:
 def test_a_plain_product_shows_its_colour(colour: int) -> None:
     cushion = [kind.value.key for kind in world.TYPES].index("cushion")
     photo = photos.draw_photo(cushion, colour, 0, np.random.default_rng(colour))
-    # A cushion covers the middle wherever it is placed. The shade varies by a standard deviation
-    # of 7 per channel; the nearest two colours of the palette are 108 apart in all.
+    # A cushion covers the middle of the photo at any offset. The shade has a standard deviation of
+    # 7 per channel; the two closest colours of the palette differ by 108, summed over channels.
     middle = photo[28:36, 28:36].reshape(-1, 3).mean(axis=0)
     distances = np.abs(photos.PALETTE - middle).sum(axis=1)
     assert int(np.argmin(distances)) == colour
 
 
-def test_shape_can_be_told_from_the_silhouette() -> None:
-    """A nearest-neighbour classifier on coarse pixels is far above chance (1 in 14)."""
+def test_silhouettes_distinguish_shapes() -> None:
+    """A nearest-neighbour classifier on coarse pixels is far better than random (1 in 14)."""
     pictures, kinds, _, _ = _sample(900, 0)
     coarse = np.stack(
         [np.asarray(Image.fromarray(p).resize((16, 16)), dtype=float) for p in pictures]
     )
-    away = np.abs(coarse - coarse[:, :1, :1]).sum(axis=3)  # from the background in the corner
+    away = np.abs(coarse - coarse[:, :1, :1]).sum(axis=3)  # the corner is background
     silhouette = away.clip(0, 90).reshape(len(pictures), -1)
     model = KNeighborsClassifier(3).fit(silhouette[:700], kinds[:700])
     assert model.score(silhouette[700:], kinds[700:]) > 0.5
@@ -54,7 +54,7 @@ def test_shape_can_be_told_from_the_silhouette() -> None:
 def test_a_pattern_repeats_and_covers_less_than_half(pattern: int) -> None:
     period = 11
     cover = shapes.tile(pattern, period)
-    # What is drawn over the colour never takes most of it, so the colour stays the main one.
+    # A pattern covers less than half of the colour, so that the colour remains the main one.
     assert cover.mean() < 0.5
     if world.PATTERNS[pattern].key == "plain":
         assert not cover.any()

@@ -21,7 +21,7 @@ def _says(text: str, value: world.Value) -> bool:
     return any(word in text for word in value.zh + value.en)
 
 
-def test_named_is_what_the_texts_say(products: Products) -> None:
+def test_named_attributes_are_in_the_texts(products: Products) -> None:
     for i in range(300):
         text = products.title[i] + " " + (products.description[i] or "")
         for a, attribute in enumerate(world.ATTRIBUTE_NAMES):
@@ -32,8 +32,8 @@ def test_named_is_what_the_texts_say(products: Products) -> None:
                 assert not _says(text, value), (attribute, text)
 
 
-def test_shares_of_texts_that_leave_the_visible_out(products: Products) -> None:
-    # A title names the colour with .45, a description (85 in 100 items) with .05.
+def test_shares_of_texts_without_visible_attributes(products: Products) -> None:
+    # A title names it with probability .45; a description (of 85 in 100 items) with .05.
     silent = (1 - 0.45) * (1 - 0.85 * 0.05)
     for name in ("colour", "pattern"):
         found = 1 - products.named[:, world.column(name)].mean()
@@ -63,7 +63,7 @@ def test_numbers_by_their_formulas(products: Products) -> None:
     assert np.corrcoef(products.rating[often], products.quality[often])[0, 1] > 0.9
 
 
-def test_late_items_have_no_figures_yet(products: Products) -> None:
+def test_late_items_have_no_sales_yet(products: Products) -> None:
     late = products.arrived >= LOG_START
     assert late.mean() == pytest.approx(0.12, abs=0.02)
     assert (products.arrived < LOG_END).all()
@@ -78,7 +78,7 @@ def test_a_material_suits_its_type(products: Products) -> None:
         assert world.MATERIALS[values[column]].key in world.TYPES[kind].materials
 
 
-def test_a_query_says_what_it_wants_and_nothing_else(queries: Queries) -> None:
+def test_a_query_names_only_its_attributes(queries: Queries) -> None:
     for text, kind, wanted in zip(queries.text, queries.types, queries.wanted, strict=True):
         assert _says(text, world.TYPES[kind].value)
         for a, attribute in enumerate(world.ATTRIBUTE_NAMES):
@@ -93,11 +93,11 @@ def test_queries_are_distinct_and_follow_zipf(queries: Queries) -> None:
     assert queries.popularity[0] / queries.popularity[31] == pytest.approx(32**0.8)
 
 
-def test_nobody_asks_for_a_middle_price(queries: Queries) -> None:
+def test_no_query_names_a_middle_price(queries: Queries) -> None:
     assert not (queries.wanted[:, world.column("price")] == 1).any()
 
 
-def test_something_always_fits(products: Products, queries: Queries) -> None:
+def test_every_query_has_a_fitting_product(products: Products, queries: Queries) -> None:
     for kind, wanted in zip(queries.types[:100], queries.wanted[:100], strict=True):
         named = wanted >= 0
         fits = (products.types == kind) & (products.attributes[:, named] == wanted[named]).all(1)

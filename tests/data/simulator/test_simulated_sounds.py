@@ -1,4 +1,4 @@
-"""Sounds of the simulated shop: what they tell, who asks for it, and what it is worth."""
+"""Sounds of the simulated shop: their attribute, queries for it, and its effect on grades."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ KEYS = [v.key for v in SOUND.values]
 
 @pytest.fixture(scope="module")
 def shops(tmp_path_factory: pytest.TempPathFactory) -> dict[str, pathlib.Path]:
-    """One shop without and the same with sounds."""
+    """One shop without sounds and the same shop with sounds."""
     folder = tmp_path_factory.mktemp("shops")
     simulate(folder / "without", **SIZES)
     simulate(folder / "with", **SIZES, sounds=SHARE)
@@ -50,11 +50,11 @@ def asked(text: str) -> str | None:
     return named[0] if named else None
 
 
-def heard(samples: np.ndarray) -> str:
-    """The sound by its formula: where its energy lies, and how it runs over time.
+def recognised(samples: np.ndarray) -> str:
+    """The sound, recognised by where its energy lies and by its course over time.
 
-    A hum lies below 650 Hz. A beep is one tone of 960 to 1,500 Hz, a bell one of 480 to 750 Hz with
-    partials above; noise is spread over all of it.
+    A hum lies below 650 Hz. A beep is one tone of 960 to 1,500 Hz. A bell is a tone of 480 to 750
+    Hz with partials above it. Noise is spread over all frequencies.
     """
     power = np.abs(np.fft.rfft(samples * np.hanning(len(samples)))) ** 2
     hertz = np.fft.rfftfreq(len(samples), 1 / RATE)
@@ -72,17 +72,17 @@ def heard(samples: np.ndarray) -> str:
 
 
 @pytest.mark.parametrize("sound", KEYS)
-def test_a_recording_tells_its_sound(sound: str) -> None:
+def test_a_recording_has_its_sound(sound: str) -> None:
     rng = np.random.default_rng(3)
     made = [make_sound(sound, rng) for _ in range(20)]
-    assert {heard(samples) for samples in made} == {sound}
+    assert {recognised(samples) for samples in made} == {sound}
     assert all(samples.shape == (round(SECONDS * RATE),) for samples in made)
     assert all(0.15 < np.abs(samples).max() <= 1 for samples in made)
     loudness = [float(np.sqrt((samples**2).mean())) for samples in made]
     assert max(loudness) > 1.5 * min(loudness)
 
 
-def test_without_sounds_nothing_tells_of_them(shops: dict[str, pathlib.Path]) -> None:
+def test_without_sounds_no_file_mentions_them(shops: dict[str, pathlib.Path]) -> None:
     for name in ("schema.yaml", "simulation.yaml"):
         assert "sound" not in (shops["without"] / name).read_text()
         assert "sound" in (shops["with"] / name).read_text()
@@ -90,7 +90,7 @@ def test_without_sounds_nothing_tells_of_them(shops: dict[str, pathlib.Path]) ->
     assert not any(asked(q) for q in load_dataset(shops["without"]).lists["query"])
 
 
-def test_sounds_leave_products_and_photos_as_they_are(shops: dict[str, pathlib.Path]) -> None:
+def test_sounds_do_not_change_products_and_photos(shops: dict[str, pathlib.Path]) -> None:
     tables = {n: pd.read_parquet(f / "catalog.parquet") for n, f in shops.items()}
     pd.testing.assert_frame_equal(tables["with"].drop(columns="sound"), tables["without"])
     with (
@@ -102,7 +102,7 @@ def test_sounds_leave_products_and_photos_as_they_are(shops: dict[str, pathlib.P
 
 
 def test_the_same_seed_writes_the_same_bytes(tmp_path: pathlib.Path) -> None:
-    """With clips beside the sounds, too."""
+    """The same holds with both clips and sounds."""
     digests = []
     for name, seed in (("one", 5), ("same", 5), ("other", 6)):
         simulate(tmp_path / name, items=60, queries=20, users=3, seed=seed, clips=0.2, sounds=0.5)
@@ -113,13 +113,13 @@ def test_the_same_seed_writes_the_same_bytes(tmp_path: pathlib.Path) -> None:
     assert catalog[["clip", "sound"]].notna().any().all()
 
 
-def test_sounds_tell_the_truth_and_few_are_broken(
+def test_sounds_have_the_true_attribute_and_few_are_broken(
     shops: dict[str, pathlib.Path], shop: Dataset, truth: pd.DataFrame
 ) -> None:
     column = shop.catalog["sound"]
     assert abs(column.notna().mean() - SHARE) < 0.1  # 3 standard deviations of 240 draws
     store = MediaStore(shops["with"] / "images.zip")
-    broken, told = 0, set()
+    broken, actual = 0, set()
     for sound, name in zip(truth["sound"], column, strict=True):
         if not isinstance(name, str):
             continue
@@ -127,9 +127,9 @@ def test_sounds_tell_the_truth_and_few_are_broken(
         if probe_audio(data) is not None:
             broken += 1
             continue
-        assert heard(decode_sound(data, RATE, 1.0)) == sound
-        told.add(sound)
-    assert told == set(KEYS)
+        assert recognised(decode_sound(data, RATE, 1.0)) == sound
+        actual.add(sound)
+    assert actual == set(KEYS)
     assert 0 < broken < 12
     report = validate_dataset(shops["with"])
     assert report.errors == ()
@@ -143,7 +143,7 @@ def test_sounds_tell_the_truth_and_few_are_broken(
 
 
 def test_grades_follow_the_sound(shop: Dataset, truth: pd.DataFrame) -> None:
-    """Where a query names a sound alone, use is (holds it + appeal) / 2: grades part at 2."""
+    """A query for a sound alone has use (holds it + appeal) / 2: holders get a grade above 1."""
     words = {w for v in SOUND.values for w in (*v.zh, *v.en)}
     kinds = {w: t.value.key for t in TYPES for w in (*t.value.zh, *t.value.en)}
     seen: dict[bool, set[int]] = {True: set(), False: set()}

@@ -11,7 +11,7 @@ def test_every_value_has_words_in_both_languages() -> None:
 
 
 @pytest.mark.parametrize("language", ["zh", "en"])
-def test_no_word_names_two_things(language: str) -> None:
+def test_no_word_names_two_values(language: str) -> None:
     values = [v for group in world.ATTRIBUTES.values() for v in group]
     values += [t.value for t in world.TYPES]
     words = [word for value in values for word in getattr(value, language)]
@@ -23,7 +23,7 @@ def test_every_material_of_a_type_is_a_material() -> None:
     assert all(set(kind.materials) <= known for kind in world.TYPES)
 
 
-def test_everything_that_can_be_seen_can_be_drawn() -> None:
+def test_every_visible_value_can_be_drawn() -> None:
     for kind in range(len(world.TYPES)):
         assert all(part.getbbox() is not None for part in shapes.outline(kind)[::2])
     for pattern in range(len(world.PATTERNS)):

@@ -1,4 +1,4 @@
-"""Small CLIP and SigLIP folders with random weights, as their library writes them."""
+"""Small CLIP and SigLIP folders with random weights, in the format of their library."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MERGES = """t h|th e</w>|d r|r e|re d</w>|l l|h e|he ll|hell o</w>|e s|es s</w>|
 
 @dataclasses.dataclass(frozen=True)
 class Vocabulary:
-    """A vocabulary as CLIP's is made: bytes, bytes that end a word, merges, two special pieces."""
+    """A vocabulary built as CLIP's is: bytes, bytes that end a word, merges, two special pieces."""
 
     letters: dict[int, str]
     pieces: dict[str, int]
@@ -68,7 +68,7 @@ def clip_shapes(words: int, layers: int) -> dict[str, tuple[int, ...]]:
     return {
         "text_model.embeddings.token_embedding.weight": (words, TEXT),
         "text_model.embeddings.position_embedding.weight": (POSITIONS, TEXT),
-        "text_model.embeddings.position_ids": (1, POSITIONS),  # as older files have them
+        "text_model.embeddings.position_ids": (1, POSITIONS),  # as in older files
         **block_shapes("text_model", TEXT, layers),
         **norm_shapes("text_model.final_layer_norm", TEXT),
         "text_projection.weight": (PROJECTION, TEXT),
@@ -118,7 +118,7 @@ def spread(shapes: dict[str, tuple[int, ...]], seed: int) -> dict[str, np.ndarra
 
 
 def pieces_model() -> bytes:
-    """A SentencePiece model with a padding, an end and an unknown piece in SigLIP's order."""
+    """A SentencePiece model with padding, end and unknown pieces in SigLIP's order."""
     made = io.BytesIO()
     texts = ["red summer dress", "a photo of a blue dress", "quick brown fox jumps over lazy dogs"]
     sentencepiece.SentencePieceTrainer.train(
@@ -194,7 +194,7 @@ def write_folder(
 
 @pytest.fixture(scope="session")
 def folder_of() -> Callable[..., pathlib.Path]:
-    """Writes a folder: `folder_of(path, kind, **changes)`."""
+    """`folder_of(path, kind, **changes)` writes a folder and returns it."""
     return write_folder
 
 

@@ -57,7 +57,7 @@ def plain_words(text: str) -> list[str]:
 
 
 def plain_ids(text: str, known, longest: int) -> list[int]:
-    """Ids of a text, each pair of a word merged in turn wherever it stands."""
+    """Ids of a text; the pairs of each word are merged in turn wherever they occur."""
     rank = {pair: i for i, pair in enumerate(known.merges)}
     ids = []
     for word in plain_words(text):
@@ -96,38 +96,38 @@ def given_ids(folder, known, longest: int, texts: list[str]) -> list[list[int]]:
 
 
 @pytest.mark.parametrize("longest", [77, 9])
-def test_ids_are_those_of_a_plain_loop(folder, clip_words, longest):
+def test_ids_equal_those_of_a_plain_loop(folder, clip_words, longest):
     expected = [plain_ids(text, clip_words, longest) for text in TEXTS]
     assert given_ids(folder, clip_words, longest, TEXTS) == expected
-    # What would make this test blind: merges that are never used.
+    # The test would prove nothing if merges were never used.
     used = {i for ids in expected for i in ids if 512 <= i < 512 + len(clip_words.merges)}
     assert longest < 77 or len(used) >= 10
 
 
 def test_published_ids_of_single_letters(folder, clip_words):
-    """`a` and `!` of "a photo of a cat!" have no merges: 320 and 256 by the vocabulary's order."""
+    """`a` and `!` of "a photo of a cat!" are not merged: 320 and 256 by the vocabulary's order."""
     start, end = len(clip_words.pieces) - 2, len(clip_words.pieces) - 1
     assert given_ids(folder, clip_words, 77, ["a!"]) == [[start, 320, 256, end]]
 
 
-def test_all_empty_texts(folder, clip_words):
+def test_empty_texts_only(folder, clip_words):
     start, end = len(clip_words.pieces) - 2, len(clip_words.pieces) - 1
     assert given_ids(folder, clip_words, 77, ["", " "]) == [[start, end], [start, end]]
 
 
-def test_a_long_word_is_read_to_its_first_bytes(folder, clip_words):
-    """Time does not grow with what a client sends."""
+def test_only_the_first_bytes_of_a_long_word_are_read(folder, clip_words):
+    """The time does not depend on the length of a word that a client sends."""
     (ids,) = given_ids(folder, clip_words, 77, ["a" * 1_000_000])
     assert ids == plain_ids("a" * 1000, clip_words, 77)
     assert ids[1:-1] == [clip_words.pieces["aaaa"]] * 75
 
 
-def test_bytes_that_are_no_text_do_no_harm(folder, clip_words):
+def test_bytes_that_are_not_utf8_are_read(folder, clip_words):
     (ids,) = given_ids(folder, clip_words, 77, [b"red \xff\xfe dress"])
     assert ids == plain_ids("red \ufffd\ufffd dress", clip_words, 77)
 
 
-def test_a_fast_tokenizer_file_says_the_same(folder, clip_words, tmp_path):
+def test_a_fast_tokenizer_file_has_the_same_ids(folder, clip_words, tmp_path):
     for merges in ([" ".join(p) for p in clip_words.merges], [list(p) for p in clip_words.merges]):
         model = {"type": "BPE", "vocab": clip_words.pieces, "merges": merges}
         steps = [{"type": "NFC"}, {"type": "Replace"}, {"type": "Lowercase"}]
@@ -144,8 +144,8 @@ def test_a_fast_tokenizer_file_says_the_same(folder, clip_words, tmp_path):
         assert (one.start, one.end, one.lowercase) == (other.start, other.end, True)
 
 
-def test_wrong_vocabularies_are_told(folder, clip_words, tmp_path):
-    def told(vocabulary: object, merges: str) -> str:
+def test_wrong_vocabularies_are_refused(folder, clip_words, tmp_path):
+    def error_of(vocabulary: object, merges: str) -> str:
         (tmp_path / "vocab.json").write_text(json.dumps(vocabulary), encoding="utf-8")
         (tmp_path / "merges.txt").write_text(merges, encoding="utf-8")
         with pytest.raises(InputError) as error:
@@ -154,11 +154,13 @@ def test_wrong_vocabularies_are_told(folder, clip_words, tmp_path):
         return str(error.value)
 
     pieces = clip_words.pieces
-    assert "not names and values" in told([1], "t h")
-    assert "lacks the piece 'th'" in told({k: v for k, v in pieces.items() if k != "th"}, "t h")
-    assert "lacks the piece '!</w>'" in told({k: v for k, v in pieces.items() if v != 256}, "t h")
-    assert "is not two pieces" in told(pieces, "t h\nthe")
-    assert "no pieces that become one" in told(pieces, "#version: 0.2\n")
-    assert "become one twice" in told(pieces, "t h\nt h")
-    assert "is number 10000000000" in told(pieces | {"x!": 10**10}, "t h")
-    assert "is number True" in told(pieces | {"x!": True}, "t h")
+    assert "not a JSON object" in error_of([1], "t h")
+    assert "lacks the piece 'th'" in error_of({k: v for k, v in pieces.items() if k != "th"}, "t h")
+    assert "lacks the piece '!</w>'" in error_of(
+        {k: v for k, v in pieces.items() if v != 256}, "t h"
+    )
+    assert "is not a pair of pieces" in error_of(pieces, "t h\nthe")
+    assert "no pieces to merge" in error_of(pieces, "#version: 0.2\n")
+    assert "a pair of pieces is listed twice" in error_of(pieces, "t h\nt h")
+    assert "is number 10000000000" in error_of(pieces | {"x!": 10**10}, "t h")
+    assert "is number True" in error_of(pieces | {"x!": True}, "t h")

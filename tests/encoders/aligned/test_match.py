@@ -15,7 +15,7 @@ import pytest
 import tensorflow as tf
 
 from mmrank import import_encoder
-from mmrank.build import Run, build_features, build_head, build_model
+from mmrank.build import build_features, build_head, build_model
 from mmrank.config import Config, ConfigError, Head, from_mapping
 from mmrank.data.batches import Batches
 from mmrank.data.tables import Dataset, load_dataset
@@ -28,6 +28,7 @@ from mmrank.schema import Catalog, Feature, Lists, Schema, save_schema
 from mmrank.scoring import ListScorer, match_features
 from mmrank.serving.export import export_run
 from mmrank.serving.ranker import Ranker
+from mmrank.trained_run import Run
 
 SCHEMA = Schema(
     name="street",
@@ -45,7 +46,7 @@ SCHEMA = Schema(
 )
 TITLES = {"a": "red dress", "b": "the hat", "c": "hello now", "d": ""}
 PHOTOS = {"a": "a.png", "b": "b.png", "c": None, "d": "d.png"}
-# By list its query: text and photo, a photo alone, a text alone.
+# Query of each list: text and photo; a photo only; a text only.
 QUERIES = {"1": ("red", "x.png"), "2": (None, "y.png"), "3": ("a red dress", None)}
 SHARED = ["query/title/cosine", "seen/photo/cosine"]
 ALIGNED = ["query/photo/cosine", "seen/title/cosine"]
@@ -83,7 +84,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 def clip(
     folder_of: Callable[..., pathlib.Path], tmp_path_factory: pytest.TempPathFactory
 ) -> pathlib.Path:
-    """What the command makes of a CLIP."""
+    """The files that the command makes from a CLIP folder."""
     folder = tmp_path_factory.mktemp("clip")
     source = folder_of(folder / "hf", "clip", layers=1)
     assert import_encoder.main(["--from", str(source), "--out", str(folder / "out")]) == 0
@@ -119,7 +120,7 @@ def run(clip: pathlib.Path, dataset: Dataset) -> Run:
 
 @pytest.fixture(scope="module")
 def cosines(clip: pathlib.Path, dataset: Dataset) -> dict[str, np.ndarray]:
-    """By name [lists, items], of the towers' vectors by themselves; 0 where one is absent."""
+    """Cosines [lists, items] by name, from the towers' own vectors; 0 where a value is absent."""
     text = tf.saved_model.load(str(clip / "text"))
     photos = read_network(clip / "image").model(32, 32)
     photos.load_weights(clip / "image" / WEIGHTS_FILE)
@@ -151,7 +152,7 @@ def named(run: Run) -> list[str]:
     return [n for n in run.model.matcher.names if n.endswith("/cosine")]
 
 
-def test_cosines_are_those_of_the_towers(
+def test_cosines_equal_those_of_the_towers(
     run: Run, dataset: Dataset, cosines: dict[str, np.ndarray]
 ) -> None:
     assert sorted(named(run)) == sorted((*SHARED, *ALIGNED))
@@ -159,11 +160,11 @@ def test_cosines_are_those_of_the_towers(
     features, there = match_features(run.model, ListScorer(run.model, 4, (4,)), arrays)
     assert run.model.matcher is not None
     for name, expected in cosines.items():
-        place = run.model.matcher.names.index(name)
-        given = np.where(there, features, 0.0)[:, place].reshape(3, 4)
+        position = run.model.matcher.names.index(name)
+        given = np.where(there, features, 0.0)[:, position].reshape(3, 4)
         np.testing.assert_allclose(given, expected, atol=1e-5, err_msg=name)
-        # Where either has no value there is no feature.
-        np.testing.assert_array_equal(there[:, place].reshape(3, 4), expected != 0)
+        # The feature is absent where either value is absent.
+        np.testing.assert_array_equal(there[:, position].reshape(3, 4), expected != 0)
         assert np.ptp(expected) > 0.05
     assert not cosines["query/photo/cosine"][:, 2].any()  # the item without a photo
 
@@ -191,10 +192,10 @@ def test_the_export_scores_as_the_training_graph(
             np.testing.assert_allclose(scores, expected[row], atol=1e-5)
 
 
-def test_towers_of_another_file_are_not_compared(
+def test_towers_of_different_files_are_not_compared(
     clip: pathlib.Path, dataset: Dataset, tmp_path: pathlib.Path
 ) -> None:
-    """However wide their vectors are."""
+    """This holds even if their vectors have the same width."""
     other = tmp_path / "text"
     shutil.copytree(clip / "text", other)
     write_space(other, "clip of another file")
@@ -218,14 +219,14 @@ def test_one_id_pairs_two_encoders_once_and_none_pairs_nothing() -> None:
         encoder("other", "item", 3, "two"),
         encoder("alone", "item", 3, ""),
     ]
-    # The shared one last: the query's projection begins as the map of its last pair.
+    # The shared pair comes last: the query's projection is initialised as the map of its last pair.
     assert comparable([shared], items) == [("query", "photo"), ("query", "title")]
     assert comparable([encoder("query", "query", 3, "")], items) == []
 
 
 def test_one_id_and_two_widths_are_an_error() -> None:
     features = [encoder("query", "query", 3, "one"), encoder("photo", "item", 5, "one")]
-    with pytest.raises(ValueError, match=r"'query' and 'photo'.*vectors of 3 and of 5 numbers"):
+    with pytest.raises(ValueError, match=r"'query' and 'photo'.*vectors have 3 and 5 numbers"):
         ranking_model(
             features,
             width=4,
@@ -235,7 +236,7 @@ def test_one_id_and_two_widths_are_an_error() -> None:
         )
 
 
-def test_a_photo_takes_the_towers_size_and_fit(clip: pathlib.Path) -> None:
+def test_a_photo_takes_size_and_fit_from_the_tower(clip: pathlib.Path) -> None:
     options = Image(SCHEMA.features[3], {"weights": str(clip / "image")}).options
     assert (options.height, options.width, options.network) == (32, 32, "VisionTransformer")
     assert (options.fit, options.interpolation) == ("crop", "bicubic")
@@ -244,7 +245,7 @@ def test_a_photo_takes_the_towers_size_and_fit(clip: pathlib.Path) -> None:
     for change, message in (
         ({"height": 64}, "height 64, but the tower in"),
         ({"fit": "cover"}, "fit 'cover' is unknown; known: pad, crop, stretch"),
-        ({"weights": "none", "network": "VisionTransformer"}, "has no shape of its own"),
+        ({"weights": "none", "network": "VisionTransformer"}, "has no fixed shape"),
     ):
         with pytest.raises(ConfigError, match=message):
             Image(SCHEMA.features[3], {"weights": str(clip / "image"), **change})

@@ -26,7 +26,7 @@ Weights = dict[str, np.ndarray]
 
 
 class Reference:
-    """The formulas over a file's tensors."""
+    """The formulas, computed on the tensors of a file."""
 
     def __init__(self, folder: pathlib.Path):
         tensors = safetensors.numpy.load_file(folder / "model.safetensors")
@@ -87,7 +87,7 @@ class Reference:
         return self.dense(x[-1], "text_model.head")
 
     def photo(self, pixels: np.ndarray) -> np.ndarray:
-        """Of scaled pixels [size, size, 3]."""
+        """The embedding of scaled pixels [size, size, 3]."""
         self.of("vision")
         at, own = "vision_model", self.config["vision_config"]
         patch, count = own["patch_size"], own["image_size"] // own["patch_size"]
@@ -119,7 +119,7 @@ class Reference:
 def close(given: np.ndarray, expected: np.ndarray) -> None:
     assert given.shape == expected.shape
     assert np.abs(given - expected).max() <= 1e-3 * np.abs(expected).max()
-    # What would make this blind: inputs that all look alike to the tower.
+    # The test would prove nothing if the tower had similar outputs for all inputs.
     apart = np.linalg.norm(expected[:, None] - expected[None], axis=-1)
     assert apart[~np.eye(len(expected), dtype=bool)].min() > 0.01 * np.abs(expected).max()
 
@@ -131,7 +131,7 @@ def pixels() -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def clip(folder_of, tmp_path_factory) -> tuple[pathlib.Path, pathlib.Path]:
-    """The folder of a CLIP, and what the command makes of it."""
+    """The folder of a CLIP, and the files that the command makes from it."""
     folder = tmp_path_factory.mktemp("clip")
     folder_of(folder / "hf", "clip")
     arguments = ["--from", str(folder / "hf"), "--out", str(folder / "out")]
@@ -140,7 +140,7 @@ def clip(folder_of, tmp_path_factory) -> tuple[pathlib.Path, pathlib.Path]:
 
 
 def clip_ids(known) -> dict[str, list[int]]:
-    """Texts of single pieces, whose ids are read off the vocabulary; others are tested apart."""
+    """Texts made of single pieces, with their ids read from the vocabulary."""
     texts = {
         "the red dress": ["the</w>", "red</w>", "dress</w>"],
         "": [],
@@ -174,13 +174,13 @@ def test_clip(clip, clip_words, pixels):
         loss = tf.reduce_sum(given[:, 0])
     close(given.numpy(), expected)
     gradients = tape.gradient(loss, layer.trainable_variables)
-    # 2 tables, 16 a block, 2 of the norm, the projection.
+    # 2 tables, 16 per block, 2 of the norm, and the projection.
     assert len(gradients) == 2 + 16 * 2 + 2 + 1
     for gradient in gradients:
         assert np.isfinite(tf.convert_to_tensor(gradient)).all()
 
 
-def test_the_text_tower_needs_no_ops_but_tensorflows_own(clip):
+def test_the_text_tower_needs_only_ops_of_tensorflow(clip):
     file = clip[1] / "text" / "saved_model.pb"
     graph = saved_model_pb2.SavedModel.FromString(file.read_bytes()).meta_graphs[0].graph_def
     functions = {f.signature.name for f in graph.library.function}
@@ -195,7 +195,8 @@ def test_another_activation_and_epsilon_under_pytorchs_name(
     changed = {"hidden_act": "gelu", "layer_norm_eps": 1e-2}
     folder = folder_of(tmp_path / "hf", "clip", text=changed, vision=changed)
     reference = Reference(folder)
-    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")  # told by its content
+    # The format is recognised by the content of the file.
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
     pair = import_clip(folder, Choices())
     ids = clip_ids(clip_words)
     close(pair.photos(pixels).numpy(), np.stack([reference.photo(p) for p in clip_pixels(pixels)]))
@@ -225,8 +226,8 @@ def test_siglip(folder_of, tmp_path, pixels, capsys):
     close(layer(tf.constant(TEXTS)).numpy(), np.stack(rows))
 
 
-def test_towers_are_marked_by_the_files_that_they_came_from(clip, folder_of, tmp_path):
-    """Imported anew, with another prefix, they are the same; other weights are another space."""
+def test_towers_carry_a_hash_of_their_files(clip, folder_of, tmp_path):
+    """With another prefix the space stays the same; with other weights it differs."""
     folder, out = clip
     assert space_of(out / "text") == space_of(out / "image") != ""
     again = import_clip(folder, Choices(prefix="photo: "))
@@ -235,5 +236,5 @@ def test_towers_are_marked_by_the_files_that_they_came_from(clip, folder_of, tmp
     assert other.space != again.space
     assert space_of(tmp_path) == ""
     (tmp_path / SPACE_FILE).write_text('{"space": 3}')
-    with pytest.raises(ConfigError, match=r"aligned.json: names no space"):
+    with pytest.raises(ConfigError, match=r"aligned.json: has no entry space"):
         space_of(tmp_path)

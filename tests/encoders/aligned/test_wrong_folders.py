@@ -1,4 +1,4 @@
-"""Folders that no tower can be made of: one line that names the file, and nothing written."""
+"""Folders that cannot be imported: one line names the file, and nothing is written."""
 
 from __future__ import annotations
 
@@ -18,9 +18,14 @@ CASES = [
     ("clip", {"text": {"num_attention_heads": 0}}, "config.json", "num_attention_heads is 0"),
     ("clip", {"vision": {"num_attention_heads": 5}}, "config.json", "not a multiple of 5 heads"),
     ("clip", {"text": {"hidden_size": 10**9 * 3}}, "model.safetensors", "not [3000000000]"),
-    ("clip", {"vision": {"num_hidden_layers": 10**9}}, "model.safetensors", "is 1000000000, of"),
-    ("clip", {"vision": {"num_hidden_layers": 1}}, "model.safetensors", "has no place in it"),
-    ("clip", {"vision": {"image_size": 10**9}}, "preprocessor_config.json", "tower sees 10000"),
+    (
+        "clip",
+        {"vision": {"num_hidden_layers": 10**9}},
+        "model.safetensors",
+        "is 1000000000, but the file has",
+    ),
+    ("clip", {"vision": {"num_hidden_layers": 1}}, "model.safetensors", "is not part of the model"),
+    ("clip", {"vision": {"image_size": 10**9}}, "preprocessor_config.json", "tower reads 10000"),
     ("clip", {"vision": {"patch_size": 64}}, "config.json", "patch_size 64 is above image_size"),
     ("clip", {"text": {"hidden_size": "12"}}, "config.json", "hidden_size is '12', not a whole"),
     ("clip", {"text": {"hidden_size": True}}, "config.json", "hidden_size is True, not a whole"),
@@ -31,9 +36,9 @@ CASES = [
     ("clip", {"whole": {"text_config": [1]}}, "config.json", "text_config is [1]"),
     ("clip", {"whole": {"projection_dim": 11}}, "model.safetensors", "[10, 12], not [11, 12]"),
     ("clip", {"drop": ("visual_projection.weight",)}, "model.safetensors", "weight is missing"),
-    ("clip", {"photos": {"crop_size": 31}}, "preprocessor_config.json", "the tower sees 32 x 32"),
+    ("clip", {"photos": {"crop_size": 31}}, "preprocessor_config.json", "the tower reads 32 x 32"),
     ("clip", {"photos": {"resample": 0}}, "preprocessor_config.json", "resample is 0"),
-    ("clip", {"photos": {"image_std": [0, 0, 0]}}, "preprocessor_config.json", "to be above 0"),
+    ("clip", {"photos": {"image_std": [0, 0, 0]}}, "preprocessor_config.json", "must be above 0"),
     ("clip", {"photos": {"image_mean": [1, 2]}}, "preprocessor_config.json", "not 3 numbers"),
     ("clip", {"photos": {"image_mean": None}}, "preprocessor_config.json", "image_mean is None"),
     ("siglip", {"vision": {"vision_use_head": False}}, "config.json", "have no vector"),
@@ -44,8 +49,8 @@ CASES = [
 
 
 @pytest.fixture
-def told(tmp_path, capsys) -> Callable[..., str]:
-    """What the command says of a folder; that it is one line, and that nothing is written."""
+def error_of(tmp_path, capsys) -> Callable[..., str]:
+    """The command's error for a folder; checks that it is one line and that nothing was written."""
 
     def line(folder: pathlib.Path, *more: str) -> str:
         code = import_encoder.main(["--from", str(folder), "--out", str(tmp_path / "out"), *more])
@@ -60,13 +65,13 @@ def told(tmp_path, capsys) -> Callable[..., str]:
 
 
 @pytest.mark.parametrize(("kind", "change", "file", "message"), CASES)
-def test_a_config_that_cannot_be(folder_of, tmp_path, told, kind, change, file, message):
-    said = told(folder_of(tmp_path / "hf", kind, **change))
+def test_invalid_configs_are_refused(folder_of, tmp_path, error_of, kind, change, file, message):
+    said = error_of(folder_of(tmp_path / "hf", kind, **change))
     assert str(tmp_path / "hf" / file) in said
     assert message in said
 
 
-def test_missing_and_damaged_files(folder_of, tmp_path, told):
+def test_missing_and_damaged_files(folder_of, tmp_path, error_of):
     folder = folder_of(tmp_path / "hf", "clip")
     for name, message in (
         ("merges.txt", "no vocabulary: neither vocab.json with merges.txt, nor tokenizer.json"),
@@ -75,27 +80,27 @@ def test_missing_and_damaged_files(folder_of, tmp_path, told):
     ):
         kept = (folder / name).read_bytes()
         (folder / name).unlink()
-        assert message in told(folder)
+        assert message in error_of(folder)
         (folder / name).write_bytes(b"[[[[")
-        assert str(folder / name) in told(folder)
+        assert str(folder / name) in error_of(folder)
         (folder / name).write_bytes(kept)
     (folder / "model.safetensors").rename(folder / "model.safetensors.index.json")
-    assert "in several files" in told(folder)
+    assert "in several files" in error_of(folder)
 
 
-def test_a_tensor_of_another_shape_and_one_too_many(folder_of, tmp_path, told):
+def test_misshapen_and_unexpected_tensors_are_refused(folder_of, tmp_path, error_of):
     folder = folder_of(tmp_path / "hf", "siglip")
     file = folder / "model.safetensors"
     tensors = safetensors.numpy.load_file(file)
     tensors["vision_model.head.probe"] = np.zeros([1, 2, 16], np.float32)
     tensors["vision_model.head.extra"] = np.zeros(3, np.float32)
     safetensors.numpy.save_file(tensors, file)
-    said = told(folder)
+    said = error_of(folder)
     assert "vision_model.head.probe has the shape [1, 2, 16], not [1, 1, 16]" in said
-    assert "vision_model.head.extra has no place in it" in said
+    assert "vision_model.head.extra is not part of the model" in said
 
 
-def test_a_vocabulary_of_another_kind(folder_of, tmp_path, told):
+def test_a_vocabulary_of_another_kind(folder_of, tmp_path, error_of):
     folder = folder_of(tmp_path / "hf", "siglip")
     made = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
@@ -106,26 +111,26 @@ def test_a_vocabulary_of_another_kind(folder_of, tmp_path, told):
         minloglevel=2,
     )
     (folder / "spiece.model").write_bytes(made.getvalue())
-    assert f"{folder / 'spiece.model'}: puts no space before a text" in told(folder)
+    assert f"{folder / 'spiece.model'}: adds no space before a text" in error_of(folder)
 
 
-def test_choices_that_these_towers_do_not_have(folder_of, tmp_path, told):
+def test_options_that_these_towers_do_not_have(folder_of, tmp_path, error_of):
     clip, siglip = (folder_of(tmp_path / kind, kind) for kind in ("clip", "siglip"))
-    assert "--pooling: not for a model of type 'clip'" in told(clip, "--pooling", "mean")
-    assert "--mean: for the state file of an image tower" in told(clip, "--mean", "1", "1", "1")
-    assert "max_tokens is 13; the model in" in told(clip, "--max-tokens", "13")
-    assert "--max-tokens: not for a model of type" in told(siglip, "--max-tokens", "9")
-    assert "model_type is 'clip', not 'siglip'" in told(clip, "--type", "siglip")
+    assert "--pooling: not for a model of type 'clip'" in error_of(clip, "--pooling", "mean")
+    assert "--mean: for the state file of an image tower" in error_of(clip, "--mean", "1", "1", "1")
+    assert "max_tokens is 13; the model in" in error_of(clip, "--max-tokens", "13")
+    assert "--max-tokens: not for a model of type" in error_of(siglip, "--max-tokens", "9")
+    assert "model_type is 'clip', not 'siglip'" in error_of(clip, "--type", "siglip")
 
 
-def test_defaults_that_the_file_leaves_out_are_those_of_its_library(folder_of, tmp_path, told):
-    """SigLIP base names nothing: 12 layers of 16 tensors twice, all others of other shapes."""
+def test_missing_values_have_the_defaults_of_the_library(folder_of, tmp_path, error_of):
+    """SigLIP base gives no sizes: 12 layers of 16 tensors, twice; the others differ in shape."""
     folder = folder_of(tmp_path / "hf", "siglip")
     plain = {"model_type": "siglip", "text_config": {}, "vision_config": {}}
     (folder / "config.json").write_text(json.dumps(plain))
     seen = {"size": {"height": 224, "width": 224}, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}
     (folder / "preprocessor_config.json").write_text(json.dumps(seen))
-    said = told(folder)
+    said = error_of(folder)
     held = len(safetensors.numpy.load_file(folder / "model.safetensors")) - 2
     assert "vision_model.encoder.layers.2.self_attn.q_proj.weight is missing" in said
     assert f"and {2 * 10 * 16 + held - 5} more" in said

@@ -1,4 +1,4 @@
-"""Networks told by the names and shapes of their tensors; the command that imports them."""
+"""Networks identified by names and shapes of their tensors; the command that imports them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mmrank.encoders.imported.folder import conventions_of
 from mmrank.encoders.imported.names import NORM, PYTORCH, SCHEMES, TIMM, Scheme, recognised
 from mmrank.outputs import InputError
 
-# Weights that train, the classifier of 1,000 classes among them, as torchvision and timm list them.
+# Trainable weights with the classifier of 1,000 classes, as listed by torchvision and timm.
 PUBLISHED = {
     "EfficientNetB0": 5_288_548,
     "EfficientNetB1": 7_794_184,
@@ -42,19 +42,19 @@ def networks() -> Iterator[tuple[str, str]]:
 @pytest.mark.parametrize(("library", "network"), list(networks()))
 def test_every_network_has_as_many_weights_as_published(library, network):
     (scheme,) = (s for s in SCHEMES if s.library == library)
-    places = scheme.places(network)
-    shapes = {n: s for place in places for n, s in place.tensors().items()}
-    assert len(shapes) == sum(len(place.tensors()) for place in places)  # each name once
-    features = places[-1].shape[0]
+    mappings = scheme.mappings(network)
+    shapes = {n: s for mapping in mappings for n, s in mapping.tensors().items()}
+    assert len(shapes) == sum(len(mapping.tensors()) for mapping in mappings)  # no name twice
+    features = mappings[-1].shape[0]
     trained = sum(math.prod(s) for n, s in shapes.items() if not n.endswith(NORM[2:]))
     assert trained + 1000 * (features + 1) == PUBLISHED[network]
-    # And each is told from all others by its tensors.
+    # Its tensors distinguish it from all other networks.
     state = {n: np.broadcast_to(np.float32(0), s) for n, s in shapes.items()}
     assert recognised(state) == (network, scheme)
 
 
 def zeros(scheme: Scheme, network: str) -> dict[str, np.ndarray]:
-    tensors = [place.tensors() for place in scheme.places(network)]
+    tensors = [mapping.tensors() for mapping in scheme.mappings(network)]
     return {n: np.zeros(s, np.float32) for shapes in tensors for n, s in shapes.items()}
 
 
@@ -62,7 +62,7 @@ def lite() -> dict[str, np.ndarray]:
     return zeros(PYTORCH, "EfficientNetLite0")
 
 
-def test_missing_left_over_and_other_tensors_are_named():
+def test_errors_name_missing_unexpected_and_misshapen_tensors():
     state = lite()
     state["_blocks.3._bn1.wait"] = state.pop("_blocks.3._bn1.weight")
     with pytest.raises(InputError, match=r"nearest to EfficientNetLite0 as efficientnet_pytorch"):
@@ -73,12 +73,12 @@ def test_missing_left_over_and_other_tensors_are_named():
     with pytest.raises(InputError, match=r"_conv_head.weight has the shape \[9, 320, 1, 1\], not"):
         recognised(state)
     with pytest.raises(
-        InputError, match=r"its tensors \(encoder.a …\) are none of Effic.*ResNet50"
+        InputError, match=r"its tensors \(encoder.a …\) are not those of Effic.*ResNet50"
     ):
         recognised({"encoder.a": np.zeros(3)})
 
 
-def test_conventions_are_those_of_the_library():
+def test_conventions_follow_the_library():
     ported = conventions_of("EfficientNetB0", TIMM, "tf_efficientnet_b0_ns")
     assert (ported.padding, ported.epsilon) == ("same", 1e-3)
     assert ported.mean == pytest.approx((123.675, 116.28, 103.53))
@@ -95,10 +95,10 @@ def test_the_command_line(tmp_path: pathlib.Path, capsys):
     safetensors.numpy.save_file(lite(), source)
     arguments = ["--from", str(source), "--out", str(tmp_path / "lite0")]
     assert import_encoder.main(arguments) == 0
-    told = capsys.readouterr().out
-    assert re.search(r"EfficientNetLite0, 3,4\d\d,\d\d\d weights", told)
-    assert "(pixel - [127, 127, 127]) / [128, 128, 128], padding same" in told
-    assert import_encoder.main(arguments) == 2  # it is there
+    output = capsys.readouterr().out
+    assert re.search(r"EfficientNetLite0, 3,4\d\d,\d\d\d weights", output)
+    assert "(pixel - [127, 127, 127]) / [128, 128, 128], padding same" in output
+    assert import_encoder.main(arguments) == 2  # the output exists
     source.write_bytes(b"\x80\x02cposix\nsystem\nq\x00.")
     assert import_encoder.main([*arguments[:3], str(tmp_path / "other")]) == 2
     assert "posix.system" in capsys.readouterr().err

@@ -1,6 +1,6 @@
-"""Networks with the weights of a file against a forward pass in plain NumPy.
+"""Networks with the weights of a file, compared with a forward pass in plain NumPy.
 
-The reference knows EfficientNet B0 and Lite0 and ResNet-50, with the names of their libraries.
+The reference implements EfficientNet B0 and Lite0 and ResNet-50, with the names of their libraries.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ STAGES = [
 
 
 class Network:
-    """Tensors by name, random when first asked for if `rng` is given."""
+    """Tensors by name; if `rng` is given, they are drawn at random on first use."""
 
     def __init__(self, state: State, rng: np.random.Generator | None, padding: str, epsilon: float):
         self.state, self.rng, self.padding, self.epsilon = state, rng, padding, epsilon
@@ -41,7 +41,7 @@ class Network:
     def border(self, x: np.ndarray, kernel: int, stride: int, fill: float) -> np.ndarray:
         pads = []
         for size in x.shape[2:]:
-            # TensorFlow pads so that ceil(size / stride) windows fit, and more at the end.
+            # TensorFlow pads for ceil(size / stride) windows, with the larger part at the end.
             need = max((math.ceil(size / stride) - 1) * stride + kernel - size, 0)
             both = (need // 2, need - need // 2)
             pads.append(both if self.padding == "same" else (kernel // 2, kernel // 2))
@@ -83,7 +83,7 @@ def relu6(x: np.ndarray) -> np.ndarray:
 
 
 def parts(library: str, stage: int, row: int, number: int, first: bool) -> list[str]:
-    """Names: expansion and norm, depthwise and norm, squeeze and excite, projection and norm."""
+    """Names of expansion, depthwise, squeeze, excite and projection layers and their norms."""
     if library == "efficientnet_pytorch":
         ends = "_expand_conv _bn0 _depthwise_conv _bn1 _se_reduce _se_expand _project_conv _bn2"
         at = f"_blocks.{number}"
@@ -137,7 +137,7 @@ def efficientnet(net: Network, x: np.ndarray, library: str, lite: bool) -> np.nd
 
 
 def resnet(net: Network, x: np.ndarray) -> np.ndarray:
-    """He et al. 2016, table 1, column 50-layer, with strides in the 3 x 3 convolutions."""
+    """Features by He et al. 2016, table 1, column 50-layer; the 3 x 3 convolutions have strides."""
     x = np.maximum(net.norm(net.conv(x, "conv1", 64, 7, 2), "bn1"), 0)
     x = net.windows(x, 3, 2, -np.inf).max((-2, -1))
     for stage, rows in enumerate((3, 4, 6, 3), 1):
@@ -163,7 +163,7 @@ def _forward(kind: str, net: Network, x: np.ndarray) -> np.ndarray:
 
 
 def random_state(kind: str) -> State:
-    """A state of the names and shapes of a library's network, its classifier among them."""
+    """A state with the names and shapes of a library's network, including its classifier."""
     state: State = {}
     net = Network(state, np.random.default_rng(0), "same", 1e-3)
     features = _forward(kind, net, np.ones([1, 3, 32, 32]))
@@ -187,8 +187,8 @@ def random_state(kind: str) -> State:
         ("torchvision resnet", "same"),
     ],
 )
-def test_features_are_those_of_a_forward_pass_in_numpy(kind, padding, tmp_path: pathlib.Path):
-    """Every tensor of the file is used, at 38 x 41 pixels, where the paddings differ."""
+def test_features_equal_a_forward_pass_in_numpy(kind, padding, tmp_path: pathlib.Path):
+    """Every tensor of the file is used. At 38 x 41 pixels the kinds of padding differ."""
     state = random_state(kind)
     safetensors.numpy.save_file(state, tmp_path / "model.safetensors")
     mean, std = (100.0, 120.0, 140.0), (60.0, 50.0, 40.0)

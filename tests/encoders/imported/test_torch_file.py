@@ -1,4 +1,4 @@
-"""PyTorch state files, written here by their published layout; none is ever run."""
+"""PyTorch state files, written here by their published layout; none of them is ever run."""
 
 from __future__ import annotations
 
@@ -31,28 +31,28 @@ STORAGES = {
 
 
 class Named:
-    """Pickled as the global of a module that need not be there."""
+    """An object pickled as the global of a module that need not exist."""
 
     def __init__(self, module: str, name: str):
         self.module, self.name = module, name
 
 
 class Stored:
-    """Pickled as the reference to a storage."""
+    """An object pickled as the reference to a storage."""
 
     def __init__(self, kind: str, key: str, length: int):
         self.kind, self.key, self.length = kind, key, length
 
 
 class Called:
-    """Pickled as a call of a global."""
+    """An object pickled as a call of a global."""
 
     def __init__(self, named: Named, *args: Any):
         self.named, self.args = named, args
 
 
 class Writer(pickle._Pickler):
-    """Writes the three above."""
+    """A pickler that writes the three classes above."""
 
     dispatch = dict(pickle._Pickler.dispatch)
 
@@ -131,7 +131,7 @@ def test_shapes_strides_and_offsets_are_kept(write, tmp_path: pathlib.Path):
     np.testing.assert_array_equal(state["part"], [[5, 7], [9, 11]])
     np.testing.assert_array_equal(state["scalar"], 11)
     assert state["empty"].shape == (0, 3)
-    state["plain"][:] = 0  # of its own memory
+    state["plain"][:] = 0  # it has memory of its own
     assert state["turned"].any()
 
 
@@ -146,14 +146,14 @@ def test_every_dtype(code, tmp_path: pathlib.Path):
 
 
 def test_bfloat16_is_the_upper_half_of_float32(tmp_path: pathlib.Path):
-    numbers = np.array([1.5, -2.0, 0.15625], "<f4")  # of few digits, so that nothing is cut
+    numbers = np.array([1.5, -2.0, 0.15625], "<f4")  # with few digits, so that no bit is lost
     upper = (numbers.view("<u4") >> 16).astype("<u2")
     tree = {"a": tensor("BFloat16Storage", "0", 3, 0, (3,), (1,))}
     write_zip(tmp_path / "a.pt", tree, {"0": upper.tobytes()})
     np.testing.assert_array_equal(read_torch(tmp_path / "a.pt")["a"], numbers)
 
 
-def test_checkpoints_parameters_and_prefixes_are_entered(tmp_path: pathlib.Path):
+def test_checkpoints_parameters_and_prefixes_are_unwrapped(tmp_path: pathlib.Path):
     parameter = Named("torch._utils", "_rebuild_parameter")
     one = Called(parameter, tensor("HalfStorage", "0", 2, 0, (2,), (1,)), True, Called(ORDERED))
     tree = {"epoch": 3, "state_dict": {"module.fc.weight": one}}
@@ -176,10 +176,10 @@ HARMFUL = [
 
 @pytest.mark.parametrize("write", WRITERS)
 @pytest.mark.parametrize(("module", "name"), HARMFUL)
-def test_a_pickle_that_names_anything_else_is_refused(write, module, name, tmp_path):
+def test_a_pickle_that_refers_to_anything_else_is_refused(write, module, name, tmp_path):
     mark = tmp_path / "touched"
     write(tmp_path / "a.pth", {"a": Called(Named(module, name), f"touch {mark}")}, {})
-    with pytest.raises(InputError, match=rf"a.pth: names '{module}.{name}'.*only tensors"):
+    with pytest.raises(InputError, match=rf"a.pth: refers to '{module}.{name}'.*only tensors"):
         read_torch(tmp_path / "a.pth")
     assert not mark.exists()
 
@@ -190,13 +190,13 @@ def test_what_python_itself_pickles_is_refused(tmp_path: pathlib.Path):
             return (pathlib.Path.touch, (tmp_path / "touched",))
 
     (tmp_path / "a.pth").write_bytes(pickle.dumps(Harmful(), protocol=2))
-    with pytest.raises(InputError, match="names"):
+    with pytest.raises(InputError, match="refers to"):
         read_torch(tmp_path / "a.pth")
     assert not (tmp_path / "touched").exists()
 
 
 def built(target: Any, state: Any) -> bytes:
-    """A pickle that gives something a state, as an object's own `__setstate__` would take it."""
+    """A pickle that sets the state of an object, as `__setstate__` receives it."""
     return dumped(target)[:-1] + dumped(state)[2:-1] + pickle.BUILD + pickle.STOP
 
 
@@ -209,8 +209,8 @@ def built(target: Any, state: Any) -> bytes:
         ORDERED,
     ],
 )
-def test_no_state_can_be_given_to_a_tensor_or_a_function(target, tmp_path: pathlib.Path):
-    """Else a tensor's shape could be set past the check against its storage."""
+def test_a_pickle_that_sets_the_state_of_an_object_is_refused(target, tmp_path: pathlib.Path):
+    """Otherwise a tensor's shape could be set without being checked against its storage."""
     with zipfile.ZipFile(tmp_path / "a.pth", "w") as archive:
         archive.writestr("archive/data.pkl", built(target, {"shape": (99,), "strides": (1,)}))
         archive.writestr("archive/data/0", bytes(16))
@@ -240,21 +240,21 @@ def test_the_state_of_an_ordered_dict_is_that_of_a_state_dict(tmp_path: pathlib.
 def test_a_tensor_beyond_its_storage_is_refused(offset, shape, strides, tmp_path: pathlib.Path):
     tree = {"a": tensor("FloatStorage", "0", 4, offset, shape, strides)}
     write_zip(tmp_path / "a.pth", tree, {"0": bytes(16)})
-    with pytest.raises(InputError, match="no whole PyTorch state file: .*tensor"):
+    with pytest.raises(InputError, match="not a complete PyTorch state file: .*tensor"):
         read_torch(tmp_path / "a.pth")
 
 
-def test_a_tree_that_grows_without_end_is_refused(tmp_path: pathlib.Path):
+def test_a_deeply_nested_tree_is_refused(tmp_path: pathlib.Path):
     tree: Any = [0] * 10
     for _ in range(7):
-        tree = [tree] * 10  # the same list, so the file stays small
+        tree = [tree] * 10  # the same list, so that the file stays small
     write_zip(tmp_path / "a.pth", tree, {})
     with pytest.raises(InputError, match="nested too deeply"):
         read_torch(tmp_path / "a.pth")
 
 
 @pytest.mark.parametrize("write", WRITERS)
-def test_a_file_cut_short_is_refused(write, tmp_path: pathlib.Path):
+def test_a_truncated_file_is_refused(write, tmp_path: pathlib.Path):
     tree = {"a": tensor("FloatStorage", "0", 4, 0, (4,), (1,))}
     write(tmp_path / "a.pth", tree, {"0": bytes(16)})
     whole = (tmp_path / "a.pth").read_bytes()
@@ -265,16 +265,16 @@ def test_a_file_cut_short_is_refused(write, tmp_path: pathlib.Path):
 
 
 def test_compressed_entries_are_refused(tmp_path: pathlib.Path):
-    """PyTorch never compresses; a small file could else fill all memory."""
+    """PyTorch never compresses entries; if accepted, a small file could fill the memory."""
     tree = {"a": tensor("FloatStorage", "0", 1000, 0, (1000,), (1,))}
     write_zip(tmp_path / "a.pth", tree, {"0": bytes(4000)}, zipfile.ZIP_DEFLATED)
     with pytest.raises(InputError, match="compressed"):
         read_torch(tmp_path / "a.pth")
 
 
-def test_what_is_no_state_is_refused(tmp_path: pathlib.Path):
+def test_values_that_are_not_a_state_dict_are_refused(tmp_path: pathlib.Path):
     write_zip(tmp_path / "a.pth", {"a": "text"}, {})
-    with pytest.raises(InputError, match="'a' is 'text', and not a tensor"):
+    with pytest.raises(InputError, match="'a' is 'text', not a named tensor"):
         read_state(tmp_path / "a.pth")
     (tmp_path / "b.safetensors").write_bytes(b"nothing of the kind")
     with pytest.raises(InputError, match="neither safetensors"):

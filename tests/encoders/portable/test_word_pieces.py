@@ -1,4 +1,4 @@
-"""Word pieces by TensorFlow's own ops are those of keras_nlp's tokenizer."""
+"""Word pieces by TensorFlow's own ops equal those of keras_nlp's tokenizer."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def test_worked_examples(portable: PortableWordPieces) -> None:
     cases = {
         "unaffable": pieces("un", "##aff", "##able"),
         "affable reds": pieces("affable", "red", "##s"),
-        # Greedy from the left: kurt, then a, though k + u + r would go on as well.
+        # Greedy from the left: kurt, then a, although k + u + r could be continued too.
         "Kurta": pieces("kurt", "##a"),
-        # What comes apart but for its end is unknown as a whole.
+        # If only the end of a word cannot be split, the whole word is unknown.
         "redx red": pieces("[UNK]", "red"),
         "red连衣裙!": pieces("red", "连", "衣", "裙", "!"),
         "t-red": pieces("[UNK]", "-", "red"),

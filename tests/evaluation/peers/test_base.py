@@ -1,4 +1,4 @@
-"""The search over settings, and the NDCG that it goes by."""
+"""The search over settings, and the NDCG that it maximises."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def test_ndcg_is_that_of_the_metrics() -> None:
 
 
 def test_equal_scores_do_not_keep_the_order_of_the_rows() -> None:
-    """Lists in which the best stands first: by chance it is one of four places."""
+    """The best candidate is in the first row; at random it is at one of four positions."""
     grades = np.tile([1.0, 0.0, 0.0, 0.0], 4000)
     offsets = np.arange(0, 16001, 4)
-    chance = np.mean(1 / np.log2([2, 3, 4, 5]))
-    assert Ndcg(grades, offsets)(np.zeros(16000)) == pytest.approx(chance, abs=0.01)
+    random_ndcg = np.mean(1 / np.log2([2, 3, 4, 5]))
+    assert Ndcg(grades, offsets)(np.zeros(16000)) == pytest.approx(random_ndcg, abs=0.01)
 
 
-def test_lists_without_a_relevant_candidate_are_left_out() -> None:
+def test_lists_without_a_relevant_candidate_are_excluded() -> None:
     ndcg = Ndcg(np.array([0.0, 0.0, 1.0, 0.0]), np.array([0, 2, 4]))
     assert ndcg(np.array([0.0, 0.0, 0.0, 1.0])) == pytest.approx(1 / np.log2(3))
     assert not Ndcg(np.zeros(4), np.array([0, 2, 4])).any
@@ -46,14 +46,14 @@ def test_draws_begin_with_the_first_and_never_repeat() -> None:
     assert all(d[name] in values for d in drawn for name, values in SPACE.items())
 
 
-def test_a_small_space_is_tried_as_a_whole() -> None:
+def test_a_small_space_is_searched_completely() -> None:
     assert len({tuple(d.values()) for d in draws(SPACE, 99, seed=0)}) == 6
-    with pytest.raises(ValueError, match="trials: 0"):
+    with pytest.raises(ValueError, match="trials: expected 1 or more, got 0"):
         draws(SPACE, 0, seed=0)
 
 
-def test_the_best_of_the_validation_lists_is_taken() -> None:
-    """The scores are right for 31 leaves alone."""
+def test_the_best_on_the_validation_lists_is_chosen() -> None:
+    """The scores are right only for 31 leaves."""
     valid = Part(np.zeros((4, 1), np.float32), np.array([0.0, 1, 0, 1]), np.array([0, 2, 4]))
     right = np.array([0.0, 1, 0, 1])
 

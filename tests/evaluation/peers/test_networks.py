@@ -1,4 +1,4 @@
-"""What networks are fed: features of lists told apart, and scores that know no other list."""
+"""Inputs of networks: separate features of lists, and scores independent of other lists."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ def test_list_features_are_equal_within_every_list() -> None:
     assert list_features(features[:4], np.array([0, 2, 3, 4])) == [0, 2]
 
 
-def test_a_list_is_scored_alike_in_any_company(part: Callable[[int, int], Part]) -> None:
-    """Alone, and between lists that are longer, so that it is padded."""
+def test_scores_do_not_depend_on_other_lists_of_the_batch(part: Callable[[int, int], Part]) -> None:
+    """The list is scored alone, and next to a longer list, so that it is padded."""
     train, valid = part(20, 0), part(10, 1)
-    peer = PEERS["tfr_dnn"].fit(train, valid, 1, 0)
+    peer = PEERS.make("tfr_dnn")(train, valid, 1, 0)
     features, offsets = valid.features[:20], np.array([0, 3, 20])
     together = peer.predict(features, offsets)
     np.testing.assert_allclose(

@@ -1,4 +1,4 @@
-"""Files decoded apart: bounded by their headers, and ended with all they hold when time is over."""
+"""Files decoded in other processes: limited by their headers, and stopped at a deadline."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from mmrank.server.rank_options import RankOptions
 from mmrank.serving.files import FileForm
 
 PHOTO = FileForm("image")
-CLIP = FileForm("video", (2, 8, 8))
-SOUND = FileForm("audio", None, (8_000, 1.0))
+CLIP = FileForm("video", {"strip": (2, 8, 8)})
+SOUND = FileForm("audio", {"wave": (8_000, 1.0)})
 LIMITS = Limits(
     image_megapixels=30,
     request_megapixels=60,
@@ -75,7 +75,7 @@ def taken(pool: DecodingPool, *files: tuple[FileForm, bytes], seconds: float = 6
 
 
 async def settled(pool: DecodingPool, job: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
-    """The job's result once the process is free again."""
+    """The job's result, returned once the process is free again."""
     try:
         return await job()
     finally:
@@ -85,12 +85,12 @@ async def settled(pool: DecodingPool, job: Callable[[], Coroutine[Any, Any, Any]
 
 
 def refused(pool: DecodingPool, *files: tuple[FileForm, bytes], seconds: float = 60) -> str:
-    with pytest.raises(ServingError) as told:
+    with pytest.raises(ServingError) as caught:
         taken(pool, *files, seconds=seconds)
-    return f"{told.value.code}: {told.value.message}"
+    return f"{caught.value.code}: {caught.value.message}"
 
 
-def test_files_are_as_without_it(pool: DecodingPool) -> None:
+def test_files_are_the_same_as_without_the_pool(pool: DecodingPool) -> None:
     photo, clip, recording = png(), gif(3), sound()
     assert taken(pool, (PHOTO, photo), (CLIP, clip), (SOUND, recording)) == [
         photo,
@@ -138,20 +138,20 @@ def pid(pool: DecodingPool) -> int:
     return process._process.pid
 
 
-def test_the_deadline_ends_the_work(pool: DecodingPool) -> None:
+def test_the_deadline_ends_decoding(pool: DecodingPool) -> None:
     before = pid(pool)
-    os.kill(before, signal.SIGSTOP)  # a file that takes for ever
+    os.kill(before, signal.SIGSTOP)  # like a file whose decoding never ends
     started = time.monotonic()
     said = refused(pool, (PHOTO, png()), seconds=0.3)
     assert said == "DEADLINE_EXCEEDED: the deadline passed before the answer was ready"
     with pytest.raises(ProcessLookupError):
         os.kill(before, 0)
     assert time.monotonic() - started < 60
-    assert pid(pool) != before  # begun anew before anybody waits for it
+    assert pid(pool) != before  # restarted before the next request needs it
     assert taken(pool, (PHOTO, png())) == [png()]
 
 
-def test_files_have_their_own_time() -> None:
+def test_decoding_has_its_own_time_limit() -> None:
     pool = DecodingPool(RankOptions(decoders=1, decoding_seconds=0.2), LIMITS)
     pool.prepare()
     os.kill(pid(pool), signal.SIGSTOP)
@@ -160,7 +160,7 @@ def test_files_have_their_own_time() -> None:
     pool.close()
 
 
-def test_a_decoder_that_dies_takes_nothing_with_it(pool: DecodingPool) -> None:
+def test_a_decoder_that_dies_fails_its_request_only(pool: DecodingPool) -> None:
     os.kill(pid(pool), signal.SIGSTOP)
 
     async def scene() -> None:
@@ -178,17 +178,18 @@ def test_a_decoder_that_dies_takes_nothing_with_it(pool: DecodingPool) -> None:
 
 
 def test_memory_is_bounded() -> None:
-    pool = DecodingPool(RankOptions(decoders=1, decoder_megabytes=40), LIMITS)
+    pool = DecodingPool(RankOptions(decoders=1, decoder_megabytes=20), LIMITS)
     pool.prepare()
     assert taken(pool, (PHOTO, png(100))) == [png(100)]
-    said = refused(pool, (PHOTO, png(5_000)))
+    # It takes 111 MiB: more than the limit plus the 64 MiB that glibc may have reserved before.
+    said = refused(pool, (PHOTO, png(5_400)))
     assert "candidate 0: file: " in said
     assert said.startswith("INVALID_ARGUMENT")
     assert taken(pool, (PHOTO, png(100))) == [png(100)]
     pool.close()
 
 
-def test_the_cheapest_waits_least_and_not_all_may_wait(pool: DecodingPool) -> None:
+def test_cheap_requests_go_first_and_the_queue_is_bounded(pool: DecodingPool) -> None:
     order: list[int] = []
 
     async def scene() -> None:
@@ -206,9 +207,11 @@ def test_the_cheapest_waits_least_and_not_all_may_wait(pool: DecodingPool) -> No
             tasks.append(asyncio.create_task(one(side)))
             while len(pool._waiting) < number:
                 await asyncio.sleep(0.01)
-        with pytest.raises(ServingError, match="3 requests with files wait already") as told:
+        with pytest.raises(
+            ServingError, match="3 requests with files are already waiting"
+        ) as actual:
             await one(9)
-        assert told.value.code == "RESOURCE_EXHAUSTED"
+        assert actual.value.code == "RESOURCE_EXHAUSTED"
         os.kill(pid(pool), signal.SIGCONT)
         await asyncio.gather(*tasks)
 

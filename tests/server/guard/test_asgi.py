@@ -1,4 +1,4 @@
-"""The guard before a small application: keys, sizes, slow clients, and what is recorded."""
+"""The guard in front of a small application: keys, sizes, slow clients, and records."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ import gzip
 import json
 import pathlib
 from collections.abc import AsyncIterator
+from typing import Any
 
 import httpx
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.routing import Route
 
-from mmrank.server.guard.asgi import GuardMiddleware
+from mmrank.server.guard.asgi import PART_BYTES, GuardMiddleware
 from mmrank.server.guard.audit import note, verify_audit
 from mmrank.server.guard.guard import Guard
 from mmrank.server.guard.keys import make_key
@@ -70,7 +71,7 @@ def test_a_key_comes_as_a_bearer_token_or_a_header_of_its_own(file: pathlib.Path
     assert ask(guard, "GET", "/secret", headers={"x-api-key": key}).status_code == 403
 
 
-def test_bodies_are_bounded_whatever_they_say_of_themselves() -> None:
+def test_bodies_are_limited_whatever_their_headers_say() -> None:
     guard = Guard(Limits(request_bytes=10), Security())
 
     async def parts() -> AsyncIterator[bytes]:
@@ -85,7 +86,7 @@ def test_bodies_are_bounded_whatever_they_say_of_themselves() -> None:
     assert ask(guard, content=b"", headers={"content-length": "9" * 30}).status_code == 413
 
 
-def test_a_body_has_to_arrive_in_time() -> None:
+def test_a_body_must_arrive_in_time() -> None:
     async def drops() -> AsyncIterator[bytes]:
         yield b"x"
         await asyncio.sleep(60)
@@ -95,7 +96,7 @@ def test_a_body_has_to_arrive_in_time() -> None:
     assert reply.json() == {"error": "the body did not arrive within 0.05 s"}
 
 
-def test_a_client_that_asks_too_often_is_told_when_to_come_back() -> None:
+def test_a_client_over_its_rate_gets_retry_after() -> None:
     guard = Guard(Limits(rate="1/hour"), Security())
     assert ask(guard).status_code == 200
     reply = ask(guard)
@@ -112,8 +113,8 @@ def test_every_request_is_recorded(file: pathlib.Path, tmp_path: pathlib.Path) -
     ask(guard, path="/v1/models/m:predict", headers={"x-api-key": key})
     guard.close()
     read = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()][1:]
-    told = [(r["action"], r["owner"], r["status"], r.get("candidates")) for r in read]
-    assert told == [
+    actual = [(r["action"], r["owner"], r["status"], r.get("candidates")) for r in read]
+    assert actual == [
         ("rank", "shop", 200, 7),
         ("rank", None, 401, None),
         ("predict", "shop", 500, None),
@@ -145,15 +146,15 @@ def test_a_full_disk_refuses_or_reports(
                 assert "the audit log cannot be written" in reply.json()["error"]
                 assert int(reply.headers["retry-after"]) >= 1
         assert ask(guard, "GET", "/healthz").status_code == 200
-        told = [r for r in caplog.records if "No space left" in r.getMessage()]
-        assert len(told) == 1
+        actual = [r for r in caplog.records if "No space left" in r.getMessage()]
+        assert len(actual) == 1
     assert ask(guard).status_code == 200
     guard.close()
     verify_audit(log)
     assert any("lost" in json.loads(line) for line in log.read_text("utf-8").splitlines())
 
 
-def test_packed_bodies_are_unpacked_within_the_bound() -> None:
+def test_gzipped_bodies_are_unpacked_within_the_limit() -> None:
     guard = Guard(Limits(request_bytes=1000), Security())
     headers = {"content-encoding": "gzip"}
     whole = gzip.compress(b"x" * 1000)
@@ -172,7 +173,7 @@ def test_packed_bodies_are_unpacked_within_the_bound() -> None:
     assert "send gzip, or none" in reply.json()["error"]
 
 
-def test_what_json_would_take_in_memory_is_bounded() -> None:
+def test_the_memory_of_json_is_limited() -> None:
     guard = Guard(Limits(request_megabytes=10), Security())
     assert ask(guard, content=b"[" + b"1," * 50_000 + b"1]").status_code == 200
     reply = ask(guard, content=b"[" + b"[]," * 200_000 + b"1]")
@@ -194,7 +195,7 @@ def test_what_json_would_take_in_memory_is_bounded() -> None:
     ("version", "hosts", "wanted"),
     [("1.1", 1, 200), ("1.1", 0, 400), ("1.1", 2, 400), ("1.0", 0, 200), ("1.0", 2, 400)],
 )
-def test_a_request_says_once_whom_it_is_for(version: str, hosts: int, wanted: int) -> None:
+def test_a_request_needs_exactly_one_host_header(version: str, hosts: int, wanted: int) -> None:
     scope = {
         "type": "http",
         "http_version": version,
@@ -213,3 +214,33 @@ def test_a_request_says_once_whom_it_is_for(version: str, hosts: int, wanted: in
 
     asyncio.run(GuardMiddleware(APP, Guard(Limits(), Security()))(scope, receive, send))  # type: ignore[arg-type]
     assert sent[0]["status"] == wanted
+
+
+def test_a_large_reply_is_sent_in_parts_that_count_as_memory() -> None:
+    guard = Guard(Limits(), Security())
+    text = "x" * (2 * PART_BYTES + 3)
+    held: list[int] = []
+    parts: list[tuple[int, bool]] = []
+
+    async def answer(scope: Any, receive: Any, send: Any) -> None:
+        await PlainTextResponse(text)(scope, receive, send)
+
+    async def send(message: Any) -> None:
+        if message["type"] == "http.response.body":
+            held.append(guard.memory.held)
+            parts.append((len(message["body"]), message.get("more_body", False)))
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": "/healthz",
+        "headers": [(b"host", b"here")],
+        "http_version": "1.1",
+    }
+    asyncio.run(GuardMiddleware(answer, guard)(scope, receive, send))
+    assert parts == [(PART_BYTES, True), (PART_BYTES, True), (3, False)]
+    assert held == [len(text)] * 3
+    assert guard.memory.held == 0

@@ -1,4 +1,4 @@
-"""The audit log: what a line holds, that it is only added to, and that changes are found."""
+"""The audit log: the content of a line, append-only files, and detection of changes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def lines(file: pathlib.Path) -> list[dict[str, str]]:
     return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
 
 
-def test_each_line_is_bound_to_the_one_before(file: pathlib.Path) -> None:
+def test_each_line_is_chained_to_the_one_before(file: pathlib.Path) -> None:
     write(file, "rank", "reload")
     read = lines(file)
     assert [line["action"] for line in read] == ["opened", "rank", "reload"]
@@ -42,7 +42,7 @@ def test_each_line_is_bound_to_the_one_before(file: pathlib.Path) -> None:
     assert file.stat().st_mode & 0o777 == 0o600
 
 
-def test_a_server_goes_on_where_the_last_one_ended(file: pathlib.Path) -> None:
+def test_a_new_server_continues_the_chain(file: pathlib.Path) -> None:
     write(file, "rank")
     before = file.read_bytes()
     write(file, "reload")
@@ -51,7 +51,7 @@ def test_a_server_goes_on_where_the_last_one_ended(file: pathlib.Path) -> None:
 
 
 @pytest.mark.parametrize("change", ["edit", "delete", "swap", "insert", "cut"])
-def test_changes_are_found(file: pathlib.Path, change: str) -> None:
+def test_changed_lines_are_detected(file: pathlib.Path, change: str) -> None:
     write(file, "a", "b", "c", "d")
     held = file.read_text(encoding="utf-8").splitlines(keepends=True)
     if change == "edit":
@@ -69,7 +69,7 @@ def test_changes_are_found(file: pathlib.Path, change: str) -> None:
         verify_audit(file)
 
 
-def test_a_moved_file_is_gone_on_with(file: pathlib.Path, tmp_path: pathlib.Path) -> None:
+def test_a_moved_file_is_replaced_by_a_new_one(file: pathlib.Path, tmp_path: pathlib.Path) -> None:
     log = AuditLog(file)
     log.add({"action": "a"})
     file.rename(tmp_path / "old")
@@ -81,12 +81,12 @@ def test_a_moved_file_is_gone_on_with(file: pathlib.Path, tmp_path: pathlib.Path
     assert lines(file)[0]["after"] == lines(tmp_path / "old")[-1]["chain"]
 
 
-def test_the_old_file_is_added_to_while_no_new_one_can_be_opened(
+def test_lines_go_to_the_old_file_while_no_new_one_can_be_opened(
     file: pathlib.Path, tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     log = AuditLog(file)
     file.rename(tmp_path / "old")
-    file.mkdir()  # which cannot be opened as a file
+    file.mkdir()  # a folder, which cannot be opened as a file
     for action in ("a", "b"):
         log.add({"action": action})
     assert len([r for r in caplog.records if "Is a directory" in r.getMessage()]) == 1
@@ -104,13 +104,13 @@ def test_the_old_file_is_added_to_while_no_new_one_can_be_opened(
     assert lines(tmp_path / "next")[0]["after"] == lines(tmp_path / "old")[-1]["chain"]
 
 
-def test_one_writer_at_a_time(file: pathlib.Path) -> None:
+def test_only_one_process_writes_at_a_time(file: pathlib.Path) -> None:
     log = AuditLog(file)
     with pytest.raises(AuditError, match="another process writes to it"):
         AuditLog(file)
     log.close()
     file.write_text("not a log\n", encoding="utf-8")
-    with pytest.raises(AuditError, match="its last line is not one of an audit log"):
+    with pytest.raises(AuditError, match="its last line is not a line of an audit log"):
         AuditLog(file)
     with pytest.raises(AuditError, match="No such file"):
         AuditLog(file.parent / "none" / "audit")
@@ -124,31 +124,31 @@ def test_half_a_line_does_not_stop_a_start(file: pathlib.Path, left: int) -> Non
     file.write_bytes(b"".join(held[:-1]) + last[:left])
     write(file, "b")
     count, chain = verify_audit(file)
-    torn = left != -1  # without its line break alone it is whole
+    torn = left != -1  # without only its line break, the line is complete
     read = [line for line in file.read_bytes().splitlines() if line.endswith(b'"}')]
     assert json.loads(read[-1])["chain"] == chain
     assert ("torn" in json.loads(read[-2])) == torn
     assert count == len(file.read_bytes().splitlines())
     write(file, "c")
     verify_audit(file)
-    # What was torn is bound as well.
+    # The torn line is part of the chain too.
     file.write_bytes(file.read_bytes().replace(last[:left] + b"\n", last[:left][:-1] + b"?\n"))
     with pytest.raises(AuditError, match="line"):
         verify_audit(file)
 
 
 @pytest.mark.parametrize("left", [3, 12])
-def test_half_a_first_line_does_not_either(file: pathlib.Path, left: int) -> None:
+def test_half_a_first_line_does_not_stop_a_start(file: pathlib.Path, left: int) -> None:
     file.write_bytes(b'{"time": "2026-11-30'[:left])
     write(file, "a")
     assert verify_audit(file)[0] == 3
     file.write_bytes(file.read_bytes() + b"something else")
-    with pytest.raises(AuditError, match="its last line is not one of an audit log"):
+    with pytest.raises(AuditError, match="its last line is not a line of an audit log"):
         AuditLog(file)
 
 
 class Disk:
-    """`os.write` onto a disk with so many bytes of room; it may refuse to take bytes back."""
+    """Replaces `os.write` by a disk with limited room, which may refuse to truncate a file."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, append_only: bool):
         self.room = 10**9
@@ -201,7 +201,7 @@ def test_a_full_disk_does_not_break_the_chain(
 
 
 @pytest.mark.parametrize("short", [1, 2, 5])
-def test_a_write_may_be_short(
+def test_a_short_write_is_completed(
     file: pathlib.Path, short: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = os.write
@@ -212,13 +212,13 @@ def test_a_write_may_be_short(
     assert verify_audit(file)[0] == 3
 
 
-def test_a_start_on_a_full_disk_is_told_in_one_line(file: pathlib.Path) -> None:
+def test_a_start_on_a_full_disk_fails_with_one_line(file: pathlib.Path) -> None:
     file.symlink_to("/dev/full")
     with pytest.raises(AuditError, match="cannot be written: No space left on device"):
         AuditLog(file)
 
 
-def test_facts_belong_to_the_request_at_hand() -> None:
+def test_facts_are_kept_per_request() -> None:
     facts = begin()
     note(candidates=3)
     note(version=2, candidates=5)

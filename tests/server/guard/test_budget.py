@@ -1,4 +1,4 @@
-"""What a request may cost of each kind, and all requests together."""
+"""The budget of a request for each kind of cost, and of all requests together."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mmrank.server.guard.budget import KINDS, Budget, Memory, json_costs
 from mmrank.server.guard.options import Limits
 
 
-def test_each_kind_is_spent_by_itself() -> None:
+def test_each_kind_has_its_own_budget() -> None:
     budget = Budget(Limits(request_candidates=8, request_megapixels=2.5))
     budget.take("candidates", 5)
     budget.take("pixels", 2_500_000)
@@ -24,11 +24,11 @@ def test_each_kind_is_spent_by_itself() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_has_a_limit_and_words(kind: str) -> None:
-    with pytest.raises(ServingError) as told:
+def test_every_kind_has_a_limit_and_a_message(kind: str) -> None:
+    with pytest.raises(ServingError) as actual:
         Budget(Limits()).take(kind, 10**15)
-    assert told.value.code == "INVALID_ARGUMENT"
-    assert "the most" in told.value.message
+    assert actual.value.code == "INVALID_ARGUMENT"
+    assert "the most" in actual.value.message
 
 
 def test_all_requests_share_their_memory() -> None:
@@ -36,10 +36,10 @@ def test_all_requests_share_their_memory() -> None:
     with memory.request() as first, memory.request() as second:
         first(60)
         second(40)
-        with pytest.raises(ServingError, match="try again later") as told:
+        with pytest.raises(ServingError, match="try again later") as caught:
             second(41)
-        assert told.value.code == "RESOURCE_EXHAUSTED"
-        first(20)  # less is always possible
+        assert caught.value.code == "RESOURCE_EXHAUSTED"
+        first(20)  # a decrease is always possible
         second(80)
         assert memory.held == 100
     assert memory.held == 0
@@ -48,7 +48,7 @@ def test_all_requests_share_their_memory() -> None:
 @pytest.mark.parametrize(
     "value", [b"[]", b"{}", b"1", b"1.5", b'"ab"', b'{"a":1}', b"[[]]", b"null", b'{"a":[]}']
 )
-def test_json_takes_no_more_than_was_told(value: bytes) -> None:
+def test_json_takes_no_more_memory_than_estimated(value: bytes) -> None:
     body = b"[" + b",".join([value] * 50_000) + b"]"
     tracemalloc.start()
     try:
@@ -60,3 +60,17 @@ def test_json_takes_no_more_than_was_told(value: bytes) -> None:
     values, most = json_costs(body)
     assert size <= most
     assert len(read) <= values
+
+
+def test_replies_count_and_are_never_refused() -> None:
+    memory = Memory(100)
+    with memory.request() as first, memory.request() as second:
+        first(90)
+        first.add(50)
+        assert memory.held == 140
+        with pytest.raises(ServingError) as actual:
+            second(1)
+        assert actual.value.code == "RESOURCE_EXHAUSTED"
+        first(10)  # a decrease is never refused
+        second(90)
+    assert memory.held == 0

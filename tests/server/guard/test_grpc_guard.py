@@ -1,4 +1,4 @@
-"""The guard before gRPC calls, on a real server with one method."""
+"""The guard in front of gRPC calls, on a real server with one method."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def file(tmp_path: pathlib.Path) -> pathlib.Path:
     return tmp_path / "keys.json"
 
 
-def test_keys_roles_and_the_record(file: pathlib.Path, tmp_path: pathlib.Path) -> None:
+def test_keys_roles_and_the_audit_log(file: pathlib.Path, tmp_path: pathlib.Path) -> None:
     key, other = make_key(file, "shop", ["rank"]), make_key(file, "prometheus", ["metrics"])
     log = tmp_path / "audit"
     guard = Guard(Limits(), Security(keys=str(file), audit=str(log)))
@@ -106,13 +106,13 @@ def test_rates_and_sizes(file: pathlib.Path) -> None:
     assert "larger than max" in large.details()
 
 
-def test_a_message_that_is_none_is_the_clients_fault() -> None:
+def test_a_malformed_message_is_a_client_error() -> None:
     (reply,) = ask(Guard(Limits(), Security()), {"raw": b"\xff\xff"})
     assert reply.code() == grpc.StatusCode.INVALID_ARGUMENT
-    assert reply.details().startswith("no request of this method")
+    assert reply.details().startswith("not a request of this method")
 
 
-def test_calls_at_once_are_bounded() -> None:
+def test_concurrent_calls_are_limited() -> None:
     guard = Guard(Limits(connections=1), Security())
     replies = ask(guard, {"name": "slow"}, {"name": "slow"}, at_once=True)
     (refused,) = (r for r in replies if isinstance(r, grpc.aio.AioRpcError))
@@ -158,7 +158,7 @@ def test_all_calls_share_their_memory() -> None:
         hold(2**20)
         (reply,) = ask(guard, {})
     assert reply.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
-    assert "fill the 1 MiB" in reply.details()
+    assert "use all of the 1 MiB" in reply.details()
     assert ask(guard, {})[0].model_spec.name == "m"
 
 

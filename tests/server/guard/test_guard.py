@@ -1,4 +1,4 @@
-"""Who is let in, how often, what is recorded, and when a server may be reached from elsewhere."""
+"""Access: who, how often, what is recorded, and when other machines may reach a server."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mmrank.server.guard.keys import make_key
 from mmrank.server.guard.options import Limits, Security
 
 PEER = "127.0.0.1"
-REST = {  # by role: what it may
+REST = {  # allowed paths by role
     "rank": ["/rank", "/v1/models/m:predict", "/v1/models/m/versions/1:regress"],
     "metrics": ["/monitoring/prometheus/metrics"],
     "admin": ["/monitoring/prometheus/metrics", "/v1/config", "/"],
@@ -49,7 +49,7 @@ def code(guard: Guard, key: str | None, path: str, peer: str = PEER) -> str:
     return "OK"
 
 
-def test_each_role_may_its_own(security: Security, keys: dict[str, str]) -> None:
+def test_each_role_allows_its_own_actions(security: Security, keys: dict[str, str]) -> None:
     guard = Guard(Limits(), security)
     for allowed in (REST, GRPC):
         every = {path for paths in allowed.values() for path in paths}
@@ -64,7 +64,7 @@ def test_each_role_may_its_own(security: Security, keys: dict[str, str]) -> None
     guard.admit(None, rest_action("GET", "/healthz"), PEER)
 
 
-def test_without_keys_everybody_may_unless_told_otherwise() -> None:
+def test_without_keys_everybody_is_allowed_by_default() -> None:
     assert code(Guard(Limits(), Security()), None, "/rank") == "OK"
     few = Guard(Limits(), Security(anonymous=("metrics",)))
     assert code(few, None, "/rank") == "UNAUTHENTICATED"
@@ -73,52 +73,52 @@ def test_without_keys_everybody_may_unless_told_otherwise() -> None:
         Guard(Limits(), Security(anonymous=("matrics",)))
 
 
-def test_an_exposed_server_without_keys_is_not_governed_by_whoever_asks() -> None:
+def test_an_exposed_server_without_keys_allows_no_admin() -> None:
     every = {path for paths in REST.values() for path in paths}
     exposed = Guard(Limits(), Security(exposed=True))
     closed = {path for path in every if code(exposed, None, path) != "OK"}
     assert closed == set(REST["admin"]) - set(REST["rank"]) - set(REST["metrics"]) != set()
-    told = Guard(Limits(), Security(exposed=True, anonymous=("rank", "metrics", "admin")))
-    assert {code(told, None, path) for path in every} == {"OK"}
+    actual = Guard(Limits(), Security(exposed=True, anonymous=("rank", "metrics", "admin")))
+    assert {code(actual, None, path) for path in every} == {"OK"}
 
 
 @pytest.mark.parametrize("value", [0, -1, float("nan"), float("inf")])
-def test_a_limit_that_bounds_nothing_is_refused(value: float) -> None:
+def test_a_limit_that_is_not_positive_and_finite_is_refused(value: float) -> None:
     with pytest.raises(ConfigError, match="limits.image_megapixels: .* above 0 and finite"):
         Limits(image_megapixels=value)
 
 
-def test_rates_are_those_of_the_key(security: Security, tmp_path: pathlib.Path) -> None:
+def test_the_rate_of_a_key_applies(security: Security, tmp_path: pathlib.Path) -> None:
     quick = make_key(tmp_path / "keys.json", "quick", ["rank"], rate="5/hour")
     slow = make_key(tmp_path / "keys.json", "slow", ["rank"])
     guard = Guard(Limits(rate="2/hour"), security)
     assert [code(guard, slow, "/rank") for _ in range(3)] == ["OK", "OK", "RESOURCE_EXHAUSTED"]
     assert [code(guard, quick, "/rank") for _ in range(6)] == ["OK"] * 5 + ["RESOURCE_EXHAUSTED"]
     with pytest.raises(
-        Rejected, match=r"more than 2/hour of this client; try again in \d+ s"
-    ) as told:
+        Rejected, match=r"more than 2/hour from this client; try again in \d+ s"
+    ) as actual:
         guard.admit(slow, rest_action("POST", "/rank"), PEER)
-    assert 1 <= (told.value.retry_seconds or 0) <= 7201
+    assert 1 <= (actual.value.retry_seconds or 0) <= 7201
 
 
-def test_addresses_without_keys_have_a_rate_each() -> None:
+def test_each_address_without_a_key_has_its_own_rate() -> None:
     guard = Guard(Limits(rate="1/hour"), Security())
     assert code(guard, None, "/rank", "10.0.0.1") == "OK"
     assert code(guard, None, "/rank", "10.0.0.1") == "RESOURCE_EXHAUSTED"
     assert code(guard, None, "/rank", "10.0.0.2") == "OK"
 
 
-def test_wrong_keys_are_answered_so_often_only(security: Security, keys: dict[str, str]) -> None:
+def test_wrong_keys_are_rate_limited(security: Security, keys: dict[str, str]) -> None:
     guard = Guard(Limits(failures="3/hour"), security)
     tries = [code(guard, "mmr_00000000_x", "/rank") for _ in range(5)]
     assert tries == ["UNAUTHENTICATED"] * 3 + ["RESOURCE_EXHAUSTED"] * 2
     assert code(guard, "mmr_00000000_x", "/rank", "10.0.0.2") == "UNAUTHENTICATED"
-    assert code(guard, keys["rank"], "/rank") == "OK"  # others may share the address
+    assert code(guard, keys["rank"], "/rank") == "OK"  # other clients may share the address
 
 
-def test_a_rate_has_to_be_one(security: Security) -> None:
+def test_a_malformed_rate_is_refused(security: Security) -> None:
     for limits in (Limits(rate="fast"), Limits(failures="")):
-        with pytest.raises(ConfigError, match="is no rate; write one such as 100/second"):
+        with pytest.raises(ConfigError, match="is not a rate; write one such as 100/second"):
             Guard(limits, security)
 
 
@@ -170,10 +170,10 @@ def test_health_probes_are_not_recorded(tmp_path: pathlib.Path) -> None:
     guard = Guard(Limits(), Security(audit=str(file)))
     guard.record(rest_action("GET", "/healthz"), None, PEER, "/healthz", 200, 0.0, {})
     guard.close()
-    assert len(file.read_text(encoding="utf-8").splitlines()) == 1  # that it was opened
+    assert len(file.read_text(encoding="utf-8").splitlines()) == 1  # only the opening line
 
 
-def test_users_are_pseudonyms_where_the_model_knows_them_so(
+def test_user_ids_become_pseudonyms_if_the_model_uses_them(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv(VARIABLE, "a:" + "0" * 64)
@@ -185,7 +185,7 @@ def test_users_are_pseudonyms_where_the_model_knows_them_so(
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.7", "shop.example"])
-def test_other_machines_are_served_with_keys_and_tls_only(host: str) -> None:
+def test_other_machines_need_keys_and_tls(host: str) -> None:
     with pytest.raises(ConfigError, match=r"set security.keys and security.certificate"):
         check_exposure(host, Security())
     with pytest.raises(ConfigError, match=r"set security.certificate"):
@@ -200,16 +200,16 @@ def test_the_loopback_address_needs_neither(host: str) -> None:
 
 
 def test_nobody_without_a_key_is_admin_of_an_exposed_address() -> None:
-    told = Security(exposed=True, anonymous=("rank", "admin"))
-    with pytest.raises(ConfigError, match=r"take admin out of security\.anonymous"):
-        check_exposure("0.0.0.0", told)
-    check_exposure("127.0.0.1", told)
+    actual = Security(exposed=True, anonymous=("rank", "admin"))
+    with pytest.raises(ConfigError, match=r"remove admin from security\.anonymous"):
+        check_exposure("0.0.0.0", actual)
+    check_exposure("127.0.0.1", actual)
     keyed = Security(keys="k", certificate="c", private_key="p", anonymous=("admin",))
-    with pytest.raises(ConfigError, match="take admin out"):
+    with pytest.raises(ConfigError, match="remove admin from"):
         check_exposure("10.0.0.1", keyed)
 
 
-def test_missing_keys_are_told_so_often_only(security: Security, keys: dict[str, str]) -> None:
+def test_missing_keys_are_rate_limited(security: Security, keys: dict[str, str]) -> None:
     guard = Guard(Limits(failures="3/hour"), security)
     tries = [code(guard, None, "/rank") for _ in range(5)]
     assert tries == ["UNAUTHENTICATED"] * 3 + ["RESOURCE_EXHAUSTED"] * 2
@@ -226,6 +226,6 @@ def test_a_path_of_any_case_needs_the_same_role(
     assert code(guard, keys["metrics"], path) == "PERMISSION_DENIED"
 
 
-def test_a_policy_of_the_audit_log_is_one_of_two() -> None:
-    with pytest.raises(ConfigError, match="audit_failure 'ignore': choose of refuse, report"):
+def test_audit_failure_must_be_refuse_or_report() -> None:
+    with pytest.raises(ConfigError, match="audit_failure 'ignore': choose refuse or report"):
         Security(audit_failure="ignore")

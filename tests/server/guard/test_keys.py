@@ -1,4 +1,4 @@
-"""API keys: what is kept of them, what counts as right, and that a running server follows."""
+"""API keys: what is stored, which keys are valid, and that a running server reloads the file."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ def file(tmp_path: pathlib.Path) -> pathlib.Path:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A ring looks at its file before every answer."""
+    """Makes a key ring check its file before every answer."""
     monkeypatch.setattr(keys, "CHECK_SECONDS", 0.0)
 
 
-def test_a_key_is_found_and_only_its_hash_is_kept(file: pathlib.Path) -> None:
+def test_a_key_is_found_and_only_its_hash_is_stored(file: pathlib.Path) -> None:
     sent = make_key(file, "shop", ["metrics", "rank"], rate="9/second")
     prefix, id, secret = sent.split("_", 2)
     assert prefix == "mmr"
@@ -43,7 +43,7 @@ def test_a_key_is_found_and_only_its_hash_is_kept(file: pathlib.Path) -> None:
     assert len(read_keys(file)) == 2
 
 
-def test_wrong_keys_are_nobodys(file: pathlib.Path) -> None:
+def test_wrong_keys_are_not_found(file: pathlib.Path) -> None:
     first, second = (make_key(file, n, ["rank"]) for n in "ab")
     ring = KeyRing(file)
     _, id, secret = first.split("_", 2)
@@ -54,7 +54,7 @@ def test_wrong_keys_are_nobodys(file: pathlib.Path) -> None:
     assert ring.find(first) is not None
 
 
-def test_a_running_server_follows_the_file(file: pathlib.Path, impatient: None) -> None:
+def test_a_running_server_reloads_the_file(file: pathlib.Path, impatient: None) -> None:
     first = make_key(file, "a", ["rank"])
     ring = KeyRing(file)
     second = make_key(file, "b", ["rank"])
@@ -64,7 +64,7 @@ def test_a_running_server_follows_the_file(file: pathlib.Path, impatient: None) 
     assert ring.find(second) is not None
 
 
-def test_a_file_that_breaks_leaves_the_keys(
+def test_a_broken_file_leaves_the_keys_unchanged(
     file: pathlib.Path, impatient: None, caplog: pytest.LogCaptureFixture
 ) -> None:
     sent = make_key(file, "a", ["rank"])
@@ -76,24 +76,24 @@ def test_a_file_that_breaks_leaves_the_keys(
     assert ring.find(sent) is not None
 
 
-def test_expired_keys_are_nobodys(file: pathlib.Path) -> None:
+def test_expired_keys_are_not_found(file: pathlib.Path) -> None:
     ended, lasting = make_key(file, "a", ["rank"], days=-1), make_key(file, "b", ["rank"], days=1)
     ring = KeyRing(file)
     assert ring.find(ended) is None
     assert ring.find(lasting) is not None
 
 
-def test_what_is_refused(file: pathlib.Path, tmp_path: pathlib.Path) -> None:
-    with pytest.raises(KeyFileError, match="no such file; make a first key"):
+def test_wrong_key_files_are_refused(file: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    with pytest.raises(KeyFileError, match="no such file; make the first key"):
         KeyRing(file)
     with pytest.raises(KeyFileError, match="unknown role 'ranks'; did you mean 'rank'"):
         make_key(file, "a", ["ranks"])
     assert not file.exists()
     make_key(file, "a", ["rank"])
-    with pytest.raises(KeyFileError, match="no key 'zz'"):
+    with pytest.raises(KeyFileError, match="unknown key 'zz'"):
         revoke_key(file, "zz")
     file.chmod(0o620)
-    with pytest.raises(KeyFileError, match="others may write to it"):
+    with pytest.raises(KeyFileError, match="other users may write to it"):
         read_keys(file)
     file.chmod(0o600)
     plain = json.loads(file.read_text(encoding="utf-8"))
@@ -101,5 +101,5 @@ def test_what_is_refused(file: pathlib.Path, tmp_path: pathlib.Path) -> None:
         file.write_text(broken, encoding="utf-8")
         with pytest.raises(KeyFileError, match="not a file of API keys"):
             read_keys(file)
-    with pytest.raises(KeyFileError, match="there is no folder"):
+    with pytest.raises(KeyFileError, match="the folder .*none does not exist"):
         make_key(tmp_path / "none" / "keys.json", "a", ["rank"])

@@ -1,10 +1,11 @@
-"""What a request's tensors may hold."""
+"""Limits of what a request's tensors may contain."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import struct
+import threading
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ LIMITS = Limits(candidates=5, request_candidates=8, image_megapixels=1, request_
 
 
 def check(signature: str = "serving_default", **tensors: Any) -> str | None:
-    """Why the tensors are refused, None if they are not."""
+    """The reason why the tensors are refused; None if they are accepted."""
     arrays = {
         n: t if isinstance(t, np.ndarray) else np.array(t, object) for n, t in tensors.items()
     }
@@ -36,30 +37,30 @@ def png(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + bytes(8) + struct.pack(">II", width, height) + bytes(9)
 
 
-def test_candidates_are_counted_by_list_and_by_request() -> None:
+def test_candidates_are_counted_per_list_and_per_request() -> None:
     assert check(items=[["a"] * 5]) is None
     assert check(items=[["a"] * 6]) == "6 candidates or events in one list; the most is 5"
     assert check(items=[["a"] * 4] * 3) == "12 candidates in one request; the most is 8"
     assert check(history_items=[["a"] * 6], items=[["a"]]) is not None
-    assert check(items=["a"] * 8) is None  # looked up, one by one
+    assert check(items=["a"] * 8) is None  # looked up one by one
     assert check(items=["a"] * 9) == "9 candidates in one request; the most is 8"
     assert check(items=np.empty([9, 0], object)) == "9 candidates in one request; the most is 8"
     assert check(query=["a"] * 8) is None
     assert check(query=["a"] * 9) == "9 candidates in one request; the most is 8"
     assert check(scalar=np.float32(3)) is None
-    assert check(x=np.zeros([1, 99], np.float32)) is None  # no list, in whatever model
+    assert check(x=np.zeros([1, 99], np.float32)) is None  # not a list in any model
 
 
-def test_what_was_counted_is_noted() -> None:
+def test_counts_are_recorded() -> None:
     async def facts() -> dict[str, Any]:
-        told = begin()
+        actual = begin()
         await PayloadCheck(LIMITS)("rank_items", {"items": np.full([2, 4], "a", object)})
-        return told
+        return actual
 
     assert asyncio.run(facts()) == {"lists": 2, "candidates": 8}
 
 
-def test_images_are_bounded_one_by_one_and_together() -> None:
+def test_images_are_limited_each_and_in_total() -> None:
     assert check(photo=[[png(1000, 1000), png(1000, 1000)]]) is None
     one = check(photo=[[png(1001, 1000)]])
     assert one is not None
@@ -81,7 +82,7 @@ def message(candidates: int, photo: bytes = b"") -> bytes:
     return lists.SerializeToString()
 
 
-def test_serialized_lists_are_looked_into() -> None:
+def test_serialized_lists_are_parsed_and_counted() -> None:
     name = "tensorflow/serving/predict"
     assert check(name, inputs=[message(5), message(3)]) is None
     assert check(name, inputs=[message(6)]) == "6 candidates or events in one list; the most is 5"
@@ -89,7 +90,7 @@ def test_serialized_lists_are_looked_into() -> None:
     assert "too large" in str(check(name, inputs=[message(1, png(9000, 9000))]))
     for bad in (b"\xff not a message", "text", 3, "\ud800"):
         said = check(name, inputs=[message(1), bad])
-        assert said == "input inputs: row 1 is no serialized ExampleListWithContext"
+        assert said == "input inputs: row 1 is not a serialized ExampleListWithContext"
 
 
 def example(photo: bytes = b"") -> bytes:
@@ -100,7 +101,7 @@ def example(photo: bytes = b"") -> bytes:
 
 def test_serialized_examples_are_lists_of_one() -> None:
     name = "tensorflow/serving/regress"
-    # More than one list may have, and as many as a request may.
+    # More candidates than one list may have, and as many as a request may have.
     assert check(name, inputs=[example()] * 8) is None
     assert check(name, inputs=[example()] * 9) == "9 candidates in one request; the most is 8"
     assert check(name, inputs=[example(png(1000, 1000))] * 2) is None
@@ -109,17 +110,17 @@ def test_serialized_examples_are_lists_of_one() -> None:
     assert together == "the images have 3 megapixels together; the most of a request is 2.5"
     for bad in (b"\xff not a message", "text", 3, "\ud800"):
         said = check(name, inputs=[example(), bad])
-        assert said == "input inputs: row 1 is no serialized Example"
+        assert said == "input inputs: row 1 is not a serialized Example"
 
 
 def field(number: int, data: bytes) -> bytes:
-    """A field of a message, of less than 128 bytes."""
+    """A field of a message with less than 128 bytes of data."""
     return bytes([number << 3 | 2, len(data)]) + data
 
 
 @pytest.mark.parametrize("signature", ["tensorflow/serving/predict", "tensorflow/serving/regress"])
 def test_an_image_cannot_hide_behind_a_second_value(signature: str) -> None:
-    # One feature with bytes and then floats: a message has the last, TensorFlow's parser the first.
+    # A feature with bytes, then floats: messages keep the last, TensorFlow's parser the first.
     both = field(1, field(1, png(9000, 9000))) + field(2, field(1, b""))
     hidden = field(1, field(1, field(1, b"photo") + field(2, both)))
     spec = {"photo": tf.io.RaggedFeature(tf.string)}
@@ -133,7 +134,7 @@ def test_an_image_cannot_hide_behind_a_second_value(signature: str) -> None:
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_embeddings_have_to_be_finite(value: float) -> None:
+def test_embeddings_must_be_finite(value: float) -> None:
     tokens = np.zeros([1, 2, 3, 4], np.float32)
     assert check(tokens=tokens) is None
     tokens[0, 1, 2, 3] = value
@@ -141,7 +142,7 @@ def test_embeddings_have_to_be_finite(value: float) -> None:
     assert check(price=np.array([[value]], np.float32)) is None
 
 
-def test_files_and_memory_of_a_request_are_bounded() -> None:
+def test_files_and_memory_of_a_request_are_limited() -> None:
     limits = Limits(request_files=2, request_megabytes=1)
 
     def said(**tensors: Any) -> str | None:
@@ -154,7 +155,7 @@ def test_files_and_memory_of_a_request_are_bounded() -> None:
 
     assert said(photo=[png(1, 1)] * 2) is None
     assert said(photo=[png(1, 1)] * 3) == "3 files in one request; the most is 2"
-    # One text of which there are many is as many for TensorFlow.
+    # TensorFlow counts every occurrence of a repeated text.
     assert said(items=[b"x" * 1000] * 900) is None
     assert "would take 1 MiB of memory; the most is 1" in str(said(items=[b"x" * 1000] * 1100))
 
@@ -168,9 +169,9 @@ def test_parts_of_messages_are_counted_before_they_are_parsed() -> None:
     assert "more than 10,000 parts in one message" in str(said)
 
 
-def test_what_is_large_is_looked_through_off_the_event_loop() -> None:
-    """A loop goes on while megabytes of headers are walked."""
-    # A GIF of as many small blocks as may be, and texts by the million.
+def test_large_payloads_are_checked_off_the_event_loop() -> None:
+    """The event loop keeps running while megabytes of headers are read."""
+    # A GIF with the largest number of small blocks, and a million texts.
     gif = b"GIF89a" + struct.pack("<HHBBB", 1, 1, 0, 0, 0) + b"\x21\xfe" + b"\x01a" * (1 << 23)
 
     async def longest(tensors: dict[str, np.ndarray]) -> float:
@@ -192,3 +193,22 @@ def test_what_is_large_is_looked_through_off_the_event_loop() -> None:
 
     for value in (np.array([gif], object), np.full([20_000, 40], b"text", object)):
         assert asyncio.run(longest({"photo": value})) < 0.1
+
+
+@pytest.mark.parametrize(
+    ("value", "inline"),
+    [
+        (np.ones((1, 1_000, 9, 32), np.float32), True),  # the vectors of a usual list
+        (np.ones((1, 2_000, 9, 128), np.float32), False),
+        (np.full(4_096, "a", object), False),  # of 24 bytes each in TensorFlow
+        (np.full(1_000, "a", object), True),
+    ],
+    ids=["numbers", "many numbers", "texts", "few texts"],
+)
+def test_what_is_small_is_checked_on_the_event_loop(
+    value: np.ndarray, inline: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[threading.Thread] = []
+    monkeypatch.setattr(PayloadCheck, "_check", lambda *_: seen.append(threading.current_thread()))
+    asyncio.run(PayloadCheck(Limits())("rank_embeddings", {"items": value}))
+    assert (seen == [threading.current_thread()]) is inline

@@ -1,4 +1,4 @@
-"""TLS: both servers show the certificate, and clients show theirs where one is asked for."""
+"""TLS: both servers present the certificate, and clients present theirs if required."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def authority() -> trustme.CA:
 
 @pytest.fixture
 def security(tmp_path: pathlib.Path, authority: trustme.CA) -> Security:
-    """A server's certificate, and who signs its clients'."""
+    """A server's certificate and the authority that signs the clients' certificates."""
     certificate = authority.issue_cert("localhost")
     for name, blob in (("key.pem", certificate.private_key_pem), ("ca.pem", authority.cert_pem)):
         blob.write_to_path(str(tmp_path / name))
@@ -44,7 +44,7 @@ def security(tmp_path: pathlib.Path, authority: trustme.CA) -> Security:
 
 
 async def rest(tls: Tls, context: ssl.SSLContext) -> str:
-    """What a REST client reads."""
+    """The reply that a REST client receives."""
     app = Starlette(routes=[Route("/", lambda request: PlainTextResponse("hello"))])
     config = uvicorn.Config(app, log_config=None, lifespan="off", **tls.uvicorn_options())
     server = uvicorn.Server(config)
@@ -62,7 +62,7 @@ async def rest(tls: Tls, context: ssl.SSLContext) -> str:
 
 
 async def call(tls: Tls, credentials: grpc.ChannelCredentials) -> bytes:
-    """What a gRPC client reads."""
+    """The reply that a gRPC client receives."""
 
     async def say(request: bytes, context: object) -> bytes:
         return request + b"!"
@@ -82,7 +82,7 @@ async def call(tls: Tls, credentials: grpc.ChannelCredentials) -> bytes:
         await server.stop(None)
 
 
-def test_both_servers_ask_for_a_certificate_and_show_one(
+def test_both_servers_require_and_present_a_certificate(
     security: Security, authority: trustme.CA
 ) -> None:
     tls = Tls.of(security)
@@ -102,7 +102,9 @@ def test_both_servers_ask_for_a_certificate_and_show_one(
     assert asyncio.run(call(tls, shown)) == b"hello!"
 
 
-def test_without_an_authority_no_client_is_asked(security: Security, authority: trustme.CA) -> None:
+def test_without_an_authority_clients_need_no_certificate(
+    security: Security, authority: trustme.CA
+) -> None:
     tls = Tls.of(Security(certificate=security.certificate, private_key=security.private_key))
     assert tls is not None
     context = ssl.create_default_context()
@@ -112,7 +114,9 @@ def test_without_an_authority_no_client_is_asked(security: Security, authority: 
     assert asyncio.run(call(tls, root)) == b"hello!"
 
 
-def test_what_is_refused(security: Security, tmp_path: pathlib.Path, authority: trustme.CA) -> None:
+def test_wrong_options_are_refused(
+    security: Security, tmp_path: pathlib.Path, authority: trustme.CA
+) -> None:
     assert Tls.of(Security()) is None
     for half in (Security(certificate="c"), Security(private_key="k")):
         with pytest.raises(ConfigError, match="are needed together"):

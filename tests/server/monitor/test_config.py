@@ -10,7 +10,7 @@ from mmrank.config import ConfigError, from_mapping
 from mmrank.server.monitor.config import Monitoring
 
 
-def test_a_features_own_threshold() -> None:
+def test_a_feature_can_have_its_own_threshold() -> None:
     read = from_mapping(Monitoring, {"drift": {"threshold": 0.2, "features": {"price": 1}}}, "x")
     assert read.drift.limit("price") == 1
     assert read.drift.limit("title") == 0.2
@@ -25,6 +25,6 @@ def test_a_features_own_threshold() -> None:
         ({"drift": {"windows": 1}}, "unknown key 'windows'"),
     ],
 )
-def test_what_makes_no_sense(plain: dict[str, Any], said: str) -> None:
+def test_invalid_options_are_refused(plain: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         from_mapping(Monitoring, plain, "x")

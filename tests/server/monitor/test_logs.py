@@ -1,4 +1,4 @@
-"""Log lines read back as JSON, over an ASGI application and a gRPC server made here."""
+"""Log lines parsed as JSON, from an ASGI application and a gRPC server defined here."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from mmrank.server.monitor.page import metrics_route
 
 @pytest.fixture
 def stream() -> Iterator[io.StringIO]:
-    """Where the logs go, with the process's own logging put back afterwards."""
+    """The stream of the logs; the process's own logging is restored afterwards."""
     root = logging.getLogger()
     hooks = sys.excepthook, threading.excepthook, sys.unraisablehook
     names = ("mmrank", "uvicorn", "uvicorn.error", "uvicorn.access")
@@ -78,21 +78,21 @@ def test_every_line_of_a_request_has_its_id(stream: io.StringIO) -> None:
 
 
 @pytest.mark.parametrize("given", [None, "", "two words", 'a"b', "x" * 65, "a\nb"])
-def test_an_id_that_cannot_be_used_is_replaced(given: str | None) -> None:
+def test_an_unusable_request_id_is_replaced(given: str | None) -> None:
     made = request_id(given)
     assert made != given
     assert len(made) == 32
     assert request_id(made) == made
 
 
-def test_only_errors_where_not_every_request_is_written(stream: io.StringIO) -> None:
+def test_without_request_logs_only_errors_are_written(stream: io.StringIO) -> None:
     shy = client(every=False)
     shy.get("/hello")
     shy.get("/nowhere")
     assert [line["status"] for line in lines(stream) if line["event"] == "request"] == [404]
 
 
-def test_an_error_is_an_object_not_a_page(stream: io.StringIO) -> None:
+def test_an_exception_is_logged_as_an_object_without_its_message(stream: io.StringIO) -> None:
     private = "what somebody looks for"
     try:
         raise ValueError(f"odd, of length {len(private)}")
@@ -110,7 +110,7 @@ def test_the_metrics_page() -> None:
 
 
 class Echo(grpc.GenericRpcHandler):
-    """Two methods of bytes: one answers, one refuses."""
+    """Two methods on bytes: one replies, one refuses."""
 
     def service(self, call: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
         async def answer(request: bytes, context: grpc.aio.ServicerContext) -> bytes:
@@ -145,10 +145,10 @@ def test_grpc_requests(stream: io.StringIO) -> None:
     assert bad["request_id"] not in ("", "abc-2")
 
 
-def test_every_line_is_json_whatever_it_holds(
+def test_every_line_is_json_whatever_its_content(
     stream: io.StringIO, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # pytest would keep the half character for its report, which cannot be sent between processes.
+    # pytest would keep the lone surrogate for its report, which cannot be sent between processes.
     root = logging.getLogger()
     own = [h for h in root.handlers if type(h).__module__ != "_pytest.logging"]
     monkeypatch.setattr(root, "handlers", own)

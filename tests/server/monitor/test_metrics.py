@@ -1,4 +1,4 @@
-"""The metrics page, read back with prometheus_client's own parser."""
+"""The metrics page, parsed by prometheus_client."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mmrank.server.monitor.metrics import Metrics
 
 
 def read(metrics: Metrics) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
-    """Every sample of the page by name and labels."""
+    """Every sample of the page, by name and labels."""
     found = {}
     for family in text_string_to_metric_families(metrics.page().decode()):
         for sample in family.samples:
@@ -49,14 +49,14 @@ def test_requests_under_tensorflow_servings_names(metrics: Metrics) -> None:
     assert page[key("mmrank_requests_total", **by_version)] == 1
 
 
-def test_probes_are_no_requests_of_the_model(metrics: Metrics) -> None:
+def test_probes_do_not_count_as_requests(metrics: Metrics) -> None:
     metrics.request("shop", None, "status", "OK", 0.001)
     page = read(metrics)
     assert not [k for k in page if k[0].startswith(":tensorflow:serving:request")]
     assert [k for k in page if k[0] == "mmrank_requests_total"]
 
 
-def test_names_that_clients_make_up_are_one(metrics: Metrics) -> None:
+def test_unknown_model_names_share_one_label(metrics: Metrics) -> None:
     for i in range(50):
         metrics.request(f"no-such-{i}", None, "predict", "NOT_FOUND", 0.001)
     page = read(metrics)
@@ -66,7 +66,7 @@ def test_names_that_clients_make_up_are_one(metrics: Metrics) -> None:
     }
 
 
-def test_scores_leave_padding_out(metrics: Metrics) -> None:
+def test_scores_exclude_padding(metrics: Metrics) -> None:
     metrics.scores(np.array([[0.3, -1e9], [-3.0, 0.3]], np.float32), version=3)
     page = read(metrics)
     assert page[key("mmrank_score_count", version="3")] == 3
@@ -74,7 +74,7 @@ def test_scores_leave_padding_out(metrics: Metrics) -> None:
     assert page[key("mmrank_score_bucket", version="3", le="-2")] == 1
 
 
-def test_an_unloaded_version_leaves(metrics: Metrics) -> None:
+def test_an_unloaded_version_is_removed_from_metrics(metrics: Metrics) -> None:
     metrics.version_state("shop", 4, "AVAILABLE")
     for version in (3, 4):
         metrics.request("shop", version, "predict", "OK", 0.01)
@@ -84,7 +84,7 @@ def test_an_unloaded_version_leaves(metrics: Metrics) -> None:
     assert versions == {"4"}
 
 
-def test_one_state_a_version(metrics: Metrics) -> None:
+def test_each_version_has_one_state(metrics: Metrics) -> None:
     metrics.version_state("shop", 3, "UNLOADING")
     states = [k for k in read(metrics) if k[0] == "mmrank_model_version_state"]
     assert states == [
@@ -107,17 +107,17 @@ def test_caches_features_modalities_and_the_queue(metrics: Metrics) -> None:
     assert page[key("mmrank_queue_depth")] == 7
 
 
-def test_what_a_feature_held_goes_on_to_drift(metrics: Metrics) -> None:
-    told = []
-    metrics.on_feature = lambda name, values, present: told.append((name, values, present))
+def test_values_of_features_are_passed_on_to_drift(metrics: Metrics) -> None:
+    recorded = []
+    metrics.on_feature = lambda name, values, present: recorded.append((name, values, present))
     metrics.feature("price", np.array([[1.0], [2.0]]), np.array([[True], [False]]))
-    ((name, values, present),) = told
+    ((name, values, present),) = recorded
     assert name == "price"
     assert values.tolist() == [1, 2]
     assert present.tolist() == [True, False]
 
 
-def test_a_histogram_of_many_values_is_that_of_each() -> None:
+def test_a_histogram_of_many_values_equals_one_of_single_values() -> None:
     values = np.random.default_rng(0).normal(size=200)
     at_once = Histogram("h", "h", (), [-1.0, 0.0, 1.0])
     one_by_one = Histogram("h", "h", (), [-1.0, 0.0, 1.0])

@@ -1,4 +1,4 @@
-"""What is printed past Python becomes lines of JSON."""
+"""Output that bypasses Python becomes lines of JSON."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ print("plain again", file=sys.stderr)
 """
 
 
-def told(what: str) -> list[str]:
+def recorded(what: str) -> list[str]:
     command = [sys.executable, "-c", SCRIPT, what]
     ended = subprocess.run(command, capture_output=True, check=False)
     assert ended.returncode == 0, ended.stderr[-3000:]
     return ended.stderr.decode("utf-8", "replace").splitlines()
 
 
-def test_lines_that_nobody_wanted_logged_are_as_they_were() -> None:
-    lines = told("raw")
+def test_raw_lines_are_passed_through_unchanged() -> None:
+    lines = recorded("raw")
     assert lines[0] == "W0000 printed by a library"
     assert lines[-1].endswith("plain again")
 
 
-def test_all_lines_are_json_and_the_stream_is_as_it_was_afterwards() -> None:
-    lines = told("log")
+def test_all_lines_are_json_and_the_stream_is_restored() -> None:
+    lines = recorded("log")
     assert lines.pop() == "plain again"
     events = [json.loads(line)["event"] for line in lines]
     assert "logged" in events

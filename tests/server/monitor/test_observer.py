@@ -1,4 +1,4 @@
-"""What requests say of features and modalities, by signature; a card written by hand."""
+"""Counts of features and modalities by signature, with a card written by hand."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from mmrank.serving.drift.bins import Bins
 from mmrank.serving.drift.reference import FILE, Reference
 
 
-class Told(Metrics):
-    """Metrics that remember what they were told."""
+class RecordedMetrics(Metrics):
+    """Metrics that record the values they receive."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class Told(Metrics):
 
 @dataclasses.dataclass
 class Version:
-    """What of a servable is looked at."""
+    """The attributes of a servable that the observer reads."""
 
     number: int
     folder: pathlib.Path
@@ -68,14 +68,14 @@ def folder(tmp_path: pathlib.Path) -> pathlib.Path:
 
 
 @pytest.fixture
-def told() -> Told:
-    return Told()
+def recorded() -> RecordedMetrics:
+    return RecordedMetrics()
 
 
 @pytest.fixture
-def observer(told: Told, folder: pathlib.Path) -> Observer:
-    made = Observer(told, Drift(per_second=1e9))
-    made.take_up(Version(7, folder))
+def observer(recorded: RecordedMetrics, folder: pathlib.Path) -> Observer:
+    made = Observer(recorded, Drift(per_second=1e9))
+    made.on_load(Version(7, folder))
     return made
 
 
@@ -83,7 +83,9 @@ def texts(*values: str | bytes) -> np.ndarray:
     return np.array(values, object)
 
 
-def test_raw_candidates_without_their_padding(observer: Observer, told: Told) -> None:
+def test_raw_candidates_without_their_padding(
+    observer: Observer, recorded: RecordedMetrics
+) -> None:
     there = np.array([[True, False, True], [True, True, True]])
     observer.reply(
         7,
@@ -97,15 +99,17 @@ def test_raw_candidates_without_their_padding(observer: Observer, told: Told) ->
         },
         {"scores": np.zeros([2, 3])},
     )
-    assert told.features["query"] == (["red", ""], [True, False])
-    assert told.features["price"] == ([1, 2, 4], [True, False, True])
-    assert told.shares == {"price": pytest.approx(1 / 3)}
-    assert told.features["history"] == ([1, 0], [True, False])
-    assert told.scored == {7: 6}
+    assert recorded.features["query"] == (["red", ""], [True, False])
+    assert recorded.features["price"] == ([1, 2, 4], [True, False, True])
+    assert recorded.shares == {"price": pytest.approx(1 / 3)}
+    assert recorded.features["history"] == ([1, 0], [True, False])
+    assert recorded.scored == {7: 6}
 
 
 @pytest.mark.parametrize("empty", ["", b""])
-def test_candidates_by_id(observer: Observer, told: Told, empty: str | bytes) -> None:
+def test_candidates_by_id(
+    observer: Observer, recorded: RecordedMetrics, empty: str | bytes
+) -> None:
     item = "P1" if empty == "" else b"P1"
     observer.features(
         7,
@@ -115,11 +119,13 @@ def test_candidates_by_id(observer: Observer, told: Told, empty: str | bytes) ->
             "overlap_present": np.ones([2, 2], bool),
         },
     )
-    assert told.features == {"overlap": ([1, 2, 3], [True] * 3)}
-    assert not told.shares
+    assert recorded.features == {"overlap": ([1, 2, 3], [True] * 3)}
+    assert not recorded.shares
 
 
-def test_embeddings_say_which_modalities_are_there(observer: Observer, told: Told) -> None:
+def test_embeddings_report_which_modalities_are_present(
+    observer: Observer, recorded: RecordedMetrics
+) -> None:
     present = np.array([[[1, 0], [1, 1], [1, 1]]], bool)
     observer.features(
         7,
@@ -130,38 +136,38 @@ def test_embeddings_say_which_modalities_are_there(observer: Observer, told: Tol
             "history_known": np.array([[True, True, False]]),
         },
     )
-    assert told.shares == {"price": 0.0, "photo": 0.5}
-    assert told.features["history"] == ([2], [True])
+    assert recorded.shares == {"price": 0.0, "photo": 0.5}
+    assert recorded.features["history"] == ([2], [True])
 
 
-def test_items_to_be_encoded(observer: Observer, told: Told) -> None:
+def test_items_to_be_encoded(observer: Observer, recorded: RecordedMetrics) -> None:
     observer.features(7, {"photo": texts(b"x", b""), "photo_present": np.array([True, False])})
-    assert told.shares == {"photo": 0.5}
+    assert recorded.shares == {"photo": 0.5}
 
 
-def test_so_many_a_second(told: Told, folder: pathlib.Path) -> None:
+def test_samples_are_limited_per_second(recorded: RecordedMetrics, folder: pathlib.Path) -> None:
     now = [0.0]
-    observer = Observer(told, Drift(per_second=2.0), clock=lambda: now[0])
-    observer.take_up(Version(7, folder))
+    observer = Observer(recorded, Drift(per_second=2.0), clock=lambda: now[0])
+    observer.on_load(Version(7, folder))
     request = {"query": texts("red"), "query_present": np.array([True])}
     seen = []
     for now[0] in (0.0, 0.2, 0.4, 0.6, 1.0, 1.2):
-        told.features.clear()
+        recorded.features.clear()
         observer.features(7, request)
-        seen.append("query" in told.features)
+        seen.append("query" in recorded.features)
     assert seen == [True, False, False, True, False, True]
 
 
-def test_a_model_of_somebody_else(told: Told, tmp_path: pathlib.Path) -> None:
-    observer = Observer(told, Drift(per_second=1e9))
-    observer.take_up(Version(1, tmp_path / "nothing"))
+def test_a_foreign_model_is_not_observed(recorded: RecordedMetrics, tmp_path: pathlib.Path) -> None:
+    observer = Observer(recorded, Drift(per_second=1e9))
+    observer.on_load(Version(1, tmp_path / "nothing"))
     observer.reply(1, {"x": np.ones([1, 2])}, {"scores": np.ones([1, 2])})
-    assert told.scored == {1: 2}
-    assert not told.features
+    assert recorded.scored == {1: 2}
+    assert not recorded.features
 
 
 def version(number: int, folder: pathlib.Path, edge: float, *names: str) -> Version:
-    """A version that takes some numbers of the query, with bins of the price below and above."""
+    """A version that reads numbers of the query and has two bins of the price, split at `edge`."""
     features = [column(name, "number", "query", "float32") for name in names]
     card = {"format": FORMAT, "features": features, "history": None}
     file = folder / str(number) / CARD
@@ -178,7 +184,7 @@ def priced(price: float) -> dict[str, np.ndarray]:
 
 
 def counted(metrics: Metrics) -> dict[str, float]:
-    """What the drift watch counted of the price by bin, but for bins without any."""
+    """The drift watch's counts of the price by bin, without empty bins."""
     return {
         sample.labels["bin"]: sample.value
         for family in metrics.registry.collect()
@@ -189,39 +195,39 @@ def counted(metrics: Metrics) -> dict[str, float]:
 
 
 def test_features_are_read_by_the_card_of_the_version_that_answered(
-    told: Told, tmp_path: pathlib.Path
+    recorded: RecordedMetrics, tmp_path: pathlib.Path
 ) -> None:
-    observer = Observer(told, Drift(per_second=1e9))
+    observer = Observer(recorded, Drift(per_second=1e9))
     first, other = version(1, tmp_path, 1.0, "price"), version(2, tmp_path, 1.0, "age")
-    observer.take_up(first)
-    observer.take_up(other)
+    observer.on_load(first)
+    observer.on_load(other)
     observer.features(1, priced(3.0))
-    assert set(told.features) == {"price"}
+    assert set(recorded.features) == {"price"}
     observer.features(2, priced(3.0))
-    assert set(told.features) == {"price", "age"}
-    observer.let_go(first)
-    told.features.clear()
+    assert set(recorded.features) == {"price", "age"}
+    observer.on_unload(first)
+    recorded.features.clear()
     observer.features(1, priced(3.0))
-    assert not told.features
+    assert not recorded.features
 
 
 def test_drift_is_of_the_highest_version_loaded(tmp_path: pathlib.Path) -> None:
     metrics = Metrics()
     observer = Observer(metrics, Drift(per_second=1e9))
     high, low = version(5, tmp_path, 10.0, "price"), version(4, tmp_path, 20.0, "price")
-    observer.take_up(high)
-    observer.take_up(low)  # such as one that labels were given to
+    observer.on_load(high)
+    observer.on_load(low)  # an older version, for example one with a label
     observer.features(5, priced(1.0))
     observer.features(4, priced(99.0))
     observer.features(5, priced(12.0))
     assert counted(metrics) == {"<= 10": 1, "> 10": 1}
     again = Version(5, high.folder)
-    observer.take_up(again)  # loaded anew before the old one was let go
-    observer.let_go(high)
+    observer.on_load(again)  # loaded again before the old one is unloaded
+    observer.on_unload(high)
     assert counted(metrics) == {"<= 10": 1, "> 10": 1}
-    observer.let_go(again)
+    observer.on_unload(again)
     observer.features(4, priced(12.0))
     observer.features(5, priced(12.0))
     assert counted(metrics) == {"<= 20": 1}
-    observer.let_go(low)
+    observer.on_unload(low)
     assert not counted(metrics)

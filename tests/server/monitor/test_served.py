@@ -1,4 +1,4 @@
-"""The small ranker served: what its metrics page says after requests over REST and gRPC."""
+"""The small ranker served: its metrics page after requests over REST and gRPC."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Samples = Callable[..., float]
 
 @pytest.fixture
 def sample(running: Any) -> Samples:
-    """The value of one sample of the metrics page; 0 where there is none."""
+    """A function for the value of one sample of the metrics page; 0 where it is missing."""
 
     def read(name: str, **labels: str) -> float:
         page = running.http.get(PATH).text
@@ -92,13 +92,13 @@ def test_scores_and_features_are_counted(
     assert sample("mmrank_feature_window_requests", feature="history") >= 1
 
 
-def test_the_version_and_the_process(running: Any, sample: Samples) -> None:
+def test_metrics_of_the_version_and_the_process(running: Any, sample: Samples) -> None:
     assert sample("mmrank_model_version_state", state="AVAILABLE") == 1
     assert sample(":tensorflow:cc:saved_model:load_attempt_count", status="success") == 1
     assert sample("process_resident_memory_bytes") > 1e7
 
 
-def test_probes_see_the_versions_state(running: Any, exported: pathlib.Path) -> None:
+def test_probes_show_the_state_of_the_version(running: Any, exported: pathlib.Path) -> None:
     status = running.http.get(f"/v1/models/{running.server.service.name}").json()
     (version,) = status["model_version_status"]
     assert version["state"] == "AVAILABLE"

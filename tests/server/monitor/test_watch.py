@@ -1,4 +1,4 @@
-"""Drift over a sliding window, with a clock that the test turns."""
+"""Drift over a sliding window, with a clock that the test sets."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ def send(watch: DriftWatch, cheap: int, dear: int) -> None:
     watch.feature("price", values, np.ones(len(values), bool))
 
 
-def test_requests_like_the_training_data_and_others(watch: DriftWatch, clock: Clock) -> None:
+def test_index_of_similar_and_of_shifted_requests(watch: DriftWatch, clock: Clock) -> None:
     send(watch, 3, 3)
     send(watch, 2, 2)
     assert watch.indices()["price", "value"] == pytest.approx(0)
-    clock.now = 120  # the window is past
+    clock.now = 120  # after the end of the window
     send(watch, 3, 1)
     send(watch, 3, 1)
     assert watch.indices()["price", "value"] == pytest.approx(0.25 * math.log(3))
@@ -60,7 +60,7 @@ def test_the_window_slides(watch: DriftWatch, clock: Clock) -> None:
     clock.now = 30
     send(watch, 0, 4)
     assert watch.indices()["price", "value"] == pytest.approx(0)
-    clock.now = 65  # only the second is still in it
+    clock.now = 65  # only the second request is still within the window
     assert not watch.indices()
 
 
@@ -69,11 +69,11 @@ def test_a_long_list_counts_by_its_length(watch: DriftWatch) -> None:
     send(watch, 0, 10)
     (family, *_) = watch.collect()
     by_bin = {s.labels["bin"]: s.value for s in family.samples}
-    # Every 16th of 1,000 is looked at, and counts 16: 63 · 16 = 1,008, evenly spread.
+    # Every 16th of 1,000 is counted with weight 16: 63 · 16 = 1,008, evenly spread.
     assert by_bin == {"absent": 0, "<= 10": 32 * 16, "> 10": 31 * 16 + 10}
 
 
-def test_the_same_training_data_keeps_what_was_counted(watch: DriftWatch) -> None:
+def test_the_same_training_data_keeps_the_counts(watch: DriftWatch) -> None:
     send(watch, 1, 1)
     watch.use(Reference((PRICE, TAGS)))
     send(watch, 1, 1)
@@ -86,13 +86,13 @@ def test_the_same_training_data_keeps_what_was_counted(watch: DriftWatch) -> Non
     assert not watch.indices()
 
 
-def test_a_name_that_is_not_watched(watch: DriftWatch) -> None:
+def test_an_unwatched_feature_is_ignored(watch: DriftWatch) -> None:
     watch.feature("nothing", np.ones(3), np.ones(3, bool))
     watch.feature("price", np.ones(0), np.ones(0, bool))
     assert not watch.indices()
 
 
-def test_what_is_collected(watch: DriftWatch) -> None:
+def test_collected_metrics(watch: DriftWatch) -> None:
     for _ in range(2):
         watch.feature("tags", np.array(["a|b", b"c"], object), np.ones(2, bool))
     samples = [s for family in watch.collect() for s in family.samples]

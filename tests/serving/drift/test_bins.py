@@ -1,4 +1,4 @@
-"""Bins of every measure, worked by hand."""
+"""Bins of every measure, computed by hand."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def test_numbers_fall_between_deciles() -> None:
     assert bins.expected == (0, *[10] * 10)
     counts = bins.count(np.array([5, 10, 10.5, 1000, np.nan, 7]), np.array([1, 1, 1, 1, 1, 0]))
     assert dict(zip(bins.labels, counts.tolist(), strict=True)) == {
-        "absent": 2,  # what is not finite, and what its flag says
+        "absent": 2,  # NaN, and the value with a flag of 0
         "<= 10": 2,
         "<= 20": 1,
         **{f"<= {n}": 0 for n in range(30, 100, 10)},
@@ -40,14 +40,14 @@ def test_a_text_by_length_and_script() -> None:
     assert length.measure == "characters"
     assert script.labels == ("absent", "latin", "cjk", "both", "neither", "other")
     assert script.expected == (1, 1, 1, 1, 1, 0)
-    # Two characters in either form of the same text.
+    # Both forms of the same text have two characters.
     for form in ("红色", "红色".encode()):
         counts = length.count(texts(form), np.ones(1, bool))
         assert counts[length.labels.index("<= 2")] == 1
         assert script.count(texts(form), np.ones(1, bool)).tolist() == [0, 0, 1, 0, 0, 0]
 
 
-def test_a_category_names_frequent_values_alone() -> None:
+def test_a_category_has_bins_of_frequent_values_only() -> None:
     values = texts(*["ACME"] * 70, *["Zeta"] * 25, *[f"rare{i}" for i in range(5)])
     (bins,) = fit_bins("brand", "category", values, np.ones(100, bool))
     assert bins.labels == ("absent", "ACME", "Zeta", "other")
@@ -56,7 +56,7 @@ def test_a_category_names_frequent_values_alone() -> None:
     assert counts.tolist() == [1, 0, 1, 1]
 
 
-def test_the_id_of_a_shopper_is_not_named() -> None:
+def test_user_ids_have_no_bins_of_their_own() -> None:
     values = texts(*["u1"] * 30, *[f"u{i}" for i in range(2, 1000)])
     (bins,) = fit_bins("user", "category", values, np.ones(len(values), bool), personal=True)
     assert bins.names == ()
@@ -70,13 +70,13 @@ def test_several_values_by_their_number() -> None:
     assert sum(bins.expected) == 3
 
 
-def test_of_a_file_only_that_it_is_there() -> None:
+def test_a_file_is_counted_by_presence_only() -> None:
     (bins,) = fit_bins("photo", "image", texts("a.jpg", "", "b.jpg"), np.ones(3, bool))
     assert bins.expected == (1, 2, 0)
     assert bins.count(texts(b"\xff\xd8", b"x"), np.array([1, 0])).tolist() == [1, 1, 0]
 
 
-def test_a_feature_that_was_never_there() -> None:
+def test_a_feature_that_was_never_present() -> None:
     (bins,) = fit_bins("price", "number", np.zeros(30), np.zeros(30, bool))
     assert bins.expected == (30, 0)
     assert bins.count(np.array([3.0]), np.ones(1, bool)).tolist() == [0, 1]

@@ -35,7 +35,7 @@ def test_an_empty_bin_is_finite_and_large() -> None:
     assert 0.25 < stability_index(np.array([50, 50]), np.array([0, 100])) < 10
 
 
-def test_what_cannot_be_compared() -> None:
+def test_distributions_that_cannot_be_compared() -> None:
     with pytest.raises(ValueError, match="bins"):
         stability_index(np.ones(2), np.ones(3))
     with pytest.raises(ValueError, match="empty"):

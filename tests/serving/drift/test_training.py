@@ -1,4 +1,4 @@
-"""The training data's spread in the export, against loops over the tables."""
+"""The distribution of the training data in the export, against loops over the tables."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import pathlib
 import numpy as np
 import pytest
 
-from mmrank.build import Run
 from mmrank.data.tables import Dataset
 from mmrank.serving.drift.reference import FILE, Reference
 from mmrank.serving.drift.training import samples, save_reference, training_reference
+from mmrank.trained_run import Run
 
 Values = dict[str, tuple[np.ndarray, np.ndarray]]
 
@@ -32,13 +32,13 @@ def test_every_feature_is_sampled(run: Run, values: Values) -> None:
     assert set(values) == set(run.fitted.names)
 
 
-def test_a_querys_values_count_once_a_list(dataset: Dataset, values: Values) -> None:
+def test_values_of_a_query_count_once_per_list(dataset: Dataset, values: Values) -> None:
     rows = dataset.rows("train")
     first = rows.groupby("list_id", sort=False).first()
     assert sorted(values["query"][0]) == sorted(first["query"].str.strip())
 
 
-def test_an_items_values_count_once_a_candidate(dataset: Dataset, values: Values) -> None:
+def test_values_of_an_item_count_once_per_candidate(dataset: Dataset, values: Values) -> None:
     prices = dict(zip(dataset.item_ids, dataset.catalog["price"], strict=True))
     expected = [prices[item] for item in dataset.rows("train")["item_id"]]
     found, present = values["price"]
@@ -59,13 +59,13 @@ def test_a_history_is_its_number_of_events(dataset: Dataset, values: Values) -> 
     assert present.sum() == sum(c > 0 for c in expected)
 
 
-def test_each_measures_counts_are_all_values(reference: Reference, values: Values) -> None:
+def test_the_bins_of_each_measure_count_every_value(reference: Reference, values: Values) -> None:
     for bins in reference.bins:
         assert sum(bins.expected) == len(values[bins.feature][0])
         assert len(bins.labels) == len(bins.expected)
 
 
-def test_it_is_read_back(reference: Reference, tmp_path: pathlib.Path) -> None:
+def test_the_reference_is_read_back(reference: Reference, tmp_path: pathlib.Path) -> None:
     reference.save(tmp_path / FILE)
     again = Reference.load(tmp_path / FILE)
     assert again is not None
@@ -73,13 +73,13 @@ def test_it_is_read_back(reference: Reference, tmp_path: pathlib.Path) -> None:
     assert Reference.load(tmp_path / "nothing") is None
 
 
-def test_the_export_has_it(exported: pathlib.Path, reference: Reference) -> None:
+def test_the_export_contains_the_reference(exported: pathlib.Path, reference: Reference) -> None:
     found = Reference.load(exported / "assets.extra" / FILE)
     assert found is not None
     assert list(found.bins) == list(reference.bins)
 
 
-def test_no_shopper_is_named(exported: pathlib.Path, dataset: Dataset) -> None:
+def test_no_user_id_is_stored(exported: pathlib.Path, dataset: Dataset) -> None:
     text = (exported / "assets.extra" / FILE).read_text(encoding="utf-8")
     shares = dataset.rows("train").groupby("list_id").first()["user_id"].value_counts(True)
     rare = [user for user, share in shares.items() if share < 0.05]
@@ -87,7 +87,7 @@ def test_no_shopper_is_named(exported: pathlib.Path, dataset: Dataset) -> None:
     assert not [user for user in rare if f'"{user}"' in text]
 
 
-def test_a_run_whose_data_is_gone_has_none(
+def test_a_run_without_its_data_has_no_reference(
     run: Run, dataset: Dataset, tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     moved = dataclasses.replace(run, data=tmp_path / "gone")

@@ -1,4 +1,4 @@
-"""When a store is asked and when it is left alone."""
+"""When a store is queried and when it is not."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from mmrank.serving.embeddings.breaker import Breaker
 
 
 class Clock:
-    """Seconds that a test moves on."""
+    """A clock in seconds that the test advances."""
 
     now = 0.0
 
@@ -14,7 +14,7 @@ class Clock:
         return self.now
 
 
-def test_it_opens_after_failures_in_a_row_alone() -> None:
+def test_it_opens_only_after_consecutive_failures() -> None:
     breaker = Breaker(3, 1.0, 8.0, Clock())
     for report in (breaker.failure, breaker.failure, breaker.success, breaker.failure):
         report()
@@ -35,7 +35,7 @@ def test_one_probe_after_each_pause_and_pauses_double() -> None:
         assert not breaker.allow()
         clock.now += 0.01
         assert breaker.allow()
-        assert not breaker.allow()  # the others wait for the probe
+        assert not breaker.allow()  # other calls wait for the probe
         breaker.failure()
 
 
@@ -58,7 +58,7 @@ def test_a_probe_that_succeeds_closes_it_and_forgets_the_pauses() -> None:
     assert breaker.allow()
 
 
-def test_calls_that_were_under_way_when_it_opened_do_not_double_the_pause() -> None:
+def test_calls_in_progress_when_it_opened_do_not_double_the_pause() -> None:
     clock = Clock()
     breaker = Breaker(2, 1.0, 30.0, clock)
     for _ in range(8):
@@ -66,7 +66,7 @@ def test_calls_that_were_under_way_when_it_opened_do_not_double_the_pause() -> N
     assert [breaker.failure() for _ in range(8)] == [False, True] + [False] * 6
     clock.now = 1.0
     assert breaker.allow()
-    for _ in range(3):  # the probe's, and others' of long ago
+    for _ in range(3):  # the probe's failure, and failures of earlier calls
         assert not breaker.failure()
     clock.now = 2.99
     assert not breaker.allow()
@@ -76,7 +76,7 @@ def test_calls_that_were_under_way_when_it_opened_do_not_double_the_pause() -> N
     assert not breaker.success()
 
 
-def test_a_probe_that_never_reports_is_not_waited_for_for_ever() -> None:
+def test_a_probe_that_never_reports_times_out() -> None:
     clock = Clock()
     breaker = Breaker(1, 1.0, 8.0, clock)
     breaker.failure()

@@ -12,13 +12,13 @@ SHAPE = VectorShape(1, 2, 1)
 
 
 def vectors(*values: float) -> ItemVectors:
-    """One item a value, everywhere in its tokens [1, 2]; not known where it is below zero."""
+    """One item per value, which fills its tokens [1, 2]; a value below zero means unknown."""
     numbers = np.array(values, np.float32)
     tokens = np.repeat(numbers[:, None, None], 2, 2)
     return ItemVectors(tokens, numbers[:, None] > 1, 10 * numbers[:, None], numbers >= 0)
 
 
-def test_the_least_recently_used_are_forgotten_and_their_room_is_reused() -> None:
+def test_the_least_recently_used_are_evicted_and_their_rows_reused() -> None:
     cache = VectorCache(3, SHAPE, 600.0)
     cache.put(["a", "b", "c"], vectors(1, 2, 3))
     cache.get(["a"])
@@ -31,8 +31,8 @@ def test_the_least_recently_used_are_forgotten_and_their_room_is_reused() -> Non
     assert len(cache) == 3
 
 
-def test_it_stays_right_under_any_order_of_use() -> None:
-    # Against a plain model: a list of ids from the least to the most recently used.
+def test_the_cache_is_correct_in_any_order_of_use() -> None:
+    # The reference model is a list of ids from the least to the most recently used.
     generator = np.random.default_rng(0)
     cache, model = VectorCache(7, SHAPE, 600.0), {}
     for _ in range(400):
@@ -54,7 +54,7 @@ def test_it_stays_right_under_any_order_of_use() -> None:
                     del model[next(iter(model))]
 
 
-def test_vectors_are_held_for_so_many_seconds_after_they_came() -> None:
+def test_vectors_expire_after_the_given_seconds() -> None:
     now = [0.0]
     cache = VectorCache(2, SHAPE, 10.0, clock=lambda: now[0])
     cache.put(["a"], vectors(1))
@@ -62,7 +62,7 @@ def test_vectors_are_held_for_so_many_seconds_after_they_came() -> None:
     cache.put(["b"], vectors(2))
     now[0] = 9.9
     assert cache.get(["a", "b"]).known.tolist() == [True, True]
-    now[0] = 10.0  # that they were asked for does not keep them
+    now[0] = 10.0  # being read does not extend their lifetime
     assert cache.get(["a", "b"]).known.tolist() == [False, True]
     cache.put(["a", "c"], vectors(5, 6))
     found = cache.get(["a", "b", "c"])
@@ -73,7 +73,7 @@ def test_vectors_are_held_for_so_many_seconds_after_they_came() -> None:
 
 
 class Encoder:
-    """Stands in for `encode_queries`: the length of the text, and how often it was asked."""
+    """Replaces `encode_queries`: returns the length of each text and records batch sizes."""
 
     def __init__(self) -> None:
         self.batches: list[int] = []
@@ -105,7 +105,7 @@ def test_each_query_is_encoded_once() -> None:
     assert encoder.batches == [2, 2]
 
 
-def test_queries_are_not_kept_in_the_clear_and_not_without_bound() -> None:
+def test_queries_are_kept_as_hashes_and_bounded() -> None:
     cache = QueryCache(2, Encoder())
     for text in ("one", "two", "three"):
         cache.get([asked(text)])
@@ -114,7 +114,7 @@ def test_queries_are_not_kept_in_the_clear_and_not_without_bound() -> None:
     assert b"three" not in repr(vars(cache)).encode()
 
 
-def test_features_that_run_together_alike_are_told_apart() -> None:
+def test_features_with_equal_concatenation_are_distinguished() -> None:
     cache = QueryCache(9, Encoder())
     one = asked("ab") | {"more": np.array(["c"], object)}
     other = asked("a") | {"more": np.array(["bc"], object)}

@@ -1,4 +1,4 @@
-"""Vectors from a Redis of the test's own, through an outage and back."""
+"""Vectors from a Redis for one test, during an outage and after it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MODEL = "0123456789abcdef"
 
 
 def lookup(ids: np.ndarray) -> Mapping[str, np.ndarray]:
-    """An export's table of one item, `own`, of two modalities of width 2; absent tokens are 7."""
+    """The lookup of an export with one item, `own`; two tokens of width 2, 7 where absent."""
     known = ids == "own"
     tokens = np.where(known[:, None, None], 9.0, np.full([len(ids), 2, 2], 7.0))
     return {
@@ -30,7 +30,7 @@ def lookup(ids: np.ndarray) -> Mapping[str, np.ndarray]:
 
 
 def fill(address: str, items: Mapping[str, float], model: str = MODEL) -> None:
-    """Puts items in, each of one number, with the first modality alone."""
+    """Writes items to Redis, each filled with one number, with only the first modality present."""
     packing = Packing(VectorShape(2, 2))
     for item, value in items.items():
         tokens = np.full([1, 2, 2], value, np.float32)
@@ -48,7 +48,7 @@ def values(found: Any) -> list[float]:
     return found.vectors.tokens[:, 0, 0].tolist()
 
 
-def test_each_item_comes_from_the_nearest_place(redis_server: Any) -> None:
+def test_each_item_is_read_from_the_nearest_store(redis_server: Any) -> None:
     fill(redis_server.address, {"a": 1.0, "b": 2.0})
     store = stores(redis_server.address).of_model(MODEL, lookup)
     store.get(["a"])
@@ -63,7 +63,7 @@ def test_each_item_comes_from_the_nearest_place(redis_server: Any) -> None:
         [False, False],
         [False, False],
     ]
-    assert not found.away
+    assert not found.unavailable
 
 
 def test_vectors_of_another_model_are_not_seen(redis_server: Any) -> None:
@@ -75,7 +75,7 @@ def test_vectors_of_another_model_are_not_seen(redis_server: Any) -> None:
     assert values(both.of_model(other, lookup).get(["a", "c"])) == [5.0, 6.0]
 
 
-def test_an_outage_is_gone_through_and_its_end_noticed(redis_server: Any) -> None:
+def test_an_outage_is_survived_and_its_end_noticed(redis_server: Any) -> None:
     fill(redis_server.address, {"a": 1.0, "b": 2.0})
     opened = stores(redis_server.address)
     store = opened.of_model(MODEL, lookup)
@@ -85,42 +85,42 @@ def test_an_outage_is_gone_through_and_its_end_noticed(redis_server: Any) -> Non
         found = store.get(["a", "b", "own"])
         assert found.sources.tolist() == ["cache", "unknown", "export"]
         assert values(found) == [1.0, 7.0, 9.0]
-        assert found.away
+        assert found.unavailable
     assert opened.breaker.open
-    # What memory and the export have is no reason to ask.
-    assert not store.get(["a"]).away
+    # What memory and the export contain needs no query to Redis.
+    assert not store.get(["a"]).unavailable
     redis_server.start()
     fill(redis_server.address, {"b": 2.0})
-    redis_server.until(lambda: not store.get(["b"]).away)
+    redis_server.until(lambda: not store.get(["b"]).unavailable)
     assert store.get(["a", "b"]).sources.tolist() == ["cache", "cache"]
     assert not opened.breaker.open
 
 
-def test_one_that_does_not_answer_in_time_is_away(redis_server: Any) -> None:
+def test_a_redis_that_times_out_is_unavailable(redis_server: Any) -> None:
     store = stores(redis_server.address, timeout_ms=50.0).of_model(MODEL, lookup)
     with redis_server.frozen():
-        assert store.get(["a"]).away
+        assert store.get(["a"]).unavailable
 
 
-def test_rows_of_another_form_count_as_unknown_and_are_told_once(
+def test_rows_of_another_format_count_as_unknown_and_are_reported_once(
     redis_server: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     connect(redis_server.address, 1000).set(item_key("mmrank", MODEL, "a"), b"junk")
     store = stores(redis_server.address).of_model(MODEL, lookup)
     assert store.get(["a"]).sources.tolist() == ["unknown"]
     assert store.get(["a"]).sources.tolist() == ["unknown"]
-    told = [r for r in caplog.records if "not of this model's form" in r.getMessage()]
-    assert len(told) == 1
+    actual = [r for r in caplog.records if "do not have this model's format" in r.getMessage()]
+    assert len(actual) == 1
 
 
-def test_a_password_comes_from_the_environment_alone(
+def test_a_password_is_read_from_the_environment_only(
     redis_server: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     connect(redis_server.address, 1000).config_set("requirepass", "secret")
     fresh = stores(redis_server.address).of_model(MODEL, lookup)
-    assert fresh.get(["a"]).away
+    assert fresh.get(["a"]).unavailable
     monkeypatch.setenv(PASSWORD_VARIABLE, "secret")
-    assert not stores(redis_server.address).of_model(MODEL, lookup).get(["a"]).away
+    assert not stores(redis_server.address).of_model(MODEL, lookup).get(["a"]).unavailable
 
 
 @pytest.mark.parametrize(
@@ -133,14 +133,14 @@ def test_a_password_comes_from_the_environment_alone(
         "http://127.0.0.1/?password=secret",
     ],
 )
-def test_an_address_holds_no_password(address: str) -> None:
-    with pytest.raises(ConfigError) as told:
+def test_an_address_with_a_password_is_refused(address: str) -> None:
+    with pytest.raises(ConfigError) as actual:
         EmbeddingOptions(redis=address)
-    assert "secret" not in str(told.value)
-    assert PASSWORD_VARIABLE in str(told.value) or "redis://HOST" in str(told.value)
+    assert "secret" not in str(actual.value)
+    assert PASSWORD_VARIABLE in str(actual.value) or "redis://HOST" in str(actual.value)
 
 
-def test_vectors_that_are_replaced_show_after_a_while(redis_server: Any) -> None:
+def test_replaced_vectors_are_used_after_the_expiry(redis_server: Any) -> None:
     fill(redis_server.address, {"a": 1.0})
     store = stores(redis_server.address, cached_seconds=0.2).of_model(MODEL, lookup)
     assert values(store.get(["a"])) == [1.0]
@@ -148,7 +148,7 @@ def test_vectors_that_are_replaced_show_after_a_while(redis_server: Any) -> None
     redis_server.until(lambda: values(store.get(["a"])) == [2.0])
 
 
-def test_models_of_one_fingerprint_share_what_is_cached(redis_server: Any) -> None:
+def test_models_with_one_fingerprint_share_the_cache(redis_server: Any) -> None:
     fill(redis_server.address, {"a": 1.0})
     opened = stores(redis_server.address)
     first = opened.of_model(MODEL, lookup)
@@ -159,13 +159,13 @@ def test_models_of_one_fingerprint_share_what_is_cached(redis_server: Any) -> No
 
 
 @pytest.mark.parametrize(
-    ("wrong", "told"),
+    ("wrong", "actual"),
     [
         ({"redis": "localhost:6379"}, "redis://HOST"),
         ({"timeout_ms": 0}, "timeout_ms"),
         ({"pause_s": 60.0}, "longest_pause_s"),
     ],
 )
-def test_options_that_cannot_work_are_refused(wrong: dict[str, Any], told: str) -> None:
-    with pytest.raises(ConfigError, match=told):
+def test_invalid_options_are_refused(wrong: dict[str, Any], actual: str) -> None:
+    with pytest.raises(ConfigError, match=actual):
         EmbeddingOptions(**wrong)
