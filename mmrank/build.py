@@ -20,6 +20,7 @@ from mmrank.ranking.task_outputs import TaskOutputs
 from mmrank.ranking.tasks import chains
 from mmrank.schema import Schema
 from mmrank.scorer_graph import FIXED
+from mmrank.tracing import as_written
 from mmrank.trees.stack import Stack
 
 
@@ -62,6 +63,7 @@ def _reads_alone(config: Config) -> bool:
     return config.model.cross is not None and config.model.cross.alone
 
 
+@as_written
 def build_model(
     config: Config,
     features: Features,

@@ -20,6 +20,7 @@ from mmrank.models import (
     present_name,
 )
 from mmrank.towers import MATCH
+from mmrank.tracing import traced
 from mmrank.training_graph import context_inputs, gathered_inputs
 
 ITEM_CHUNK = 256
@@ -131,9 +132,8 @@ class ListScorer:
 
 def traced_tower(model: RankingModel) -> Callable[[Tensors], Tensors]:
     """The item tower as one graph: its inputs → tokens [N, M, D] and present [N, M]."""
-    return tf.function(
-        lambda x: model.item_tower(x, training=False),
-        input_signature=[_specs(model.item_tower.input)],
+    return traced(
+        lambda x: model.item_tower(x, training=False), [_specs(model.item_tower.input)]
     ).get_concrete_function()
 
 
@@ -146,8 +146,8 @@ def traced_by_table(
     model: RankingModel, function: Callable[[Tensors, Tensors], Any]
 ) -> Callable[[Tensors, Tensors], Any]:
     """A function of the table and the batch that `score_with_table` takes, as one graph."""
-    return tf.function(
-        function, input_signature=[_specs(model.item_tower.output), scored_inputs(model)]
+    return traced(
+        function, [_specs(model.item_tower.output), scored_inputs(model)]
     ).get_concrete_function()
 
 
@@ -262,9 +262,7 @@ def traced_numbers(model: RankingModel) -> Callable[[Tensors], Tensors]:
         shape = [tf.shape(made["present"])[0], *tokens.shape[1:]]
         return made | {"tokens": tf.zeros(shape, tokens.dtype)}
 
-    return tf.function(
-        give, input_signature=[_specs(model.item_tower.input)]
-    ).get_concrete_function()
+    return traced(give, [_specs(model.item_tower.input)]).get_concrete_function()
 
 
 def plain_numbers(model: RankingModel, scorer: ListScorer, arrays: ListArrays) -> np.ndarray:

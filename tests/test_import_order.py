@@ -20,6 +20,7 @@ PACKAGE = "mmrank"
 LAYERS = (
     "lazy",
     "versions",
+    "tracing",
     "outputs",
     "schema",
     "ranges",

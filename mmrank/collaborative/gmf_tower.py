@@ -8,6 +8,8 @@ import numpy as np
 import scipy.sparse as sp
 import tensorflow as tf
 
+from mmrank.tracing import traced
+
 BATCH_USERS = 16
 LEARNING_RATE = 0.01
 DECAY = 1e-4
@@ -95,8 +97,7 @@ def train_gmf(
     optimizer.build(tower.trainable_variables)
     generator = np.random.default_rng(seed)
 
-    @tf.function(input_signature=_STEP)
-    def step(*inputs: tf.Tensor) -> None:
+    def update(*inputs: tf.Tensor) -> None:
         *fed, labels = inputs
         with tf.GradientTape() as tape:
             logits = tower(tuple(fed))
@@ -108,6 +109,7 @@ def train_gmf(
         dense = [tf.convert_to_tensor(g) for g in gradients]
         optimizer.apply_gradients(zip(dense, tower.trainable_variables, strict=True))
 
+    step = traced(update, _STEP)
     active = np.flatnonzero(
         np.diff(matrix.indptr) > 1
     )  # with a single event, nothing is left once the candidate is taken out

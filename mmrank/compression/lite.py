@@ -19,6 +19,7 @@ import tensorflow as tf
 from mmrank.models import RankingModel
 from mmrank.outputs import UserError
 from mmrank.scoring import by_name, encoded_contexts, scorer_inputs
+from mmrank.tracing import traced
 
 ITEMS, CONTEXTS, SCORES = "items", "contexts", "scores"
 SUFFIX = ".tflite"
@@ -66,11 +67,11 @@ def _converted(
             "does not support; leave dynamic_range out, or train with "
             "model.encoders.text.encoder bert"
         )
-    traced = tf.function(lambda **inputs: function(inputs)).get_concrete_function(**specs)
+    graph = traced(lambda **inputs: function(inputs)).get_concrete_function(**specs)
     # With the Keras model itself, the converter would trace every call of every layer again.
     holder = tf.Module()
     holder.weights = list(keras_model.weights)
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([traced], holder)
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([graph], holder)
     converter.target_spec.supported_ops = [
         tf.lite.OpsSet.TFLITE_BUILTINS,
         tf.lite.OpsSet.SELECT_TF_OPS,

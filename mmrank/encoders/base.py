@@ -20,6 +20,7 @@ from mmrank.data.conversion import texts_of
 from mmrank.data.kinds import kind_of
 from mmrank.data.media import MediaStore
 from mmrank.schema import Feature
+from mmrank.tracing import traced
 
 CHUNK = 512
 # Characters that are read of one value. The rest is cut off before any processing, in training and
@@ -216,8 +217,8 @@ class FeatureKind(abc.ABC):
         # Signatures call it many times. If it were inlined, a server's first request would
         # optimise every call again.
         once = {"_noinline": True}
-        traced = tf.function(self.preprocess, input_signature=[spec], experimental_attributes=once)
-        self._traced = self, traced.get_concrete_function()
+        graph = traced(self.preprocess, [spec], experimental_attributes=once)
+        self._traced = self, graph.get_concrete_function()
         return self._traced[1]
 
     def portable(self) -> FeatureKind:

@@ -26,6 +26,7 @@ from mmrank.data.embedding_cache import ABSENT, EmbeddingCache, key_of, value_ha
 from mmrank.data.media import MediaStore
 from mmrank.encoders.base import FeatureKind, texts
 from mmrank.encoders.tokens import PresentOnly
+from mmrank.tracing import traced
 
 READ_ROWS, BATCH = 256, 256
 logger = logging.getLogger(__name__)
@@ -101,7 +102,7 @@ class Tower:
         """`preprocess` as one graph for any N."""
         spec = tf.TensorSpec([None], self._kind.raw_dtype)
         _ = self.layer  # made before the graph, whose own tensors end with it
-        return tf.function(self.preprocess, input_signature=[spec]).get_concrete_function()
+        return traced(self.preprocess, [spec]).get_concrete_function()
 
     def preprocess(self, raw: tf.Tensor) -> tf.Tensor:
         """Returns embeddings [N, D'] of raw values [N], zeros for empty ones."""

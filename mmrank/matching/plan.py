@@ -20,6 +20,7 @@ from mmrank.matching.extra import Catalogue, Extra, Pack
 from mmrank.matching.extras import EXTRAS, fit_extras
 from mmrank.matching.pieces import PiecePlan, PieceRows, fit_pieces
 from mmrank.matching.terms import TermLayout, Terms
+from mmrank.tracing import traced
 
 MOST_WORDS, MOST_QUERY_WORDS, MOST_LEXICON = 128, 16, 200_000
 GRAMS, QUERY_GRAMS, NUMBERS, QUERY_NUMBERS, TAGS = 48, 24, 8, 4, 8
@@ -163,8 +164,7 @@ def _traced(rows: Callable[[tf.Tensor], tf.Tensor]) -> Callable[[tf.Tensor], tf.
     """Returns the function of raw texts [N] as one graph for any N."""
     once = {"_noinline": True}  # as in `FeatureKind.traced_preprocess`
     spec = [tf.TensorSpec([None], tf.string)]
-    traced = tf.function(rows, input_signature=spec, experimental_attributes=once)
-    return traced.get_concrete_function()
+    return traced(rows, spec, experimental_attributes=once).get_concrete_function()
 
 
 @functools.lru_cache(maxsize=32)

@@ -16,6 +16,7 @@ from mmrank.matching.extra import Asked, Catalogue, Compared, Extra, Offered, Pa
 from mmrank.matching.terms import TermLayout
 from mmrank.matching.text_features import equal_terms
 from mmrank.matching.words import stemmed, words_of
+from mmrank.tracing import traced
 
 MOST_STEMS = 50_000  # of the catalogue, the most common ones
 
@@ -123,5 +124,5 @@ def _stems_in_line(texts: np.ndarray) -> list[str]:
         return tf.strings.reduce_join(stems, separator=" ", axis=-1)
 
     spec = tf.TensorSpec([None], tf.string)
-    traced = tf.function(line, input_signature=[spec]).get_concrete_function()
-    return [text.decode() for text in in_chunks(traced, texts, tf.string, spec)]
+    graph = traced(line, [spec]).get_concrete_function()
+    return [text.decode() for text in in_chunks(graph, texts, tf.string, spec)]

@@ -10,6 +10,7 @@ from tqdm.keras import TqdmCallback
 from mmrank.pretrain.autoencoder import Autoencoder
 from mmrank.pretrain.likelihood import multinomial_log_likelihood
 from mmrank.pretrain.variational import VariationalAutoencoder
+from mmrank.tracing import traced
 
 BATCH_ROWS = 256
 Model = Autoencoder | VariationalAutoencoder
@@ -103,7 +104,7 @@ def encode_rows(model: Model, rows: sp.csr_matrix, batch_rows: int = BATCH_ROWS)
       (2, 4)
     """
     batches = SparseBatches(rows, batch_rows, seed=None)
-    encode = tf.function(model.encode, input_signature=[tf.TensorSpec([None, rows.shape[1]])])
+    encode = traced(model.encode, [tf.TensorSpec([None, rows.shape[1]])])
     parts = [encode(batches[i][0]).numpy() for i in range(len(batches))]
     codes = np.concatenate([np.zeros([0, model.width], np.float32), *parts])
     codes[np.diff(rows.indptr) == 0] = np.nan

@@ -13,6 +13,7 @@ from mmrank.encoders import FeatureKind
 from mmrank.features import Features
 from mmrank.models import RankingModel
 from mmrank.scoring import encoded_contexts
+from mmrank.tracing import traced
 
 Tensors = Mapping[str, tf.Tensor]
 
@@ -65,9 +66,9 @@ def ranker_graphs(model: RankingModel, features: Features, tf_text: bool = False
         found = {n: features.matching.rows(n) for n in features.columns}
         rows = {n: r for n, r in found.items() if r is not None}
     return Graphs(
-        items=_traced(lambda inputs: tower(inputs, training=False), tower),
-        contexts=_traced(lambda inputs: encoded_contexts(model, inputs), model.context_tower),
-        scorer=_traced(lambda inputs: scorer(inputs, training=False), scorer),
+        items=_of_model(lambda inputs: tower(inputs, training=False), tower),
+        contexts=_of_model(lambda inputs: encoded_contexts(model, inputs), model.context_tower),
+        scorer=_of_model(lambda inputs: scorer(inputs, training=False), scorer),
         preprocess=preprocess,
         terms={n: r.traced for n, r in rows.items()},
         kinds=kinds,
@@ -75,10 +76,10 @@ def ranker_graphs(model: RankingModel, features: Features, tf_text: bool = False
     )
 
 
-def _traced(function: Callable[[Tensors], Any], of: tf.keras.Model) -> Callable[[Tensors], Any]:
+def _of_model(function: Callable[[Tensors], Any], of: tf.keras.Model) -> Callable[[Tensors], Any]:
     """Returns a function of a Keras model's inputs as one graph for inputs of all sizes."""
     specs = {n: tf.TensorSpec(t.shape, t.dtype, n) for n, t in of.input.items()}
-    return tf.function(function, input_signature=[specs])
+    return traced(function, [specs])
 
 
 def resources(graphs: Graphs, model: RankingModel) -> list[tf.Module]:

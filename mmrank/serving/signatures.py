@@ -38,6 +38,7 @@ from mmrank.serving.graphs import Graphs, Tensors, resources
 from mmrank.serving.lists import ServedLists
 from mmrank.serving.raw import check_names, column_specs, history_specs, stored_history_specs
 from mmrank.serving.stored import StoredItems
+from mmrank.tracing import traced
 
 LIST_LENGTH, ITEMS = "list_length", "items"
 DEFAULT, RANK_ITEMS, ENCODE_ITEMS = "serving_default", "rank_items", "encode_items"
@@ -324,8 +325,7 @@ def _concrete(
 ) -> tf.types.experimental.ConcreteFunction:
     """Returns the function traced with every input as an argument of the input's name."""
 
-    @tf.function(autograph=False)  # only the shared graphs need autograph, and they have it
     def named(**inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         return function(inputs)
 
-    return named.get_concrete_function(**{s.name: s for s in specs})
+    return traced(named).get_concrete_function(**{s.name: s for s in specs})

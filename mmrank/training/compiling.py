@@ -8,6 +8,7 @@ from mmrank.config import Config, FineTune
 from mmrank.models import RankingModel
 from mmrank.objectives import build_task_losses
 from mmrank.ranking.metrics import make_metric
+from mmrank.tracing import as_written
 from mmrank.training.averages import Averages
 from mmrank.training.fine_tune import cross_paces, fine_tune
 from mmrank.training.optimizer import make_optimizer
@@ -40,6 +41,9 @@ def compile_network(
     averages = (
         Averages(optimizer, model.network.trainable_variables) if config.training.ema else None
     )
+    # Keras converts layers inside its own loop; these are all that the loop runs of ours.
+    model.network.train_step = as_written(model.network.train_step)
+    model.network.test_step = as_written(model.network.test_step)
     model.network.compile(
         optimizer,
         loss=build_task_losses(config, model),

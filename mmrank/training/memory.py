@@ -14,6 +14,7 @@ from mmrank.matching.cross_encoder import CrossEncoder
 from mmrank.matching.pieces import MARKS
 from mmrank.matching.rows import MatchRows
 from mmrank.models import FeatureEncoder, RankingModel
+from mmrank.tracing import traced
 
 GIB = 2**30
 MEMINFO = pathlib.Path("/proc/meminfo")
@@ -84,7 +85,7 @@ def available_bytes(meminfo: pathlib.Path = MEMINFO) -> int | None:
 
 def _computed_bytes(function: Callable[[Any], tf.Tensor], specs: Any) -> int:
     """Returns the bytes of all tensors of known shape that a function computes on such inputs."""
-    graph = tf.function(function).get_concrete_function(specs).graph
+    graph = traced(function).get_concrete_function(specs).graph
     total = 0
     for operation in graph.get_operations():
         if operation.type in ("Placeholder", "ReadVariableOp", "Const", "Identity"):

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from mmrank.data.batches import Batch
 from mmrank.ranking.tasks import TaskSpec
+from mmrank.tracing import as_written
 from mmrank.training.sources import TrainingBatches
 from mmrank.training.targets import take_targets
 
@@ -63,6 +64,7 @@ def batch_dataset(
         for name, a in batches.largest().items()
     }
 
+    @as_written
     def with_labels(batch: dict[str, tf.Tensor]) -> tuple[Any, ...]:
         targets, weights = take_targets(batch, tasks)
         return (batch, targets) if weights is None else (batch, targets, weights)

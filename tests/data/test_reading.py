@@ -239,7 +239,12 @@ def test_cells_of_several_lines_are_reported(csv) -> None:
         (b"", "t.jsonl", Reading(), "t.jsonl: cannot be read as .jsonl: it is empty"),
         (b"\n\n", "t.csv", Reading(), "t.csv: cannot be read as .csv: it is empty"),
         (b"PK\x03\x04...", "t.csv", Reading(), "is a zip archive or an Excel file; unzip it"),
-        (gzip.compress(b"a,b\n", mtime=0), "t.csv", Reading(), "is a gzip file; rename it to end in .gz"),
+        (
+            gzip.compress(b"a,b\n", mtime=0),
+            "t.csv",
+            Reading(),
+            "is a gzip file; rename it to end in .gz",
+        ),
         (b"PAR1...", "t.tsv", Reading(), "is a parquet file; rename it to end in .parquet"),
         (b"\n <!DOCTYPE html>\n<p>Sign in, please", "t.csv", Reading(), "is HTML or XML"),
         ("a,b\n1,2\n".encode("utf-16-le"), "t.csv", Reading(), "encoding: utf-16-le}"),

@@ -13,6 +13,7 @@ from mmrank.evaluation.peers.scaling import Scaler
 from mmrank.ranking.canned import EXAMPLES, GAM, MASK, canned_model
 from mmrank.ranking.labels import masked_labels
 from mmrank.ranking.losses import make_loss
+from mmrank.tracing import traced
 from mmrank.trees.progress import RoundProgress
 
 EPOCHS, PATIENCE = 60, 8
@@ -84,9 +85,9 @@ class _Scores:
 
     def __init__(self, model: tf.keras.Model, scale: Scaler):
         self._scale = scale
-        self._score = tf.function(
+        self._score = traced(
             lambda examples, mask: model({EXAMPLES: examples, MASK: mask}, training=False),
-            input_signature=_inputs(model),
+            _inputs(model),
         )
 
     def __call__(self, features: np.ndarray, offsets: np.ndarray) -> np.ndarray:
@@ -119,7 +120,6 @@ def _step(model: tf.keras.Model, settings: Settings) -> Any:
     optimizer = tf.keras.optimizers.legacy.Adam(settings["learning_rate"])
     grades = tf.TensorSpec([None, None], tf.float32)
 
-    @tf.function(input_signature=[*_inputs(model), grades])
     def step(examples: tf.Tensor, mask: tf.Tensor, grades: tf.Tensor) -> None:
         with tf.GradientTape() as tape:
             scores = model({EXAMPLES: examples, MASK: mask}, training=True)
@@ -127,7 +127,7 @@ def _step(model: tf.keras.Model, settings: Settings) -> Any:
         variables = model.trainable_variables
         optimizer.apply_gradients(zip(tape.gradient(value, variables), variables, strict=True))
 
-    return step
+    return traced(step, [*_inputs(model), grades])
 
 
 def _batches(
