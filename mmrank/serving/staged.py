@@ -198,7 +198,7 @@ class StagedRanker:
         name = self.card.inputs.history
         events = [] if name is None else list(past[f"{name}_items"][0])
         found = yield from self._store.steps([*read.ids, *events])
-        unknown = np.flatnonzero(~found.vectors.known[: len(read.ids)])
+        unknown = np.flatnonzero(~found.vectors.known[: len(read.ids)]).tolist()
         indices = np.array([i for i in unknown if read.products[i]], np.intp)
         if len(indices):
             products = [read.products[i] or {} for i in indices]

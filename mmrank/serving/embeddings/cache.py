@@ -72,7 +72,7 @@ class VectorCache:
         """Keeps the vectors of the items that were found."""
         with self._lock:
             until = self._clock() + self._seconds
-            for i in np.flatnonzero(found.known):
+            for i in np.flatnonzero(found.known).tolist():
                 slot = self._slot(ids[i])
                 self._room.tokens[slot] = found.tokens[i]
                 self._room.present[slot] = found.present[i]
