@@ -84,7 +84,10 @@ class Packing:
             read = np.frombuffer(b"".join(rows[i] or b"" for i in indices), layout)
             tokens = read["tokens"].astype(np.float32)
             match = read["match"].astype(np.float32)
-            whole: np.ndarray = np.isfinite(tokens).all((1, 2)) & np.isfinite(match).all(1)
+            whole = np.isfinite(tokens).all((1, 2)) & np.isfinite(match).all(1)
             whole &= (read["present"] <= 1).all(1)
-            found.put(np.array(indices), ItemVectors(tokens, read["present"] == 1, match, whole))
+            found.put(
+                np.array(indices),
+                ItemVectors(tokens, read["present"] == 1, match, np.asarray(whole)),
+            )
         return found
