@@ -17,9 +17,10 @@ def shop(tiny_shop) -> Dataset:
 
 @pytest.fixture(scope="session")
 def quick_config(tiny_config) -> Config:
-    """The tiny config without features that are slow to trace; with dropout and id buckets."""
+    """The tiny config without what is slow to trace; with dropout and id buckets."""
     model = dataclasses.replace(
         tiny_config.model,
         drop=("photo", "description", "rating", "rating_count", "sales", "tags"),
+        match="none",
     )
     return dataclasses.replace(tiny_config, model=model)
