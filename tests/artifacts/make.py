@@ -72,11 +72,20 @@ def served_scores(export: pathlib.Path, dataset: Dataset) -> dict[str, np.ndarra
     by_id, raw = [], []
     for _, rows in dataset.lists.groupby("list_id", sort=False):
         first = rows.iloc[0]
-        asked = {"query": first["query"], "user": first["user_id"]}
+        history = _past(dataset, first["user_id"], first["_time"])
+        asked = {"query": first["query"], "user": first["user_id"], "history": history}
         by_id.append(ranker.scores(candidates=list(rows["item_id"]), **asked))
         products = [_product(dataset, item) for item in rows["item_id"]]
         raw.append(ranker.scores(candidates=products, **asked))
     return {"rank_items": np.concatenate(by_id), "serving_default": np.concatenate(raw)}
+
+
+def _past(dataset: Dataset, user: str, time: float) -> list[tuple[str, str, float]]:
+    events = dataset.events
+    assert events is not None
+    past = events[(events["user_id"] == user) & (events["_time"] < time)]
+    ages = (time - past["_time"]) / 86_400.0
+    return list(zip(past["item_id"], past["event_type"], ages, strict=True))
 
 
 def _product(dataset: Dataset, item: str) -> dict[str, Any]:
