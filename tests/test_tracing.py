@@ -1,4 +1,4 @@
-"""Functions are traced as they are written: AutoGraph converts neither them nor the layers below."""
+"""Functions are traced as they are written: AutoGraph converts nothing below them."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ The folder `shop` is written by the first that finds none, so that both runs hav
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pathlib
@@ -52,10 +53,8 @@ def main() -> None:
         config = load_config(HERE / "config.yaml")
         save_config(config, folder / "config.yaml")
         Progress.on_train_batch_end = _stop_in_the_second_epoch  # type: ignore[method-assign]
-        try:
+        with contextlib.suppress(Stop):
             train_run(config, dataset, folder)
-        except Stop:
-            pass
         run = load_run(folder)
         export = export_run(run, pathlib.Path(temporary) / "export", dataset)
         scores = {"run": run.score(dataset, dataset.lists), **served_scores(export, dataset)}
