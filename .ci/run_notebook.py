@@ -37,8 +37,8 @@ def main() -> None:
     args.out.mkdir(parents=True)
     os.environ["MMRANK_NOTEBOOK_DIR"] = str(args.out.resolve())
     notebook = nbformat.read(args.notebook, as_version=4)
-    place = {"metadata": {"path": str(args.notebook.resolve().parent)}}
-    NotebookClient(notebook, timeout=SECONDS, resources=place).execute()
+    resources = {"metadata": {"path": str(args.notebook.resolve().parent)}}
+    NotebookClient(notebook, timeout=SECONDS, resources=resources).execute()
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     if not any("ndcg@10" in output.get("text", "") for output in outputs):
         sys.exit("the notebook has not printed a table with ndcg@10")
