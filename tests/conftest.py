@@ -84,6 +84,22 @@ LONGEST = (
 )
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--optimize-graphs",
+        action="store_true",
+        help="let TensorFlow optimise each graph before its first run, as it does outside tests; "
+        "child processes, such as servers and plain clients, always do",
+    )
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Switches off the optimisation of graphs, which takes longer than to run them once."""
+    tensorflow = sys.modules.get("tensorflow")
+    if tensorflow is not None and not item.config.getoption("--optimize-graphs"):
+        tensorflow.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Moves the slowest files to the front."""
     order = {ROOT / "tests" / name: number for number, name in enumerate(LONGEST)}
