@@ -73,6 +73,9 @@ def test_a_run_gives_its_scores_trains_on_and_is_exported(
     from mmrank.training.state import State
 
     folder = unpacked(name, "run", tmp_path / "run")
+    state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+    state["data"] = str(shop.folder)  # it was elsewhere when the run was made
+    (folder / "state.json").write_text(json.dumps(state), encoding="utf-8")
     first = load_run(folder).score(shop, shop.lists)
     np.testing.assert_allclose(first, expected(name)["run"], atol=1e-5)
     assert State.load(folder / "state.json").epoch == 1

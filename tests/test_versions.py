@@ -192,6 +192,6 @@ def test_a_notebook_that_imported_tensorflow_first_gets_the_remedy() -> None:
     )
     if version_set_of().legacy_keras:
         assert done.returncode == 1
-        assert "LaneError: mmrank needs Keras 2" in done.stderr.splitlines()[-1]
+        assert "VersionError: mmrank needs Keras 2" in done.stderr.splitlines()[-1]
     else:
         assert done.returncode == 0, done.stderr

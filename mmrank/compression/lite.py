@@ -20,6 +20,7 @@ from mmrank.models import RankingModel
 from mmrank.outputs import UserError
 from mmrank.scoring import by_name, encoded_contexts, scorer_inputs
 from mmrank.tracing import traced
+from mmrank.versions import CLASSIC, VersionSet, version_set_of
 
 ITEMS, CONTEXTS, SCORES = "items", "contexts", "scores"
 SUFFIX = ".tflite"
@@ -31,20 +32,40 @@ class LiteError(UserError):
     """Raised for a ranker that TensorFlow Lite cannot convert."""
 
 
+def check_interpreter(version_set: VersionSet | None = None) -> None:
+    """Checks that files for TensorFlow Lite can be run here, to measure and compare their scores.
+
+    Args:
+      version_set: The library versions; None for those of this Python.
+
+    Raises:
+      LiteError: TensorFlow's interpreter lacks the `select TF ops`, as 2.21's does.
+    """
+    version_set = version_set or version_set_of()
+    if version_set is not CLASSIC:
+        raise LiteError(
+            f"dynamic_range: TensorFlow {version_set.bounds['tensorflow'].lstrip('=')} cannot run "
+            "files for TensorFlow Lite that need `select TF ops`, so they could not be checked; "
+            "export the run with Python 3.11, or leave dynamic_range out"
+        )
+
+
 def write_lite(model: RankingModel, folder: pathlib.Path) -> None:
     """Writes the three files, with weights quantised by dynamic range.
 
     Weight matrices are stored as int8. Activations are quantised at run time where this is faster.
     Operations that TensorFlow Lite lacks need its `select TF ops`, which the Python interpreter of
-    TensorFlow has built in.
+    TensorFlow 2.15 has built in.
 
     Args:
       model: The ranker.
       folder: The folder for the files; it is made, and must not exist.
 
     Raises:
-      LiteError: TensorFlow Lite cannot convert a graph, such as one that takes texts.
+      LiteError: TensorFlow Lite cannot convert a graph, such as one that takes texts, or cannot
+        run it with this Python.
     """
+    check_interpreter()
     parts: dict[str, tuple[tf.keras.Model, Callable[[Tensors], Tensors]]] = {
         ITEMS: (model.item_tower, lambda x: model.item_tower(x, training=False)),
         CONTEXTS: (model.context_tower, lambda x: encoded_contexts(model, x)),

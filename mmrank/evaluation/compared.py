@@ -69,7 +69,7 @@ class Compared:
       >>> import numpy as np
       >>> from mmrank.evaluation.costs import Cost
       >>> found = Compared({"bm25": np.array([2.0, 0.5])}, {"bm25": Cost(score_seconds=0.1)})
-      >>> found.scores["bm25"].argmax(), found.costs["bm25"].score_seconds
+      >>> int(found.scores["bm25"].argmax()), found.costs["bm25"].score_seconds
       (0, 0.1)
     """
 

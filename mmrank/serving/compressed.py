@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from mmrank.compression.lite import write_lite
+from mmrank.compression.lite import check_interpreter, write_lite
 from mmrank.compression.options import CLUSTER, DYNAMIC_RANGE, PRUNE, Compressed, Compression
 from mmrank.compression.quality import ScoredLists
 from mmrank.compression.report import (
@@ -63,8 +63,10 @@ def export_compressed(
       DataError: No validation list has a relevant item; or as for `export_run`.
       CompressionRefused: More than `max_loss` would be lost, or no weight is large enough to
         compress; nothing is exported.
-      LiteError: TensorFlow Lite cannot convert the ranker.
+      LiteError: TensorFlow Lite cannot convert the ranker, or cannot run it with this Python.
     """
+    if how.dynamic_range:
+        check_interpreter()
     rows = dataset.rows("valid")
     if rows.empty:
         raise DataError(f"{dataset.folder}: no validation list to measure the compression on")

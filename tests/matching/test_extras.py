@@ -24,6 +24,7 @@ from mmrank.matching.matcher import Matcher
 from mmrank.matching.plan import MatchPlan, TermRows, fit_plan
 from mmrank.matching.query_category import QueryCategory
 from mmrank.schema import Feature
+from mmrank.versions import CLASSIC, version_set_of
 
 ITEMS, MODALITIES = 40, ["title", "aisle", "price", "weight"]
 QUERIES = [
@@ -320,6 +321,10 @@ def test_tensorflow_lite_returns_the_same(matcher: Matcher, inputs: list[np.ndar
     converter.target_spec.supported_ops = [builtins, rest]
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     interpreter = tf.lite.Interpreter(model_content=converter.convert())
+    if version_set_of() is not CLASSIC:  # once it works, `check_interpreter` may allow it
+        with pytest.raises(RuntimeError, match="Select TensorFlow op"):
+            interpreter.get_signature_runner()(**fed)
+        return
     found = interpreter.get_signature_runner()(**fed)["features"]
     np.testing.assert_allclose(found, matcher(inputs), atol=1e-4)
 

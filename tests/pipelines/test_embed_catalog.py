@@ -223,4 +223,10 @@ def test_kill_nine(
     assert job.returncode == -signal.SIGKILL
     with pytest.raises(DataError, match="not finished"):
         Computed.open(out)
-    assert all_of(embed(exported, dataset.folder, out, shards=3, batch=BATCH)) == all_of(vectors)
+    found = list(embed(exported, dataset.folder, out, shards=3, batch=BATCH).read())
+    wanted = list(vectors.read())
+    assert [item for ids, *_ in found for item in ids] == [i for ids, *_ in wanted for i in ids]
+    # The killed process had optimised its graphs, which changes the last bits.
+    for at in (1, 2, 3):
+        given, expected = (np.concatenate([p[at] for p in parts]) for parts in (found, wanted))
+        np.testing.assert_allclose(given.astype(float), expected.astype(float), atol=1e-5)

@@ -27,10 +27,14 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 TRAIN = """
 import pathlib, sys
+import mmrank
+import tensorflow as tf
 from mmrank.config import load_config
 from mmrank.data.tables import load_dataset
 from mmrank.training.loop import train_run
 config, data, run = sys.argv[1:]
+# As in the tests' own processes: optimised graphs add in another order.
+tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 train_run(load_config(config), load_dataset(data), pathlib.Path(run))
 """
 
