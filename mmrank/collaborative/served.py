@@ -88,8 +88,9 @@ class ServedScores:
 
     def save(self, file: pathlib.Path) -> None:
         """Writes everything into one npz file without pickled objects."""
-        arrays: dict[str, Any] = {}
-        arrays |= {f"{n}/{k}": a for n, s in self.scorers.items() for k, a in s.arrays().items()}
+        arrays: dict[str, Any] = {
+            f"{n}/{k}": a for n, s in self.scorers.items() for k, a in s.arrays().items()
+        }
         about = {"scorers": list(self.scorers), "options": dataclasses.asdict(self.options)}
         arrays[_ABOUT] = np.array(json.dumps(about))
         arrays[_IDS], arrays[_COUNTS] = self.item_ids.astype(str), self.item_events

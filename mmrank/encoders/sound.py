@@ -10,6 +10,7 @@ import tensorflow_hub
 
 from mmrank.config import ConfigError
 from mmrank.encoders.logmel import NO_SAMPLE, frames_there
+from mmrank.tracing import traced
 
 
 class SpectrogramMasking(tf.keras.__internal__.layers.BaseRandomLayer):
@@ -160,7 +161,6 @@ class HubSound(tensorflow_hub.KerasLayer):
         self.source, self.output_key = handle, output
 
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
-        @tf.autograph.experimental.do_not_convert  # so that its errors are raised unchanged
         def embed(samples: tf.Tensor) -> tf.Tensor:
             there = samples != NO_SAMPLE
             wave = tf.where(there, tf.cast(samples, tf.float32) / 32768.0, 0.0)
@@ -169,7 +169,7 @@ class HubSound(tensorflow_hub.KerasLayer):
             frames = self._embedding(super(HubSound, self).call(wave, training=training))
             return tf.reduce_mean(tf.reshape(frames, [-1, frames.shape[-1]]), 0)
 
-        made = tf.function(embed).get_concrete_function(tf.TensorSpec(inputs.shape[1:], tf.int16))
+        made = traced(embed).get_concrete_function(tf.TensorSpec(inputs.shape[1:], tf.int16))
         embedding = tf.TensorSpec(made.structured_outputs.shape, tf.float32)
         return tf.map_fn(made, inputs, fn_output_signature=embedding)
 

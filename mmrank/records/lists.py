@@ -21,6 +21,7 @@ from mmrank.models import present_name
 from mmrank.schema import Feature
 from mmrank.serving.elwc import parse_lists
 from mmrank.serving.raw import cleaned
+from mmrank.tracing import traced
 
 LENGTH = "list_length"
 LABEL = "label/"  # prefix of a label's name in a record; the names of features have no prefix
@@ -60,7 +61,7 @@ class RecordParser:
         ]
         spec = [tf.TensorSpec([None], tf.string)]
         # Training lists are parsed like a request, with the labels as additional numbers.
-        self._parse = tf.function(self._graph, input_signature=spec, autograph=False)
+        self._parse = traced(self._graph, spec)
 
     def __call__(self, messages: Sequence[bytes]) -> Arrays:
         """The raw values, cleaned, with a flag NAME_present for each, and `list_length` [B].
