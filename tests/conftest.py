@@ -125,10 +125,28 @@ def bounded_memory() -> Iterator[None]:
         _kept[0] = min(_kept[0], now)
         return
     gc.unfreeze()
+    forget_graphs()
     gc.collect()
     with contextlib.suppress(AttributeError):  # a C library other than glibc
         ctypes.CDLL(None).malloc_trim(0)
     _kept[0] = resident()
+
+
+def forget_graphs() -> None:
+    """Removes what TensorFlow keeps of each traced graph, even of deleted models.
+
+    The gradient of an op like swish is registered under a new name in each graph that has it, and
+    holds that graph; and the eager context keeps the kernels of each function that has run.
+    """
+    if "tensorflow" not in sys.modules:
+        return
+    from tensorflow.python.eager import context
+    from tensorflow.python.framework import ops
+
+    registered = ops.gradient_registry._registry
+    for name in [name for name in registered if name.startswith("CustomGradient-")]:
+        del registered[name]
+    context.context().clear_kernel_cache()
 
 
 _kept = [0.0]  # bytes after the last time that memory was freed

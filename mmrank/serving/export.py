@@ -31,6 +31,7 @@ from mmrank.serving.fingerprint import item_fingerprint
 from mmrank.serving.graphs import Graphs, ranker_graphs
 from mmrank.serving.model_card import write_model_card
 from mmrank.serving.samples import Samples
+from mmrank.serving.saved import save_for_serving
 from mmrank.serving.signatures import ServedRanker
 from mmrank.serving.versions import write_version
 from mmrank.serving.warmup import write_warm_up
@@ -122,7 +123,7 @@ def export_run(
     fitted, buckets = run.fitted, run.config.data.buckets
 
     def fill(folder: pathlib.Path) -> None:
-        tf.saved_model.save(served, str(folder), signatures=functions)
+        save_for_serving(served, folder, functions)
         card_file = folder / CARD
         card_file.parent.mkdir()
         save_schema(fitted.schema, card_file.parent)
