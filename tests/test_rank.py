@@ -105,6 +105,7 @@ def test_scores_equal_those_of_single_lists(
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted([source, target])
 
 
+@pytest.mark.slow
 def test_the_products_own_columns(
     exported: pathlib.Path,
     dataset: Dataset,

@@ -149,6 +149,7 @@ def test_served_events_weigh_less_with_their_age(shop: Shop) -> None:
     np.testing.assert_allclose([row[0] for row in found if row], standard, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_item_of_the_page_can_be_the_query(shop: Shop, tmp_path: pathlib.Path) -> None:
     from mmrank.training.loop import train_run
 

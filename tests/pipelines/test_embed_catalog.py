@@ -185,6 +185,7 @@ def test_bad_arguments(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_records_score_as_the_run_does(
     run: Run,
     dataset: Dataset,

@@ -28,6 +28,7 @@ def copied(exported: pathlib.Path, tmp_path: pathlib.Path) -> pathlib.Path:
     return tmp_path / "1"
 
 
+@pytest.mark.slow
 def test_an_export_without_its_checksums_is_incomplete(copied: pathlib.Path) -> None:
     with pytest.raises(
         ValueError, match="checksums.sha256 does not exist: the export is incomplete"

@@ -205,6 +205,7 @@ def test_a_refused_version_leaves_nothing_in_caches(
     endpoint.close()
 
 
+@pytest.mark.slow
 def test_user_ids_are_pseudonymised_before_the_model(
     serve: Callable[..., Any],
     exported: pathlib.Path,
@@ -249,6 +250,7 @@ def test_user_ids_are_pseudonymised_before_the_model(
     actual(served.http.post("/rank", json=asked))
 
 
+@pytest.mark.slow
 def test_slow_files_do_not_delay_other_requests(
     serve: Callable[..., Any], small_export: pathlib.Path, raw_request: Inputs, id_request: Inputs
 ) -> None:

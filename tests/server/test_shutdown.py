@@ -58,6 +58,7 @@ def test_a_run_ends_with_its_deadline(base: pathlib.Path, serve: Start) -> None:
     assert running.http.post(URL, json=spin(3)).json() == {"outputs": [3]}
 
 
+@pytest.mark.slow
 def test_a_full_queue_returns_429(base: pathlib.Path, serve: Start) -> None:
     running = serve(
         base,

@@ -53,6 +53,7 @@ def words(request: predict_pb2.PredictRequest) -> list[str]:
     return [value.decode("utf-8", "replace") for value in found]
 
 
+@pytest.mark.slow
 def test_every_bucket_warms_every_signature(
     requests: list[predict_pb2.PredictRequest], run: Run, signatures: Mapping[str, Any]
 ) -> None:

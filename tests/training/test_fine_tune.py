@@ -279,6 +279,7 @@ class Stop(RuntimeError):
     """Raised by the test to stop training."""
 
 
+@pytest.mark.slow
 def test_a_run_unfreezes_and_resumes_to_the_same_numbers(
     quick_config, shop: Dataset, tmp_path: pathlib.Path, monkeypatch
 ):

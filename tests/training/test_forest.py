@@ -125,6 +125,7 @@ def test_a_reloaded_run_has_the_same_scores(trees: Run, dataset: Dataset) -> Non
     np.testing.assert_allclose(again, trees.score(dataset, rows), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_an_export_scores_as_the_run_does(
     hybrid: Run, dataset: Dataset, tmp_path: pathlib.Path
 ) -> None:
@@ -164,6 +165,7 @@ def test_scores_do_not_depend_on_padding_or_other_candidates_or_absent_values(
     )
 
 
+@pytest.mark.slow
 def test_trees_may_read_the_vectors_of_the_network(
     hybrid: Run, dataset: Dataset, tmp_path: pathlib.Path
 ) -> None:

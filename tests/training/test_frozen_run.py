@@ -146,6 +146,7 @@ def test_scores_equal_those_with_the_encoders_in_the_graph(whole, shop):
     assert np.ptp(given) > 1e-2
 
 
+@pytest.mark.slow
 def test_the_export_holds_the_frozen_encoders(whole, shop, tmp_path):
     """Raw titles and photos, as of a new product, and ids give the same scores as Keras."""
     ranker = Ranker.load(export_run(whole, tmp_path / "export", shop))
@@ -174,7 +175,8 @@ def test_the_export_holds_the_frozen_encoders(whole, shop, tmp_path):
     np.testing.assert_allclose(ranker.scores(query, ids), expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("epoch", [0, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("epoch", [0, 1])
 def test_a_resumed_run_ends_as_one_that_was_not_stopped(
     config, shop, whole, tmp_path, monkeypatch, epoch
 ):

@@ -48,6 +48,7 @@ def test_early_stopping_waits_for_the_patience(short, shop, tmp_path):
     assert state.best_weights == "checkpoints/best-1"
 
 
+@pytest.mark.slow
 def test_mixed_precision_trains(short, shop, tmp_path):
     """In bfloat16, since TensorFlow's layer normalisation on a CPU does not support float16."""
     config = short(drop=(), mixed_precision="mixed_bfloat16")

@@ -111,6 +111,7 @@ def stopped_twice(config, shop, tmp_path_factory) -> pathlib.Path:
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("epoch", [0, 1])
 def test_resuming_after_an_error_in_an_epoch_equals_no_interruption(
     config, shop, whole, stopped_twice, tmp_path, epoch
@@ -202,6 +203,7 @@ def test_a_loaded_run_scores_as_its_best_epoch(whole, shop: Dataset):
     assert state.best == max(e["val_ndcg_10"] for e in state.history)
 
 
+@pytest.mark.slow
 def test_training_hands_over_the_run_that_loading_gives(config, shop, tmp_path):
     """Training stops early after its best epoch, so that the last weights are not the best ones."""
     training = dataclasses.replace(config.training, learning_rate=0.3, clip_norm=9.0)

@@ -89,6 +89,7 @@ def test_a_loaded_run_has_the_same_scores_and_accepts_another_order(whole, shop)
         loaded.with_order("clik")
 
 
+@pytest.mark.slow
 def test_resuming_keeps_the_learned_weights(config, shop, whole, tmp_path, monkeypatch):
     def fail(self: Progress, batch: int, logs: object = None) -> None:
         if self._epoch == 1 and batch == 2:

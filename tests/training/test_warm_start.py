@@ -59,6 +59,7 @@ def named_rows(model: RankingModel, features: Features, name: str) -> dict[str, 
     return dict(zip(words, table.numpy(), strict=True))
 
 
+@pytest.mark.slow
 def test_on_the_same_shop_the_scores_are_those_of_the_source(config, shop, source):
     model, features = made(config, shop)
     arrays = features.arrays(shop, shop.rows("valid"))
@@ -124,6 +125,7 @@ class Stop(RuntimeError):
     """Raised by the test to stop training."""
 
 
+@pytest.mark.slow
 def test_a_run_starts_from_a_source_only_once(quick_config, shop, tmp_path, monkeypatch):
     """A run stopped in its second epoch resumes after the source is deleted."""
     drop = (*quick_config.model.drop, "query", "history", "user", "brand")
