@@ -51,6 +51,7 @@ LAYERS = (
     "pretrain",
     "evaluation",
     "compression",
+    "reranking",
     "serving",
     "records",
     "launch",

@@ -1,0 +1,168 @@
+"""`mmrank/Rerank-v0`: an episode rearranges one page by moves, and then a user reads it.
+
+import gymnasium
+env = gymnasium.make("mmrank.reranking.environment:mmrank/Rerank-v0", user="saturation")
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+import numpy as np
+
+from mmrank.outputs import MissingExtra, install_command
+from mmrank.reranking.drawn import draw_page
+from mmrank.reranking.moves import FINISH, moved, open_actions
+from mmrank.reranking.page import Page
+from mmrank.reranking.users import USERS, Rewards, UserModel
+
+try:
+    import gymnasium
+    from gymnasium import spaces
+except ModuleNotFoundError as error:
+    what = "the environment of pages needs gymnasium"
+    raise MissingExtra(f"{what}: {install_command('reranking')}") from error
+
+__all__ = ["FEATURES", "NAME", "RerankEnv"]
+
+NAME = "mmrank/Rerank-v0"
+FEATURES = ("score", "attraction", "purchase", "log_price", "dwell", "alike", "rank", "displaced")
+Observation = dict[str, np.ndarray]
+Pages = Callable[[np.random.Generator], Page]
+
+
+class RerankEnv(gymnasium.Env[Observation, np.int64]):
+    """An environment in which a policy rearranges pages for users of a model.
+
+    An observation has `candidates` [k, features] in the order shown (`FEATURES`, then the vector),
+    the `mask` [k] of those that are not padding, the `actions` [k] that are open, and `moves`, the
+    share of the moves that are left. Actions are those of `mmrank.reranking.moves`. A move that is
+    not open changes nothing, uses up a move, and is reported as `info["illegal"]`.
+
+    An episode ends with `FINISH` or when no move is left. The reward is the worth of a session on
+    the final page: at the end, or by each move's difference. Differences add up to what the final
+    page is worth more than the first one.
+
+    Args:
+      pages: Draws the page of an episode from a random generator; by default `draw_page` with
+        `size` candidates.
+      user: Name of a user model, or one.
+      options: Options of a named user model.
+      size: Most candidates on a page, k; shorter pages are padded.
+      most_moves: Moves of an episode.
+      rewards: What clicks, seconds and purchases are worth.
+      when: `end` or `difference`.
+      sampled: Whether the reward at the end is that of one drawn session, not the expected one.
+
+    Raises:
+      ValueError: A drawn page has more candidates than `size`, or `sampled` is combined with
+        `difference`, whose differences would be those of different sessions.
+      ConfigError: The user model or one of its options is unknown.
+
+    Example:
+      >>> env = RerankEnv(size=3)
+      >>> observation, _ = env.reset(seed=1)
+      >>> observation["candidates"].shape, env.action_space.n.item()
+      ((3, 11), 3)
+      >>> _, _, ended, _, _ = env.step(FINISH)
+      >>> ended
+      True
+    """
+
+    metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012  # gymnasium's own declaration
+
+    def __init__(
+        self,
+        pages: Pages | None = None,
+        user: str | UserModel = "position_based",
+        options: Mapping[str, Any] | None = None,
+        *,
+        size: int = 6,
+        most_moves: int = 12,
+        rewards: Rewards | None = None,
+        when: Literal["end", "difference"] = "end",
+        sampled: bool = False,
+    ):
+        if sampled and when == "difference":
+            raise ValueError("sampled: differences need expected rewards; set when to 'end'")
+        self.user = USERS.make(user, options) if isinstance(user, str) else user
+        self.rewards = rewards or Rewards()
+        self._draw = pages or (lambda rng: draw_page(size, rng))
+        self._size, self._most, self._when, self._sampled = size, most_moves, when, sampled
+        width = len(FEATURES) + self._draw(np.random.default_rng(0)).vector.shape[-1]
+        # As Any: mypy holds the declared space of mappings for another type than spaces.Dict.
+        self.observation_space: Any = spaces.Dict(
+            {
+                "candidates": spaces.Box(-np.inf, np.inf, (size, width), np.float32),
+                "mask": spaces.MultiBinary(size),
+                "actions": spaces.MultiBinary(size),
+                "moves": spaces.Box(0, 1, (1,), np.float32),
+            }
+        )
+        self.action_space = spaces.Discrete(size)
+
+    @property
+    def page(self) -> Page:
+        """The page as the ranker ordered it."""
+        return self._page
+
+    @property
+    def order(self) -> np.ndarray:
+        """Which candidate of the ranker's order is at each position, [k] int."""
+        return self._order.copy()
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
+        """Returns the observation of a new page; `options={"page": page}` gives it a page."""
+        super().reset(seed=seed)
+        page = (options or {}).get("page")
+        self._page = self._draw(self.np_random) if page is None else page
+        if self._page.size > self._size:
+            raise ValueError(f"a page of {self._page.size} candidates; raise size ({self._size})")
+        self._order, self._left = np.arange(self._page.size), self._most
+        return self._observed(), self._info()
+
+    def step(self, action: Any) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        """Returns observation, reward, whether the episode ended, False, and information."""
+        illegal = not open_actions(self._page.size, self._size)[int(action)]
+        before = self._order
+        if not illegal:
+            self._order = moved(before, int(action))
+        self._left -= 1
+        ended = int(action) == FINISH or self._left <= 0
+        reward = 0.0
+        if self._when == "difference":
+            reward = self._worth(self._order) - self._worth(before)
+        elif ended and self._sampled:
+            session = self.user.session(self._page.take(self._order), self.np_random)
+            reward = self.rewards.of(session)
+        elif ended:
+            reward = self._worth(self._order)
+        return self._observed(), reward, ended, False, {**self._info(), "illegal": illegal}
+
+    def _worth(self, order: np.ndarray) -> float:
+        return float(self.user.expected(self._page.take(order), self.rewards))
+
+    def _info(self) -> dict[str, Any]:
+        return {"action_mask": open_actions(self._page.size, self._size).astype(np.int8)}
+
+    def _observed(self) -> Observation:
+        page = self._page.take(self._order)
+        position = np.arange(page.size)
+        columns = [
+            page.score, page.attraction, page.purchase, np.log(page.price), page.dwell / 60,
+            page.above(), position / self._size, (self._order - position) / self._size,
+        ]  # fmt: skip
+        candidates = np.zeros(self.observation_space["candidates"].shape, np.float32)
+        candidates[: page.size] = np.concatenate([np.stack(columns, -1), page.vector], -1)
+        return {
+            "candidates": candidates,
+            "mask": (np.arange(self._size) < page.size).astype(np.int8),
+            "actions": self._info()["action_mask"],
+            "moves": np.array([self._left / self._most], np.float32),
+        }
+
+
+gymnasium.register(NAME, entry_point=f"{__name__}:RerankEnv")

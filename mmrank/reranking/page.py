@@ -1,0 +1,110 @@
+"""A result page: what a user may do with each candidate, and orders of its candidates."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+
+import numpy as np
+
+__all__ = ["MOST_TRIED", "Page", "all_orders", "best_order"]
+
+MOST_TRIED = 8  # candidates; 8! = 40,320 orders
+
+
+@dataclasses.dataclass(frozen=True)
+class Page:
+    """The candidates of one page, or of several pages of the same length, in the order shown.
+
+    Attributes:
+      score: The ranker's scores, [..., k].
+      attraction: Probability that an examined candidate is clicked, on its own merit, [..., k].
+      satisfaction: Probability that a click on it satisfies the user, [..., k].
+      purchase: Probability that a clicked candidate is bought, on its own merit, [..., k].
+      dwell: Expected seconds on a clicked candidate, [..., k].
+      price: Prices, above 0, [..., k].
+      vector: Unit vectors whose cosine says how alike two candidates are, [..., k, d].
+
+    Example:
+      >>> import numpy as np
+      >>> half = np.array([0.5, 0.5])
+      >>> page = Page(half, half, half, half, half, np.array([2.0, 9.0]), np.eye(2))
+      >>> page.take(np.array([1, 0])).price.tolist()
+      [9.0, 2.0]
+    """
+
+    score: np.ndarray
+    attraction: np.ndarray
+    satisfaction: np.ndarray
+    purchase: np.ndarray
+    dwell: np.ndarray
+    price: np.ndarray
+    vector: np.ndarray
+
+    def __post_init__(self) -> None:
+        shape = self.score.shape
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if value.shape[: len(shape)] != shape:
+                raise ValueError(f"{field.name}: shape {value.shape}, but scores have {shape}")
+        if self.vector.ndim != len(shape) + 1:
+            raise ValueError(f"vector: {self.vector.ndim} dimensions, but {len(shape) + 1} needed")
+        if not (self.price > 0).all():
+            raise ValueError("price: must be above 0")
+
+    @property
+    def size(self) -> int:
+        """The number of candidates, k."""
+        return int(self.score.shape[-1])
+
+    def take(self, order: np.ndarray) -> Page:
+        """Returns the page in other orders.
+
+        Args:
+          order: Which candidate comes at each position, [k] or [orders, k] int. Several orders of
+            one page give several pages.
+
+        Raises:
+          ValueError: This is not one page.
+        """
+        if self.score.ndim != 1:
+            raise ValueError("only one page can be taken in other orders")
+        return Page(*(getattr(self, field.name)[order] for field in dataclasses.fields(self)))
+
+    def above(self) -> np.ndarray:
+        """Sum of the positive cosines of each candidate with those above it, [..., k]."""
+        cosine = np.einsum("...id,...jd->...ij", self.vector, self.vector)
+        return np.tril(np.maximum(cosine, 0.0), -1).sum(-1)
+
+
+def all_orders(size: int) -> np.ndarray:
+    """All orders of the candidates of a page, [size!, size] int; the first is that shown.
+
+    Args:
+      size: Number of candidates, 1 to `MOST_TRIED`.
+
+    Raises:
+      ValueError: There are too many candidates to try all orders.
+
+    Example:
+      >>> all_orders(2).tolist()
+      [[0, 1], [1, 0]]
+    """
+    if not 1 <= size <= MOST_TRIED:
+        raise ValueError(f"{size} candidates: all orders can be tried for 1 to {MOST_TRIED}")
+    return np.array(list(itertools.permutations(range(size))))
+
+
+def best_order(rewards: np.ndarray) -> np.ndarray:
+    """The order with the highest reward, [k] int; the first of several in that of `all_orders`.
+
+    Args:
+      rewards: The expected reward of each order of `all_orders`, [k!].
+
+    Example:
+      >>> import numpy as np
+      >>> best_order(np.array([0.1, 0.2])).tolist()
+      [1, 0]
+    """
+    sizes = {len(all_orders(size)): size for size in range(1, MOST_TRIED + 1)}
+    return all_orders(sizes[len(rewards)])[int(np.argmax(rewards))]
