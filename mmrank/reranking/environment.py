@@ -30,15 +30,17 @@ NAME = "mmrank/Rerank-v0"
 FEATURES = ("score", "attraction", "purchase", "log_price", "dwell", "alike", "rank", "displaced")
 Observation = dict[str, np.ndarray]
 Pages = Callable[[np.random.Generator], Page]
+When = Literal["end", "difference"]
 
 
 class RerankEnv(gymnasium.Env[Observation, np.int64]):
     """An environment in which a policy rearranges pages for users of a model.
 
-    An observation has `candidates` [k, features] in the order shown (`FEATURES`, then the vector),
-    the `mask` [k] of those that are not padding, the `actions` [k] that are open, and `moves`, the
-    share of the moves that are left. Actions are those of `mmrank.reranking.moves`. A move that is
-    not open changes nothing, uses up a move, and is reported as `info["illegal"]`.
+    An observation has `candidates` [k, features] in the order shown (`FEATURES`, then the vector;
+    the logarithm of the price is less its mean over the page), the `mask` [k] of those that are not
+    padding, the `actions` [k] that are open, and `moves`, the share of the moves that are left.
+    Actions are those of `mmrank.reranking.moves`. A move that is not open changes nothing, uses up
+    a move, and is reported as `info["illegal"]`.
 
     An episode ends with `FINISH` or when no move is left. The reward is the worth of a session on
     the final page: at the end, or by each move's difference. Differences add up to what the final
@@ -81,7 +83,7 @@ class RerankEnv(gymnasium.Env[Observation, np.int64]):
         size: int = 6,
         most_moves: int = 12,
         rewards: Rewards | None = None,
-        when: Literal["end", "difference"] = "end",
+        when: When = "end",
         sampled: bool = False,
     ):
         if sampled and when == "difference":
@@ -101,6 +103,18 @@ class RerankEnv(gymnasium.Env[Observation, np.int64]):
             }
         )
         self.action_space = spaces.Discrete(size)
+
+    def copy(self) -> RerankEnv:
+        """Returns another environment with the same arguments, not yet reset."""
+        return RerankEnv(
+            self._draw,
+            self.user,
+            size=self._size,
+            most_moves=self._most,
+            rewards=self.rewards,
+            when=self._when,
+            sampled=self._sampled,
+        )
 
     @property
     def page(self) -> Page:
@@ -150,9 +164,9 @@ class RerankEnv(gymnasium.Env[Observation, np.int64]):
 
     def _observed(self) -> Observation:
         page = self._page.take(self._order)
-        position = np.arange(page.size)
+        position, level = np.arange(page.size), np.log(page.price)
         columns = [
-            page.score, page.attraction, page.purchase, np.log(page.price), page.dwell / 60,
+            page.score, page.attraction, page.purchase, level - level.mean(), page.dwell / 60,
             page.above(), position / self._size, (self._order - position) / self._size,
         ]  # fmt: skip
         candidates = np.zeros(self.observation_space["candidates"].shape, np.float32)

@@ -1,0 +1,92 @@
+"""The command that trains a policy: its files, its table, resuming and wrong input."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+
+import pytest
+
+from mmrank.rerank import main
+from mmrank.reranking.dqn import trainer
+
+SMALL = [
+    "--set", "dqn={width: 8, heads: 2, layers: 1, steps: 640, environments: 8, batch: 16,"
+    " warm_up: 64, imitation: 5}",
+    "--set", "pages={size: 3, test: 40}",
+    "--set", "most_moves=3",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    folder = tmp_path_factory.mktemp("policy") / "out"
+    assert main(["--out", str(folder), *SMALL]) == 0
+    return folder
+
+
+def test_the_results(out: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = {row["name"]: row for row in json.loads((out / "results.json").read_text())}
+    assert list(rows) == ["dqn", "ranker", "random", "greedy", "mmr", "exhaustive"]
+    assert rows["ranker"]["share"] == 0
+    assert rows["exhaustive"]["share"] == pytest.approx(1)
+    best = rows["exhaustive"]["mean"]
+    for row in rows.values():
+        assert row["low"] <= row["mean"] <= row["high"]
+        assert row["mean"] <= best + 1e-9
+    assert rows["dqn"]["difference"] is None
+    gap = rows["dqn"]["mean"] - rows["random"]["mean"]
+    assert rows["random"]["difference"] == pytest.approx(gap)
+
+
+def test_a_finished_folder_is_never_written_to_again(
+    out: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = {f: f.stat().st_mtime_ns for f in out.rglob("*")}
+    assert main(["--out", str(out), *SMALL]) == 2
+    assert "exists and is not empty" in capsys.readouterr().err
+    assert main(["--out", str(out), "--resume"]) == 2
+    assert "this training is finished" in capsys.readouterr().err
+    assert {f: f.stat().st_mtime_ns for f in out.rglob("*")} == before
+
+
+def test_ctrl_c_and_resume(
+    tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, moves, made = tmp_path / "out", trainer._moves, []
+
+    def interrupted(*args, **kwargs):
+        made.append(1)
+        if len(made) == 60:  # 8 fill the replay, 80 updates follow
+            raise KeyboardInterrupt
+        return moves(*args, **kwargs)
+
+    monkeypatch.setattr(trainer, "_moves", interrupted)
+    assert main(["--out", str(out), *SMALL]) == 130
+    assert "run the command with --resume to continue" in capsys.readouterr().err
+    monkeypatch.setattr(trainer, "_moves", moves)
+    assert main(["--out", str(out), "--resume", "--set", "seed=2"]) == 2
+    assert "leave --config and --set out" in capsys.readouterr().err
+    assert main(["--out", str(out), "--resume"]) == 0
+    said = capsys.readouterr()
+    assert "of 80 updates" in said.err
+    assert "share of gain" in said.out
+    assert (out / "results.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--set", "user=tired"], "unknown user model 'tired'"),
+        (["--set", "options={alpha: 2}"], "alpha: expected 0 to 1, got 2"),
+        (["--set", "dqn.stepz=3"], "unknown key 'stepz'; did you mean 'steps'?"),
+        (["--config", "no.yaml"], "no.yaml: no such file"),
+        (["--resume"], "no training to resume"),
+    ],
+)
+def test_wrong_input(
+    arguments: list[str], message: str, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--out", str(tmp_path / "out"), *arguments]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
