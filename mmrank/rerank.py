@@ -79,6 +79,7 @@ def _run(args: argparse.Namespace) -> None:
     from mmrank.reranking.dqn import train_policy
     from mmrank.reranking.drawn import draw_page
     from mmrank.reranking.environment import RerankEnv
+    from mmrank.reranking.guards import Guards
     from mmrank.reranking.results import as_json, compare_orders, table
 
     pages = config.pages
@@ -94,6 +95,7 @@ def _run(args: argparse.Namespace) -> None:
         most_moves=config.most_moves,
         rewards=config.rewards,
         when="difference",
+        guards=Guards(config.guards),
     )
     args.out.mkdir(parents=True, exist_ok=True)
     if not args.resume:

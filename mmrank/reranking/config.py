@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from mmrank.ranges import Count, Range, Seed
 from mmrank.reranking.dqn.options import DQNOptions
+from mmrank.reranking.guards import GuardOptions
 from mmrank.reranking.users import Rewards
 
 __all__ = ["DrawnPages", "RerankConfig"]
@@ -41,6 +42,7 @@ class RerankConfig:
       pages: See `DrawnPages`.
       most_moves: Most moves on a page. Any order of k candidates is k (k − 1) / 2 moves away.
       rewards: What clicks, seconds and purchases are worth.
+      guards: What the policy may not do to a page.
       dqn: How the policy is learned.
     """
 
@@ -50,4 +52,5 @@ class RerankConfig:
     pages: DrawnPages = DrawnPages()
     most_moves: Count = 15
     rewards: Rewards = Rewards()
+    guards: GuardOptions = GuardOptions()
     dqn: DQNOptions = DQNOptions()

@@ -38,5 +38,8 @@ def draw_page(size: int, rng: np.random.Generator, groups: int = 3, noise: float
     vector = np.eye(groups)[group] + rng.normal(0, 0.2, (size, groups))
     vector /= np.linalg.norm(vector, axis=-1, keepdims=True)
     score = merit + rng.normal(0, noise, size)
-    page = Page(score, attraction, satisfaction, purchase, dwell, np.maximum(price, 0.01), vector)
+    price, item = np.maximum(price, 0.01), np.arange(size).astype(str)
+    page = Page(
+        score, attraction, satisfaction, purchase, dwell, price, vector, group=group, item=item
+    )
     return page.take(np.argsort(-score, kind="stable"))

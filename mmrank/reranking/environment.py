@@ -13,6 +13,7 @@ import numpy as np
 
 from mmrank.outputs import MissingExtra, install_command
 from mmrank.reranking.drawn import draw_page
+from mmrank.reranking.guards import Guards
 from mmrank.reranking.moves import FINISH, moved, open_actions
 from mmrank.reranking.page import Page
 from mmrank.reranking.users import USERS, Rewards, UserModel
@@ -39,6 +40,7 @@ class RerankEnv(gymnasium.Env[Observation, np.int64]):
     An observation has `candidates` [k, features] in the order shown (`FEATURES`, then the vector;
     the logarithm of the price is less its mean over the page), the `mask` [k] of those that are not
     padding, the `actions` [k] that are open, and `moves`, the share of the moves that are left.
+    The first page is the ranker's, without what the rules exclude and with what they pin and boost.
     Actions are those of `mmrank.reranking.moves`. A move that is not open changes nothing, uses up
     a move, and is reported as `info["illegal"]`.
 
@@ -56,6 +58,7 @@ class RerankEnv(gymnasium.Env[Observation, np.int64]):
       rewards: What clicks, seconds and purchases are worth.
       when: `end` or `difference`.
       sampled: Whether the reward at the end is that of one drawn session, not the expected one.
+      guards: What may not be done to a page; by default nothing is forbidden.
 
     Raises:
       ValueError: A drawn page has more candidates than `size`, or `sampled` is combined with
@@ -85,11 +88,12 @@ class RerankEnv(gymnasium.Env[Observation, np.int64]):
         rewards: Rewards | None = None,
         when: When = "end",
         sampled: bool = False,
+        guards: Guards | None = None,
     ):
         if sampled and when == "difference":
             raise ValueError("sampled: differences need expected rewards; set when to 'end'")
         self.user = USERS.make(user, options) if isinstance(user, str) else user
-        self.rewards = rewards or Rewards()
+        self.rewards, self.guards = rewards or Rewards(), guards or Guards()
         self._draw = pages or (lambda rng: draw_page(size, rng))
         self._size, self._most, self._when, self._sampled = size, most_moves, when, sampled
         width = len(FEATURES) + self._draw(np.random.default_rng(0)).vector.shape[-1]
@@ -114,6 +118,7 @@ class RerankEnv(gymnasium.Env[Observation, np.int64]):
             rewards=self.rewards,
             when=self._when,
             sampled=self._sampled,
+            guards=self.guards,
         )
 
     @property
@@ -132,18 +137,19 @@ class RerankEnv(gymnasium.Env[Observation, np.int64]):
         """Returns the observation of a new page; `options={"page": page}` gives it a page."""
         super().reset(seed=seed)
         page = (options or {}).get("page")
-        self._page = self._draw(self.np_random) if page is None else page
+        self._page = self.guards.kept(self._draw(self.np_random) if page is None else page)
         if self._page.size > self._size:
             raise ValueError(f"a page of {self._page.size} candidates; raise size ({self._size})")
-        self._order, self._left = np.arange(self._page.size), self._most
+        self._start, self._left = self.guards.start(self._page), self._most
+        self._set(self._start)
         return self._observed(), self._info()
 
     def step(self, action: Any) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Returns observation, reward, whether the episode ended, False, and information."""
-        illegal = not open_actions(self._page.size, self._size)[int(action)]
+        illegal = not self._opened[int(action)]
         before = self._order
         if not illegal:
-            self._order = moved(before, int(action))
+            self._set(moved(before, int(action)))
         self._left -= 1
         ended = int(action) == FINISH or self._left <= 0
         reward = 0.0
@@ -159,8 +165,12 @@ class RerankEnv(gymnasium.Env[Observation, np.int64]):
     def _worth(self, order: np.ndarray) -> float:
         return float(self.user.expected(self._page.take(order), self.rewards))
 
+    def _set(self, order: np.ndarray) -> None:
+        self._order, self._opened = order, open_actions(self._page.size, self._size)
+        self._opened[: len(order)] &= self.guards.open(self._page, self._start, order)
+
     def _info(self) -> dict[str, Any]:
-        return {"action_mask": open_actions(self._page.size, self._size).astype(np.int8)}
+        return {"action_mask": self._opened.astype(np.int8)}
 
     def _observed(self) -> Observation:
         page = self._page.take(self._order)

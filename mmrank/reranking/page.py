@@ -24,6 +24,8 @@ class Page:
       dwell: Expected seconds on a clicked candidate, [..., k].
       price: Prices, above 0, [..., k].
       vector: Unit vectors whose cosine says how alike two candidates are, [..., k, d].
+      group: A group of each candidate, such as its brand, [..., k]; None if no guard needs it.
+      item: Ids of the items, [..., k]; None if no rule names one.
 
     Example:
       >>> import numpy as np
@@ -40,12 +42,14 @@ class Page:
     dwell: np.ndarray
     price: np.ndarray
     vector: np.ndarray
+    group: np.ndarray | None = None
+    item: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         shape = self.score.shape
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            if value.shape[: len(shape)] != shape:
+            if value is not None and value.shape[: len(shape)] != shape:
                 raise ValueError(f"{field.name}: shape {value.shape}, but scores have {shape}")
         if self.vector.ndim != len(shape) + 1:
             raise ValueError(f"vector: {self.vector.ndim} dimensions, but {len(shape) + 1} needed")
@@ -69,7 +73,9 @@ class Page:
         """
         if self.score.ndim != 1:
             raise ValueError("only one page can be taken in other orders")
-        return Page(*(getattr(self, field.name)[order] for field in dataclasses.fields(self)))
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        taken = {name: value[order] for name, value in values.items() if value is not None}
+        return dataclasses.replace(self, **taken)
 
     def above(self) -> np.ndarray:
         """Sum of the positive cosines of each candidate with those above it, [..., k]."""
