@@ -7,9 +7,10 @@ import pathlib
 
 import pytest
 
-from mmrank.rerank import main
+from mmrank.rerank import _read, main
 from mmrank.reranking.dqn import trainer
 
+ROOT = pathlib.Path(__file__).resolve().parent.parent
 SMALL = [
     "--set", "dqn={width: 8, heads: 2, layers: 1, steps: 640, environments: 8, batch: 16,"
     " warm_up: 64, imitation: 5}",
@@ -37,6 +38,12 @@ def test_the_results(out: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> N
     assert rows["dqn"]["difference"] is None
     gap = rows["dqn"]["mean"] - rows["random"]["mean"]
     assert rows["random"]["difference"] == pytest.approx(gap)
+
+
+def test_the_projects_config() -> None:
+    config = _read(ROOT / "configs" / "rerank.yaml", ["user=anchoring", "guards.most_shift=2"])
+    assert (config.user, config.pages.size, config.guards.most_shift) == ("anchoring", 6, 2)
+    assert config.dqn.steps == 100_000
 
 
 def test_a_finished_folder_is_never_written_to_again(
