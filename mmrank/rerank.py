@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import logging
 import pathlib
 from collections.abc import Sequence
 
@@ -29,6 +30,7 @@ model. OUT gets the config, checkpoints, TensorBoard's logs, the weights, result
 that is printed: the policy next to the ranker's order, maximal marginal relevance, the order by
 predicted clicks, a random order, and the best of all orders.
 """
+logger = logging.getLogger("mmrank.rerank")
 CONFIG, RESULTS = "config.yaml", "results.json"
 
 
@@ -105,6 +107,7 @@ def _run(args: argparse.Namespace) -> None:
     # Training draws from seeds of its own, so that no test page is a training page.
     rng = np.random.default_rng([config.seed, 1])
     test = [drawn(rng) for _ in range(pages.test)]
+    logger.info("comparing the policy with other orders on %d pages", len(test))
     orders = {"dqn": policy.orders(test, env)}
     for name in ORDERS:
         if name == "exhaustive" and pages.size > MOST_TRIED:

@@ -21,7 +21,7 @@ from mmrank.reranking.environment import Observation, RerankEnv
 
 __all__ = ["train_policy"]
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 CHECKPOINTS, STATE, REPORTS = "checkpoints", "training.json", 20
 Step = tuple[Observation, int, float]
 
@@ -99,7 +99,7 @@ def train_policy(
             raise OutputError(f"{folder}: no training to resume; run it without --resume")
         checkpoint.restore(manager.latest_checkpoint).assert_existing_objects_matched()
         done = int(read_json(folder / STATE, "train again into a new folder")["updates"])
-        log.info("resumed after %d of %d updates", done, updates)
+        logger.info("resumed after %d of %d updates", done, updates)
     rng = np.random.default_rng([seed, done])
     _fill(players, replay, policy, options, done / updates, rng)
     if not done:
@@ -126,7 +126,7 @@ def train_policy(
         if done % every == 0 or done == updates:
             left = (time.monotonic() - started) / (done - first) * (updates - done) / 60
             gain, error = float(np.mean(gains or [0.0])), float(np.mean(errors))
-            log.info(
+            logger.info(
                 "update %d/%d  gain of a page %+.4f  error %.4f  %.1f min left",
                 done, updates, gain, error, left,
             )  # fmt: skip
