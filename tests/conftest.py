@@ -104,6 +104,14 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         tensorflow.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
 
+@pytest.fixture
+def optimized_graphs() -> None:
+    """Lets TensorFlow optimise graphs, for a test that compares this process with its children."""
+    import tensorflow as tf
+
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": False})
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Moves the slowest files to the front."""
     order = {ROOT / "tests" / name: number for number, name in enumerate(LONGEST)}

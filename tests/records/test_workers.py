@@ -110,6 +110,7 @@ def weights(run: pathlib.Path) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("optimized_graphs")
 def test_two_workers_one_of_them_killed_learn_the_same_as_one(
     config, shop, messages, write, tmp_path
 ):
@@ -145,9 +146,7 @@ def test_two_workers_one_of_them_killed_learn_the_same_as_one(
     assert set(two) == set(one)
     assert sum(n.startswith("optimizer") for n in one) > 10
     for name, value in one.items():
-        # Workers optimise their graphs and add in another order; Adam enlarges what rounding does
-        # to a small gradient. Learning from other lists changes weights by 0.01 and more.
-        np.testing.assert_allclose(two[name], value, atol=1e-3, err_msg=name)
+        np.testing.assert_allclose(two[name], value, atol=1e-4, err_msg=name)
 
 
 def test_the_index_of_a_worker_is_read_from_the_environment():
