@@ -57,6 +57,7 @@ def test_a_finished_folder_is_never_written_to_again(
     assert {f: f.stat().st_mtime_ns for f in out.rglob("*")} == before
 
 
+@pytest.mark.slow
 def test_ctrl_c_and_resume(
     tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
