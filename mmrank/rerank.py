@@ -123,14 +123,15 @@ def _read(file: pathlib.Path | None, overrides: Sequence[str]) -> RerankConfig:
     """The config of a file, or the defaults, with overrides; the user model is checked."""
     from mmrank.reranking.users import USERS
 
+    where = str(file or "--set")
     if file is None:
         plain: dict[str, object] = {}
         for override in overrides:
             apply_override(plain, override)
     else:
         plain = read_plain(file, overrides)
-    config = from_mapping(RerankConfig, plain, str(file or "--set"))
-    USERS.options(config.user, config.options, str(file or "--set"))
+    config = from_mapping(RerankConfig, plain, where)
+    USERS.options(config.user, config.options, where)
     return config
 
 

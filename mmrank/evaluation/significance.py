@@ -108,11 +108,40 @@ def bootstrap_intervals(
       [Interval(mean=0.5, low=0.5, high=0.5, lists=2)]
     """
     values = np.asarray(values, dtype=np.float64)
-    lists, columns = values.shape
+    columns = values.shape[1]
     defined = ~np.isnan(values)
     counted = defined.sum(axis=0)
     if not counted.any():
         return [Interval(np.nan, np.nan, np.nan, 0)] * columns
+    means = resampled_means(values, resamples=resamples, seed=seed)
+    tail = 50.0 * (1.0 - level)
+    intervals = []
+    for column in range(columns):
+        if counted[column] == 0:
+            intervals.append(Interval(np.nan, np.nan, np.nan, 0))
+            continue
+        low, high = np.nanpercentile(means[:, column], (tail, 100.0 - tail))
+        mean = np.nansum(values[:, column]) / counted[column]
+        intervals.append(Interval(float(mean), float(low), float(high), int(counted[column])))
+    return intervals
+
+
+def resampled_means(values: np.ndarray, *, resamples: int, seed: int) -> np.ndarray:
+    """Returns the mean of every column over lists drawn with replacement, [resamples, columns].
+
+    Args:
+      values: A value per list and column, NaN where a list has none, [lists, columns].
+      resamples: Number of bootstrap resamples, which all columns share.
+      seed: Seed of the resamples.
+
+    Example:
+      >>> import numpy as np
+      >>> resampled_means(np.array([[0.5], [0.5]]), resamples=2, seed=0).tolist()
+      [[0.5], [0.5]]
+    """
+    values = np.asarray(values, dtype=np.float64)
+    lists, columns = values.shape
+    defined = ~np.isnan(values)
     filled = np.where(defined, values, 0.0)
     rng = np.random.default_rng(seed)
     means = np.empty((resamples, columns))
@@ -126,16 +155,7 @@ def bootstrap_intervals(
         ).astype(np.float64)
         with np.errstate(invalid="ignore"):
             means[start : start + chunk] = (drawn @ filled) / (drawn @ defined.astype(np.float64))
-    tail = 50.0 * (1.0 - level)
-    intervals = []
-    for column in range(columns):
-        if counted[column] == 0:
-            intervals.append(Interval(np.nan, np.nan, np.nan, 0))
-            continue
-        low, high = np.nanpercentile(means[:, column], (tail, 100.0 - tail))
-        mean = filled[:, column].sum() / counted[column]
-        intervals.append(Interval(float(mean), float(low), float(high), int(counted[column])))
-    return intervals
+    return means
 
 
 def sign_flip_p_values(

@@ -12,6 +12,7 @@ import numpy as np
 from mmrank.config import ConfigError, from_mapping
 from mmrank.config.mapping import read_plain
 from mmrank.ranges import Count, Range
+from mmrank.reranking.moves import moved
 from mmrank.reranking.page import Page
 
 __all__ = ["GuardOptions", "Guards", "Rules", "read_rules"]
@@ -141,10 +142,8 @@ class Guards:
         """
         if self.options == GuardOptions() and self.rules == Rules():
             return np.ones(page.size, bool)
-        swapped = np.tile(order, (page.size, 1))
-        for action in range(1, page.size):
-            swapped[action, [action - 1, action]] = order[[action, action - 1]]
-        broken = self._broken(page, start, swapped)
+        after = np.stack([moved(order, action) for action in range(page.size)])
+        broken = self._broken(page, start, after)
         return np.asarray((broken <= broken[:1]).all(-1))
 
     def _broken(self, page: Page, start: np.ndarray, orders: np.ndarray) -> np.ndarray:

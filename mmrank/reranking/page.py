@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
+import math
 
 import numpy as np
 
@@ -83,8 +85,9 @@ class Page:
         return np.tril(np.maximum(cosine, 0.0), -1).sum(-1)
 
 
+@functools.cache
 def all_orders(size: int) -> np.ndarray:
-    """All orders of the candidates of a page, [size!, size] int; the first is that shown.
+    """All orders of a page, [size!, size] int, read-only; the first is that shown.
 
     Args:
       size: Number of candidates, 1 to `MOST_TRIED`.
@@ -98,7 +101,9 @@ def all_orders(size: int) -> np.ndarray:
     """
     if not 1 <= size <= MOST_TRIED:
         raise ValueError(f"{size} candidates: all orders can be tried for 1 to {MOST_TRIED}")
-    return np.array(list(itertools.permutations(range(size))))
+    orders = np.array(list(itertools.permutations(range(size))))
+    orders.setflags(write=False)
+    return orders
 
 
 def best_order(rewards: np.ndarray) -> np.ndarray:
@@ -112,5 +117,5 @@ def best_order(rewards: np.ndarray) -> np.ndarray:
       >>> best_order(np.array([0.1, 0.2])).tolist()
       [1, 0]
     """
-    sizes = {len(all_orders(size)): size for size in range(1, MOST_TRIED + 1)}
-    return all_orders(sizes[len(rewards)])[int(np.argmax(rewards))]
+    size = next(n for n in range(1, MOST_TRIED + 1) if math.factorial(n) == len(rewards))
+    return np.array(all_orders(size)[int(np.argmax(rewards))])

@@ -9,13 +9,13 @@ import tensorflow as tf
 
 from mmrank.reranking.dqn.network import QNetwork
 from mmrank.reranking.dqn.options import DQNOptions
+from mmrank.reranking.dqn.replay import observations_of
 from mmrank.reranking.moves import FINISH
 from mmrank.tracing import traced
 
 __all__ = ["Learner", "imitation_loss", "td_errors"]
 
 Inputs = Mapping[str, tf.Tensor]
-_NAMES = ("candidates", "mask", "actions", "moves")
 
 
 def td_errors(online: QNetwork, target: QNetwork, batch: Inputs) -> tf.Tensor:
@@ -30,8 +30,7 @@ def td_errors(online: QNetwork, target: QNetwork, batch: Inputs) -> tf.Tensor:
       online, target: The networks.
       batch: Columns of `Replay.draw`.
     """
-    after = {name: batch[f"after/{name}"] for name in _NAMES}
-    before = {name: batch[f"before/{name}"] for name in _NAMES}
+    before, after = observations_of(batch, "before"), observations_of(batch, "after")
     best = tf.argmax(online(after), -1)
     value = tf.gather(target(after), best, batch_dims=1)
     # An ended episode has no open value; 0 · CLOSED is 0 too, since CLOSED is finite.
@@ -85,9 +84,8 @@ class Learner:
 
     def build(self, observations: Mapping[str, np.ndarray]) -> None:
         """Makes the weights, those of the target equal to those of the online network."""
-        inputs = {name: tf.constant(value) for name, value in observations.items()}
-        self.online(inputs)
-        self.target(inputs)
+        self.online(observations)
+        self.target(observations)
         self.optimizer.build(self.online.trainable_variables)
         self.copy()
 
@@ -97,13 +95,11 @@ class Learner:
 
     def update(self, batch: Mapping[str, np.ndarray], weights: np.ndarray) -> np.ndarray:
         """Makes one update and returns the errors before it, [B]."""
-        tensors = {name: tf.constant(value) for name, value in batch.items()}
-        return np.asarray(self._update(tensors, tf.constant(weights)))
+        return np.asarray(self._update(batch, weights))
 
     def imitate(self, observations: Mapping[str, np.ndarray]) -> float:
         """Makes one update of imitation and returns its loss before it."""
-        tensors = {name: tf.constant(value) for name, value in observations.items()}
-        return float(self._imitate(tensors))
+        return float(self._imitate(observations))
 
     def _updated(self, batch: Inputs, weights: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:

@@ -6,7 +6,6 @@ import pathlib
 from collections.abc import Sequence
 
 import numpy as np
-import tensorflow as tf
 
 from mmrank.reranking.dqn.network import QNetwork
 from mmrank.reranking.environment import Observation, RerankEnv
@@ -43,8 +42,7 @@ class Policy:
 
     def values(self, observations: Sequence[Observation]) -> np.ndarray:
         """Returns the values of the actions, [B, k]."""
-        inputs = {name: tf.constant(value) for name, value in stacked(observations).items()}
-        return np.asarray(self._values(inputs))
+        return np.asarray(self._values(stacked(observations)))
 
     def orders(self, pages: Sequence[Page], env: RerankEnv) -> list[np.ndarray]:
         """Returns the order of each page when no move is better than to finish, [k] int each.

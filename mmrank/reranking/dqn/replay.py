@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal, TypeVar
 
 import numpy as np
 
-__all__ = ["Replay"]
+__all__ = ["Replay", "observations_of"]
 
 Observation = Mapping[str, np.ndarray]
+T = TypeVar("T")
+
+
+def observations_of(batch: Mapping[str, T], when: Literal["before", "after"]) -> dict[str, T]:
+    """Returns the observations before or after the moves of a batch of `Replay.draw`.
+
+    Example:
+      >>> observations_of({"reward": 1.0, "before/mask": 2.0, "after/mask": 3.0}, "before")
+      {'mask': 2.0}
+    """
+    start = f"{when}/"
+    return {n.removeprefix(start): v for n, v in batch.items() if n.startswith(start)}
 
 
 class Replay:
@@ -37,7 +50,7 @@ class Replay:
     def __init__(self, size: int, priority: float):
         self._size, self._exponent = size, priority
         self._columns: dict[str, np.ndarray] = {}
-        self._priorities = np.zeros(size)
+        self._powers = np.zeros(size)  # the priorities to the power of the exponent
         self._highest, self._next, self._filled = 1.0, 0, 0
 
     def __len__(self) -> int:
@@ -72,7 +85,7 @@ class Replay:
                 self._columns[name] = np.zeros((self._size, *array.shape), array.dtype)
         for name, value in row.items():
             self._columns[name][self._next] = value
-        self._priorities[self._next] = self._highest
+        self._powers[self._next] = self._highest**self._exponent
         self._next = (self._next + 1) % self._size
         self._filled = min(self._filled + 1, self._size)
 
@@ -80,7 +93,7 @@ class Replay:
         self, count: int, correction: float, rng: np.random.Generator
     ) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
         """Returns transitions by column, their rows [count], and importance weights [count]."""
-        powers = self._priorities[: self._filled] ** self._exponent
+        powers = self._powers[: self._filled]
         sums = np.cumsum(powers)
         rows = np.searchsorted(sums, rng.random(count) * sums[-1], side="right")
         rows = np.minimum(rows, self._filled - 1)
@@ -95,5 +108,6 @@ class Replay:
           rows: As `draw` returned them, [count].
           errors: Their errors, [count].
         """
-        self._priorities[rows] = np.abs(errors) + 1e-3  # so that none is never drawn again
-        self._highest = max(self._highest, float(self._priorities[rows].max()))
+        priorities = np.abs(errors) + 1e-3  # so that none is never drawn again
+        self._powers[rows] = priorities**self._exponent
+        self._highest = max(self._highest, float(priorities.max()))

@@ -16,7 +16,7 @@ from mmrank.outputs import OutputError, read_json, write_whole
 from mmrank.reranking.dqn.learner import Learner
 from mmrank.reranking.dqn.options import DQNOptions
 from mmrank.reranking.dqn.policy import Policy, stacked
-from mmrank.reranking.dqn.replay import Replay
+from mmrank.reranking.dqn.replay import Replay, observations_of
 from mmrank.reranking.environment import Observation, RerankEnv
 
 __all__ = ["train_policy"]
@@ -105,8 +105,7 @@ def train_policy(
     if not done:
         for _ in range(options.imitation):
             drawn, _, _ = replay.draw(options.batch, 0.0, rng)
-            before = {n[7:]: v for n, v in drawn.items() if n.startswith("before/")}
-            learner.imitate(before)
+            learner.imitate(observations_of(drawn, "before"))
         learner.copy()
     gains: list[float] = []
     errors: list[float] = []

@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 
+from mmrank.evaluation.significance import resampled_means
 from mmrank.reranking.judging.estimators import ESTIMATORS
 from mmrank.reranking.judging.pages import LoggedPages
 
@@ -120,13 +121,9 @@ def estimate(
     terms = ESTIMATORS.make(name, options)(pages)
     # A self-normalised estimate is normalised in each resample again.
     weights = pages.weights() if name == "self_normalised" else np.ones(len(terms))
-    scale = weights.mean()
-    count = len(terms)
-    rng = np.random.default_rng(seed)
-    means = np.empty(resamples)
-    for i in range(resamples):
-        drawn = rng.integers(0, count, count)
-        below = weights[drawn].mean() / scale
-        means[i] = terms[drawn].mean() / below if below > 0 else np.nan
-    low, high = np.nanpercentile(means, (50 * (1 - level), 50 * (1 + level)))
+    columns = np.stack([terms, weights / weights.mean()], -1)
+    means = resampled_means(columns, resamples=resamples, seed=seed)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ratios = np.where(means[:, 1] > 0, means[:, 0] / means[:, 1], np.nan)
+    low, high = np.nanpercentile(ratios, (50 * (1 - level), 50 * (1 + level)))
     return Estimate(float(terms.mean()), float(low), float(high))

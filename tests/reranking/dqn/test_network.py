@@ -70,6 +70,19 @@ def test_the_mean_of_the_advantages_is_the_value_of_the_page(network: QNetwork) 
     )
 
 
+def test_a_constant_added_to_all_advantages_changes_nothing(network: QNetwork) -> None:
+    """In equation 9 only the page's own value moves all values."""
+    given = observations(3, 4, 6)
+    before = network(given).numpy()[:, :4]
+    for heads, rise in (((network.swap, network.finish), 0.0), ((network.value,), 2.0)):
+        biases = [head.layers[-1].bias for head in heads]
+        for bias in biases:
+            bias.assign_add([2.0])
+        np.testing.assert_allclose(network(given).numpy()[:, :4], before + rise, atol=1e-5)
+        for bias in biases:
+            bias.assign_sub([2.0])
+
+
 def test_one_candidate_can_only_be_kept(network: QNetwork) -> None:
     values = network(observations(2, 1, 3)).numpy()
     assert np.isfinite(values[:, 0]).all()
