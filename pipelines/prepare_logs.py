@@ -4,7 +4,7 @@
 
 The log has a row for each item of each page: the page, the item, the position from 1, whether it
 was clicked, and if known the query, the user, the time, the dwell time in seconds, cart and
-purchase.
+purchase. The log of shown pages that a server writes, a folder, is read as it is.
 
 - A grade is the furthest step: 0 shown, 1 clicked, 2 put into the cart, 3 bought. It has position
   bias; `training.tasks` learns from clicks and corrects for it.
@@ -30,6 +30,7 @@ import pandas as pd
 from mmrank.data.cells import as_ids, seconds
 from mmrank.data.columns import types_of_features
 from mmrank.data.findings import offenders
+from mmrank.data.page_log import read_page_log
 from mmrank.data.pseudonyms import VARIABLE, Pseudonyms
 from mmrank.data.reading import columns_of, read_table
 from mmrank.data.tables import DataError
@@ -56,8 +57,12 @@ EXAMPLE = """example:
       --list search_id --item sku --query terms --position rank --click clicked --time at \\
       --feature title:text --feature price:number --feature brand:category
 
+  python -m pipelines.prepare_logs --log pages/ --catalog products.csv --out data/shop \\
+      --feature title:text --feature price:number
+
 A feature is COLUMN:KIND for a column of the catalogue, and COLUMN:KIND:pair (or query, user) for a
-column of the log. Then: python -m mmrank.propensity --data data/shop --out propensities.csv
+column of the log. The columns of a server's log, a folder, are known. Then:
+  python -m mmrank.propensity --data data/shop --out propensities.csv
 """
 
 
@@ -119,8 +124,8 @@ def read_pages(
     """The log's rows under the names of `Columns`, by time, page and position.
 
     Args:
-      file: .parquet, .csv, .tsv or .jsonl.
-      columns: The content of its columns.
+      file: .parquet, .csv, .tsv or .jsonl; or the folder of a server's log.
+      columns: The content of its columns; those of a server's log are known.
       others: Further columns to keep.
       without: Columns that are not read.
       features: The features that read the further columns.
@@ -128,9 +133,27 @@ def read_pages(
     Raises:
       DataError: The file, a column or a value cannot be used.
     """
+    if file.is_dir():
+        raw = server_rows(file).drop(columns=list(without), errors="ignore")
+        filled = {name for name in raw if raw[name].notna().any()}
+        roles = {f.name: f.name for f in dataclasses.fields(Columns) if f.name in filled}
+        columns, others = Columns(**roles), [*others, "probability", "randomised"]
+        return clean_pages(raw, file, columns, others).reset_index(drop=True)
     texts, numbers = log_types(columns, features)
     raw = read_table(file, texts, without, numbers=numbers)
     return clean_pages(raw, file, columns, others).reset_index(drop=True)
+
+
+def server_rows(folder: pathlib.Path) -> pd.DataFrame:
+    """The rows of the log of shown pages that a server wrote into a folder.
+
+    Raises:
+      DataError: The log cannot be read.
+    """
+    log = read_page_log(folder)
+    if log.left_out():
+        print(f"{folder}: left out: {log.left_out()}", file=sys.stderr)
+    return log.rows()
 
 
 def clean_pages(
@@ -255,7 +278,7 @@ def prepare(
     """Writes the prepared dataset of a log to the new folder `out` and prints a summary.
 
     Args:
-      log, catalog: The tables; only read.
+      log, catalog: The tables, or the folder of a server's log; only read.
       out: Folder to make.
       columns: The content of the log's columns.
       features: Features of items, queries, users and pairs, except the query text and labels.
@@ -268,6 +291,7 @@ def prepare(
       OutputError: `out` is not empty.
     """
     others = [f.column for f in features if f.side != "item"]
+    check_columns(log, columns)
     check_sensitive(sensitive, (log, catalog))
     rows, short = graded_pages(read_pages(log, columns, others, sensitive, features))
     rows = rows.reset_index(drop=True)
@@ -304,7 +328,10 @@ def check_sensitive(columns: Sequence[str], files: Sequence[pathlib.Path]) -> No
     Raises:
       DataError: A column is in neither: a misspelt name would let the column be read.
     """
+    if not columns:
+        return
     known = {column for file in files if file.is_file() for column in columns_of(file)}
+    known.update(c for file in files if file.is_dir() for c in read_page_log(file).rows())
     for column in columns:
         if column not in known:
             near = did_you_mean(column, known)
@@ -361,7 +388,7 @@ def read_feature(text: str) -> Feature:
 
 def add_log_arguments(parser: argparse.ArgumentParser, required: bool) -> None:
     """Adds the arguments for a log, its columns and its catalogue."""
-    parser.add_argument("--log", type=pathlib.Path, required=required, metavar="FILE")
+    parser.add_argument("--log", type=pathlib.Path, required=required, metavar="LOG")
     parser.add_argument("--catalog", type=pathlib.Path, required=required, metavar="FILE")
     parser.add_argument("--catalog-item", default="item_id", metavar="COLUMN")
     for field in dataclasses.fields(Columns):
@@ -389,6 +416,19 @@ def add_log_arguments(parser: argparse.ArgumentParser, required: bool) -> None:
 def log_columns(args: argparse.Namespace) -> Columns:
     """The log's columns from the arguments of `add_log_arguments`."""
     return Columns(**{f.name: getattr(args, f.name) for f in dataclasses.fields(Columns)})
+
+
+def check_columns(log: pathlib.Path, columns: Columns) -> None:
+    """Checks that no columns are given for a server's log.
+
+    Raises:
+      DataError: A column is given, which would be ignored.
+    """
+    given = [n for n, c in columns.named().items() if c != getattr(Columns(), n)]
+    if log.is_dir() and given:
+        raise DataError(
+            f"--{given[0]}: {log} is a folder, a server's log of known columns; leave it out"
+        )
 
 
 def main(argv: list[str] | None = None) -> int:

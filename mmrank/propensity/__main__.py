@@ -16,13 +16,14 @@ EXAMPLE = """example:
   python -m mmrank.simulate --out data/shop --items 600 --queries 20000
   python -m mmrank.propensity --data data/shop --method harvest --positions 15 \\
       --out propensities.csv --plot propensities.png
+  python -m mmrank.propensity --log pages/ --out propensities.csv
 
 The schema of the dataset must have the labels `position` (from 1) and `click`.
 methods:
   harvest        query–item pairs seen at two positions or more; the first to try
   em             the same by expectation maximisation, on pairs seen at four or more
   regression_em  relevance predicted from numbers and categories; no pair needs to recur
-  random         pages in random order, marked by the column --randomised
+  random         pages in random order, marked by the column --randomised, or by the --log
 """
 
 
@@ -44,8 +45,10 @@ def _parser() -> argparse.ArgumentParser:
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "--data", required=True, type=pathlib.Path, help="folder of a prepared dataset"
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--data", type=pathlib.Path, help="folder of a prepared dataset")
+    source.add_argument(
+        "--log", type=pathlib.Path, help="folder of a server's log of shown pages, read as it is"
     )
     parser.add_argument("--method", default="harvest", help=f"one of {', '.join(METHODS)}")
     parser.add_argument(
@@ -62,7 +65,9 @@ def _parser() -> argparse.ArgumentParser:
         metavar="COLUMN",
         help="column of the lists that is above 0 where the order was random (method random)",
     )
-    parser.add_argument("--split", default="train", choices=(*SPLITS, "all"))
+    parser.add_argument(
+        "--split", choices=(*SPLITS, "all"), help="split of --data (default: train)"
+    )
     parser.add_argument(
         "--resamples",
         type=int,
@@ -94,13 +99,25 @@ def _run(args: argparse.Namespace) -> int:
         if value is not None and value < least:
             raise DataError(f"{flag} {value}: must be at least {least}")
 
+    for flag, given in (("--split", args.split), ("--randomised", args.randomised)):
+        if args.log is not None and given is not None:
+            raise DataError(f"{flag} {given}: is for --data; a log of shown pages needs none")
+
     from mmrank.propensity.estimate import estimate
     from mmrank.propensity.log import read_log
     from mmrank.propensity.plot import plot_propensities
+    from mmrank.propensity.shown_pages import read_shown_pages
     from mmrank.propensity.table import write_propensities
 
-    log = read_log(
-        args.data, split=args.split, positions=args.positions, randomised=args.randomised
+    log = (
+        read_shown_pages(args.log, positions=args.positions)
+        if args.log is not None
+        else read_log(
+            args.data,
+            split=args.split or "train",
+            positions=args.positions,
+            randomised=args.randomised,
+        )
     )
     found = estimate(log, args.method, resamples=args.resamples, seed=args.seed)
     print(found.to_text())

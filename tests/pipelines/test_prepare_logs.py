@@ -9,7 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from mmrank.data.page_log_lines import Feedback, ShownPage, as_line
 from mmrank.data.tables import load_dataset
+from mmrank.propensity.__main__ import main as propensity
 from pipelines.prepare_logs import main
 
 OPTIONS = {
@@ -141,3 +143,88 @@ def test_sensitive_columns_and_user_ids_are_not_copied(
     assert data.events is not None
     assert set(data.events["user_id"]) == {f"a1.{pseudonym}"}
     assert set(data.lists["user"].dropna()) == {f"a1.{pseudonym}"}
+
+
+def server_log(folder: pathlib.Path, pages: int = 40) -> pathlib.Path:
+    """Pages of three items, of which the second position is clicked; every fourth is swapped."""
+    shown, feedback = [], []
+    for number in range(pages):
+        order = np.array([1, 0, 2] if number % 4 == 0 else [0, 1, 2])
+        probability = 0.25 if number % 4 == 0 else 0.5
+        page = ShownPage(
+            page=f"p{number:02}",
+            time=1_000_000.0 + 60 * number,
+            model="shop",
+            version=1,
+            query={"query": "red", "hour": 9.0},
+            user="u" if number % 2 == 0 else None,
+            items=("007", "a", "b"),
+            scores=np.array([2.0, 1.0, 0.0]),
+            size=3,
+            seen=None,
+            policy=False,
+            base=np.arange(3),
+            order=order,
+            exploration={"kind": "pair_swap", "epsilon": 0.5, "open": [True] * 3},
+            probability=probability,
+            conditional=np.array([probability, 1.0, 1.0]),
+        )
+        shown.append(as_line(page))
+        item = page.items[order[number % 2]]
+        feedback.append(as_line(Feedback(page.page, 5.0, (item,), {item: 9.0}, (item,))))
+    folder.mkdir()
+    (folder / "shown-1.jsonl").write_bytes(b"".join(shown) + shown[0] + shown[1][:30])
+    (folder / "feedback-1.jsonl").write_bytes(b"".join(feedback))
+    return folder
+
+
+def from_server(folder: pathlib.Path, *more: str) -> int:
+    catalog = pd.DataFrame({"id": ["007", "a", "b"], "title": ["x", "y", "z"]})
+    catalog.to_csv(folder / "products.csv", index=False)
+    command = ["--log", str(folder / "log"), "--catalog", str(folder / "products.csv")]
+    command += ["--out", str(folder / "out"), "--catalog-item", "id", "--feature", "title:text"]
+    return main([*command, *more])
+
+
+def test_a_servers_log_needs_no_columns(
+    tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server_log(tmp_path / "log")
+    assert from_server(tmp_path, "--feature", "hour:number:query") == 0
+    said = capsys.readouterr()
+    assert "40 lists, 120 rows, 40 clicks" in said.out
+    assert "1 lines that were cut off, 1 pages that were there before" in said.err
+    data = load_dataset(tmp_path / "out")
+    rows = data.lists
+    assert rows["list"].unique().tolist() == [f"p{n:02}" for n in range(40)]
+    assert rows["item"].tolist()[:6] == ["a", "007", "b", "007", "a", "b"]
+    assert rows["position"].tolist() == [1, 2, 3] * 40
+    assert rows["grade"].tolist() == [2, 0, 0, 0, 2, 0] * 20
+    assert rows["probability"].tolist()[:6] == [0.25] * 3 + [0.5] * 3
+    assert rows["hour"].tolist() == [9.0] * 120
+    assert data.events is not None
+    assert data.events["event_type"].value_counts().to_dict() == {"view": 20, "cart": 20}
+    out = ["--data", str(tmp_path / "out"), "--split", "all", "--out", str(tmp_path / "p.csv")]
+    assert propensity([*out, "--positions", "2", "--resamples", "2"]) == 0
+
+
+def test_sensitive_columns_of_a_servers_log(
+    tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server_log(tmp_path / "log")
+    assert from_server(tmp_path, "--sensitive", "user", "--sensitive", "hour") == 0
+    data = load_dataset(tmp_path / "out")
+    assert data.events is None
+    assert not {"user", "hour"} & set(data.lists)
+    assert from_server(tmp_path, "--sensitive", "usr") == 2
+    assert "'usr': is in neither table; did you mean 'user'?" in capsys.readouterr().err
+
+
+def test_bad_arguments_for_a_servers_log(
+    tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "log").mkdir()
+    assert from_server(tmp_path) == 2
+    assert "no log of shown pages" in capsys.readouterr().err
+    assert from_server(tmp_path, "--position", "rank") == 2
+    assert "--position: " in capsys.readouterr().err
