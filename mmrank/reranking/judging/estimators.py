@@ -125,14 +125,15 @@ def switch_doubly_robust(pages: LoggedPages, most: float = SwitchOptions.most) -
 
 
 def pseudo_inverse(pages: LoggedPages) -> np.ndarray:
-    """(1 + Σ over positions (ratio − 1)) · r, where a reward is a sum over positions, [pages].
+    """The pseudo-inverse weight of the page times r, [pages]; see `slate_weights`.
 
-    Its weights grow with the number of positions and not exponentially. It is unbiased if each
-    position adds its own term to the expected reward of a page, and if the logging policy chose
-    positions independently of each other.
+    Its weights do not grow exponentially with the number of positions. It is unbiased if each
+    candidate at its position adds a term of its own to the expected reward of a page, whatever is
+    at the others. Where the logging policy chose positions independently of each other, the weight
+    is 1 + Σ over positions (ratio − 1). A page without a weight counts 0, as for
+    `inverse_propensity` a page that could not be logged; `overlap_of` says how many there are.
 
-    Source: Swaminathan et al., "Off-policy evaluation for slate recommendation" (NIPS 2017),
-      for a logging policy that is a product over positions.
+    Source: Swaminathan et al., "Off-policy evaluation for slate recommendation" (NIPS 2017).
 
     Example:
       >>> import numpy as np
@@ -140,7 +141,7 @@ def pseudo_inverse(pages: LoggedPages) -> np.ndarray:
       >>> pseudo_inverse(LoggedPages(one, one / 2, one)).tolist()  # (1 + 1 + 1) · 2
       [6.0]
     """
-    return np.asarray((1 + (pages.ratios() - 1).sum(-1)) * pages.rewards.sum(-1))
+    return np.asarray(np.nan_to_num(pages.slate_weights()) * pages.rewards.sum(-1))
 
 
 def cascade_doubly_robust(pages: LoggedPages) -> np.ndarray:

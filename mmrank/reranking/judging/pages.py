@@ -26,6 +26,10 @@ class LoggedPages:
         [pages, k]; None for estimators without a model.
       expected: The mean of that prediction over the judged policy's choices at this position, below
         the candidates that were shown above it, [pages, k]; None as well.
+      slate: Weights of the pages for the pseudo-inverse, NaN where there is none, [pages]; None if
+        the logging policy chose positions independently of each other.
+      covered: Whether the logging policy could have shown the page of the judged one, [pages] bool;
+        None if unknown.
 
     Raises:
       ValueError: Shapes differ, a probability is not one, or a logged one is 0.
@@ -43,12 +47,18 @@ class LoggedPages:
     judged: np.ndarray
     predicted: np.ndarray | None = None
     expected: np.ndarray | None = None
+    slate: np.ndarray | None = None
+    covered: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         for name in ("logged", "judged", "predicted", "expected"):
             value = getattr(self, name)
             if value is not None and value.shape != self.rewards.shape:
                 raise ValueError(f"{name}: shape {value.shape}, rewards have {self.rewards.shape}")
+        for name in ("slate", "covered"):
+            value = getattr(self, name)
+            if value is not None and value.shape != self.rewards.shape[:1]:
+                raise ValueError(f"{name}: shape {value.shape}, but there is one for each page")
         for name in ("logged", "judged"):
             value = getattr(self, name)
             if not ((value >= 0) & (value <= 1)).all():
@@ -64,6 +74,12 @@ class LoggedPages:
     def weights(self) -> np.ndarray:
         """How much more probable the judged policy makes each page, [pages]."""
         return np.asarray(self.ratios().prod(-1))
+
+    def slate_weights(self) -> np.ndarray:
+        """The weights of the pages for the pseudo-inverse, [pages]."""
+        if self.slate is not None:
+            return self.slate
+        return np.asarray(1 + (self.ratios() - 1).sum(-1))
 
     def model(self) -> tuple[np.ndarray, np.ndarray]:
         """The predictions.

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from mmrank.evaluation.significance import resampled_means
 from mmrank.reranking.judging.estimators import ESTIMATORS
+from mmrank.reranking.judging.overlap import overlap_of
 from mmrank.reranking.judging.pages import LoggedPages
 
-__all__ = ["Estimate", "Overlap", "estimate", "overlap_of"]
+__all__ = ["Estimate", "Verdict", "estimate", "verdicts"]
 
-LEAST_PAGES = 50  # worth that many pages of its own, a log says something of a policy
-MOST_OF_ONE = 0.2  # share of the whole weight that one page may have
+_WITHOUT_INTERVAL = "direct"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,7 +24,8 @@ class Estimate:
 
     Attributes:
       mean: The estimate.
-      low, high: Its bootstrap interval over pages.
+      low, high: Its bootstrap interval over pages; NaN for the direct method, because resampled
+        pages do not say how wrong its model is.
     """
 
     mean: float
@@ -31,68 +34,26 @@ class Estimate:
 
 
 @dataclasses.dataclass(frozen=True)
-class Overlap:
-    """How far a log covers what a policy would show.
+class Verdict:
+    """What one estimator says about a policy.
 
     Attributes:
-      pages: Number of logged pages.
-      effective: How many pages of the judged policy the weighted log is worth: (Σ w)² / Σ w².
-      largest: Share of all weight that the page with the highest weight has.
-      mean_weight: 1 on average, where the log covers all that the policy would show.
-      refusal: Why the log cannot say what the policy would earn; empty if it can.
+      estimator: Its name.
+      refusal: Why it says nothing; empty if it does.
+      reward: The policy's reward of a page; None after a refusal.
+      difference: By how much that is above what it is compared with; None after a refusal.
     """
 
-    pages: int
-    effective: float
-    largest: float
-    mean_weight: float
+    estimator: str
     refusal: str
-
-
-def overlap_of(pages: LoggedPages) -> Overlap:
-    """Returns how far a log covers what the judged policy would show.
-
-    Source: Kong, "A note on importance sampling using standardized weights" (1992), for the
-      effective sample size.
-
-    Example:
-      >>> import numpy as np
-      >>> shown = np.full([100, 1], 0.5)
-      >>> overlap_of(LoggedPages(shown, shown, shown)).effective
-      100.0
-      >>> overlap_of(LoggedPages(shown, shown, 0 * shown)).refusal
-      'the policy would show none of the logged pages; log some with more exploration'
-    """
-    weights = pages.weights()
-    count, total = len(weights), float(weights.sum())
-    if total == 0:
-        nothing = "the policy would show none of the logged pages; log some with more exploration"
-        return Overlap(count, 0.0, 0.0, 0.0, nothing)
-    effective = total**2 / float((weights**2).sum())
-    largest, mean = float(weights.max()) / total, total / count
-    # The mean weight has expectation 1; a mean far below it says that what the policy would show
-    # has hardly been logged.
-    error = float(weights.std()) / np.sqrt(count)
-    refusal = ""
-    if effective < LEAST_PAGES:
-        refusal = (
-            f"the log is worth {effective:.0f} pages of the policy, and {LEAST_PAGES} are needed; "
-            "log more pages, or with more exploration"
-        )
-    elif largest > MOST_OF_ONE:
-        refusal = f"one page has {largest:.0%} of all weight; log with more exploration"
-    elif mean + 4 * error < 1:
-        refusal = (
-            f"the weights have the mean {mean:.2f} instead of 1: the log lacks pages that the "
-            "policy would show; log with more exploration"
-        )
-    return Overlap(count, effective, largest, mean, refusal)
+    reward: Estimate | None = None
+    difference: Estimate | None = None
 
 
 def estimate(
     pages: LoggedPages,
     name: str,
-    options: dict[str, float] | None = None,
+    options: Mapping[str, Any] | None = None,
     *,
     level: float = 0.95,
     resamples: int = 2000,
@@ -118,12 +79,90 @@ def estimate(
       >>> estimate(LoggedPages(one, one, one), "self_normalised")
       Estimate(mean=1.0, low=1.0, high=1.0)
     """
-    terms = ESTIMATORS.make(name, options)(pages)
-    # A self-normalised estimate is normalised in each resample again.
-    weights = pages.weights() if name == "self_normalised" else np.ones(len(terms))
-    columns = np.stack([terms, weights / weights.mean()], -1)
+    columns = _columns(pages, name, options)
     means = resampled_means(columns, resamples=resamples, seed=seed)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        ratios = np.where(means[:, 1] > 0, means[:, 0] / means[:, 1], np.nan)
-    low, high = np.nanpercentile(ratios, (50 * (1 - level), 50 * (1 + level)))
-    return Estimate(float(terms.mean()), float(low), float(high))
+    return _interval(name, _ratio(columns.mean(0)), _ratio(means), level)
+
+
+def verdicts(
+    pages: LoggedPages,
+    names: Sequence[str],
+    against: LoggedPages | None = None,
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+    *,
+    level: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> list[Verdict]:
+    """Returns what each estimator says about a policy, and about its difference from another.
+
+    Both policies are estimated on the same resampled pages.
+
+    Args:
+      pages: The log, with the policy's probabilities.
+      names: Names of estimators.
+      against: The same log, with the probabilities of the other policy; None to compare with the
+        logged reward.
+      options: Options of estimators, by name.
+      level, resamples, seed: As for `estimate`.
+
+    Raises:
+      ConfigError: An estimator or an option is unknown.
+      ValueError: An estimator needs predictions of a model and there are none.
+
+    Example:
+      >>> import numpy as np
+      >>> one = np.ones([100, 1])
+      >>> [said] = verdicts(LoggedPages(one, one, one), ["inverse_propensity"])
+      >>> said.reward.mean, said.difference.mean
+      (1.0, 0.0)
+    """
+    made, logged = [], np.stack([pages.rewards.sum(-1), np.ones(len(pages.rewards))], -1)
+    refusals = {name: _refusal(name, pages, against) for name in names}
+    said = [name for name in names if not refusals[name]]
+    for name in said:
+        of_one = (options or {}).get(name)
+        made.append(_columns(pages, name, of_one))
+        made.append(logged if against is None else _columns(against, name, of_one))
+    found: dict[str, tuple[Estimate, Estimate]] = {}
+    if said:
+        columns = np.concatenate(made, -1)
+        means = resampled_means(columns, resamples=resamples, seed=seed)
+        for name, at in zip(said, range(0, columns.shape[1], 4), strict=True):
+            (ours, theirs), (mean, other) = (
+                (_ratio(values[..., at : at + 2]), _ratio(values[..., at + 2 : at + 4]))
+                for values in (means, columns.mean(0))
+            )
+            difference = _interval(name, mean - other, ours - theirs, level)
+            found[name] = (_interval(name, mean, ours, level), difference)
+    return [Verdict(name, refusals[name], *found.get(name, ())) for name in names]
+
+
+def _refusal(name: str, pages: LoggedPages, against: LoggedPages | None) -> str:
+    refusal = overlap_of(pages, name).refusal
+    if refusal or against is None:
+        return refusal
+    other = overlap_of(against, name).refusal
+    return other and f"the policy that it is compared with: {other}"
+
+
+def _columns(pages: LoggedPages, name: str, options: Mapping[str, Any] | None) -> np.ndarray:
+    """Terms and weights, [pages, 2]: the estimate is the ratio of their means."""
+    terms = ESTIMATORS.make(name, options)(pages)
+    if name != "self_normalised":
+        return np.stack([terms, np.ones(len(terms))], -1)
+    # A self-normalised estimate is normalised in each resample again.
+    weights = pages.weights()
+    return np.stack([terms, weights / weights.mean()], -1)
+
+
+def _ratio(means: np.ndarray) -> np.ndarray:
+    above, below = means[..., 0], means[..., 1]
+    return np.divide(above, below, out=np.full(above.shape, np.nan), where=below > 0)
+
+
+def _interval(name: str, mean: np.ndarray, resampled: np.ndarray, level: float) -> Estimate:
+    if name == _WITHOUT_INTERVAL:
+        return Estimate(float(mean), float("nan"), float("nan"))
+    low, high = np.nanpercentile(resampled, (50 * (1 - level), 50 * (1 + level)))
+    return Estimate(float(mean), float(low), float(high))
