@@ -7,7 +7,8 @@ import pathlib
 
 import pytest
 
-from mmrank.rerank import _read, main
+from mmrank.rerank import main
+from mmrank.rerank_job.source import Source, read_config
 from mmrank.reranking.dqn import trainer
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -41,9 +42,10 @@ def test_the_results(out: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_the_projects_config() -> None:
-    config = _read(ROOT / "configs" / "rerank.yaml", ["user=anchoring", "guards.most_shift=2"])
+    overrides = ["user=anchoring", "guards.most_shift=2"]
+    config = read_config(ROOT / "configs" / "rerank.yaml", overrides, Source())
     assert (config.user, config.pages.size, config.guards.most_shift) == ("anchoring", 6, 2)
-    assert config.dqn.steps == 100_000
+    assert config.dqn.steps == 200_000
 
 
 def test_a_finished_folder_is_never_written_to_again(
@@ -74,7 +76,7 @@ def test_ctrl_c_and_resume(
     assert "run the command with --resume to continue" in capsys.readouterr().err
     monkeypatch.setattr(trainer, "_moves", moves)
     assert main(["--out", str(out), "--resume", "--set", "seed=2"]) == 2
-    assert "leave --config and --set out" in capsys.readouterr().err
+    assert "leave --config, --set" in capsys.readouterr().err
     assert main(["--out", str(out), "--resume"]) == 0
     said = capsys.readouterr()
     assert "of 80 updates" in said.err
@@ -88,6 +90,8 @@ def test_ctrl_c_and_resume(
         (["--set", "user=tired"], "unknown user model 'tired'"),
         (["--set", "options={alpha: 2}"], "alpha: expected 0 to 1, got 2"),
         (["--set", "dqn.stepz=3"], "unknown key 'stepz'; did you mean 'steps'?"),
+        (["--set", "pages={shortest: 7, size: 6}"], "pages.shortest: 7 is above pages.size (6)"),
+        (["--set", "peers=[baselines]"], "peers: unknown agent 'baselines'"),
         (["--config", "no.yaml"], "no.yaml: no such file"),
         (["--resume"], "no training to resume"),
     ],

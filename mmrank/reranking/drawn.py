@@ -9,7 +9,13 @@ from mmrank.reranking.page import Page
 __all__ = ["draw_page"]
 
 
-def draw_page(size: int, rng: np.random.Generator, groups: int = 3, noise: float = 0.3) -> Page:
+def draw_page(
+    size: int,
+    rng: np.random.Generator,
+    groups: int = 3,
+    noise: float = 0.3,
+    shortest: int | None = None,
+) -> Page:
     """Returns a page in the order of a ranker that sees each candidate's own merit, with noise.
 
     Candidates of a group are alike (cosine about 0.9). A group has its price level; within a
@@ -20,6 +26,7 @@ def draw_page(size: int, rng: np.random.Generator, groups: int = 3, noise: float
       rng: Random generator.
       groups: Number of groups that candidates are of.
       noise: Standard deviation of the noise in the ranker's scores, which are logits of attraction.
+      shortest: If given, the number of candidates is drawn too, evenly from `shortest` to `size`.
 
     Example:
       >>> import numpy as np
@@ -27,6 +34,8 @@ def draw_page(size: int, rng: np.random.Generator, groups: int = 3, noise: float
       >>> page.size, bool((np.diff(page.score) <= 0).all())
       (4, True)
     """
+    if shortest is not None:
+        size = int(rng.integers(shortest, size + 1))
     group = rng.integers(groups, size=size)
     dearness = rng.normal(0, 0.5, size)
     price = np.exp(rng.normal(3, 0.5, groups)[group] + dearness).round(2)

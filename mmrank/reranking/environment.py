@@ -15,6 +15,7 @@ from mmrank.outputs import MissingExtra, install_command
 from mmrank.reranking.drawn import draw_page
 from mmrank.reranking.guards import Guards
 from mmrank.reranking.moves import FINISH, moved, open_actions
+from mmrank.reranking.observing import FEATURES, Observation, observed
 from mmrank.reranking.page import Page
 from mmrank.reranking.users import USERS, Rewards, UserModel
 
@@ -25,11 +26,9 @@ except ModuleNotFoundError as error:
     what = "the environment of pages needs gymnasium"
     raise MissingExtra(f"{what}: {install_command('reranking')}") from error
 
-__all__ = ["FEATURES", "NAME", "RerankEnv"]
+__all__ = ["FEATURES", "NAME", "Observation", "RerankEnv"]
 
 NAME = "mmrank/Rerank-v0"
-FEATURES = ("score", "attraction", "purchase", "log_price", "dwell", "alike", "rank", "displaced")
-Observation = dict[str, np.ndarray]
 Pages = Callable[[np.random.Generator], Page]
 When = Literal["end", "difference"]
 
@@ -40,6 +39,7 @@ class RerankEnv(gymnasium.Env[Observation, np.int64]):
     An observation has `candidates` [k, features] in the order shown (`FEATURES`, then the vector;
     the logarithm of the price is less its mean over the page), the `mask` [k] of those that are not
     padding, the `actions` [k] that are open, and `moves`, the share of the moves that are left.
+    A larger `size` only pads them, so that one policy serves pages of any length.
     The first page is the ranker's, without what the rules exclude and with what they pin and boost.
     Actions are those of `mmrank.reranking.moves`. A move that is not open changes nothing, uses up
     a move, and is reported as `info["illegal"]`.
@@ -54,7 +54,8 @@ class RerankEnv(gymnasium.Env[Observation, np.int64]):
       user: Name of a user model, or one.
       options: Options of a named user model.
       size: Most candidates on a page, k; shorter pages are padded.
-      most_moves: Moves of an episode.
+      most_moves: Moves of an episode; None for as many as any order of the page's k candidates may
+        need, k (k − 1) / 2.
       rewards: What clicks, seconds and purchases are worth.
       when: `end` or `difference`.
       sampled: Whether the reward at the end is that of one drawn session, not the expected one.
@@ -84,7 +85,7 @@ class RerankEnv(gymnasium.Env[Observation, np.int64]):
         options: Mapping[str, Any] | None = None,
         *,
         size: int = 6,
-        most_moves: int = 12,
+        most_moves: int | None = 12,
         rewards: Rewards | None = None,
         when: When = "end",
         sampled: bool = False,
@@ -140,30 +141,33 @@ class RerankEnv(gymnasium.Env[Observation, np.int64]):
         self._page = self.guards.kept(self._draw(self.np_random) if page is None else page)
         if self._page.size > self._size:
             raise ValueError(f"a page of {self._page.size} candidates; raise size ({self._size})")
-        self._start, self._left = self.guards.start(self._page), self._most
+        self._start = self.guards.start(self._page)
+        pairs = self._page.size * (self._page.size - 1) // 2
+        self._moves = self._left = max(pairs, 1) if self._most is None else self._most
         self._set(self._start)
+        self._now = self._worth() if self._when == "difference" else 0.0
         return self._observed(), self._info()
 
     def step(self, action: Any) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Returns observation, reward, whether the episode ended, False, and information."""
         illegal = not self._opened[int(action)]
-        before = self._order
-        if not illegal:
-            self._set(moved(before, int(action)))
+        if not illegal and int(action) != FINISH:
+            self._set(moved(self._order, int(action)))
         self._left -= 1
         ended = int(action) == FINISH or self._left <= 0
         reward = 0.0
         if self._when == "difference":
-            reward = self._worth(self._order) - self._worth(before)
+            before, self._now = self._now, self._worth()
+            reward = self._now - before
         elif ended and self._sampled:
-            session = self.user.session(self._page.take(self._order), self.np_random)
+            session = self.user.session(self._page.real.take(self._order), self.np_random)
             reward = self.rewards.of(session)
         elif ended:
-            reward = self._worth(self._order)
+            reward = self._worth()
         return self._observed(), reward, ended, False, {**self._info(), "illegal": illegal}
 
-    def _worth(self, order: np.ndarray) -> float:
-        return float(self.user.expected(self._page.take(order), self.rewards))
+    def _worth(self) -> float:
+        return float(self.user.expected(self._page.real.take(self._order), self.rewards))
 
     def _set(self, order: np.ndarray) -> None:
         self._order, self._opened = order, open_actions(self._page.size, self._size)
@@ -173,20 +177,8 @@ class RerankEnv(gymnasium.Env[Observation, np.int64]):
         return {"action_mask": self._opened.astype(np.int8)}
 
     def _observed(self) -> Observation:
-        page = self._page.take(self._order)
-        position, level = np.arange(page.size), np.log(page.price)
-        columns = [
-            page.score, page.attraction, page.purchase, level - level.mean(), page.dwell / 60,
-            page.above(), position / self._size, (self._order - position) / self._size,
-        ]  # fmt: skip
-        candidates = np.zeros(self.observation_space["candidates"].shape, np.float32)
-        candidates[: page.size] = np.concatenate([np.stack(columns, -1), page.vector], -1)
-        return {
-            "candidates": candidates,
-            "mask": (np.arange(self._size) < page.size).astype(np.int8),
-            "actions": self._info()["action_mask"],
-            "moves": np.array([self._left / self._most], np.float32),
-        }
+        shown, opened = self._page.take(self._order), self._opened
+        return observed(shown, self._order, opened=opened, left=self._left, most_moves=self._moves)
 
 
 gymnasium.register(NAME, entry_point=f"{__name__}:RerankEnv")

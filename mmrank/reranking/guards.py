@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 import numpy as np
@@ -15,7 +15,7 @@ from mmrank.ranges import Count, Range
 from mmrank.reranking.moves import moved
 from mmrank.reranking.page import Page
 
-__all__ = ["GuardOptions", "Guards", "Rules", "read_rules"]
+__all__ = ["GuardOptions", "Guards", "Rules", "read_rules", "start_order"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,6 +83,34 @@ def read_rules(file: pathlib.Path) -> Rules:
     return from_mapping(Rules, read_plain(file), str(file))
 
 
+def start_order(items: Sequence[str] | np.ndarray, rules: Rules) -> np.ndarray:
+    """Returns the order of some items after the rules, [n] int.
+
+    Boosted items rise to their positions, and pinned ones are put at theirs; the others keep
+    their order. A position beyond the end means the last one. What the rules exclude is not left
+    out here.
+
+    Args:
+      items: Ids in the ranker's order.
+      rules: The rules.
+
+    Example:
+      >>> start_order(["P1", "P2", "P3"], Rules(pin={"P1": 2}, boost={"P3": 1})).tolist()
+      [2, 0, 1]
+    """
+    order = list(range(len(items)))
+    where = {str(item): i for i, item in enumerate(items)}
+    for rule in (rules.boost, rules.pin):
+        # From the top down, so that what is inserted later moves no earlier one down.
+        for item, position in sorted(rule.items(), key=lambda pair: pair[1]):
+            if item not in where:
+                continue
+            now, wanted = order.index(where[item]), min(position, len(order)) - 1
+            if rule is rules.pin or now > wanted:
+                order.insert(wanted, order.pop(now))
+    return np.array(order, int)
+
+
 class Guards:
     """Closes moves that break a limit or a rule.
 
@@ -113,24 +141,8 @@ class Guards:
         return page.take(np.flatnonzero(~excluded)) if excluded.any() else page
 
     def start(self, page: Page) -> np.ndarray:
-        """Returns the ranker's order after the rules, [k] int.
-
-        Boosted items rise to their positions, and pinned ones are put at theirs; the others keep
-        their order. A position beyond the page means the last one.
-        """
-        order = list(range(page.size))
-        if page.item is None:
-            return np.array(order)
-        where = {str(item): i for i, item in enumerate(page.item)}
-        for rule in (self.rules.boost, self.rules.pin):
-            # From the top down, so that what is inserted later moves no earlier one down.
-            for item, position in sorted(rule.items(), key=lambda pair: pair[1]):
-                if item not in where:
-                    continue
-                now, wanted = order.index(where[item]), min(position, page.size) - 1
-                if rule is self.rules.pin or now > wanted:
-                    order.insert(wanted, order.pop(now))
-        return np.array(order)
+        """Returns the ranker's order after the rules, [k] int; see `start_order`."""
+        return np.arange(page.size) if page.item is None else start_order(page.item, self.rules)
 
     def open(self, page: Page, start: np.ndarray, order: np.ndarray) -> np.ndarray:
         """Returns which actions are open, [k] bool; finishing always is.

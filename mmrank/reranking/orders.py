@@ -78,7 +78,7 @@ def exhaustive(
     Raises:
       ValueError: There are too many candidates to try all orders.
     """
-    return best_order(user.expected(page.take(all_orders(page.size)), rewards))
+    return best_order(user.expected(page.real.take(all_orders(page.size)), rewards))
 
 
 ORDERS = Registry(

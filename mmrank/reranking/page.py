@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import itertools
 import math
+from typing import Any
 
 import numpy as np
 
@@ -28,6 +29,8 @@ class Page:
       vector: Unit vectors whose cosine says how alike two candidates are, [..., k, d].
       group: A group of each candidate, such as its brand, [..., k]; None if no guard needs it.
       item: Ids of the items, [..., k]; None if no rule names one.
+      truth: The same candidates as users know them, where the other attributes are only what a
+        ranker predicts; None if they are the truth.
 
     Example:
       >>> import numpy as np
@@ -46,13 +49,15 @@ class Page:
     vector: np.ndarray
     group: np.ndarray | None = None
     item: np.ndarray | None = None
+    truth: Page | None = None
 
     def __post_init__(self) -> None:
         shape = self.score.shape
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if value is not None and value.shape[: len(shape)] != shape:
-                raise ValueError(f"{field.name}: shape {value.shape}, but scores have {shape}")
+        for name, value in self.arrays().items():
+            if value.shape[: len(shape)] != shape:
+                raise ValueError(f"{name}: shape {value.shape}, but scores have {shape}")
+        if self.truth is not None and self.truth.score.shape != shape:
+            raise ValueError(f"truth: shape {self.truth.score.shape}, but scores have {shape}")
         if self.vector.ndim != len(shape) + 1:
             raise ValueError(f"vector: {self.vector.ndim} dimensions, but {len(shape) + 1} needed")
         if not (self.price > 0).all():
@@ -62,6 +67,16 @@ class Page:
     def size(self) -> int:
         """The number of candidates, k."""
         return int(self.score.shape[-1])
+
+    @property
+    def real(self) -> Page:
+        """The page as users know it: its truth, or the page itself without one."""
+        return self if self.truth is None else self.truth
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Returns the arrays that the page has, by name."""
+        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return {name: v for name, v in values.items() if isinstance(v, np.ndarray)}
 
     def take(self, order: np.ndarray) -> Page:
         """Returns the page in other orders.
@@ -75,8 +90,9 @@ class Page:
         """
         if self.score.ndim != 1:
             raise ValueError("only one page can be taken in other orders")
-        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        taken = {name: value[order] for name, value in values.items() if value is not None}
+        taken: dict[str, Any] = {name: value[order] for name, value in self.arrays().items()}
+        if self.truth is not None:
+            taken["truth"] = self.truth.take(order)
         return dataclasses.replace(self, **taken)
 
     def above(self) -> np.ndarray:

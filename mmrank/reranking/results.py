@@ -67,7 +67,7 @@ def compare_orders(
     """
     worth = {
         name: np.array(
-            [user.expected(p.take(o), rewards) for p, o in zip(pages, given, strict=True)]
+            [user.expected(p.real.take(o), rewards) for p, o in zip(pages, given, strict=True)]
         )
         for name, given in orders.items()
     }
@@ -91,12 +91,15 @@ def compare_orders(
 
 def table(results: Sequence[OrderResult]) -> str:
     """Returns the results as text."""
-    lines = [f"{'order':<12}{'reward of a page':<24}{'share of gain':>14}{'dqn - it':>10}{'p':>9}"]
+    wide = max(12, *(len(row.name) + 2 for row in results))
+    title = f"{'order':<{wide}}{'reward of a page':<24}{'share of gain':>14}"
+    lines = [f"{title}{f'{results[0].name} - it':>10}{'p':>9}"]
     lines.append("-" * len(lines[0]))
     for row in results:
         reward = f"{row.mean:.4f} [{row.low:.4f} {row.high:.4f}]"
         compared = "" if row.difference is None else f"{row.difference:+10.4f}{row.p:9.4f}"
-        lines.append(f"{row.name:<12}{reward:<24}{row.share:>14.1%}{compared}")
+        share = f"{row.share:.1%}" if row.share == row.share else ""
+        lines.append(f"{row.name:<{wide}}{reward:<24}{share:>14}{compared}")
     return "\n".join(lines)
 
 

@@ -119,7 +119,7 @@ def learn_table(
             if not ended:
                 target = float(values[left, order].max())
             elif sampled:
-                target = rewards.of(user.session(page.take(np.array(order)), rng))
+                target = rewards.of(user.session(page.real.take(np.array(order)), rng))
             else:
                 target = worth[order]
             counts[state][action] += 1
@@ -130,7 +130,7 @@ def learn_table(
 
 def _worth(page: Page, user: UserModel, rewards: Rewards) -> dict[tuple[int, ...], float]:
     orders = all_orders(page.size)
-    expected = user.expected(page.take(orders), rewards)
+    expected = user.expected(page.real.take(orders), rewards)
     return {tuple(o): float(e) for o, e in zip(orders.tolist(), expected, strict=True)}
 
 

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from mmrank.reranking import Page, draw_page
+from mmrank.reranking import draw_page
 from mmrank.reranking.page import MOST_TRIED, all_orders, best_order
 
 
@@ -24,14 +24,25 @@ def test_orders_are_all_permutations_and_the_first_is_that_shown() -> None:
 def test_taking_an_order_moves_every_value() -> None:
     page, order = draw_page(5, np.random.default_rng(1)), np.array([4, 0, 2, 1, 3])
     taken = page.take(order)
-    for field in dataclasses.fields(Page):
+    after = taken.arrays()
+    for name, before in page.arrays().items():
         for k in range(5):
-            before, after = getattr(page, field.name), getattr(taken, field.name)
-            np.testing.assert_array_equal(after[k], before[order[k]])
+            np.testing.assert_array_equal(after[name][k], before[order[k]])
+
     many = page.take(np.stack([order, order[::-1]]))
     np.testing.assert_array_equal(many.price[0], taken.price)
     with pytest.raises(ValueError, match="only one page"):
         many.take(order)
+
+
+def test_the_truth_of_a_page_moves_with_it() -> None:
+    truth = draw_page(3, np.random.default_rng(1))
+    page = dataclasses.replace(draw_page(3, np.random.default_rng(2)), truth=truth)
+    order = np.array([2, 0, 1])
+    np.testing.assert_array_equal(page.take(order).real.price, truth.price[order])
+    np.testing.assert_array_equal(truth.real.price, truth.price)
+    with pytest.raises(ValueError, match="truth: shape"):
+        dataclasses.replace(draw_page(4, np.random.default_rng(2)), truth=truth)
 
 
 def test_likeness_counts_only_what_is_above() -> None:

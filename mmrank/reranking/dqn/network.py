@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import keras_nlp
 import tensorflow as tf
+
+from mmrank.reranking.dqn.attention import AttentionBlock
 
 __all__ = ["CLOSED", "QNetwork"]
 
@@ -49,12 +50,7 @@ class QNetwork(tf.keras.Model):
     def __init__(self, width: int = 64, heads: int = 4, layers: int = 2, **kwargs: Any):
         super().__init__(**kwargs)
         self.entry = tf.keras.layers.Dense(width, name="entry")
-        self.blocks = [
-            keras_nlp.layers.TransformerEncoder(
-                2 * width, heads, activation="gelu", normalize_first=True, name=f"block_{i}"
-            )
-            for i in range(layers)
-        ]
+        self.blocks = [AttentionBlock(width, heads, name=f"block_{i}") for i in range(layers)]
         # In float32, and 1e-5: with 1e-3 Keras runs it as a fused kernel that threads share.
         self.normed = tf.keras.layers.LayerNormalization(epsilon=1e-5, name="normed")
         self.swap = _head(width, "swap")
@@ -64,17 +60,23 @@ class QNetwork(tf.keras.Model):
     def call(self, inputs: dict[str, tf.Tensor], training: bool | None = None) -> tf.Tensor:
         """Args: observations of `RerankEnv`, batched."""
         mask = tf.cast(inputs["mask"], tf.bool)
-        size = tf.shape(mask)[1]
-        moves = tf.broadcast_to(inputs["moves"][:, tf.newaxis], [tf.shape(mask)[0], size, 1])
-        x = self.entry(tf.concat([inputs["candidates"], moves], -1))
+        batch, size = tf.unstack(tf.shape(mask))
+        moves = tf.broadcast_to(inputs["moves"][:, tf.newaxis], [batch, size, 1])
+        # Dense layers get the candidates of all pages as rows: on three dimensions each would
+        # bring a dozen ops that move no number, and small pages take as long as there are ops.
+        seen = tf.concat([inputs["candidates"], moves], -1)
+        x = self.entry(tf.reshape(seen, [-1, seen.shape[-1]]))
         for block in self.blocks:
-            x = block(x, padding_mask=mask, training=training)
+            x = block(x, mask)
         x = self.normed(x)
+        width = x.shape[-1]
+        x = tf.reshape(x, [batch, size, width])
         weight = tf.cast(mask, x.dtype)[..., tf.newaxis]
         count = tf.maximum(tf.reduce_sum(weight, 1), 1.0)
         mean = tf.reduce_sum(x * weight, 1) / count
         page = tf.concat([mean, inputs["moves"]], -1)
-        swaps = self.swap(tf.concat([x[:, :-1], x[:, 1:]], -1))[..., 0]
+        pairs = tf.reshape(tf.concat([x[:, :-1], x[:, 1:]], -1), [-1, 2 * width])
+        swaps = tf.reshape(self.swap(pairs), [batch, size - 1])
         advantage = tf.concat([self.finish(page), swaps], -1)
         opened = tf.cast(inputs["actions"], x.dtype)
         usual = tf.reduce_sum(advantage * opened, -1, keepdims=True) / tf.maximum(

@@ -9,16 +9,11 @@ import numpy as np
 
 from mmrank.reranking.dqn.network import QNetwork
 from mmrank.reranking.environment import Observation, RerankEnv
-from mmrank.reranking.moves import FINISH
 from mmrank.reranking.page import Page
+from mmrank.reranking.playing import played, stacked
 from mmrank.tracing import traced
 
-__all__ = ["Policy", "stacked"]
-
-
-def stacked(observations: Sequence[Observation]) -> dict[str, np.ndarray]:
-    """Returns observations as one batch."""
-    return {name: np.stack([o[name] for o in observations]) for name in observations[0]}
+__all__ = ["Policy"]
 
 
 class Policy:
@@ -38,7 +33,8 @@ class Policy:
 
     def __init__(self, network: QNetwork):
         self.network = network
-        self._values = traced(lambda inputs: network(inputs))
+        # One trace for all numbers of pages, which fall as pages end.
+        self._values = traced(lambda inputs: network(inputs), reduce_retracing=True)
 
     def values(self, observations: Sequence[Observation]) -> np.ndarray:
         """Returns the values of the actions, [B, k]."""
@@ -49,22 +45,9 @@ class Policy:
 
         Args:
           pages: The pages.
-          env: An environment like that of the training; its number of moves ends each page.
+          env: As for `played`.
         """
-        envs = [env.copy() for _ in pages]
-        seen = [
-            each.reset(options={"page": page})[0] for each, page in zip(envs, pages, strict=True)
-        ]
-        active = list(range(len(pages)))
-        while active:
-            actions = self.values([seen[i] for i in active]).argmax(-1)
-            going = []
-            for i, action in zip(active, actions, strict=True):
-                seen[i], _, ended, _, _ = envs[i].step(int(action))
-                if not ended and action != FINISH:
-                    going.append(i)
-            active = going
-        return [each.order for each in envs]
+        return played(lambda seen: self.values(seen).argmax(-1), pages, env)
 
     def save(self, file: pathlib.Path) -> None:
         """Writes the weights; `load` reads them into a network of the same size."""

@@ -15,9 +15,10 @@ import tensorflow as tf
 from mmrank.outputs import OutputError, read_json, write_whole
 from mmrank.reranking.dqn.learner import Learner
 from mmrank.reranking.dqn.options import DQNOptions
-from mmrank.reranking.dqn.policy import Policy, stacked
+from mmrank.reranking.dqn.policy import Policy
 from mmrank.reranking.dqn.replay import Replay, observations_of
 from mmrank.reranking.environment import Observation, RerankEnv
+from mmrank.reranking.playing import stacked
 
 __all__ = ["train_policy"]
 

@@ -16,13 +16,13 @@ _SIGMA = 0.6  # of the logarithm of a dwell time, as in the simulated shop's log
 
 @dataclasses.dataclass(frozen=True)
 class Session:
-    """What one user did on one page.
+    """What one user did on one page, or each user on a page of their own.
 
     Attributes:
-      examined: Which positions the user looked at, [k] bool.
-      clicks: Which candidates were clicked, [k] bool.
-      dwell: Seconds on each, 0 without a click, [k].
-      purchases: Which were bought, [k] bool.
+      examined: Which positions the user looked at, [..., k] bool.
+      clicks: Which candidates were clicked, [..., k] bool.
+      dwell: Seconds on each, 0 without a click, [..., k].
+      purchases: Which were bought, [..., k] bool.
     """
 
     examined: np.ndarray
@@ -104,19 +104,20 @@ class UserModel(abc.ABC):
         return np.asarray((self.examination(page) * each).sum(-1))
 
     def session(self, page: Page, rng: np.random.Generator) -> Session:
-        """Returns what a user does on one page.
+        """Returns what a user does on each page.
 
         Args:
-          page: One page.
+          page: One or more pages, [..., k].
           rng: Random generator.
         """
-        size = page.size
-        attracted = rng.random(size) < self.attraction(page)
+        shape = page.score.shape
+        attracted = rng.random(shape) < self.attraction(page)
         clicked, passed = self.continuing(page)
-        stays = rng.random(size) < np.where(attracted, clicked, passed)
-        examined = np.concatenate([[True], np.cumprod(stays[:-1]).astype(bool)])
+        stays = rng.random(shape) < np.where(attracted, clicked, passed)
+        first = np.ones_like(stays[..., :1])
+        examined = np.logical_and.accumulate(np.concatenate([first, stays[..., :-1]], -1), -1)
         clicks = examined & attracted
         # A lognormal time has the mean exp(mu + sigma²/2).
-        time = page.dwell * np.exp(rng.normal(-(_SIGMA**2) / 2, _SIGMA, size))
-        bought = clicks & (rng.random(size) < self.purchase(page))
+        time = page.dwell * np.exp(rng.normal(-(_SIGMA**2) / 2, _SIGMA, shape))
+        bought = clicks & (rng.random(shape) < self.purchase(page))
         return Session(examined, clicks, np.where(clicks, time, 0.0), bought)
