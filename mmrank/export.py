@@ -23,6 +23,7 @@ EXAMPLE = """example:
   python -m mmrank.export --run runs/fashion
   python -m mmrank.export --run runs/tasks --order 'click * purchase'
   python -m mmrank.export --run runs/fashion --compress prune=0.4,int8 --max-loss 0.005
+  python -m mmrank.export --run runs/shop --policy runs/rerank
 
 Writes the next free number, such as runs/fashion/export/2, which TensorFlow Serving and
 mmrank.Ranker.load read. --data names the catalogue whose items can be ranked by id; it may be one
@@ -50,6 +51,13 @@ def _run(args: argparse.Namespace) -> None:
         from mmrank.serving.computed import Computed
 
         vectors = Computed.open(args.embeddings)
+    policy = None
+    if args.policy is not None:
+        from mmrank.reranking.trained import load_policy
+
+        if how != Compression():
+            raise ConfigError("--policy: not together with --compress; leave out one of them")
+        policy = load_policy(args.policy)
     run, dataset = _load(args.run, args.data)
     if args.order is not None:
         run = run.with_order(args.order)
@@ -58,7 +66,7 @@ def _run(args: argparse.Namespace) -> None:
 
     out = args.out or args.run / "export"
     if how == Compression():
-        folder = export_run(run, out, dataset, vectors=vectors)
+        folder = export_run(run, out, dataset, vectors=vectors, policy=policy)
     else:
         folder = export_compressed(run, out, dataset, how, args.max_loss, vectors=vectors)
     print(folder)
@@ -93,6 +101,13 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="item vectors that `python -m pipelines.embed_catalog` computed ahead for this run; "
         "without it the catalogue is encoded here",
+    )
+    parser.add_argument(
+        "--policy",
+        type=pathlib.Path,
+        metavar="DIR",
+        help="policy that `python -m mmrank.rerank --run RUN` learned from this run's pages; the "
+        "export rearranges pages with it",
     )
     parser.add_argument(
         "--compress",

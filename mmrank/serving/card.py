@@ -13,6 +13,7 @@ from mmrank.collaborative.served import FILE as COLLABORATIVE
 from mmrank.collaborative.served import ServedScores
 from mmrank.data.kinds import KINDS
 from mmrank.outputs import one_line, shown
+from mmrank.reranking.columns import PageColumns
 from mmrank.schema import did_you_mean
 from mmrank.serving.request import Arrays, Column, Inputs, RankError, read_events
 
@@ -38,6 +39,21 @@ class Asked:
 
 
 @dataclasses.dataclass(frozen=True)
+class PolicyCard:
+    """What a client has to know about the policy of an export.
+
+    Attributes:
+      size: Most candidates of a page.
+      guarded: Whether guards limit what the policy may do.
+      columns: The features and tasks of the ranker that it reads.
+    """
+
+    size: int
+    guarded: bool
+    columns: PageColumns
+
+
+@dataclasses.dataclass(frozen=True)
 class Card:
     """What a client has to know about an export in addition to its signatures.
 
@@ -46,6 +62,7 @@ class Card:
       tasks: Names of its tasks; empty if it scores by grades.
       fingerprint: The `item_fingerprint` of its model; empty for an export older than fingerprints.
       collaborative: The collaborative scores of candidates given by id, or None.
+      policy: The policy that rearranges pages, or None.
 
     Example:
       >>> from mmrank.serving.request import Column, Inputs
@@ -60,6 +77,7 @@ class Card:
     tasks: tuple[str, ...] = ()
     fingerprint: str = ""
     collaborative: ServedScores | None = None
+    policy: PolicyCard | None = None
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -136,7 +154,14 @@ def read_card(folder: pathlib.Path) -> Card:
             history = card["history"]
             name = None if history is None else _text(history["name"])
             tasks = tuple(map(_text, card.get("tasks", ())))
-            return Card(Inputs(columns, name), tasks, _text(card.get("fingerprint", "")), served)
+            policy = card.get("policy")
+            return Card(
+                Inputs(columns, name),
+                tasks,
+                _text(card.get("fingerprint", "")),
+                served,
+                None if policy is None else _policy(policy, columns, tasks),
+            )
     except RankError as error:
         raise RankError(f"{file}: {error}") from None
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
@@ -160,6 +185,23 @@ def _column(fields: Mapping[str, Any]) -> Column:
         )
     facts = {key: fields[key] for key in KINDS[kind].facts if key in fields}
     return Column(**{k: v for k, v in fields.items() if k not in facts}, facts=facts)
+
+
+def _policy(
+    fields: Mapping[str, Any], columns: Mapping[str, Column], tasks: Sequence[str]
+) -> PolicyCard:
+    """Returns the policy that an entry of the card describes."""
+    read = PageColumns(**{name: _text(value) for name, value in fields["columns"].items()})
+    for name, known in (
+        *((each, columns) for each in (read.price, read.group)),
+        *((each, tasks) for each in (read.click, read.purchase, read.dwell)),
+    ):
+        if name and name not in known:
+            raise LookupError(f"the policy reads {shown(name)}, which does not exist")
+    size, guarded = fields["size"], fields["guarded"]
+    if type(size) is not int or size < 1 or not isinstance(guarded, bool):
+        raise TypeError(f"policy: size {shown(size)}, guarded {shown(guarded)}")
+    return PolicyCard(size, guarded, read)
 
 
 def _text(value: Any) -> str:

@@ -22,6 +22,7 @@ from mmrank.features import Features
 from mmrank.matching.plan import terms_name
 from mmrank.models import present_name
 from mmrank.ranking.task_outputs import TaskOutputs
+from mmrank.reranking.trained import TrainedPolicy
 from mmrank.schema import did_you_mean, save_schema
 from mmrank.serving.batching import write_batching
 from mmrank.serving.card import CARD, FORMAT
@@ -30,6 +31,7 @@ from mmrank.serving.drift.training import save_reference
 from mmrank.serving.fingerprint import item_fingerprint
 from mmrank.serving.graphs import Graphs, ranker_graphs
 from mmrank.serving.model_card import write_model_card
+from mmrank.serving.policy import policy_card, policy_tables
 from mmrank.serving.samples import Samples
 from mmrank.serving.saved import save_for_serving
 from mmrank.serving.signatures import ServedRanker
@@ -47,6 +49,7 @@ def export_run(
     dataset: Dataset,
     compressed: Compressed | None = None,
     vectors: Computed | None = None,
+    policy: TrainedPolicy | None = None,
 ) -> pathlib.Path:
     """Exports a ranker to the folder OUT/N, N one above the highest number in OUT.
 
@@ -58,6 +61,7 @@ def export_run(
         uncompressed export.
       vectors: The items' tokens, computed in advance by an export of this run; without them the
         catalogue is encoded here.
+      policy: A policy that learned from pages of this ranker, for the signature `rerank`.
 
     Returns:
       The folder OUT/N.
@@ -67,6 +71,7 @@ def export_run(
       SchemaError: A feature has the name of another input of a signature.
       DataError: The catalogue lacks a feature's column, its media cannot be opened, or the vectors
         are of another model or lack an item.
+      ConfigError: The policy learned from pages of another ranker.
 
     Example:
       >>> import pathlib
@@ -116,8 +121,9 @@ def export_run(
     else:
         given = vectors.of(list(dataset.item_ids), fingerprint)
         table = with_absent(given, graphs, run.fitted)
+    tables = None if policy is None else policy_tables(policy, dataset, fingerprint)
     served = ServedRanker(
-        run.model, run.fitted, list(dataset.item_ids), table, graphs, made.how.items
+        run.model, run.fitted, list(dataset.item_ids), table, graphs, made.how.items, tables
     )
     functions = served.signatures()
     fitted, buckets = run.fitted, run.config.data.buckets
@@ -130,7 +136,8 @@ def export_run(
         card = json.dumps(
             _card(fitted, len(dataset.item_ids))
             | {"fingerprint": fingerprint, "buckets": buckets}
-            | _tasks(run.model.outputs),
+            | _tasks(run.model.outputs)
+            | ({} if tables is None else policy_card(tables)),
             indent=2,
             ensure_ascii=False,
         )

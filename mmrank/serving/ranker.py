@@ -14,10 +14,13 @@ import tensorflow_text  # noqa: F401 - registers the ops of the tokenizer in the
 
 from mmrank.outputs import one_line, shown
 from mmrank.ranking.order import Order, parse_order
+from mmrank.reranking.guards import Rules
 from mmrank.serving.card import REMEDY, Card, read_card
 from mmrank.serving.checksums import verify_checksums, verify_signature
 from mmrank.serving.graph_check import check_graph
+from mmrank.serving.rearranging import Rearranged, rearrange
 from mmrank.serving.request import Arrays, Inputs, RankError, item_id, listed, refuse_frame
+from mmrank.serving.steps import Run, Steps, finish
 from mmrank.serving.versions import version_folder, versions
 
 SCORES = "scores"
@@ -149,6 +152,8 @@ class Ranker:
         user: Any = None,
         history: Iterable[Any] | None = None,
         pairs: Sequence[Mapping[str, Any]] | None = None,
+        policy: bool = False,
+        rules: Rules | None = None,
     ) -> list[Ranked]:
         """Returns the candidates from best to worst; equal scores keep the order given.
 
@@ -163,19 +168,62 @@ class Ranker:
             mappings with the keys item, type and age_days.
           pairs: For each candidate a mapping of its query-item features; for raw candidates, these
             may be part of the candidate's own mapping instead.
+          policy: Whether the export's policy rearranges the top of the list.
+          rules: The rules that hold for it, such as `mmrank.reranking.read_rules` reads; only with
+            `policy`.
 
         Raises:
-          RankError: There are no candidates, ids and mappings are mixed, or a feature is unknown
-            or of the wrong type.
+          RankError: There are no candidates, ids and mappings are mixed, a feature is unknown or of
+            the wrong type, or the export has no policy.
         """
+        if rules is not None and not policy:
+            raise RankError("rules: they hold for the policy's page; give policy=True too")
         given = self._listed(candidates)
         outputs = self.outputs(query, given, user, history, pairs)
         scores = outputs.pop(SCORES)
         order = np.argsort(-scores, kind="stable")
+        if policy:
+            how = Rearranged() if rules is None else Rearranged(rules)
+            order = self._rearranged(how, given, scores, outputs, order)
         return [
             Ranked(int(i), given[i], float(scores[i]), {n: float(v[i]) for n, v in outputs.items()})
             for i in order
         ]
+
+    def _rearranged(
+        self,
+        how: Rearranged,
+        given: Sequence[Any],
+        scores: np.ndarray,
+        outputs: Mapping[str, np.ndarray],
+        order: np.ndarray,
+    ) -> np.ndarray:
+        """Returns the order after the policy; arguments as for `rearrange`."""
+        raw = isinstance(given[0], Mapping)
+        ids = [""] * len(given) if raw else [item_id(c, "candidates") for c in given]
+
+        def vectors(page: np.ndarray) -> Steps[Arrays]:
+            if not raw:
+                return (
+                    yield Run("lookup_items", {"items": np.array([ids[i] for i in page], object)})
+                )
+            items = self.card.names("item")
+            rows = [{n: v for n, v in given[i].items() if n in items} for i in page]
+            where = [f"candidate {i}" for i in page]
+            return (yield Run("encode_items", self.inputs.rows(("item",), rows, where)))
+
+        steps = rearrange(
+            self.card,
+            how,
+            order=order,
+            ids=ids,
+            products=list(given) if raw else [None] * len(given),
+            outputs=outputs,
+            scores=scores,
+            vectors=vectors,
+        )
+        page = finish(steps, self.run)
+        return page.order[page.base]
 
     def scores(
         self,

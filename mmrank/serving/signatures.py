@@ -37,6 +37,8 @@ from mmrank.serving.elwc import parse_examples, parse_lists
 from mmrank.serving.graphs import Graphs, Tensors, resources
 from mmrank.serving.lists import ServedLists
 from mmrank.serving.raw import check_names, column_specs, history_specs, stored_history_specs
+from mmrank.serving.rearranging import RERANK
+from mmrank.serving.reranked import PolicyTables, ServedPolicy
 from mmrank.serving.stored import StoredItems
 from mmrank.tracing import traced
 
@@ -59,6 +61,7 @@ class ServedRanker(tf.Module):
         the last row is that of an item with nothing present, and is used for every unknown id.
       graphs: The model's `ranker_graphs`.
       storage: How the table stores its tokens, as `StoredItems` takes it.
+      policy: A policy that rearranges pages, for the signature `rerank`; None for no such one.
 
     Raises:
       SchemaError: A feature has the name of another input of a signature.
@@ -72,10 +75,12 @@ class ServedRanker(tf.Module):
         table: Mapping[str, np.ndarray],
         graphs: Graphs,
         storage: str = FULL,
+        policy: PolicyTables | None = None,
     ):
         super().__init__(name="mmrank")
         self._model, self._features, self._graphs = model, features, graphs
         self.items = StoredItems(ids, table, storage)
+        self.policy = None if policy is None else ServedPolicy(policy, len(ids), self.items.rows)
         self.lists = ServedLists(model, features, graphs)
         # The graphs are closures, so the variables that they use have to be tracked here to be
         # saved. Tracking the Keras models would trace and save each of their calls once more.
@@ -104,6 +109,9 @@ class ServedRanker(tf.Module):
             PREDICT: _concrete(rank_lists, serialized),
             REGRESS: _concrete(regress, serialized),
         }
+        if self.policy is not None:
+            modalities, width = self._model.scorer.input["tokens"].shape[2:]
+            functions[RERANK] = _concrete(self.policy.rerank, self.policy.inputs(modalities, width))
         if self.context_inputs():
             functions[ENCODE_QUERIES] = _concrete(self.encode_queries, self.context_inputs())
         # Set after tracing, since a feature may make its lookup table when it is first traced.

@@ -17,9 +17,10 @@ from mmrank.serving.embeddings.opened import EmbeddingStores
 from mmrank.serving.embeddings.options import EmbeddingOptions
 from mmrank.serving.embeddings.queries import QueryCache
 from mmrank.serving.ranker import SCORES, Ranker
+from mmrank.serving.rearranging import RankedPage, Rearranged, rearrange
 from mmrank.serving.request import Arrays
 from mmrank.serving.shares import Shares, shares_of
-from mmrank.serving.steps import Call, Run, Steps, finish
+from mmrank.serving.steps import Call, Run, Steps, at_hand, finish
 from mmrank.serving.without import modalities_there, without_each
 
 ENCODED = "encoded"
@@ -45,6 +46,7 @@ class StagedList:
       shares: The effect of each modality, if `explain` was set.
       unused: Number of candidates whose raw features were ignored, since vectors of their id were
         found.
+      page: The rearranged page, if `rerank` was set; `order` then has its candidates first.
     """
 
     order: np.ndarray
@@ -58,6 +60,7 @@ class StagedList:
     remembered: bool | None
     shares: Shares | None = None
     unused: int = 0
+    page: RankedPage | None = None
 
 
 class StagedRanker:
@@ -131,9 +134,10 @@ class StagedRanker:
         user: Any = None,
         history: Iterable[Any] | None = None,
         explain: bool = False,
+        rerank: Rearranged | None = None,
     ) -> StagedList:
         """Returns the result of `steps`, run on this thread; arguments and errors as there."""
-        return finish(self.steps(query, candidates, user, history, explain), self._call)
+        return finish(self.steps(query, candidates, user, history, explain, rerank), self._call)
 
     def steps(
         self,
@@ -142,6 +146,7 @@ class StagedRanker:
         user: Any = None,
         history: Iterable[Any] | None = None,
         explain: bool = False,
+        rerank: Rearranged | None = None,
     ) -> Steps[StagedList]:
         """Ranks the candidates of one list from best to worst; equal scores keep the order given.
 
@@ -153,9 +158,10 @@ class StagedRanker:
           query, user, history: As for `Ranker.rank`.
           candidates: Item ids, or products as `read_candidates` takes them; both may be mixed.
           explain: Whether to score also with each modality absent, for `shares`.
+          rerank: How the export's policy rearranges the page; None to leave the ranker's order.
 
         Raises:
-          RankError: The request does not fit the ranker.
+          RankError: The request does not fit the ranker, or `rerank` is set and it has no policy.
         """
         card = self.card
         read = read_candidates(card, candidates)
@@ -176,11 +182,26 @@ class StagedRanker:
             remembered = bool(kept[0])
         given = yield Run("rank_embeddings", fed)
         scores, present = given[SCORES], fed["present"][0]
+        order, page = np.argsort(-scores[0], kind="stable"), None
+        outputs = {n: given[n][0] for n in card.tasks}
+        if rerank is not None:
+            stored = {n: fed[n][0] for n in ("tokens", "present")}
+            page = yield from rearrange(
+                card,
+                rerank,
+                order=order,
+                ids=read.ids,
+                products=read.products,
+                outputs=outputs,
+                scores=scores[0],
+                vectors=lambda at: at_hand({n: a[at] for n, a in stored.items()}),
+            )
+            order = page.order
         return StagedList(
-            order=np.argsort(-scores[0], kind="stable"),
+            order=order,
             ids=read.ids,
             scores=scores[0],
-            outputs={n: given[n][0] for n in card.tasks},
+            outputs=outputs,
             sources=found.sources[: len(read.ids)],
             features=said,
             absent=dict(zip(card.modalities, (1.0 - present.mean(0)).tolist(), strict=True)),
@@ -191,6 +212,7 @@ class StagedRanker:
                 bool(product) and source != ENCODED
                 for product, source in zip(read.products, found.sources, strict=False)
             ),
+            page=page,
         )
 
     def _vectors(self, read: Candidates, past: Arrays) -> Steps[tuple[Arrays, Found]]:

@@ -56,6 +56,12 @@ Step = Run | Fetch
 Steps = Generator[Step, Any, T]
 
 
+def at_hand(result: T) -> Steps[T]:
+    """Returns a result that takes no step."""
+    yield from ()
+    return result
+
+
 def advance(steps: Steps[T], answer: Any = None) -> Step | Done[T]:
     """Returns the next step, or the result.
 

@@ -11,6 +11,7 @@ from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
 from mmrank.features import Features
 from mmrank.serving.elwc import examples_of, serialize_list
+from mmrank.serving.rearranging import RERANK
 from mmrank.serving.samples import SHOWN, Sample
 from mmrank.serving.signatures import (
     DEFAULT,
@@ -80,7 +81,7 @@ def _requests(sample: Sample, served: ServedRanker, features: Features) -> dict[
         events = _found(served, sample.history[f"{history}_items"][0])
         embeddings |= {f"{history}_{n}": events[n][None] for n in ("tokens", "known")}
         embeddings |= {n: sample.history[n] for n in (f"{history}_types", f"{history}_ages")}
-    return {
+    requests = {
         DEFAULT: raw | length,
         PREDICT: {tf.saved_model.PREDICT_INPUTS: np.array([message], object)},
         REGRESS: {tf.saved_model.REGRESS_INPUTS: np.array(examples_of(message)[:SHOWN], object)},
@@ -89,6 +90,29 @@ def _requests(sample: Sample, served: ServedRanker, features: Features) -> dict[
         ENCODE_QUERIES: sample.contexts,
         LOOKUP_ITEMS: {ITEMS: sample.ids[0]},
         RANK_EMBEDDINGS: embeddings,
+    }
+    if served.policy is not None:
+        requests[RERANK] = _page(sample, served, items)
+    return requests
+
+
+def _page(sample: Sample, served: ServedRanker, items: Arrays) -> Arrays:
+    """Returns a page of the first items of a sample, for `rerank`."""
+    policy = served.policy
+    assert policy is not None
+    ids = sample.ids[:, : policy.size]
+    size = ids.shape[1]
+    page: Arrays = {}
+    for spec in policy.inputs(*items["tokens"].shape[1:]):
+        empty = "" if spec.dtype == tf.string else 0
+        dtype = object if empty == "" else spec.dtype.as_numpy_dtype
+        page[spec.name] = np.full([1, size][: spec.shape.rank], empty, dtype)
+    return page | {
+        "items": ids,
+        "start": np.arange(size, dtype=np.int32)[np.newaxis],
+        "tokens": items["tokens"][np.newaxis, :size],
+        "present": items["present"][np.newaxis, :size],
+        LIST_LENGTH: np.array([size], np.int32),
     }
 
 
