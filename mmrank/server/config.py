@@ -14,7 +14,9 @@ from mmrank.config import ConfigError, apply_override, from_mapping, read_plain
 from mmrank.server.batching_parameters import Batching
 from mmrank.server.guard.options import Limits, Security
 from mmrank.server.monitor.config import Monitoring
+from mmrank.server.page_log_options import LogOptions
 from mmrank.server.rank_options import RankOptions
+from mmrank.server.rerank_options import InterleaveOptions, RerankOptions
 from mmrank.server.versions import Model
 from mmrank.serving.embeddings.options import EmbeddingOptions
 
@@ -57,6 +59,9 @@ class ServerConfig:
     batching: Batching = Batching()
     embeddings: EmbeddingOptions = EmbeddingOptions()
     rank: RankOptions = RankOptions()
+    rerank: RerankOptions = RerankOptions()
+    interleave: InterleaveOptions = InterleaveOptions()
+    log: LogOptions = LogOptions()
     limits: Limits = Limits()
     security: Security = Security()
     monitoring: Monitoring = Monitoring()

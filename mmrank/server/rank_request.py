@@ -33,6 +33,9 @@ class RankRequest:
       user: A user id, or features by name.
       history: Events, each {"item", "type", "age_days"} or a list of these three.
       explain: Whether each modality's share is requested.
+      rerank: Whether the export's policy rearranges the page.
+      interleave: Labels of the two versions whose orders the page is interleaved from; empty for
+        those that the server is configured with, None for an ordinary page.
       version, label: The requested version, by number or by label; None if the request names none.
     """
 
@@ -41,6 +44,8 @@ class RankRequest:
     user: Any = None
     history: Sequence[Any] | None = None
     explain: bool = False
+    rerank: bool = False
+    interleave: Sequence[str] | None = None
     version: int | None = None
     label: str | None = None
 
@@ -49,6 +54,7 @@ _TYPES = {
     "candidates": (list, "a list of item ids and products"),
     "history": (list, "a list of events"),
     "explain": (bool, "true or false"),
+    "rerank": (bool, "true or false"),
     "version": (int, "a whole number"),
     "label": (str, "a text"),
 }
@@ -80,7 +86,22 @@ def read_request(body: Mapping[str, Any], most: int, explained: int) -> RankRequ
             raise _wrong(f'"{key}": {len(given[key])} of them; send at most {most}')
     if given.get("explain") and len(given["candidates"]) > explained:
         raise _wrong(f'"explain": send at most {explained} candidates with it')
-    return RankRequest(**given)
+    return RankRequest(**{**given, "interleave": _labels(given)})
+
+
+def _labels(given: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """Returns the labels of a request for an interleaved page; see `RankRequest.interleave`."""
+    value = given.get("interleave", False)
+    if value is False:
+        return None
+    if value is not True:
+        two = isinstance(value, list) and len(value) == 2
+        if not two or not all(isinstance(label, str) for label in value):
+            raise _wrong('"interleave": expected true, or a list of two labels')
+    for key in ("rerank", "explain", "version", "label"):
+        if given.get(key, False) is not False:
+            raise _wrong(f'"interleave": leave out "{key}", which does not go with it')
+    return () if value is True else tuple(value)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -165,24 +186,36 @@ def _decoded(columns: Mapping[str, Column], row: Mapping[str, Any], where: str) 
     return read
 
 
-def write_reply(card: Card, model: str, version: int, ranked: StagedList) -> bytes:
-    """Returns the JSON reply: the candidates from best to worst, and how they were scored."""
+def write_reply(
+    model: str, version: int, ranked: StagedList, page: Mapping[str, Any], order: np.ndarray
+) -> bytes:
+    """Returns the JSON reply: the candidates in an order, and how they were scored.
+
+    Args:
+      model, version: What ranked them.
+      ranked: The scores.
+      page: What a reply says about a page in addition; empty for a plain list.
+      order: Indices of the candidates by position, [n] int.
+    """
     shares = ranked.shares
-    outputs = {n: v[ranked.order].tolist() for n, v in ranked.outputs.items()}
-    scores = ranked.scores[ranked.order].tolist()
+    outputs = {n: v[order].tolist() for n, v in ranked.outputs.items()}
+    scores = ranked.scores[order].tolist()
     entries: list[dict[str, Any]] = []
-    for at, index in enumerate(ranked.order.tolist()):
+    for at, index in enumerate(order.tolist()):
         item: dict[str, Any] = {
             "item": ranked.ids[index] or None,
             "index": index,
             "score": scores[at],
         }
+        if page:
+            item["position"] = at + 1
         if outputs:
             item["outputs"] = {n: v[at] for n, v in outputs.items()}
         entries.append(item)
     reply: dict[str, Any] = {
         "model": model,
         "version": version,
+        **page,
         "ranked": entries,
         "sources": dict(collections.Counter(ranked.sources.tolist())),
         "absent": {n: round(v, DIGITS) for n, v in ranked.absent.items() if v > 0},

@@ -16,6 +16,7 @@ from starlette.routing import BaseRoute
 
 from mmrank.outputs import UserError
 from mmrank.server.config import ServerConfig
+from mmrank.server.feedback import FeedbackEndpoint
 from mmrank.server.grpc_service import build_grpc_server
 from mmrank.server.guard.asgi import GuardMiddleware
 from mmrank.server.guard.budget import MEGABYTE
@@ -32,6 +33,7 @@ from mmrank.server.monitor.observer import Observer
 from mmrank.server.monitor.page import metrics_route
 from mmrank.server.rank import RankEndpoint
 from mmrank.server.rest import build_app
+from mmrank.server.shown_pages import ShownPages
 
 logger = logging.getLogger(__name__)
 
@@ -61,11 +63,13 @@ class Server:
         self.service.observe = observer.reply
         self.service.checks.append(self._guard.check)
         self.service.request_bytes = int(config.limits.request_megabytes * MEGABYTE)
+        self._pages = ShownPages(config.rerank, config.interleave, config.log, metrics)
         self._rank = RankEndpoint(
             self.service,
             config.embeddings,
             config.rank,
             config.limits,
+            self._pages,
             self._guard.user,
             observer.features,
         )
@@ -74,7 +78,8 @@ class Server:
         self.service.on_unload(observer.on_unload)
         # Every optional part of the server is added here.
         every = config.monitoring.log_requests
-        routes: list[BaseRoute] = [metrics_route(metrics), self._rank.route()]
+        feedback = FeedbackEndpoint(self.service, self._pages.recorder, config.limits)
+        routes: list[BaseRoute] = [metrics_route(metrics), self._rank.route(), feedback.route()]
         middleware: list[Middleware] = [
             Middleware(RequestLog, every=every),
             Middleware(GuardMiddleware, guard=self._guard),
@@ -124,6 +129,7 @@ class Server:
             await self._rest_task
         await self.service.stop()
         await asyncio.to_thread(self._rank.close)
+        await asyncio.to_thread(self._pages.recorder.close)
         self._guard.close()
 
     async def _open(self) -> None:

@@ -249,6 +249,7 @@ def _server(args: argparse.Namespace, folder: pathlib.Path) -> Iterator[tuple[An
         "listen.grpc_port": 0,
         "security.keys": file,
         "security.audit": folder / "audit.jsonl",
+        "log.folder": folder / "pages",
         "limits.failures": "100000/minute",
         "monitoring.log_requests": "false",
         "rank.explained": EXPLAINED,

@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import math
+import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,7 +15,13 @@ import tensorflow as tf
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from prometheus_client import CollectorRegistry
 from tensorflow_serving.apis.input_pb2 import ExampleListWithContext
+
+from mmrank.data.page_log_lines import feedback_from_line
+from mmrank.server.monitor.page_metrics import PageMetrics
+from mmrank.server.page_log import PageLog
+from mmrank.server.page_log_options import LogOptions
 
 pytestmark = pytest.mark.slow  # the first request of a signature prepares its graph
 Json = st.SearchStrategy[Any]
@@ -87,6 +94,16 @@ RANK = {
     "explain": st.booleans(),
     "version": st.just(1),
     "label": st.none(),
+    "rerank": st.just(False),
+    "interleave": st.just(False),
+}
+ITEMS = st.lists(often(WORDS), max_size=4)
+FEEDBACK = {
+    "page": st.text("0123456789abcdef", min_size=32, max_size=32),
+    "clicks": ITEMS,
+    "carts": ITEMS,
+    "purchases": ITEMS,
+    "dwell": st.dictionaries(WORDS, often(st.floats(0, 90_000) | st.integers(0, 9)), max_size=4),
 }
 TEXTUAL = WORDS | BYTES | st.lists(WORDS, max_size=3)
 FEATURES = {n: FLOATS if n in ("price", "overlap") else often(TEXTUAL) for n in (*ITEM, *CONTEXT)}
@@ -186,6 +203,17 @@ def test_arbitrary_bodies(running: Any, path: str) -> None:
 
 def test_rank(running: Any) -> None:
     tried(running, "/rank", spoiled(RANK, ["candidates"]))
+
+
+def test_feedback(running: Any, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = PageLog(tmp_path, LogOptions(), PageMetrics(CollectorRegistry()))
+    monkeypatch.setattr(running.server._pages.recorder, "_log", log)
+    tried(running, "/feedback", ANYTHING | spoiled(FEEDBACK, ["page"]))
+    log.close()
+    lines = [line for f in tmp_path.iterdir() for line in f.read_bytes().splitlines(keepends=True)]
+    assert len(lines) > 10
+    for line in lines:
+        feedback_from_line(line)
 
 
 def test_predict(running: Any) -> None:

@@ -19,13 +19,18 @@ import httpx
 import numpy as np
 import pytest
 
+from mmrank.data.page_log import read_page_log
 from mmrank.data.pseudonyms import VARIABLE, Pseudonyms, new_secret
 from mmrank.server import rank
 from mmrank.server.guard.options import Limits
+from mmrank.server.monitor.metrics import Metrics
 from mmrank.server.off_loop import INLINE_BYTES
+from mmrank.server.page_log_options import LogOptions
 from mmrank.server.rank import NEEDED, RankEndpoint
 from mmrank.server.rank_options import RankOptions
+from mmrank.server.rerank_options import InterleaveOptions, RerankOptions
 from mmrank.server.servable import Servable
+from mmrank.server.shown_pages import ShownPages
 from mmrank.serving.embeddings.base import StoreError
 from mmrank.serving.embeddings.options import EmbeddingOptions
 from mmrank.serving.ranker import Ranker
@@ -198,7 +203,10 @@ def test_a_refused_version_leaves_nothing_in_caches(
     monkeypatch.setattr(StagedRanker, "over", over)
     loading: list[Callable[[Any], None]] = []
     service: Any = types.SimpleNamespace(on_load=loading.append, on_unload=lambda _: None)
-    endpoint = RankEndpoint(service, EmbeddingOptions(), RankOptions(), Limits(candidates=10))
+    pages = ShownPages(RerankOptions(), InterleaveOptions(), LogOptions(), Metrics())
+    endpoint = RankEndpoint(
+        service, EmbeddingOptions(), RankOptions(), Limits(candidates=10), pages
+    )
     with pytest.raises(StoreError):
         loading[0](Loaded(exported))
     assert not endpoint._ids
@@ -212,13 +220,15 @@ def test_user_ids_are_pseudonymised_before_the_model(
     redis_server: Any,
     id_request: Inputs,
     monkeypatch: pytest.MonkeyPatch,
+    tmp_path: pathlib.Path,
 ) -> None:
     # Another server of the export, for everything that needs a config of its own.
     monkeypatch.setenv(VARIABLE, new_secret("a"))
     served = serve(
         exported.parent,
-        model={"warm_up": False},
+        model={"warm_up": False, "labels": {"stable": 1}},
         security={"pseudonymise_users": True},
+        log={"folder": str(tmp_path / "log")},
         embeddings={"redis": redis_server.address, "timeout_ms": 500.0, "failures": 1},
         rank={"threads": 1, "waiting": 0},
     )
@@ -236,6 +246,12 @@ def test_user_ids_are_pseudonymised_before_the_model(
         if not isinstance(user, (int, float)):
             assert reply["ranked"] == without["ranked"]
     assert seen == ["U1", "7", "7"]
+    twice = {"interleave": ["stable", "stable"]}
+    actual(served.http.post("/rank", json=asked | twice))
+    assert seen[3:] == ["U1", "U1"]
+    served.server._pages.recorder.close()
+    (page,) = read_page_log(tmp_path / "log").pages
+    assert page.shown.user == of(Pseudonyms.from_environment(), "U1")
     assert "expected a text" in refused(
         served.http.post("/rank", json=asked | {"user": {"user": 7.5}})
     )

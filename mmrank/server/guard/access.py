@@ -22,6 +22,7 @@ class Action:
 
 HEALTH = Action("health", None)
 RANK = Action("rank", frozenset({"rank"}))
+FEEDBACK = Action("feedback", frozenset({"rank"}))
 PREDICT = Action("predict", frozenset({"rank"}))
 STATUS = Action("status", READERS)
 METADATA = Action("metadata", READERS)
@@ -51,6 +52,8 @@ def rest_action(method: str, path: str) -> Action:
         return METRICS
     if path == "/rank":
         return RANK
+    if path == "/feedback":
+        return FEEDBACK
     if path.lower().startswith("/v1/models"):
         if method in ("GET", "HEAD"):
             return METADATA if path.lower().endswith("/metadata") else STATUS

@@ -17,10 +17,11 @@ def good(target: Target) -> dict[str, Any]:
     return {"query": "red dress", "candidates": list(target.items[:4])}
 
 
-def _request(kind: str, target: Target, body: Any) -> RestRequest:
+def request(kind: str, target: Target, body: Any, answered: bool = False) -> RestRequest:
+    """A request to /rank; `body` is bytes, or is written as JSON."""
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     headers = {"x-api-key": target.keys["rank"], "content-type": CONTENT}
-    return RestRequest(kind, "/rank", content, headers=headers)
+    return RestRequest(kind, "/rank", content, headers=headers, answered=answered)
 
 
 def wrong_fields(rng: random.Random, target: Target) -> RestRequest:
@@ -59,7 +60,7 @@ def wrong_fields(rng: random.Random, target: Target) -> RestRequest:
             {"x" * 5000: 1},
         ]
     )
-    return _request("/rank: wrong fields", target, good(target) | change)
+    return request("/rank: wrong fields", target, good(target) | change)
 
 
 def wrong_candidates(rng: random.Random, target: Target) -> RestRequest:
@@ -76,7 +77,7 @@ def wrong_candidates(rng: random.Random, target: Target) -> RestRequest:
             body["history"] = [["P000001", "view", 1.0]] * (target.most + rng.randrange(1, 300))
         case _:
             body["candidates"][rng.randrange(4)] = rng.choice(bad)
-    return _request("/rank: wrong candidates", target, body)
+    return request("/rank: wrong candidates", target, body)
 
 
 def absurd_photo(rng: random.Random, target: Target) -> RestRequest:
@@ -86,7 +87,7 @@ def absurd_photo(rng: random.Random, target: Target) -> RestRequest:
     photo = rng.choice([data, data, data, "/etc/passwd", 7, {"b64": "%%%"}, {"path": "x"}, [1]])
     body = good(target)
     body["candidates"][rng.randrange(4)] = {"title": "Linen dress", name: photo}
-    return _request("/rank: absurd photo", target, body)
+    return request("/rank: absurd photo", target, body)
 
 
 def malformed(rng: random.Random, target: Target) -> RestRequest:
@@ -95,7 +96,7 @@ def malformed(rng: random.Random, target: Target) -> RestRequest:
     nan = whole.replace(b'"red dress"', b"NaN")
     garbage = rng.randbytes(rng.randrange(1, 2000))
     cut = whole[: rng.randrange(len(whole))]
-    return _request("/rank: malformed JSON", target, rng.choice([cut, nan, garbage, whole + b"}"]))
+    return request("/rank: malformed JSON", target, rng.choice([cut, nan, garbage, whole + b"}"]))
 
 
 MAKERS: tuple[Maker, ...] = (wrong_fields, wrong_candidates, absurd_photo, malformed)

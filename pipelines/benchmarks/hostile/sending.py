@@ -22,6 +22,7 @@ from pipelines.benchmarks.hostile import (
     grpc_calls,
     large,
     messages,
+    pages,
     rank,
     rest,
 )
@@ -36,6 +37,7 @@ REST_MAKERS = (
     *costly.REST_MAKERS,
     *bodies.REST_MAKERS,
     *files.REST_MAKERS,
+    *pages.MAKERS,
 )
 GRPC_MAKERS = (
     *grpc_calls.MAKERS,
@@ -131,6 +133,7 @@ class Sender:
         headers = {"x-api-key": target.keys["rank"]}
         wrong = []
         asked: list[tuple[str, Any]] = [("/rank", rank.good(target))]
+        asked.append(("/feedback", pages.good(target)))
         path = f"/v1/models/{target.model}:predict"
         asked += [
             (path, rest.good(target, name, form))

@@ -16,7 +16,7 @@ from mmrank.server.guard.options import Limits, Security
 
 PEER = "127.0.0.1"
 REST = {  # allowed paths by role
-    "rank": ["/rank", "/v1/models/m:predict", "/v1/models/m/versions/1:regress"],
+    "rank": ["/rank", "/feedback", "/v1/models/m:predict", "/v1/models/m/versions/1:regress"],
     "metrics": ["/monitoring/prometheus/metrics"],
     "admin": ["/monitoring/prometheus/metrics", "/v1/config", "/"],
 }
