@@ -7,8 +7,8 @@ import dataclasses
 import json
 import logging
 import pathlib
-from collections.abc import Sequence
-from typing import Annotated, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 
@@ -24,6 +24,9 @@ from mmrank.reranking.judging.report import as_json, table
 from mmrank.reranking.logged import sessions_of, usable_pages
 from mmrank.reranking.sessions import Sessions
 from mmrank.reranking.users import Rewards
+
+if TYPE_CHECKING:
+    from mmrank.reranking.trained import TrainedPolicy
 
 EXAMPLE = """\
 example:
@@ -119,8 +122,11 @@ def _run(args: argparse.Namespace) -> int:
     log = read_page_log(args.log)
     if log.left_out():
         logger.info("left out: %s", log.left_out())
-    sessions, pages = sessions_of(log), usable_pages(log)
-    orders, rewards = _orders("--policy", args.policy, sessions)
+    policies = {run: _policy(run) for run in (args.policy, args.against)}
+    fingerprint = _ranker_of(policies)
+    sessions, pages = sessions_of(log, None, fingerprint), usable_pages(log, fingerprint)
+    policy = policies[args.policy]
+    rewards = {} if policy is None else dataclasses.asdict(policy.config.rewards)
     config = _config(args.set, rewards)
     explorations = [page.shown.exploration for page in pages]
     logger.info("judging %s on %d pages", args.policy, len(pages))
@@ -129,9 +135,9 @@ def _run(args: argparse.Namespace) -> int:
         given = sessions, explorations, orders, config.rewards, names
         return judged_pages(*given, folds=config.folds, seed=config.seed)
 
-    judged, against = made(orders), None
+    judged, against = made(_orders(args.policy, policy, sessions)), None
     if args.against != LOGGED:
-        against = made(_orders("--against", args.against, sessions)[0])
+        against = made(_orders(args.against, policies[args.against], sessions))
     said = verdicts(
         judged,
         names,
@@ -161,21 +167,42 @@ def _config(overrides: Sequence[str], rewards: dict[str, Any]) -> JudgeConfig:
     return config
 
 
-def _orders(flag: str, run: str, sessions: Sessions) -> tuple[np.ndarray, dict[str, Any]]:
-    """The orders of a policy, and what its config says that sessions are worth."""
-    if run == RANKER:
-        return np.tile(np.arange(sessions.order.shape[1]), (len(sessions), 1)), {}
+def _policy(run: str) -> TrainedPolicy | None:
+    """The policy of a folder; None for the ranker's own order and for the logged one."""
+    if run in (RANKER, LOGGED):
+        return None
     from mmrank.reranking.trained import load_policy
 
-    policy = load_policy(pathlib.Path(run))
+    return load_policy(pathlib.Path(run))
+
+
+def _ranker_of(policies: Mapping[str, TrainedPolicy | None]) -> str | None:
+    """The `item_fingerprint` of the ranker whose pages can be judged; None for any.
+
+    Raises:
+      ConfigError: The policies are of two rankers.
+    """
+    of = {run: p.about.fingerprint for run, p in policies.items() if p and p.about.fingerprint}
+    if len(set(of.values())) > 1:
+        raise ConfigError(
+            f"{' and '.join(of)} learned from pages of two rankers, and no page is of both; judge "
+            "each of them against `ranker`"
+        )
+    return next(iter(of.values()), None)
+
+
+def _orders(run: str, policy: TrainedPolicy | None, sessions: Sessions) -> np.ndarray:
+    """The orders of a policy, or the ranker's, [n, k] int."""
+    if policy is None:
+        return np.tile(np.arange(sessions.order.shape[1]), (len(sessions), 1))
     width = sessions.pages.vector.shape[-1]
     if width != policy.about.width:
         raise ConfigError(
-            f"{flag}: {run}: the policy learned from vectors of {policy.about.width} numbers, but "
-            f"those of the log have {width}; judge a policy of the ranker that was logged"
+            f"{run}: the policy learned from vectors of {policy.about.width} numbers, but those of "
+            f"the log have {width}; judge a policy of the ranker that was logged"
         )
     orders = policy.orders(list(sessions.each()))
-    return padded_orders(orders, sessions.order.shape[1]), dataclasses.asdict(policy.config.rewards)
+    return padded_orders(orders, sessions.order.shape[1])
 
 
 if __name__ == "__main__":

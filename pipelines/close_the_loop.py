@@ -115,9 +115,9 @@ def _run(args: argparse.Namespace) -> None:
             "mmrank.rerank", "--log", log, "--run", before, "--out", learned,
             "--set", f"pages.size={args.size}", "--set", "most_moves=1",
         )  # fmt: skip
-        _command(
-            "mmrank.judge", "--log", log, "--policy", learned, "--against", "ranker", fails=True
-        )
+        # What the exploration costs: the ranker's own order against what was shown. The policy has
+        # been judged already, by the latest pages, from which it did not learn.
+        _command("mmrank.judge", "--log", log, "--policy", "ranker", fails=True)
         # Item vectors of the new ranker mean something else: it starts without a policy.
         policy = out / f"policy-{number}-next"
         _command(

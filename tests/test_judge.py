@@ -75,8 +75,9 @@ class Swaps:
 
     config = RerankConfig(rewards=Rewards(click=2.0, purchase=0.0))
 
-    def __init__(self, swap: Sequence[int], width: int = 3):
-        self._swap, self.about = np.array(swap), types.SimpleNamespace(width=width)
+    def __init__(self, swap: Sequence[int], width: int = 3, fingerprint: str = ""):
+        self._swap = np.array(swap)
+        self.about = types.SimpleNamespace(width=width, fingerprint=fingerprint)
 
     def orders(self, pages: Sequence[Page]) -> list[np.ndarray]:
         swapped = [np.concatenate([self._swap, np.arange(3, p.size)]) for p in pages]
@@ -90,6 +91,8 @@ def policies(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> pathlib
         "swap": Swaps([1, 0, 2]),
         "far": Swaps([2, 0, 1]),
         "wide": Swaps([1, 0, 2], width=7),
+        "first": Swaps([1, 0, 2], fingerprint="a1"),
+        "second": Swaps([1, 0, 2], fingerprint="b2"),
     }
     for name in made:
         (tmp_path / name).mkdir()
@@ -228,3 +231,13 @@ def test_a_trained_policy(
     # One move is one of the swaps that were logged.
     assert said["pseudo_inverse"]["reward"] is not None
     assert "refused" not in capsys.readouterr().out
+
+
+def test_policies_of_other_rankers(
+    log: pathlib.Path, policies: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = str(policies / "first"), str(policies / "second")
+    assert main(["--log", str(log), "--policy", first, "--against", second]) == 2
+    assert "learned from pages of two rankers" in capsys.readouterr().err
+    assert main(["--log", str(log), "--policy", first]) == 2
+    assert "is of the ranker that the policy is for" in capsys.readouterr().err

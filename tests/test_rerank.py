@@ -102,3 +102,29 @@ def test_wrong_input(
     assert main(["--out", str(tmp_path / "out"), *arguments]) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_moves_are_bounded_where_a_server_makes_them() -> None:
+    assert read_config(None, [], Source()).most_moves is None
+    assert read_config(None, [], Source(run="runs/shop")).most_moves == 8
+    assert read_config(None, ["most_moves=3"], Source(log="pages")).most_moves == 3
+
+
+def test_agents_and_where_pages_come_from(
+    tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = ["--out", str(tmp_path / "out")]
+    for arguments, message in (
+        (["--set", "agent=cql"], "agent cql learns from shown pages; give --log"),
+        (["--log", str(tmp_path), "--set", "agent=dqn"], "leave --log out"),
+        (["--set", "agent=ranker"], "keeps the order of a ranker; give --run"),
+        (["--set", "agent=sarsa"], "unknown agent 'sarsa'"),
+        (["--set", "agent_options={alpha: 1}"], "the agent dqn has none"),
+        (["--log", str(tmp_path / "none")], "no such folder"),
+        (["--data", str(tmp_path)], "give --run too"),
+        (["--run", str(tmp_path / "none")], "none"),
+        (["--log", str(tmp_path)], str(tmp_path)),
+    ):
+        assert main([*out, *arguments]) == 2, arguments
+        assert message in capsys.readouterr().err, arguments
+    assert not (tmp_path / "out").exists()

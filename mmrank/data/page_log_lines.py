@@ -139,6 +139,7 @@ def _seen(given: LineObject) -> Seen:
         price=given.numbers("price"),
         vector=_vector(given) if given.has("vector") else None,
         group=given.texts("group") if given.has("group") else None,
+        fingerprint=given.text("fingerprint") if given.has("fingerprint") else "",
     )
 
 

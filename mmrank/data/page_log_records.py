@@ -24,6 +24,7 @@ class Seen:
       vector: Vectors whose cosine says how alike two candidates are, float16 [k, d]; None if they
         were not logged, which saves most of a line.
       group: A group of each candidate, such as its brand; None if there are none.
+      fingerprint: What the vectors mean: the `item_fingerprint` of the ranker; empty if unknown.
     """
 
     attraction: np.ndarray
@@ -32,6 +33,7 @@ class Seen:
     price: np.ndarray
     vector: np.ndarray | None = None
     group: tuple[str, ...] | None = None
+    fingerprint: str = ""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

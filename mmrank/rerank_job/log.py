@@ -15,10 +15,11 @@ from mmrank.rerank_job.about import about_of_ranker, print_next
 from mmrank.rerank_job.source import RESULTS, Source
 from mmrank.reranking.config import RerankConfig
 from mmrank.reranking.judging.report import as_json, table
-from mmrank.reranking.logged import sessions_of, usable_pages
+from mmrank.reranking.logged import check_one_ranker, sessions_of, usable_pages
 from mmrank.reranking.offline import LogObserver, divided, foretold, orders_by, train_offline
 from mmrank.reranking.offline.division import sessions_at
 from mmrank.reranking.trained import About, write_about
+from mmrank.serving.fingerprint import item_fingerprint
 from mmrank.trained_run import load_run
 
 __all__ = ["learn_from_log"]
@@ -43,8 +44,11 @@ def learn_from_log(
     """
     assert source.log is not None
     log = read_page_log(pathlib.Path(source.log))
-    pages = usable_pages(log)
-    sessions = sessions_of(log, config.pages.size)
+    run = None if source.run is None else load_run(source.run)
+    fingerprint = None if run is None else item_fingerprint(run.model, run.fitted)
+    pages = usable_pages(log, fingerprint)
+    check_one_ranker(pages)
+    sessions = sessions_of(log, config.pages.size, fingerprint)
     times = np.array([page.shown.time for page in pages])
     earlier, latest = divided(times, config.offline.judged)
     judged = sessions_at(sessions, latest)
@@ -63,7 +67,6 @@ def learn_from_log(
         resume=resume,
     )
     width = sessions.pages.vector.shape[-1]
-    run = None if source.run is None else load_run(source.run)
     # Without the ranker, the policy can be judged, but not exported.
     write_about(out, About(width) if run is None else about_of_ranker(run, config.columns, width))
     orders = orders_by(policy.network, LogObserver(judged, config.most_moves))

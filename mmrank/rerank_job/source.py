@@ -12,7 +12,7 @@ from mmrank.config.mapping import apply_override, read_plain
 from mmrank.data.run_state import check_run_folder
 from mmrank.data.tables import DataError
 from mmrank.outputs import read_json, write_whole
-from mmrank.reranking.config import CQL, DQN, RANKER, RerankConfig
+from mmrank.reranking.config import CQL, DQN, RANKER, SERVED_MOVES, RerankConfig
 from mmrank.reranking.peers import PEERS
 from mmrank.reranking.users import USERS
 
@@ -112,4 +112,7 @@ def read_config(
         raise ConfigError(f"{where}: agent {DQN} learns by making moves; leave --log out")
     if agent not in (DQN, RANKER) and source.log is None:
         raise ConfigError(f"{where}: agent {agent} learns from shown pages; give --log")
-    return dataclasses.replace(config, agent=agent)
+    moves = config.most_moves
+    if moves is None and source != Source():
+        moves = SERVED_MOVES
+    return dataclasses.replace(config, agent=agent, most_moves=moves)

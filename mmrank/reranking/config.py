@@ -14,9 +14,10 @@ from mmrank.reranking.guards import GuardOptions, Rules
 from mmrank.reranking.offline.options import OfflineOptions
 from mmrank.reranking.users import Rewards
 
-__all__ = ["CQL", "DQN", "RANKER", "DrawnPages", "RerankConfig"]
+__all__ = ["CQL", "DQN", "RANKER", "SERVED_MOVES", "DrawnPages", "RerankConfig"]
 
 DQN, CQL, RANKER = "dqn", "cql", "ranker"  # agents
+SERVED_MOVES = 8  # each takes some 0.2 ms
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,8 +65,9 @@ class RerankConfig:
       agent_options: Options of `cql` or `cloning`.
       pages: See `DrawnPages`; of a ranker's pages or a log's, `size` and `test` count.
       columns: What a policy sees of a ranker's candidates.
-      most_moves: Most moves on a page; None for k (k − 1) / 2 on a page of k candidates, within
-        which any order is.
+      most_moves: Most moves on a page. None stands for k (k − 1) / 2 on a drawn page of k
+        candidates, within which any order is; and for `SERVED_MOVES` on pages of a ranker or a log,
+        because a server has to make these moves in a request.
       rewards: What clicks, seconds and purchases are worth.
       guards: What the policy may not do to a page.
       rules: Items that are pinned, boosted or excluded while it learns.

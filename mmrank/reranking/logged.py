@@ -14,15 +14,20 @@ from mmrank.data.tables import DataError
 from mmrank.reranking.page import Page
 from mmrank.reranking.sessions import Sessions
 
-__all__ = ["sessions_of", "usable_pages"]
+__all__ = ["check_one_ranker", "sessions_of", "usable_pages"]
 
 logger = logging.getLogger(__name__)
 
 
-def usable_pages(log: PageLog) -> list[LoggedPage]:
+def usable_pages(log: PageLog, fingerprint: str | None = None) -> list[LoggedPage]:
     """Returns the pages that sessions are made of.
 
     Left out are pages that were interleaved from two rankers, and those that no policy saw.
+
+    Args:
+      log: The log.
+      fingerprint: If given, pages of rankers with another `item_fingerprint`, whose vectors mean
+        something else, are left out too.
 
     Raises:
       DataError: There are none, or a policy's page does not say what the policy saw.
@@ -35,7 +40,13 @@ def usable_pages(log: PageLog) -> list[LoggedPage]:
             f"{len(lost):,} of {len(pages):,} pages do not say what the policy saw of them, as "
             f"{lost[0]!r}: `seen` or `seen.vector` is null; let the server log the vectors"
         )
-    used = [page for page in pages if page.shown.seen is not None]
+    saw = [page for page in pages if page.shown.seen is not None]
+    used = [page for page in saw if fingerprint in (None, _fingerprint(page))]
+    if saw and not used:
+        raise DataError(
+            f"none of {len(saw):,} pages is of the ranker that the policy is for; give the log of "
+            "its server, or another ranker or policy"
+        )
     if not used:
         raise DataError(
             f"none of {len(log.pages):,} pages can be used: {len(log.pages) - len(pages):,} were "
@@ -44,7 +55,25 @@ def usable_pages(log: PageLog) -> list[LoggedPage]:
     return used
 
 
-def sessions_of(log: PageLog, size: int | None = None) -> Sessions:
+def check_one_ranker(pages: Sequence[LoggedPage]) -> None:
+    """Checks that the vectors of all pages mean the same, so that a policy can learn from them.
+
+    Raises:
+      DataError: They are of several rankers.
+    """
+    rankers = {_fingerprint(page) for page in pages}
+    if len(rankers) > 1:
+        raise DataError(
+            f"the log has pages of {len(rankers)} rankers, whose vectors mean different things; "
+            "give the ranker whose pages to learn from with --run"
+        )
+
+
+def _fingerprint(page: LoggedPage) -> str:
+    return "" if page.shown.seen is None else page.shown.seen.fingerprint
+
+
+def sessions_of(log: PageLog, size: int | None = None, fingerprint: str | None = None) -> Sessions:
     """Returns the sessions of the log's usable pages, in the order of the log.
 
     A session has the candidates of a page that may be rearranged; those below keep their places,
@@ -54,6 +83,7 @@ def sessions_of(log: PageLog, size: int | None = None) -> Sessions:
     Args:
       log: The log.
       size: Number of positions with padding, k; None for that of the longest page.
+      fingerprint: As for `usable_pages`.
 
     Raises:
       DataError: No page can be used, one does not say what the policy saw, one has more than `size`
@@ -76,10 +106,10 @@ def sessions_of(log: PageLog, size: int | None = None) -> Sessions:
       >>> sessions.clicks.tolist(), sessions.pages.price.round(6).tolist()
       ([[True, False]], [[5.0, 5.0]])
     """  # fmt: skip
-    pages = usable_pages(log)
+    pages = usable_pages(log, fingerprint)
     if len(pages) < len(log.pages):
         logger.info(
-            "left out: %d of %d pages, which were interleaved or which no policy saw",
+            "left out: %d of %d pages, interleaved, seen by no policy, or of another ranker",
             len(log.pages) - len(pages),
             len(log.pages),
         )

@@ -145,7 +145,7 @@ class PageRecorder:
         if self._log is not None:
             self._log.close()
 
-    def _seen(self, seen: Mapping[str, np.ndarray]) -> Seen:
+    def _seen(self, seen: Mapping[str, Any]) -> Seen:
         groups = [v.decode() if isinstance(v, bytes) else str(v) for v in seen["group"]]
         return Seen(
             attraction=seen["attraction"],
@@ -153,6 +153,7 @@ class PageRecorder:
             dwell=seen["dwell"],
             price=seen["price"],
             vector=seen["vector"] if self._options.vectors else None,
+            fingerprint=seen["fingerprint"],
             group=tuple(groups) if any(groups) else None,
         )
 

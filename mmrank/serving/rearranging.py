@@ -47,8 +47,8 @@ class RankedPage:
         index of the position itself.
       bites: How often a guard or a rule closed the move that the policy would have made.
       open: Which actions are open at the end, [k] bool.
-      seen: What the policy saw of the first k of `order`, by the names of `CHOSEN`; None if it
-        was not asked.
+      seen: What the policy saw of the first k of `order`, arrays by the names of `CHOSEN`, and the
+        ranker's `fingerprint`; None if it was not asked.
     """
 
     size: int
@@ -56,7 +56,7 @@ class RankedPage:
     base: np.ndarray
     bites: int
     open: np.ndarray
-    seen: Mapping[str, np.ndarray] | None
+    seen: Mapping[str, Any] | None
 
 
 def rearrange(
@@ -116,7 +116,8 @@ def rearrange(
     inputs["list_length"] = np.array([size], np.int32)
     made = yield Run(RERANK, inputs)
     base[:size] = made["order"][0]
-    seen = {name: made[name][0] for name in CHOSEN}
+    seen: dict[str, Any] = {name: made[name][0] for name in CHOSEN}
+    seen["fingerprint"] = card.fingerprint
     return RankedPage(size, order, base, int(made["bites"][0]), made["open"][0], seen)
 
 

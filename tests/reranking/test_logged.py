@@ -11,7 +11,7 @@ import pytest
 from mmrank.data.page_log import LoggedPage, PageLog
 from mmrank.data.page_log_lines import Interleaved, Seen, ShownPage
 from mmrank.data.tables import DataError
-from mmrank.reranking.logged import sessions_of
+from mmrank.reranking.logged import check_one_ranker, sessions_of, usable_pages
 from mmrank.reranking.users import Rewards
 
 
@@ -109,7 +109,7 @@ def test_pages_that_no_policy_saw_are_left_out(caplog: pytest.LogCaptureFixture)
     plain = logged([0, 1], size=2, seen=None, policy=False)
     with caplog.at_level("INFO"):
         assert sessions_of(PageLog((plain, logged([2, 0, 1], size=3)))).length.tolist() == [3]
-    assert "left out: 1 of 2 pages, which were interleaved or which no policy saw" in caplog.text
+    assert "left out: 1 of 2 pages, interleaved, seen by no policy" in caplog.text
     with pytest.raises(DataError, match="none of 1 pages can be used: 0 were interleaved, and 1"):
         sessions_of(PageLog((plain,)))
 
@@ -132,3 +132,22 @@ def test_pages_that_cannot_be_used() -> None:
         sessions_of(PageLog((page, logged([0, 1], size=2, width=3))))
     with pytest.raises(DataError, match="page 'p3': order: has a candidate among the first 2"):
         sessions_of(PageLog((logged([2, 0, 1], size=2),)))
+
+
+def test_pages_of_several_rankers() -> None:
+    pages = []
+    for fingerprint in ("a1", "b2"):
+        page = logged([0, 1], size=2)
+        seen = dataclasses.replace(page.shown.seen, fingerprint=fingerprint)
+        shown = dataclasses.replace(page.shown, seen=seen, page=fingerprint)
+        pages.append(dataclasses.replace(page, shown=shown))
+    log = PageLog(tuple(pages))
+    [kept] = usable_pages(log, "b2")
+    assert kept.shown.page == "b2"
+    assert len(sessions_of(log, fingerprint="a1")) == 1
+    assert len(sessions_of(log)) == 2
+    check_one_ranker([kept])
+    with pytest.raises(DataError, match="pages of 2 rankers.*with --run"):
+        check_one_ranker(pages)
+    with pytest.raises(DataError, match="none of 2 pages is of the ranker"):
+        usable_pages(log, "c3")

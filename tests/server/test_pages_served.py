@@ -63,7 +63,8 @@ def reversed_page(ranked: StagedList, how: Rearranged) -> RankedPage:
     if how.policy:
         base[:size] = base[:size][::-1]
         half = np.full(size, 0.5, np.float32)
-        seen = dict.fromkeys(("attraction", "purchase", "dwell", "price"), half)
+        seen: dict[str, Any] = dict.fromkeys(("attraction", "purchase", "dwell", "price"), half)
+        seen["fingerprint"] = "a1"
         seen["vector"] = np.eye(size, dtype=np.float32)
         seen["group"] = np.array([b"\xe7\xba\xa2"] * size, object)
     return RankedPage(size, order, base, bites=1, open=np.ones(size, bool), seen=seen)

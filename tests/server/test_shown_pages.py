@@ -67,7 +67,8 @@ def page(
 ) -> RankedPage:
     size = len(opened)
     half = np.full(size, 0.5, np.float32)
-    seen = dict.fromkeys(("attraction", "purchase", "dwell", "price"), half)
+    seen: dict[str, Any] = dict.fromkeys(("attraction", "purchase", "dwell", "price"), half)
+    seen["fingerprint"] = "a1"
     seen |= {"vector": np.eye(size, dtype=np.float32), "group": np.array([b"a"] * size, object)}
     ranking = np.array(ORDER if order is None else order)
     return RankedPage(size, ranking, np.array(base), bites, np.array(opened), seen)
