@@ -19,6 +19,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import httpx
 import numpy as np
@@ -171,11 +172,11 @@ def _show(
                 "candidates": rows["item_id"].tolist(),
                 "rerank": True,
             }
-            answer = client.post("/rank", json=request).raise_for_status().json()
-            index = np.array([place["index"] for place in answer["ranked"]])
+            answer = _posted(client, "/rank", request)
+            index = np.array([entry["index"] for entry in answer["ranked"]])
             seen = truth.page(rows, np.zeros(len(rows))).take(index)
             did = user.session(seen, rng)
-            items = np.array([place["item"] for place in answer["ranked"]])
+            items = np.array([entry["item"] for entry in answer["ranked"]])
             feedback = {
                 "page": answer["page"],
                 "clicks": items[did.clicks].tolist(),
@@ -184,7 +185,15 @@ def _show(
                 ),
                 "purchases": items[did.purchases].tolist(),
             }
-            client.post("/feedback", json=feedback).raise_for_status()
+            _posted(client, "/feedback", feedback)
+
+
+def _posted(client: httpx.Client, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    answer = client.post(path, json=body)
+    if answer.status_code != httpx.codes.OK:
+        raise UserError(f"{path}: {answer.text.strip()}")
+    reply: dict[str, Any] = answer.json()
+    return reply
 
 
 def _compare(shop: pathlib.Path, runs: Sequence[pathlib.Path], out: pathlib.Path) -> None:

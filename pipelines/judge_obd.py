@@ -146,14 +146,14 @@ def judged_rows(name: str, log: Log, own: Log) -> LoggedPages:
       name, log, own: As for `report`.
     """
     count = int(max(log.items.max(), own.items.max())) + 1
-    places = int(max(log.positions.max(), own.positions.max())) + 1
+    positions = int(max(log.positions.max(), own.positions.max())) + 1
     if name == "random":
-        policy = np.full((places, count), 1 / count)
+        policy = np.full((positions, count), 1 / count)
     else:
-        policy = np.zeros((places, count))
+        policy = np.zeros((positions, count))
         np.add.at(policy, (own.positions, own.items), 1.0)
         policy /= policy.sum(-1, keepdims=True)
-    rate = click_rates(log, places, count)
+    rate = click_rates(log, positions, count)
     row = np.arange(len(log.items))
 
     def column(values: np.ndarray) -> np.ndarray:
@@ -168,20 +168,20 @@ def judged_rows(name: str, log: Log, own: Log) -> LoggedPages:
     )
 
 
-def click_rates(log: Log, places: int, count: int) -> np.ndarray:
+def click_rates(log: Log, positions: int, count: int) -> np.ndarray:
     """Returns the rates that a logistic regression predicts, [rows, positions, items].
 
     It reads item and position, and predicts each row from the other folds.
     """
     given = np.stack([log.items, log.positions], -1)
-    asked = np.stack(np.meshgrid(np.arange(places), np.arange(count), indexing="ij"), -1)
+    asked = np.stack(np.meshgrid(np.arange(positions), np.arange(count), indexing="ij"), -1)
     asked = asked.reshape(-1, 2)[:, ::-1]
     fold = np.random.default_rng(0).permutation(len(given)) % FOLDS
-    rates = np.empty((FOLDS, places, count))
+    rates = np.empty((FOLDS, positions, count))
     for number in range(FOLDS):
         model = make_pipeline(OneHotEncoder(handle_unknown="ignore"), LogisticRegression())
         model.fit(given[fold != number], log.clicks[fold != number])
-        rates[number] = model.predict_proba(asked)[:, 1].reshape(places, count)
+        rates[number] = model.predict_proba(asked)[:, 1].reshape(positions, count)
     return rates[fold]
 
 

@@ -3,7 +3,7 @@
     python -m pipelines.offline_rerank --user saturation --out runs/offline
 
 A static ranker's pages are logged; exploration swaps two neighbours on one page in twenty. Each
-agent learns from the earlier part of the log. The latest part foretells what its policy gains over
+agent learns from the earlier part of the log. The latest part predicts what its policy gains over
 the ranker, and the user model says what it really gains on fresh pages.
 """
 
@@ -79,9 +79,9 @@ def _run(args: argparse.Namespace) -> None:
     test = played_log(fresh, PairSwap(EPSILON), user, seed=args.seed + 1)
     from mmrank.reranking.judging.report import as_json
     from mmrank.reranking.offline.agents import AGENTS
-    from mmrank.reranking.offline.foretelling import foretold
     from mmrank.reranking.offline.observer import LogObserver
     from mmrank.reranking.offline.options import OfflineOptions
+    from mmrank.reranking.offline.predicted import predicted_gain
     from mmrank.reranking.offline.rearranging import orders_by
     from mmrank.reranking.offline.trainer import train_offline
     from mmrank.reranking.rearranged import rearranged
@@ -115,7 +115,7 @@ def _run(args: argparse.Namespace) -> None:
         network = policy.network
         logger.info("judging %s by %d other logged pages", name, len(judged))
         shown = orders_by(network, LogObserver(judged, args.most_moves))
-        said, overlap = foretold(judged, [swap] * len(judged), shown, rewards, seed=args.seed)
+        said, overlap = predicted_gain(judged, [swap] * len(judged), shown, rewards, seed=args.seed)
         orders = orders_by(network, LogObserver(test, args.most_moves))
         gains = user.expected(rearranged(test.pages, orders), rewards) - ranked
         [true] = bootstrap_intervals(gains[:, np.newaxis], seed=args.seed)
@@ -124,7 +124,7 @@ def _run(args: argparse.Namespace) -> None:
             {
                 "agent": name,
                 "moved": float((shown != judged.base).any(-1).mean()),
-                "foretold": as_json(said, overlap, "base"),
+                "predicted": as_json(said, overlap, "base"),
                 "true": dataclasses.asdict(true),
                 "p": float(p),
             }
@@ -147,11 +147,11 @@ def _table(args: argparse.Namespace, result: dict[str, float], rows: list[dict[s
         f"a page earns {result['ranked']:.3f} by the ranker; the best swap of each would gain "
         f"{result['one_swap']:.4f}",
         "",
-        f"{'agent':<9}{'pages moved':>12}  {'gain foretold':<26}{'true gain':<26}{'p':>7}",
+        f"{'agent':<9}{'pages moved':>12}  {'gain predicted':<26}{'true gain':<26}{'p':>7}",
     ]
     lines.append("-" * len(lines[-1]))
     for row in rows:
-        said = row["foretold"]["verdicts"][0]
+        said = row["predicted_gain"]["verdicts"][0]
         gain = _cell(said["difference"]) if said["difference"] else "refused"
         lines.append(
             f"{row['agent']:<9}{row['moved']:>12.1%}  {gain:<26}{_cell(row['true']):<26}"

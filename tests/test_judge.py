@@ -71,7 +71,7 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
 
 
 class Swaps:
-    """Stands for a trained policy: it swaps the candidates of every other page."""
+    """Instead of a trained policy: it swaps the candidates of every other page."""
 
     config = RerankConfig(rewards=Rewards(click=2.0, purchase=0.0))
 

@@ -62,9 +62,9 @@ class LoggedPage:
             return False
         if not (shown.order == shown.base).all():
             return True
-        by_chance = exploration["epsilon"] / math.factorial(shown.size)
+        at_random = exploration["epsilon"] / math.factorial(shown.size)
         drawn = zlib.crc32(shown.page.encode()) / 2**32
-        return drawn < by_chance / shown.probability
+        return drawn < at_random / shown.probability
 
 
 @dataclasses.dataclass(frozen=True)

@@ -51,7 +51,7 @@ def read_shown_pages(folder: pathlib.Path, *, positions: int | None = None) -> C
         logger.info("left out: %s", log.left_out())
     rows = log.rows()
     if any(page.shown.exploration is not None for page in log.pages):
-        pairs = np.concatenate([_places(page) for page in log.pages])
+        pairs = np.concatenate([_base_positions(page) for page in log.pages])
         logger.info("pairs: places in the order without exploration")
     else:
         queries = [json.dumps(page.shown.query, sort_keys=True) for page in log.pages]
@@ -75,11 +75,11 @@ def read_shown_pages(folder: pathlib.Path, *, positions: int | None = None) -> C
     )
 
 
-def _places(page: LoggedPage) -> np.ndarray:
+def _base_positions(page: LoggedPage) -> np.ndarray:
     """What the exploration did and where each candidate would be without it, by position."""
     shown = page.shown
-    place = np.argsort(shown.base)[shown.order]
+    position = np.argsort(shown.base)[shown.order]
     # The shares of two rankers are no exploration of one: such pages have no pair with others.
     own = shown.page if shown.interleaved is not None else ""
     key = json.dumps([own, shown.size, shown.exploration], sort_keys=True)
-    return np.array([f"{key}\n{number}" for number in place.tolist()], object)
+    return np.array([f"{key}\n{number}" for number in position.tolist()], object)

@@ -1,4 +1,4 @@
-"""Learns a policy from shown pages, and says what the latest of them foretell."""
+"""Learns a policy from shown pages, and says what the latest of them predict."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from mmrank.outputs import write_whole
 from mmrank.rerank_job.about import about_of_ranker, print_next
 from mmrank.rerank_job.source import RESULTS, Source
 from mmrank.reranking.config import RerankConfig
+from mmrank.reranking.guards import Guards
 from mmrank.reranking.judging.report import as_json, table
 from mmrank.reranking.logged import check_one_ranker, sessions_of, usable_pages
-from mmrank.reranking.offline import LogObserver, divided, foretold, orders_by, train_offline
+from mmrank.reranking.offline import LogObserver, divided, orders_by, predicted_gain, train_offline
 from mmrank.reranking.offline.division import sessions_at
 from mmrank.reranking.trained import About, write_about
 from mmrank.serving.fingerprint import item_fingerprint
@@ -35,7 +36,7 @@ def learn_from_log(
     resume: bool,
     start: Callable[[], None],
 ) -> None:
-    """Learns a policy from shown pages, and writes and prints what the latest of them foretell.
+    """Learns a policy from shown pages, and writes and prints what the latest of them predict.
 
     Arguments as for `learn_from_users`.
 
@@ -69,9 +70,10 @@ def learn_from_log(
     width = sessions.pages.vector.shape[-1]
     # Without the ranker, the policy can be judged, but not exported.
     write_about(out, About(width) if run is None else about_of_ranker(run, config.columns, width))
-    orders = orders_by(policy.network, LogObserver(judged, config.most_moves))
+    observer = LogObserver(judged, config.most_moves, Guards(config.guards))
+    orders = orders_by(policy.network, observer)
     records = [pages[row].shown.exploration for row in latest.tolist()]
-    said, overlap = foretold(judged, records, orders, config.rewards, seed=config.seed)
+    said, overlap = predicted_gain(judged, records, orders, config.rewards, seed=config.seed)
     plain = as_json(said, overlap, BASE)
     write_whole(out / RESULTS, json.dumps(plain, indent=2, allow_nan=False) + "\n")
     print(f"on the {len(judged):,} latest pages of {source.log}\n{table(said, overlap, BASE)}")

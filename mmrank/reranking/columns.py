@@ -21,7 +21,7 @@ class PageColumns:
       price: Feature of the item, a number.
       group: Feature of the item, a category, that `most_of_group` counts.
       click: Task with the probability of a click. Without one, the logistic function of the score
-        stands for it.
+        is used.
       purchase: Task with the probability of a purchase; without one, 0.
       dwell: Task with the seconds on the item; without one, 0.
 

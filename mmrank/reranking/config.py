@@ -65,7 +65,7 @@ class RerankConfig:
       agent_options: Options of `cql` or `cloning`.
       pages: See `DrawnPages`; of a ranker's pages or a log's, `size` and `test` count.
       columns: What a policy sees of a ranker's candidates.
-      most_moves: Most moves on a page. None stands for k (k − 1) / 2 on a drawn page of k
+      most_moves: Most moves on a page. None is for k (k − 1) / 2 on a drawn page of k
         candidates, within which any order is; and for `SERVED_MOVES` on pages of a ranker or a log,
         because a server has to make these moves in a request.
       rewards: What clicks, seconds and purchases are worth.

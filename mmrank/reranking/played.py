@@ -1,4 +1,4 @@
-"""Logs of simulated users, on which what a policy learns and foretells can be checked."""
+"""Logs of simulated users, on which what a policy learns and predicts can be checked."""
 
 from __future__ import annotations
 

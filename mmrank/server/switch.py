@@ -13,7 +13,7 @@ logger = logging.getLogger(__name__)
 
 
 class Switch:
-    """Tells whether policy and exploration are off, which they are while a file exists.
+    """Says whether policy and exploration are off, which they are while a file exists.
 
     The file is looked for each time, which takes about a microsecond on a local disk, so that it
     has an effect at once. If that fails for another reason than that there is no file, such as

@@ -45,7 +45,8 @@ class PolicyCard:
     Attributes:
       size: Most candidates of a page.
       guarded: Whether guards limit what the policy may do.
-      columns: The features and tasks of the ranker that it reads.
+      columns: The features and tasks that it reads. A request can say a price or a group only if
+        the ranker takes it too; otherwise the export has those of the catalogue.
     """
 
     size: int
@@ -160,7 +161,7 @@ def read_card(folder: pathlib.Path) -> Card:
                 tasks,
                 _text(card.get("fingerprint", "")),
                 served,
-                None if policy is None else _policy(policy, columns, tasks),
+                None if policy is None else _policy(policy, tasks),
             )
     except RankError as error:
         raise RankError(f"{file}: {error}") from None
@@ -187,17 +188,12 @@ def _column(fields: Mapping[str, Any]) -> Column:
     return Column(**{k: v for k, v in fields.items() if k not in facts}, facts=facts)
 
 
-def _policy(
-    fields: Mapping[str, Any], columns: Mapping[str, Column], tasks: Sequence[str]
-) -> PolicyCard:
+def _policy(fields: Mapping[str, Any], tasks: Sequence[str]) -> PolicyCard:
     """Returns the policy that an entry of the card describes."""
     read = PageColumns(**{name: _text(value) for name, value in fields["columns"].items()})
-    for name, known in (
-        *((each, columns) for each in (read.price, read.group)),
-        *((each, tasks) for each in (read.click, read.purchase, read.dwell)),
-    ):
-        if name and name not in known:
-            raise LookupError(f"the policy reads {shown(name)}, which does not exist")
+    for name in (read.click, read.purchase, read.dwell):
+        if name and name not in tasks:
+            raise LookupError(f"the policy reads the task {shown(name)}, which does not exist")
     size, guarded = fields["size"], fields["guarded"]
     if type(size) is not int or size < 1 or not isinstance(guarded, bool):
         raise TypeError(f"policy: size {shown(size)}, guarded {shown(guarded)}")

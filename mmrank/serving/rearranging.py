@@ -100,7 +100,7 @@ def rearrange(
     arrays: Arrays = {
         "items": np.array([ids[i] for i in page], object),
         "scores": scores[page].astype(np.float32),
-        **_told(card, policy, [products[i] or {} for i in page], page),
+        **_given(card, policy, [products[i] or {} for i in page], page),
         **{
             t: outputs[getattr(policy.columns, t)][page]
             for t in TASKS
@@ -137,13 +137,13 @@ def _ruled(
     return order[np.concatenate([page, started[size:]])], np.searchsorted(page, started[:size])
 
 
-def _told(
+def _given(
     card: Card, policy: PolicyCard, products: Sequence[Mapping[str, Any]], page: np.ndarray
 ) -> Arrays:
-    """The prices and groups that the request tells, NaN and the empty text for the others."""
+    """The prices and groups in the request, NaN and the empty text for the others."""
 
     def values(name: str) -> list[Any]:
-        if not name:
+        if name not in card.inputs.columns:
             return [None] * len(products)
         column = card.inputs.columns[name]
         where = [f"candidate {i}" for i in page]

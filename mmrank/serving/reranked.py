@@ -99,7 +99,7 @@ class ServedPolicy(tf.Module):
         named = tf.gather(self._names, tf.gather(self.group, rows))
         score = inputs["scores"]
         seen = {name: tf.zeros_like(score) for name in TASKS.values()}
-        seen["attraction"] = tf.sigmoid(score)  # stands for the probability of a click
+        seen["attraction"] = tf.sigmoid(score)  # for the probability of a click
         for task, name in TASKS.items():
             seen[name] = inputs.get(task, seen[name])
         weight = tf.cast(inputs["present"], tf.float32)[..., tf.newaxis]

@@ -51,9 +51,9 @@ class Log:
 
     def pages(self) -> LoggedPages:
         """Returns the log as the estimators of mmrank take it."""
-        row, place = np.arange(len(self.shown)), np.arange(CANDIDATES)
+        row, index = np.arange(len(self.shown)), np.arange(CANDIDATES)
         order = self.orders[self.shown]
-        predicted = self.model[row[:, np.newaxis], place, order]
+        predicted = self.model[row[:, np.newaxis], index, order]
         choices = self.choices()
         return LoggedPages(
             self.rewards,
@@ -70,10 +70,10 @@ class Log:
         """
         made = np.zeros_like(self.model)
         order = self.orders[self.shown]
-        for place in range(CANDIDATES):
-            for row, above in enumerate(order[:, :place]):
-                same = (self.orders[:, :place] == above).all(-1)
-                made[row, place, self.orders[same, place]] = self.judged[row, same, place]
+        for index in range(CANDIDATES):
+            for row, above in enumerate(order[:, :index]):
+                same = (self.orders[:, :index] == above).all(-1)
+                made[row, index, self.orders[same, index]] = self.judged[row, same, index]
         return made
 
 

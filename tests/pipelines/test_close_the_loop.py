@@ -18,12 +18,19 @@ CONFIG = {
     "model": {
         "match": "none",
         "width": 8,
-        "drop": ["query", "title", "brand"],
+        "drop": ["title", "brand"],
+        "encoders": {
+            "text": {
+                "layers": 1, "heads": 2, "hidden": 16, "intermediate": 16, "max_tokens": 8,
+                "vocabulary_size": 300,
+            }
+        },
         "head": {"hidden": [8]},
+        "order": "click * purchase",
     },
     "training": {"epochs": 1, "tasks": {"click": {}, "purchase": {"given": "click"}}},
     "evaluation": {"baselines": []},
-}
+}  # fmt: skip
 
 
 @pytest.mark.slow

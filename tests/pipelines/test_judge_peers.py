@@ -31,8 +31,8 @@ def test_the_log_is_one_of_two_policies() -> None:
         np.testing.assert_allclose(policy.prod(-1).sum(-1), 1.0)
     choices = log.choices()
     np.testing.assert_allclose(choices.sum(-1), 1.0)
-    row, place = np.arange(200)[:, np.newaxis], np.arange(CANDIDATES)
-    shown = choices[row, place, log.orders[log.shown]]
+    row, index = np.arange(200)[:, np.newaxis], np.arange(CANDIDATES)
+    shown = choices[row, index, log.orders[log.shown]]
     np.testing.assert_allclose(shown, log.pages().judged)
 
 

@@ -87,10 +87,10 @@ def test_conditional_below_what_is_impossible_is_zero() -> None:
 def test_boltzmann_is_the_plackett_luce_model(temperature: float) -> None:
     rng = np.random.default_rng(5)
     base, order = rng.permutation(5), rng.permutation(5)
-    place = {int(candidate): at for at, candidate in enumerate(base)}
+    index = {int(candidate): at for at, candidate in enumerate(base)}
     left, product, wanted = [int(candidate) for candidate in order], 1.0, []
     while left:
-        weights = [math.exp(-place[candidate] / temperature) for candidate in left]
+        weights = [math.exp(-index[candidate] / temperature) for candidate in left]
         product *= weights[0] / sum(weights)
         wanted.append(product)
         left.pop(0)

@@ -65,7 +65,7 @@ def test_sessions() -> None:
     assert sessions.rewards(Rewards(click=1, purchase=5))[1].tolist() == [5, 1, 0, 0, 0]
     pages = sessions.pages
     assert pages.score[:, :2].tolist() == [[0, -1], [0, -1]]
-    # The geometric mean of 1, 2 and 3 stands for the unknown price.
+    # The geometric mean of 1, 2 and 3 replaces the unknown price.
     assert pages.price[0, :4] == pytest.approx([6 ** (1 / 3), 1, 2, 3])
     assert pages.item[1].tolist() == ["P0", "P1", "", "", ""]
     assert pages.group is not None

@@ -108,7 +108,7 @@ def lists_of(shop: Dataset) -> list[list[str]]:
 
 
 def items(ranked) -> list[str]:
-    return [place.item for place in ranked]
+    return [entry.item for entry in ranked]
 
 
 @pytest.mark.parametrize("rules", [Rules(), Rules(pin={"PIN": 2}, boost={"BOOST": 1})])
@@ -141,7 +141,7 @@ def test_equals_the_policy_in_numpy(run, shop, policy, ranker, exported, rules) 
         guards = Guards(LIMITS, here)
         np.testing.assert_array_equal(given.page.open, guards.open(page, guards.start(page), order))
         moved += items(ranked) != items(plain)
-    assert moved > len(pages) / 2
+    assert moved >= len(pages) / 2
 
 
 def test_raw_products_get_the_order_of_their_ids(shop, ranker) -> None:
@@ -179,8 +179,8 @@ def test_without_the_policy_only_the_rules_hold(shop, exported, ranker) -> None:
 
 
 def test_a_single_candidate(shop, ranker) -> None:
-    [place] = ranker.rank(candidates=[shop.item_ids[0]], policy=True)
-    assert place.item == shop.item_ids[0]
+    [entry] = ranker.rank(candidates=[shop.item_ids[0]], policy=True)
+    assert entry.item == shop.item_ids[0]
     unknown = ranker.rank(candidates=["nothing", "known"], policy=True)
     assert sorted(items(unknown)) == ["known", "nothing"]
 
@@ -207,7 +207,7 @@ def test_the_card(exported, tmp_path) -> None:
     assert card.policy.guarded
     assert card.policy.columns == PageColumns()
     plain = json.loads((exported / CARD).read_text())
-    for wrong in ({"size": 0}, {"guarded": 1}, {"columns": {"price": "cost"}}):
+    for wrong in ({"size": 0}, {"guarded": 1}, {"columns": {"click": "clicks"}}):
         (tmp_path / CARD.parent).mkdir(exist_ok=True)
         damaged = plain | {"policy": plain["policy"] | wrong}
         (tmp_path / CARD).write_text(json.dumps(damaged))
@@ -229,3 +229,24 @@ def test_refusals(run, shop, policy, small_export, ranker, capsys) -> None:
             policy_tables(other, shop, item_fingerprint(run.model, run.fitted))
     assert main(["--run", "runs/none", "--policy", "nowhere"]) == 2
     assert "nowhere: no policy.json" in capsys.readouterr().err
+
+
+def test_a_group_that_the_ranker_does_not_take(run, shop, policy, tmp_path) -> None:
+    """A feature that a model drops is still in the catalogue, from which the export has it."""
+    drop = (*run.config.model.drop, "brand")
+    model = dataclasses.replace(run.config.model, drop=drop)
+    config = dataclasses.replace(run.config, model=model)
+    features = build_features(config, shop.schema)
+    features.fit(shop)
+    other = dataclasses.replace(
+        run, config=config, fitted=features, model=build_model(config, features), _kept={}
+    )
+    width = other.model.scorer.input["tokens"].shape[-1]
+    about = About(width, policy.about.columns, item_fingerprint(other.model, other.fitted))
+    moved = TrainedPolicy(policy.folder, policy.config, about, policy.graph.network)
+    exported = export_run(other, tmp_path / "export", shop, policy=moved)
+    ids = lists_of(shop)[0]
+    given = StagedRanker.load(exported).rank(candidates=ids, rerank=Rearranged())
+    brands = shop.catalog.set_index("item_id")["brand"]
+    named = [brands[ids[i]] for i in given.order[: given.page.size]]
+    assert [g.decode() for g in given.page.seen["group"]] == named

@@ -101,8 +101,8 @@ def slate_weights(
         rows = np.flatnonzero(group == number)
         k = int(length[page])
         inverse, projection = _inverse(keys[page])
-        place = np.argsort(base[rows, :k], axis=-1)
-        s, q = (np.take_along_axis(place, o[rows, :k], -1) for o in (shown, judged))
+        index = np.argsort(base[rows, :k], axis=-1)
+        s, q = (np.take_along_axis(index, o[rows, :k], -1) for o in (shown, judged))
         spanned = np.isclose(_between(projection, q, q), k, rtol=1e-6)
         weights[rows] = np.where(spanned, _between(inverse, q, s), np.nan)
     return weights

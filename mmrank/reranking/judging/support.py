@@ -71,9 +71,9 @@ def probabilities(
       >>> probabilities([swap, None], base, swapped, np.array([2, 2])).tolist()
       [0.2, 0.0]
     """
-    place = np.take_along_axis(np.argsort(base, axis=-1), orders, -1)
+    index = np.take_along_axis(np.argsort(base, axis=-1), orders, -1)
     keys = page_keys(explorations, length)
-    cut = (row[:k] for row, k in zip(place.tolist(), length.tolist(), strict=True))
+    cut = (row[:k] for row, k in zip(index.tolist(), length.tolist(), strict=True))
     return np.array([_probability(key, tuple(row)) for key, row in zip(keys, cut, strict=True)])
 
 

@@ -9,9 +9,9 @@ from mmrank.lazy import lazy_names
 if TYPE_CHECKING:
     from mmrank.reranking.offline.agents import AGENTS
     from mmrank.reranking.offline.division import divided, sessions_at
-    from mmrank.reranking.offline.foretelling import foretold
     from mmrank.reranking.offline.observer import LogObserver
     from mmrank.reranking.offline.options import OfflineOptions
+    from mmrank.reranking.offline.predicted import predicted_gain
     from mmrank.reranking.offline.rearranging import orders_by
     from mmrank.reranking.offline.trainer import train_offline
 
@@ -20,7 +20,7 @@ __all__ = [
     "LogObserver",
     "OfflineOptions",
     "divided",
-    "foretold",
+    "predicted_gain",
     "orders_by",
     "sessions_at",
     "train_offline",
@@ -30,7 +30,7 @@ __getattr__, __dir__ = lazy_names(
     {
         "mmrank.reranking.offline.agents": ["AGENTS"],
         "mmrank.reranking.offline.division": ["divided", "sessions_at"],
-        "mmrank.reranking.offline.foretelling": ["foretold"],
+        "mmrank.reranking.offline.predicted": ["predicted_gain"],
         "mmrank.reranking.offline.observer": ["LogObserver"],
         "mmrank.reranking.offline.options": ["OfflineOptions"],
         "mmrank.reranking.offline.rearranging": ["orders_by"],

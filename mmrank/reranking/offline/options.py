@@ -21,7 +21,7 @@ class OfflineOptions:
       updates: Number of updates.
       batch: Moves of an update, drawn uniformly.
       learning_rate: Step size of Adam at the start; it falls to zero along a cosine.
-      judged: Share of the log, its latest pages, that is not learned from; it foretells what the
+      judged: Share of the log, its latest pages, that is not learned from; it predicts what the
         policy gains.
     """
 

@@ -42,9 +42,9 @@ def test_a_log_for_every_estimator(kind: str) -> None:
     assert made.covered is not None
     assert made.covered.all()
     exploration = EXPLORATIONS.make(kind, {k: v for k, v in RECORDS[kind].items() if k != "kind"})
-    chance = exploration.cumulative(np.arange(3), np.array(OPEN), SWAPPED)[-1]
+    probability = exploration.cumulative(np.arange(3), np.array(OPEN), SWAPPED)[-1]
     same = (sessions.order == SWAPPED).all(-1)
-    np.testing.assert_allclose(made.weights(), np.where(same, 1 / chance, 0.0))
+    np.testing.assert_allclose(made.weights(), np.where(same, 1 / probability, 0.0))
     np.testing.assert_allclose(made.rewards, sessions.clicks + 5.0 * sessions.purchases)
     predicted, expected = made.model()
     np.testing.assert_array_equal(predicted, expected)

@@ -21,11 +21,11 @@ def test_features() -> None:
     assert made.shape == (5, 3, len(FEATURES))
     for row in range(5):
         level = np.log(pages.price[row])
-        for place, candidate in enumerate([2, 0, 1]):
-            above = [2, 0, 1][:place]
+        for position, candidate in enumerate([2, 0, 1]):
+            above = [2, 0, 1][:position]
             cosine = pages.vector[row] @ pages.vector[row, candidate]
             wanted = {
-                "position": place,
+                "position": position,
                 "length": 3,
                 "score": pages.score[row, candidate] - pages.score[row].mean(),
                 "attraction": pages.attraction[row, candidate],
@@ -36,7 +36,9 @@ def test_features() -> None:
                 "log_price_above": max(level[above] - level.mean()) if above else 0.0,
                 "attraction_above": pages.attraction[row, above].sum(),
             }
-            np.testing.assert_allclose(made[row, place], [wanted[n] for n in FEATURES], atol=1e-6)
+            np.testing.assert_allclose(
+                made[row, position], [wanted[n] for n in FEATURES], atol=1e-6
+            )
 
 
 def test_padding_changes_nothing() -> None:
@@ -78,7 +80,7 @@ def test_no_page_is_predicted_by_a_model_that_saw_it(monkeypatch: pytest.MonkeyP
 
 
 def test_predictions_know_the_order() -> None:
-    """Of orders that were not shown, what is expected is told apart from the logged order."""
+    """Of orders that were not shown, what is expected is distinguished from the logged order."""
     pages = draw_pages(lambda rng: draw_page(4, rng), 3000, seed=1)
     user = USERS.make("position_based")
     log = played_log(pages, EXPLORATIONS.make("epsilon", {"epsilon": 1.0}), user, seed=1)

@@ -15,8 +15,8 @@ from mmrank.reranking.offline import (
     LogObserver,
     OfflineOptions,
     divided,
-    foretold,
     orders_by,
+    predicted_gain,
     sessions_at,
     train_offline,
 )
@@ -43,7 +43,8 @@ def log() -> Sessions:
     return played_log(pages, Epsilon(epsilon=0.5), USER, seed=1)
 
 
-def test_a_policy_gains_and_the_log_foretells_it(log: Sessions, tmp_path: pathlib.Path) -> None:
+@pytest.mark.slow
+def test_a_policy_gains_and_the_log_predicts_it(log: Sessions, tmp_path: pathlib.Path) -> None:
     parts = divided(np.arange(len(log)), judged=0.5)
     learned, judged = (sessions_at(log, rows) for rows in parts)
     policy = train_offline(
@@ -55,7 +56,7 @@ def test_a_policy_gains_and_the_log_foretells_it(log: Sessions, tmp_path: pathli
     best = USER.expected(rearranged(judged.pages, judged.base[:, ::-1]), REWARDS)
     gain = float((worth[0] - worth[1]).mean())
     assert gain > 0.7 * float((best - worth[1]).mean())
-    [said, _], overlap = foretold(judged, [RANDOM] * len(judged), orders, REWARDS)
+    [said, _], overlap = predicted_gain(judged, [RANDOM] * len(judged), orders, REWARDS)
     assert overlap.refusal == said.refusal == ""
     assert said.difference is not None
     assert 0 < said.difference.low < gain < said.difference.high
@@ -68,6 +69,7 @@ def test_a_policy_gains_and_the_log_foretells_it(log: Sessions, tmp_path: pathli
     np.testing.assert_array_equal(np.stack(alone), orders[:50])
 
 
+@pytest.mark.slow
 def test_a_stopped_training_ends_at_the_same_weights(
     log: Sessions, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -94,6 +96,19 @@ def test_a_stopped_training_ends_at_the_same_weights(
     assert json.loads((tmp_path / "stopped" / "training.json").read_text()) == {"updates": 20}
     for a, b in zip(train(tmp_path / "stopped", resume=True), whole, strict=True):
         np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_what_a_training_leaves(log: Sessions, tmp_path: pathlib.Path) -> None:
+    def train(folder: pathlib.Path, resume: bool = False) -> None:
+        learning = OfflineOptions(width=8, heads=2, updates=2, batch=16)
+        train_offline(
+            log, agent="cloning", learning=learning, most_moves=1, rewards=REWARDS, seed=1,
+            folder=folder, resume=resume,
+        )  # fmt: skip
+
+    train(tmp_path)
+    assert json.loads((tmp_path / "training.json").read_text()) == {"updates": 2}
+    assert (tmp_path / "weights.index").is_file()
     with pytest.raises(OutputError, match="no training to resume; run it without --resume"):
         train(tmp_path / "none", resume=True)
 
@@ -102,5 +117,7 @@ def test_the_log_refuses_what_it_lacks(log: Sessions) -> None:
     """A log without exploration says nothing about other orders."""
     pages = rows_of(log.pages, slice(200))
     shown = played_log(pages, Epsilon(epsilon=1e-6), USER, seed=2)
-    said, _ = foretold(shown, [RANDOM | {"epsilon": 1e-6}] * 200, shown.base[:, ::-1], REWARDS)
+    said, _ = predicted_gain(
+        shown, [RANDOM | {"epsilon": 1e-6}] * 200, shown.base[:, ::-1], REWARDS
+    )
     assert all("would show none of the logged pages" in each.refusal for each in said)

@@ -12,12 +12,12 @@ from mmrank.reranking.judging.support import Record
 from mmrank.reranking.sessions import Sessions
 from mmrank.reranking.users import Rewards
 
-__all__ = ["foretold"]
+__all__ = ["predicted_gain"]
 
 ESTIMATORS = ("cascade_doubly_robust", "doubly_robust")
 
 
-def foretold(
+def predicted_gain(
     sessions: Sessions,
     explorations: Sequence[Record | None],
     orders: np.ndarray,
@@ -46,7 +46,7 @@ def foretold(
       >>> pages = draw_pages(lambda rng: draw_page(3, rng), 100, seed=1)
       >>> log = played_log(pages, PairSwap(epsilon=0.5), USERS.make("cascade"), seed=1)
       >>> swap = {"kind": "pair_swap", "epsilon": 0.5, "open": [True] * 3}
-      >>> said, _ = foretold(log, [swap] * 100, log.base, Rewards())
+      >>> said, _ = predicted_gain(log, [swap] * 100, log.base, Rewards())
       >>> said[0].difference.mean
       0.0
     """
