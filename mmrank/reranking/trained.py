@@ -78,7 +78,7 @@ class TrainedPolicy:
     def __init__(self, folder: pathlib.Path, config: RerankConfig, about: About, network: Any):
         self.folder, self.config, self.about = folder, config, about
         most = 0 if config.agent == RANKER else config.most_moves
-        self.graph = PolicyGraph(network, most, config.guards)
+        self.graph = PolicyGraph(_in_double(network, config, about.width), most, config.guards)
         self._run = traced(lambda **page: self.graph(page)).get_concrete_function(
             **page_specs(about.width)
         )
@@ -174,14 +174,35 @@ def load_policy(folder: pathlib.Path) -> TrainedPolicy:
     return TrainedPolicy(folder, config, about, network)
 
 
-def network_of(config: RerankConfig, width: int) -> Any:
-    """Returns the network of a config's agent, with weights for vectors of a width."""
+def _in_double(network: Any, config: RerankConfig, width: int) -> Any:
+    """The same network in double precision, if it makes one move after the other.
+
+    Not for the precision: TensorFlow hands products in single precision to oneDNN, which divides
+    each among threads. For the few numbers of a page that takes longer than the product, and three
+    times as long as a page takes in double precision.
+    """
+    if not isinstance(network, QNetwork):
+        return network
+    double = network_of(config, width, "float64")
+    double.set_weights(network.get_weights())
+    return double
+
+
+def network_of(config: RerankConfig, width: int, dtype: str = "float32") -> Any:
+    """Returns the network of a config's agent, with weights for vectors of a width.
+
+    Args:
+      config: The config.
+      width: Width of the vectors.
+      dtype: Float type of a `QNetwork`.
+    """
     network: Any
     if config.agent in AGENTS:
-        size = config.offline
-        network = PageNetwork(config.most_moves, size.width, size.heads, size.layers)
+        learning = config.offline
+        network = PageNetwork(config.most_moves, learning.width, learning.heads, learning.layers)
     else:
-        network = QNetwork(config.dqn.width, config.dqn.heads, config.dqn.layers)
+        size = config.dqn
+        network = QNetwork(size.width, size.heads, size.layers, dtype=dtype)
     ones = tf.ones([1, 2])
     candidates = tf.zeros([1, 2, len(FEATURES) + width])
     network({"candidates": candidates, "mask": ones, "actions": ones, "moves": ones[:, :1]})

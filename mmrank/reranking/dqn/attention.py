@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import tensorflow as tf
@@ -40,12 +41,14 @@ class AttentionBlock(tf.keras.layers.Layer):
         if width % heads:
             raise ValueError(f"width {width} is not a multiple of {heads} heads")
         self._heads, self._each = heads, width // heads
-        dense, norm = tf.keras.layers.Dense, tf.keras.layers.LayerNormalization
+        dtype = self.dtype
+        dense = functools.partial(tf.keras.layers.Dense, dtype=dtype)
+        norm = functools.partial(tf.keras.layers.LayerNormalization, dtype=dtype)
         self.first = norm(epsilon=1e-5, name="first_norm")
         self.projected = dense(3 * width, name="query_key_value")
         self.joined = dense(width, name="joined")
         self.second = norm(epsilon=1e-5, name="second_norm")
-        self.wide = dense(2 * width, "gelu", name="wide")
+        self.wide = dense(2 * width, activation="gelu", name="wide")
         self.narrow = dense(width, name="narrow")
 
     def call(self, x: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
@@ -54,7 +57,7 @@ class AttentionBlock(tf.keras.layers.Layer):
         split = tf.reshape(self.projected(self.first(x)), [batch, size, 3, self._heads, self._each])
         query, key, value = tf.unstack(tf.transpose(split, [2, 0, 3, 1, 4]))
         logits = tf.matmul(query * self._each**-0.5, key, transpose_b=True)
-        hidden = tf.where(mask, 0.0, HIDDEN)[:, tf.newaxis, tf.newaxis, :]
+        hidden = tf.cast(tf.where(mask, 0.0, HIDDEN), x.dtype)[:, tf.newaxis, tf.newaxis, :]
         read = tf.matmul(tf.nn.softmax(logits + hidden), value)
         rows = tf.reshape(tf.transpose(read, [0, 2, 1, 3]), [-1, self._heads * self._each])
         x += self.joined(rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import tensorflow as tf
@@ -49,13 +50,16 @@ class QNetwork(tf.keras.Model):
 
     def __init__(self, width: int = 64, heads: int = 4, layers: int = 2, **kwargs: Any):
         super().__init__(**kwargs)
-        self.entry = tf.keras.layers.Dense(width, name="entry")
-        self.blocks = [AttentionBlock(width, heads, name=f"block_{i}") for i in range(layers)]
+        dtype = self.dtype
+        self.entry = tf.keras.layers.Dense(width, name="entry", dtype=dtype)
+        self.blocks = [
+            AttentionBlock(width, heads, name=f"block_{i}", dtype=dtype) for i in range(layers)
+        ]
         # In float32, and 1e-5: with 1e-3 Keras runs it as a fused kernel that threads share.
-        self.normed = tf.keras.layers.LayerNormalization(epsilon=1e-5, name="normed")
-        self.swap = _head(width, "swap")
-        self.finish = _head(width, "finish")
-        self.value = _head(width, "value")
+        self.normed = tf.keras.layers.LayerNormalization(epsilon=1e-5, name="normed", dtype=dtype)
+        self.swap = _head(width, "swap", dtype)
+        self.finish = _head(width, "finish", dtype)
+        self.value = _head(width, "value", dtype)
 
     def call(self, inputs: dict[str, tf.Tensor], training: bool | None = None) -> tf.Tensor:
         """Args: observations of `RerankEnv`, batched."""
@@ -85,9 +89,9 @@ class QNetwork(tf.keras.Model):
         return tf.where(opened > 0, self.value(page) + advantage - usual, CLOSED)
 
 
-def _head(width: int, name: str) -> tf.keras.Sequential:
+def _head(width: int, name: str, dtype: str) -> tf.keras.Sequential:
     """A head whose values begin at zero: rewards are small next to those of random weights."""
-    dense = tf.keras.layers.Dense
+    dense = functools.partial(tf.keras.layers.Dense, dtype=dtype)
     return tf.keras.Sequential(
-        [dense(width, "gelu"), dense(1, kernel_initializer="zeros")], name=name
+        [dense(width, activation="gelu"), dense(1, kernel_initializer="zeros")], name=name
     )
