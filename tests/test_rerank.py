@@ -106,7 +106,7 @@ def test_wrong_input(
 
 def test_moves_are_bounded_where_a_server_makes_them() -> None:
     assert read_config(None, [], Source()).most_moves is None
-    assert read_config(None, [], Source(run="runs/shop")).most_moves == 8
+    assert read_config(None, [], Source(run="runs/shop")).most_moves == 5
     assert read_config(None, ["most_moves=3"], Source(log="pages")).most_moves == 3
 
 

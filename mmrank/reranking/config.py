@@ -17,7 +17,7 @@ from mmrank.reranking.users import Rewards
 __all__ = ["CQL", "DQN", "RANKER", "SERVED_MOVES", "DrawnPages", "RerankConfig"]
 
 DQN, CQL, RANKER = "dqn", "cql", "ranker"  # agents
-SERVED_MOVES = 8  # each takes some 0.2 ms
+SERVED_MOVES = 5  # each takes some 0.2 ms
 
 
 @dataclasses.dataclass(frozen=True)
