@@ -100,7 +100,8 @@ class EpochEnd(tf.keras.callbacks.Callback):
     def _by_list(self, scores: np.ndarray) -> np.ndarray:
         """Returns NDCG@10 of each validation list that has candidates of different grades."""
         gains = np.exp2(self._valid.grades.astype(np.float64)) - 1.0
-        return ndcg_by_list(scores, gains, lists_with_a_gain(self._valid.offsets, gains))
+        shuffle = None if self._outputs is None else 0  # tasks learn from what was logged
+        return ndcg_by_list(scores, gains, lists_with_a_gain(self._valid.offsets, gains, shuffle))
 
     def _figures(self, scores: np.ndarray) -> dict[str, float]:
         """Returns the validation metrics of scores [rows] by name."""

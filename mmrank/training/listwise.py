@@ -32,12 +32,16 @@ def ndcg_by_list(scores: np.ndarray, gains: np.ndarray, lists: Sequence[np.ndarr
     return found
 
 
-def lists_with_a_gain(offsets: np.ndarray, gains: np.ndarray) -> list[np.ndarray]:
+def lists_with_a_gain(
+    offsets: np.ndarray, gains: np.ndarray, shuffle: int | None = None
+) -> list[np.ndarray]:
     """Returns the row numbers of every list whose candidates do not all have the same gain.
 
     Args:
       offsets: List i holds rows offsets[i] to offsets[i + 1].
       gains: [rows], 0 or above.
+      shuffle: If given, the seed of a random order of the rows of each list. Ties keep the order of
+        the rows, and rows of a log of clicks are in the order shown, where clicks come first.
 
     Example:
       >>> import numpy as np
@@ -45,8 +49,9 @@ def lists_with_a_gain(offsets: np.ndarray, gains: np.ndarray) -> list[np.ndarray
       >>> [rows.tolist() for rows in lists]  # the candidates of the second list are equally good
       [[0, 1]]
     """
+    rng = None if shuffle is None else np.random.default_rng(shuffle)
     return [
-        np.arange(a, b)
+        np.arange(a, b) if rng is None else a + rng.permutation(b - a)
         for a, b in zip(offsets[:-1], offsets[1:], strict=True)
         if b - a > 1 and gains[a:b].max() > gains[a:b].min()
     ]

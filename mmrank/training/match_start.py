@@ -70,7 +70,9 @@ def start_from_matches(
     scaled = np.clip(np.concatenate(columns, 1), -LIMIT, LIMIT).astype(np.float64)
     kernel = np.zeros([len(names), ways[0].units], np.float32)
     for column, gains in enumerate(_gains(some, tasks)):
-        weights, summary = listwise_weights(scaled, some.offsets, gains, names, seed)
+        weights, summary = listwise_weights(
+            scaled, some.offsets, gains, names, seed, logged=bool(tasks)
+        )
         kernel[:, column] = weights
         name = tasks[column].name if tasks else "grade"
         logger.info("%s: starts with %s", name, summary)
@@ -107,6 +109,7 @@ def listwise_weights(
     gains: np.ndarray,
     names: Sequence[str],
     seed: int = 0,
+    logged: bool = False,
 ) -> tuple[np.ndarray, str]:
     """Returns the weights [F] of a linear ranker, and a description of them in words.
 
@@ -120,9 +123,11 @@ def listwise_weights(
       gains: [rows], 0 or above; NaN where unknown.
       names: Names of the features, [F].
       seed: Seed of the folds of the cross-validation.
+      logged: Whether the rows of a list are in the order shown and the gains are what users did. A
+        feature with many ties would then seem good, since ties keep the order of the rows.
     """
     known = np.nan_to_num(gains)
-    lists = lists_with_a_gain(offsets, known)
+    lists = lists_with_a_gain(offsets, known, seed if logged else None)
     count = features.shape[1]
     if not lists:
         return np.zeros(count), "no match feature: no list has candidates of different grades"

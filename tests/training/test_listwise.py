@@ -36,3 +36,18 @@ def test_lists_with_equal_grades_are_excluded() -> None:
 def test_clearly_better(difference: list[float], better: bool) -> None:
     other = np.full(len(difference), 0.5)
     assert clearly_better(other + difference, other) is better
+
+
+def test_ties_of_logged_lists_do_not_keep_the_order_shown() -> None:
+    """Clicks at the top of a page say nothing for scores that are all equal."""
+    offsets, lists = np.arange(0, 2001, 5), 400
+    gains = np.tile([1.0, 0.0, 0.0, 0.0, 0.0], lists)
+    equal = np.zeros(len(gains))
+    as_shown = ndcg_by_list(equal, gains, lists_with_a_gain(offsets, gains))
+    assert as_shown.mean() == 1.0
+    shuffled = lists_with_a_gain(offsets, gains, shuffle=1)
+    assert all(sorted(rows) == list(range(rows.min(), rows.min() + 5)) for rows in shuffled)
+    usual = (1 / np.log2(np.arange(2, 7))).mean()  # over the positions of the click
+    assert abs(ndcg_by_list(equal, gains, shuffled).mean() - usual) < 0.03
+    again = lists_with_a_gain(offsets, gains, shuffle=1)
+    assert all((a == b).all() for a, b in zip(shuffled, again, strict=True))

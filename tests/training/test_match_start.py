@@ -133,6 +133,20 @@ def test_with_few_lists_only_the_best_feature_remains() -> None:
     assert "f7" in actual
 
 
+def test_a_feature_of_ties_is_not_the_best_of_a_log() -> None:
+    """Clicks come first in a log: a constant would be perfect if ties kept the order shown."""
+    rng, lists, length = np.random.default_rng(1), 300, 5
+    offsets = np.arange(0, lists * length + 1, length)
+    clicks = np.tile([1.0] + [0.0] * (length - 1), lists)
+    informed = clicks + rng.normal(0, 0.7, len(clicks))
+    features = np.stack([np.zeros(len(clicks)), informed], -1)
+    weights, summary = listwise_weights(features, offsets, clicks, ["same", "good"], logged=True)
+    assert weights[1] > 0
+    assert "good alone" in summary
+    _, as_shown = listwise_weights(features, offsets, clicks, ["same", "good"])
+    assert "same alone" in as_shown
+
+
 def test_lists_with_equal_grades_give_no_weights() -> None:
     weights, actual = listwise_weights(np.ones([4, 2]), np.array([0, 2, 4]), np.ones(4), ["a", "b"])
     assert not weights.any()
