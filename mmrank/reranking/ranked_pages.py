@@ -95,7 +95,7 @@ def seen_page(
       >>> page = seen_page(
       ...     PageColumns(), score=np.zeros(3), tasks={}, price=price, vector=np.ones([3, 1])
       ... )
-      >>> page.price.tolist(), page.attraction.tolist()
+      >>> page.price.round(6).tolist(), page.attraction.tolist()
       ([4.0, 8.0, 16.0], [0.5, 0.5, 0.5])
     """
     nothing = np.zeros(len(score))
