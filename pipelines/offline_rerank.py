@@ -151,7 +151,7 @@ def _table(args: argparse.Namespace, result: dict[str, float], rows: list[dict[s
     ]
     lines.append("-" * len(lines[-1]))
     for row in rows:
-        said = row["predicted_gain"]["verdicts"][0]
+        said = row["predicted"]["verdicts"][0]
         gain = _cell(said["difference"]) if said["difference"] else "refused"
         lines.append(
             f"{row['agent']:<9}{row['moved']:>12.1%}  {gain:<26}{_cell(row['true']):<26}"

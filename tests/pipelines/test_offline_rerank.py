@@ -22,7 +22,7 @@ def test_a_small_run(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str])
     for row in result["agents"]:
         assert (out / row["agent"] / "weights.index").is_file()
         assert row["true"]["low"] <= row["true"]["mean"] <= result["one_swap"]
-        assert row["predicted_gain"]["overlap"]["pages"] == 3000
+        assert row["predicted"]["overlap"]["pages"] == 3000
         assert f"{row['true']['mean']:+.4f}" in shown
     assert main(["--out", str(out)]) == 2
     assert "exists and is not empty" in capsys.readouterr().err
